@@ -1,0 +1,3 @@
+"""Metaflow runs as Dagster assets. Generic: knows nothing of fraud."""
+
+METAFLOW_PACKAGE_POLICY = "include"

@@ -1,0 +1,116 @@
+"""Find a dataset contract by name or path, and say where it is wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from fraud_mlops.contract import Contract, FileSource
+from fraud_mlops.errors import ContractError
+from fraud_mlops.settings import settings
+
+_REPOSITORY_DATASETS = Path(__file__).parents[2] / "datasets"
+_PACKAGED_DATASETS = Path(__file__).parent / "_datasets"
+
+
+def dataset_folders() -> list[Path]:
+    """Where names are looked up: `FRAUD_DATASETS_DIR`, ./datasets, the project's own."""
+    named = settings().datasets_dir
+    folders = [named] if named else []
+    folders += [Path("datasets"), _REPOSITORY_DATASETS, _PACKAGED_DATASETS]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def available() -> dict[str, Path]:
+    """Contract files by dataset name; an earlier folder wins."""
+    found: dict[str, Path] = {}
+    for folder in dataset_folders():
+        for path in sorted(folder.glob("*.y*ml")):
+            found.setdefault(path.stem, path.resolve())
+    return found
+
+
+def load(dataset: str | os.PathLike[str]) -> Contract:
+    """The contract called `dataset`, or the one in the YAML file of that path.
+
+    Raises ContractError with file, line, column and field of every mistake at once.
+    """
+    path = _find(os.fspath(dataset))
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContractError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ContractError(f"{path}: not YAML: {_where_yaml_broke(error)}") from None
+    if not isinstance(data, dict):
+        raise ContractError(f"{path}: expected a mapping with name, source, event_time, label")
+    try:
+        contract = Contract.model_validate(data)
+    except ValidationError as error:
+        raise ContractError(_explain(path, tree, error)) from None
+    return _anchored(contract, path.parent)
+
+
+def _find(dataset: str) -> Path:
+    if dataset.endswith((".yaml", ".yml")) or os.sep in dataset:
+        path = Path(dataset).expanduser()
+        if not path.is_file():
+            raise ContractError(f"{dataset}: no such contract file")
+        return path.resolve()
+    known = available()
+    if dataset not in known:
+        names = ", ".join(sorted(known)) or "none"
+        raise ContractError(
+            f"no dataset is called {dataset!r}. Known: {names}. "
+            "Give one of these, or the path of a contract YAML."
+        )
+    return known[dataset]
+
+
+def _anchored(contract: Contract, folder: Path) -> Contract:
+    """A relative source is meant from the YAML's folder, wherever the run is started."""
+    source = contract.source
+    if not isinstance(source, FileSource) or "://" in source.uri or Path(source.uri).is_absolute():
+        return contract
+    uri = os.path.normpath(folder / Path(source.uri).expanduser())
+    return contract.model_copy(update={"source": source.model_copy(update={"uri": uri})})
+
+
+def _where_yaml_broke(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
+
+
+def _explain(path: Path, tree: yaml.Node | None, error: ValidationError) -> str:
+    lines = [f"{path}: {error.error_count()} mistake(s) in the contract"]
+    for mistake in error.errors(include_url=False, include_context=False):
+        loc = mistake["loc"]
+        line, column = _position(tree, loc)
+        field = ".".join(str(part) for part in loc) or "contract"
+        lines.append(f"  line {line}, column {column}: {field}: {mistake['msg']}")
+    return "\n".join(lines)
+
+
+def _position(node: yaml.Node | None, loc: tuple[Any, ...]) -> tuple[int, int]:
+    """Line and column, from 1, of the deepest part of `loc` that stands in the file.
+
+    Parts that pydantic adds (a union's branch) match no key and are passed over.
+    """
+    mark = node.start_mark if node else None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    mark, node = key.start_mark, value
+                    break
+        elif isinstance(node, yaml.SequenceNode) and part in range(len(node.value)):
+            node = node.value[part]
+            mark = node.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)

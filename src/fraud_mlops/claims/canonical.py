@@ -1,0 +1,131 @@
+"""Source rows as canonical claims: each contract column found, read and renamed."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fraud_mlops.claims import faults as reasons
+from fraud_mlops.claims.faults import Faults
+from fraud_mlops.claims.files import Chunk, SourceFile
+from fraud_mlops.claims.schema import raw_schema
+from fraud_mlops.claims.times import UTC_TIME, from_parts, times
+from fraud_mlops.claims.values import Mask, labels, mask_of, numbers, text, without
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A chunk in canonical columns; what could not be read is null and marked in `faults`."""
+
+    chunk: Chunk
+    claims: pa.RecordBatch
+    faults: Faults
+    immature: Mask
+
+
+class Converter:
+    """Turns chunks of one source into canonical claims as they were known at `as_of`."""
+
+    def __init__(
+        self, contract: Contract, files: Sequence[SourceFile], as_of: datetime, decimal: str = "."
+    ) -> None:
+        self._contract = contract
+        self._as_of = pa.scalar(as_of, UTC_TIME)
+        self._decimal = decimal
+        # What is null here against the rules is for the rules to find.
+        self._schema = pa.schema([f.with_nullable(True) for f in raw_schema(contract)])
+        self._prefixes = claim_prefixes(files)
+
+    def __call__(self, chunk: Chunk) -> Converted:
+        contract, faults = self._contract, Faults(len(chunk))
+        columns = {CLAIM_ID: self._claim_ids(chunk)}
+        columns[EVENT_TIME] = self._event_times(chunk, faults)
+        columns[LABEL], columns[LABEL_TIME], immature = self._labels(
+            chunk, columns[EVENT_TIME], faults
+        )
+        if contract.amount:
+            columns[AMOUNT] = self._numbers(chunk, contract.amount, faults)
+        for entity, column in contract.entities.items():
+            columns[entity] = text(self._known(chunk, column))
+        for column in contract.numeric or ():
+            columns[column] = self._numbers(chunk, column, faults)
+        for column in contract.categorical or ():
+            columns[column] = text(self._known(chunk, column))
+        arrays = [columns[name] for name in self._schema.names]
+        claims = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        return Converted(chunk, claims, faults, immature)
+
+    def _known(self, chunk: Chunk, column: str) -> pa.Array:
+        return without(chunk[column], self._contract.missing.get(column, ()))
+
+    def _numbers(self, chunk: Chunk, column: str, faults: Faults) -> pa.Array:
+        values, bad = numbers(self._known(chunk, column), self._decimal)
+        faults.mark(bad, reasons.NOT_A_NUMBER, column)
+        return values
+
+    def _claim_ids(self, chunk: Chunk) -> pa.Array:
+        if self._contract.claim_id:
+            return text(self._known(chunk, self._contract.claim_id))
+        prefix = self._prefixes[chunk.file.path]
+        rows = pa.array(chunk.rows).cast(pa.string())
+        return pc.binary_join_element_wise(prefix, rows, "-")
+
+    def _event_times(self, chunk: Chunk, faults: Faults) -> pa.Array:
+        event = self._contract.event_time
+        if event.parts:
+            parts = {column: self._known(chunk, column) for column in event.parts.columns()}
+            moments = from_parts(parts, event.parts)
+            for bad, column in moments.faults:
+                faults.mark(bad, reasons.BAD_EVENT_TIME, column)
+            return moments.values
+        column = event.columns()[0]
+        values, bad = times(self._known(chunk, column), event.format)
+        faults.mark(bad, reasons.BAD_EVENT_TIME, column)
+        return values
+
+    def _labels(
+        self, chunk: Chunk, event_time: pa.Array, faults: Faults
+    ) -> tuple[pa.Array, pa.Array, Mask]:
+        """Labels, when they were known, and which are blank because that is after `as_of`.
+
+        A label time that the source states is taken at its word, so that one in the future is
+        a fault; one derived from the delay only says that the label has yet to ripen.
+        """
+        contract = self._contract.label
+        label, bad = labels(self._known(chunk, contract.column), contract)
+        faults.mark(bad, reasons.UNKNOWN_LABEL, contract.column)
+        derived = pc.add(event_time, pa.scalar(contract.delay, pa.duration("us")))
+        immature = pc.greater(derived, self._as_of)
+        known = derived
+        if contract.time_column:
+            stated, bad = times(self._known(chunk, contract.time_column), contract.time_format)
+            bad &= mask_of(pc.is_valid(label))
+            faults.mark(bad, reasons.BAD_LABEL_TIME, contract.time_column)
+            immature = pc.and_(immature, pc.is_null(stated))
+            known = pc.coalesce(stated, derived)
+        unripe = mask_of(pc.and_(immature, pc.is_valid(label)))
+        if unripe.any():
+            label = pc.if_else(pa.array(unripe), pa.scalar(None, pa.int8()), label)
+        known = pc.if_else(pc.is_valid(label), known, pa.scalar(None, UTC_TIME))
+        return label, known, unripe
+
+
+def claim_prefixes(files: Sequence[SourceFile]) -> dict[str, str]:
+    """What the claims of each file are named by where no column names them: the file's stem.
+
+    Stems that occur twice (`2024/claims.csv`, `2025/claims.csv`) keep what tells them
+    apart.
+    """
+    folder = posixpath.commonpath([posixpath.dirname(file.path) for file in files])
+    names = [posixpath.basename(file.stem) for file in files]
+    if len(set(names)) < len(names):
+        names = [posixpath.relpath(file.stem, folder) for file in files]
+    if len(set(names)) < len(names):
+        names = [posixpath.relpath(file.path, folder) for file in files]
+    return {file.path: name for file, name in zip(files, names, strict=True)}

@@ -1,0 +1,132 @@
+"""CSV as a stream of text columns, with the number of every row known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv as pa_csv
+
+from fraud_mlops.claims import diagnosis
+from fraud_mlops.claims.files import Chunk, SourceFile, Unreadable
+from fraud_mlops.contract import CsvOptions
+from fraud_mlops.errors import SourceError
+
+# Bytes parsed at a time: 60,000 rows or so of 30 columns, and the longest row there may be.
+_BLOCK = 16 << 20
+
+
+def separator_of(file: SourceFile, options: CsvOptions) -> str:
+    """A `.tsv` is separated by tabs unless the contract says otherwise."""
+    tabbed = file.suffix in (".tsv", ".tab") and options.separator == ","
+    return "\t" if tabbed else options.separator
+
+
+def read_header(file: SourceFile, options: CsvOptions) -> list[str]:
+    """Column names of one file; SourceError when it is empty or not such a CSV."""
+    separator = separator_of(file, options)
+    try:
+        with file.open() as stream:
+            magic = stream.read(4)
+            stream.seek(0)
+            if magic == b"PAR1":
+                raise SourceError(f"{file.name}: is Parquet, not CSV; set `source.format: parquet`")
+            lines = io.TextIOWrapper(stream, _with_bom(options.encoding), newline="")
+            reader = csv.reader(lines, delimiter=separator, quotechar=options.quote)
+            header = next((row for row in reader if row), None)
+    except UnicodeError:
+        raise diagnosis.wrong_encoding(file, options.encoding, separator) from None
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
+        raise SourceError(f"{file.name}: cannot be read as CSV: {error}") from error
+    except LookupError:
+        raise SourceError(f"{file.name}: Python knows no encoding {options.encoding!r}") from None
+    if not header:
+        raise SourceError(f"{file.name}: is empty; a CSV starts with a row of column names")
+    if len(header) == 1:
+        diagnosis.glued_header(file.name, header[0], separator)
+    return header
+
+
+def _with_bom(encoding: str) -> str:
+    return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+
+
+def read_chunks(file: SourceFile, options: CsvOptions, columns: Sequence[str]) -> Iterator[Chunk]:
+    """Streams `columns` as text; null where a field is one of the null values.
+
+    Rows with a wrong number of fields come as `Chunk.unreadable`, in their place.
+    """
+    pending: list[Unreadable] = []
+    with file.open() as stream:
+        read = skipped = 0
+        for batch in _batches(stream, file, options, columns, pending):
+            rows, passed = _number(read, skipped, batch.num_rows, pending)
+            before, pending[:] = pending[:passed], pending[passed:]
+            read, skipped = read + batch.num_rows, skipped + passed
+            yield Chunk(file, batch, rows, tuple(before))
+        if pending:
+            empty = pa.RecordBatch.from_pylist([], pa.schema([(c, pa.string()) for c in columns]))
+            yield Chunk(file, empty, np.empty(0, dtype=np.int64), tuple(pending))
+
+
+def _number(read: int, skipped: int, count: int, pending: Sequence[Unreadable]) -> tuple[Any, int]:
+    """Record numbers of the next `count` good rows, and how many bad ones precede the last.
+
+    Good row g (from 0) stands behind b bad ones, where the j-th bad record, at row r, precedes
+    g when r - 1 - j <= g.
+    """
+    good = np.arange(read, read + count, dtype=np.int64)
+    shifts = np.array([bad.row - 1 for bad in pending], dtype=np.int64)
+    shifts -= skipped + np.arange(len(pending))
+    behind = np.searchsorted(shifts, good, side="right")
+    return good + 1 + skipped + behind, int(behind[-1]) if count else 0
+
+
+def _batches(
+    stream: Any,
+    file: SourceFile,
+    options: CsvOptions,
+    columns: Sequence[str],
+    unreadable: list[Unreadable],
+) -> Iterator[pa.RecordBatch]:
+    separator = separator_of(file, options)
+
+    def skip(row: Any) -> str:
+        # pyarrow counts the header as row 1.
+        unreadable.append(
+            Unreadable(row.number - 1, row.text, row.expected_columns, row.actual_columns)
+        )
+        return "skip"
+
+    try:
+        yield from pa_csv.open_csv(
+            stream,
+            # Row numbers are told by the serial reader only.
+            read_options=pa_csv.ReadOptions(
+                use_threads=False, block_size=_BLOCK, encoding=options.encoding
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=separator,
+                quote_char=options.quote,
+                newlines_in_values=True,
+                invalid_row_handler=skip,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=list(columns),
+                column_types=dict.fromkeys(columns, pa.string()),
+                null_values=list(options.null_values),
+                strings_can_be_null=True,
+            ),
+        )
+    except UnicodeError:
+        raise diagnosis.wrong_encoding(file, options.encoding, separator) from None
+    except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
+        if "UTF8" in str(error):
+            raise diagnosis.wrong_encoding(file, options.encoding, separator) from None
+        hint = "; is a quote left open?" if "straddling" in str(error) else ""
+        raise SourceError(f"{file.name}: cannot be read as CSV: {error}{hint}") from error

@@ -1,0 +1,49 @@
+"""What is wrong with the rows of a chunk: the first fault of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from fraud_mlops.claims.values import Mask
+
+UNREADABLE_ROW = "unreadable_row"
+MISSING_CLAIM_ID = "missing_claim_id"
+DUPLICATE_CLAIM_ID = "duplicate_claim_id"
+BAD_EVENT_TIME = "bad_event_time"
+BAD_LABEL_TIME = "bad_label_time"
+UNKNOWN_LABEL = "unknown_label"
+NOT_A_NUMBER = "not_a_number"
+# The rules in `schema` add: event_in_future, label_from_the_future, label_before_event,
+# negative_amount, infinite_value.
+
+
+class Fault(NamedTuple):
+    reason: str
+    column: str | None
+    """Source column, None when the row as a whole is at fault."""
+
+
+class Faults:
+    """Faults of n rows; of several in one row the first that was marked stays."""
+
+    def __init__(self, rows: int) -> None:
+        self._which = np.zeros(rows, dtype=np.int16)
+        self._kinds: list[Fault] = []
+
+    def mark(self, rows: Mask, reason: str, column: str | None) -> None:
+        fresh = rows & (self._which == 0)
+        if fresh.any():
+            self._kinds.append(Fault(reason, column))
+            self._which[fresh] = len(self._kinds)
+
+    @property
+    def bad(self) -> Mask:
+        mask: Mask = self._which > 0
+        return mask
+
+    def __iter__(self) -> Iterator[tuple[int, Fault]]:
+        for row in np.flatnonzero(self._which):
+            yield int(row), self._kinds[self._which[row] - 1]

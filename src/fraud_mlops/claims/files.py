@@ -1,0 +1,146 @@
+"""Which files a source URI stands for, and what they hold."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from fraud_mlops.lakehouse.stores import filesystem
+
+from fraud_mlops.contract import FileSource
+from fraud_mlops.errors import SourceError
+
+Format = Literal["csv", "parquet"]
+Rows = npt.NDArray[np.int64]
+
+_COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".psv": "csv",
+    ".txt": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source. `name` is what messages and the quarantine call it."""
+
+    fs: Any
+    path: str
+    name: str
+
+    @property
+    def suffix(self) -> str:
+        """Of the content: `.csv` for `claims.csv.gz`."""
+        return posixpath.splitext(self._uncompressed)[1].lower()
+
+    @property
+    def compression(self) -> str | None:
+        return "infer" if self._uncompressed != self.path else None
+
+    @property
+    def stem(self) -> str:
+        return posixpath.splitext(self._uncompressed)[0]
+
+    @property
+    def _uncompressed(self) -> str:
+        stem, end = posixpath.splitext(self.path)
+        return stem if end.lower() in _COMPRESSIONS else self.path
+
+    def open(self) -> Any:
+        """Binary, decompressed."""
+        return self.fs.open(self.path, "rb", compression=self.compression)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A line with a wrong number of fields. `row` counts data records from 1."""
+
+    row: int
+    line: str
+    expected: int
+    found: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows of one file in order: `rows` counts data records of the file from 1."""
+
+    file: SourceFile
+    batch: pa.RecordBatch
+    rows: Rows
+    unreadable: tuple[Unreadable, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.batch.num_rows)
+
+    def __getitem__(self, column: str) -> pa.Array:
+        return self.batch.column(self.batch.schema.get_field_index(column))
+
+
+def find_files(source: FileSource) -> list[SourceFile]:
+    """The files behind `source.uri` in order of their path: one, a folder's or a glob's.
+
+    In a folder, names that start with a dot or an underscore (`_SUCCESS`) are passed over.
+    Raises SourceError when there is none.
+    """
+    fs, path = filesystem(source.uri)
+    try:
+        if any(sign in path for sign in "*?["):
+            paths = [p for p in fs.glob(path) if fs.isfile(p)]
+        elif fs.isfile(path):
+            paths = [path]
+        elif fs.isdir(path):
+            paths = [p for p in fs.find(path) if not _hidden(p, path)]
+        else:
+            raise SourceError(f"{source.uri}: no such file or folder{_neighbours(fs, path)}")
+    except OSError as error:
+        raise SourceError(f"{source.uri}: cannot be listed: {error}") from error
+    if not paths:
+        raise SourceError(f"{source.uri}: matches no file; correct `source.uri` of the contract")
+    local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+    return [SourceFile(fs, p, p if local else fs.unstrip_protocol(p)) for p in sorted(paths)]
+
+
+def _hidden(path: str, folder: str) -> bool:
+    inside = path.removeprefix(folder).strip("/")
+    return any(part.startswith((".", "_")) for part in inside.split("/"))
+
+
+def _neighbours(fs: Any, path: str) -> str:
+    from difflib import get_close_matches
+
+    folder, name = posixpath.split(path)
+    try:
+        names = [posixpath.basename(p.rstrip("/")) for p in fs.ls(folder, detail=False)]
+    except OSError:
+        return f" (nor is there a folder {folder})"
+    close = get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def format_of(source: FileSource, files: list[SourceFile]) -> tuple[Format, list[SourceFile]]:
+    """The source's format, and the files that are in it.
+
+    Without `source.format` it is told from the suffixes, and files of other suffixes (a README
+    in the folder) are passed over.
+    """
+    if source.format:
+        return source.format, files
+    known = [file for file in files if file.suffix in _FORMATS]
+    formats = sorted({_FORMATS[file.suffix] for file in known})
+    if len(formats) != 1:
+        why = f"{' and '.join(formats)} files side by side" if formats else "unknown suffix"
+        raise SourceError(
+            f"{source.uri}: {why} ({', '.join(f.name for f in files[:3])}); "
+            "give `source.format`: csv or parquet"
+        )
+    return formats[0], known

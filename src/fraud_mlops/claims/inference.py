@@ -1,0 +1,177 @@
+"""Which columns are features, told from the source when the contract leaves it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fraud_mlops.claims.files import Chunk
+from fraud_mlops.claims.reading import Source, open_source
+from fraud_mlops.claims.values import is_number, is_text, numbers, text, without
+from fraud_mlops.contract import RESERVED, Contract, SyntheticSource
+
+# Rows looked at, evenly spread over the source; enough to tell a code from a measure.
+_ROWS = 200_000
+# Text with more distinct values than this, or than half of its rows, names rather than describes.
+_MOST_CATEGORIES = 10_000
+_FEW = 20
+# A text column is numeric when so many of its values are; the others go to quarantine.
+_NUMERIC_SHARE = 0.99
+
+
+class Resolution(NamedTuple):
+    contract: Contract
+    warnings: tuple[str, ...]
+
+
+class _Kind(NamedTuple):
+    """numeric, categorical or out; and why, where a person should know."""
+
+    kind: str
+    why: str | None = None
+
+
+def resolve(contract: Contract) -> Contract:
+    """The contract with every feature column named; as it is when they all are.
+
+    Raises SourceError when the source cannot be read or lacks a column that is named.
+    """
+    return infer(contract).contract
+
+
+def infer(contract: Contract, source: Source | None = None) -> Resolution:
+    """`resolve`, with what a person should know about the columns that were left out.
+
+    The source is read through once and some 200,000 rows of it, evenly spaced, are looked at,
+    so that a column that starts late or changes its ways is seen.
+    """
+    if contract.resolved:
+        return Resolution(contract, ())
+    if isinstance(contract.source, SyntheticSource):
+        return Resolution(_generated(contract), ())
+    source = source or open_source(contract)
+    source.require(named_columns(contract))
+    columns = _open_columns(contract, source)
+    table = _spread(source.chunks(columns), columns)
+    kinds = {name: _checked(contract, name, table[name], source.decimal) for name in columns}
+    found = {
+        kind: tuple(name for name in columns if kinds[name].kind == kind)
+        for kind in ("numeric", "categorical")
+    }
+    chosen = {kind: names for kind, names in found.items() if getattr(contract, kind) is None}
+    warnings = [f"column {name!r} {kind.why}" for name, kind in kinds.items() if kind.why]
+    for kind in found.keys() - chosen.keys():
+        warnings += [f"column {n!r} looks {kind} but is not listed: left out" for n in found[kind]]
+    return Resolution(_with(contract, chosen), tuple(warnings))
+
+
+def named_columns(contract: Contract) -> list[str]:
+    """Source columns that must be there."""
+    return list(dict.fromkeys([*contract.role_columns(), *contract.missing]))
+
+
+def _generated(contract: Contract) -> Contract:
+    from fraud_mlops.synthetic import CATEGORICAL, NUMERIC
+
+    names = {"numeric": NUMERIC, "categorical": CATEGORICAL}
+    return _with(contract, {k: tuple(v) for k, v in names.items() if getattr(contract, k) is None})
+
+
+def _with(contract: Contract, columns: dict[str, tuple[str, ...]]) -> Contract:
+    return Contract.model_validate(contract.model_dump() | columns)
+
+
+def _open_columns(contract: Contract, source: Source) -> list[str]:
+    """Columns without a role. Of kept time parts the year is none: it does not come again."""
+    taken = set(contract.role_columns())
+    if contract.event_time.keep_parts and contract.event_time.parts:
+        parts = contract.event_time.parts
+        roles = set(contract.entities.values()) | {parts.year}
+        taken -= set(parts.columns()) - roles - set(contract.numeric or ())
+        taken |= set(contract.categorical or ())
+    return [name for name in source.columns if name not in taken]
+
+
+def _spread(chunks: Iterable[Chunk], columns: list[str]) -> pa.Table:
+    """Every 2^k-th row, with k as small as the limit allows; one pass, no count beforehand."""
+    stride, seen, kept = 1, 0, 0
+    parts: list[tuple[np.ndarray, pa.RecordBatch]] = []
+    for chunk in chunks:
+        positions = np.arange(seen, seen + len(chunk))
+        seen += len(chunk)
+        parts.append(_every(stride, positions, chunk.batch.select(columns)))
+        kept += len(parts[-1][0])
+        while kept > _ROWS:
+            stride *= 2
+            parts = [_every(stride, *part) for part in parts]
+            kept = sum(len(part[0]) for part in parts)
+    return pa.Table.from_batches([batch for _, batch in parts]) if parts else pa.table({})
+
+
+def _every(
+    stride: int, positions: np.ndarray, batch: pa.RecordBatch
+) -> tuple[np.ndarray, pa.RecordBatch]:
+    keep = positions % stride == 0
+    return (positions, batch) if keep.all() else (positions[keep], batch.filter(pa.array(keep)))
+
+
+def _checked(contract: Contract, name: str, column: pa.ChunkedArray, decimal: str) -> _Kind:
+    if name in RESERVED or name in contract.entities:
+        return _Kind("out", "is left out: its name is that of another column of the claims table")
+    if pa.types.is_nested(column.type):
+        return _Kind("out", f"is left out: it holds {column.type}, not single values")
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.nulls(0, array.type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return _kind(without(array, contract.missing.get(name, ())), decimal)
+
+
+def _kind(array: pa.Array, decimal: str) -> _Kind:
+    words = text(array)
+    known = len(words) - words.null_count
+    distinct = pc.count_distinct(words, mode="only_valid").as_py()
+    if not known:
+        return _Kind("out", "is left out: it is empty (all null)")
+    if distinct == 1 and known == len(words):
+        return _Kind("out", f"is left out: it is always {pc.drop_null(words)[0].as_py()!r}")
+    if is_number(array.type) or (is_text(array.type) and not _coded(words)):
+        values, bad = numbers(array, decimal)
+        unread = int(bad.sum())
+        if known - unread >= _NUMERIC_SHARE * known:
+            return _numeric(values, unread)
+    elif not is_text(array.type) and not pa.types.is_boolean(array.type):
+        return _Kind("out", f"is left out: it holds {array.type}, neither number nor category")
+    if distinct > max(_FEW, known // 2) or distinct > _MOST_CATEGORIES:
+        return _Kind(
+            "out",
+            f"is left out: {distinct:,} distinct values in {known:,} rows name claims rather than "
+            "describe them; make it an entity, or list it under `categorical`",
+        )
+    return _Kind("categorical")
+
+
+def _coded(words: pa.Array) -> bool:
+    """Digits with leading zeros (`00501`) are a code, not a quantity."""
+    return bool(pc.any(pc.match_substring_regex(words, r"^0\d+$")).as_py())
+
+
+def _numeric(values: pa.Array, unread: int) -> _Kind:
+    if _counts_rows(values):
+        return _Kind("out", "is left out: it numbers the rows, in order and without repeating")
+    why = f"is taken as numeric, but {unread} of its values are no numbers" if unread else None
+    return _Kind("numeric", why)
+
+
+def _counts_rows(values: pa.Array) -> bool:
+    if values.null_count or len(values) <= _FEW:
+        return False
+    steps = np.diff(values.to_numpy(zero_copy_only=False))
+    return bool((steps == steps[0]).all() and steps[0] > 0)
+
+

@@ -1,0 +1,69 @@
+"""Parquet as a stream of record batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fraud_mlops.claims.files import Chunk, SourceFile
+from fraud_mlops.errors import SourceError
+
+_BATCH_ROWS = 1 << 16
+_MAGIC = b"PAR1"
+
+
+@contextmanager
+def open_parquet(file: SourceFile) -> Iterator[pq.ParquetFile]:
+    """Raises SourceError that tells a truncated Parquet from something else altogether."""
+    with file.fs.open(file.path, "rb") as stream:
+        try:
+            parquet = pq.ParquetFile(stream)
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"{file.name}: {_why(file, error)}") from error
+        yield parquet
+
+
+def _why(file: SourceFile, error: Exception) -> str:
+    size = file.fs.size(file.path)
+    if not size:
+        return "is empty (0 bytes)"
+    with file.fs.open(file.path, "rb") as stream:
+        starts = stream.read(4) == _MAGIC
+        stream.seek(max(0, size - 4))
+        ends = stream.read(4) == _MAGIC
+    if not starts:
+        return "is not Parquet; set `source.format: csv` if it is text"
+    if not ends:
+        return f"is a truncated Parquet: its footer is missing after {size:,} bytes. Fetch it again"
+    return f"is a damaged Parquet: {error}. Fetch it again"
+
+
+def read_schema(file: SourceFile) -> pa.Schema:
+    with open_parquet(file) as parquet:
+        return parquet.schema_arrow
+
+
+def count_rows(file: SourceFile) -> int:
+    with open_parquet(file) as parquet:
+        return int(parquet.metadata.num_rows)
+
+
+def read_chunks(file: SourceFile, columns: Sequence[str]) -> Iterator[Chunk]:
+    """Streams `columns` in their own types."""
+    with open_parquet(file) as parquet:
+        row = 1
+        wanted = set(columns)
+        chosen = [n for n in parquet.schema_arrow.names if n in wanted]
+        try:
+            for batch in parquet.iter_batches(_BATCH_ROWS, columns=chosen, use_threads=False):
+                rows = np.arange(row, row + batch.num_rows, dtype=np.int64)
+                row += batch.num_rows
+                yield Chunk(file, batch, rows)
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(
+                f"{file.name}, near row {row}: damaged Parquet: {error}. Fetch it again"
+            ) from error

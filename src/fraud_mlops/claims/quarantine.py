@@ -1,0 +1,140 @@
+"""Rows that break the contract, kept whole with the reason."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fraud_mlops.claims import faults as reasons
+from fraud_mlops.claims.faults import Fault, Faults
+from fraud_mlops.claims.files import Chunk, Unreadable
+from fraud_mlops.claims.values import text
+
+SCHEMA = pa.schema(
+    [
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("column", pa.string()),
+        pa.field("value", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("record", pa.string(), nullable=False),
+    ]
+)
+_BLOCK = 1 << 20
+
+
+class Quarantine:
+    """Gathers bad rows in a local Parquet file until it is known that they are all."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: pq.ParquetWriter | None = None
+        self.reasons: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return self.reasons.total()
+
+    def add(self, chunk: Chunk, faults: Faults) -> None:
+        """The rows of `chunk` that are at fault, and its unreadable lines."""
+        rows = [_unreadable(chunk, line) for line in chunk.unreadable]
+        bad = np.flatnonzero(faults.bad)
+        records = _records(chunk, bad)
+        rows += [
+            _row(chunk, at, fault, record)
+            for (at, fault), record in zip(faults, records, strict=True)
+        ]
+        self._write(rows)
+
+    def add_duplicates(self, chunk: Chunk, rows: npt.NDArray[np.int64], column: str | None) -> None:
+        fault = Fault(reasons.DUPLICATE_CLAIM_ID, column)
+        records = _records(chunk, rows)
+        self._write(
+            [_row(chunk, int(at), fault, r) for at, r in zip(rows, records, strict=True)]
+        )
+
+    def _write(self, rows: Sequence[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        for row in rows:
+            self.reasons[row["reason"]] += 1
+            self.examples.setdefault(row["reason"], _where(row))
+        self._writer = self._writer or pq.ParquetWriter(self._path, SCHEMA, compression="zstd")
+        self._writer.write_batch(pa.RecordBatch.from_pylist(list(rows), SCHEMA))
+
+    def publish(self, uri: str) -> str | None:
+        """Copies the file to `uri`, whole or not at all; without bad rows there is no file."""
+        from fraud_mlops.lakehouse.stores import atomic_writer, delete, exists
+
+        self.close()
+        if not self.reasons:
+            if exists(uri):  # of an earlier attempt under this launch id
+                delete(uri)
+            return None
+        with self._path.open("rb") as source, atomic_writer(uri) as target:
+            while block := source.read(_BLOCK):
+                target.write(block)
+        return uri
+
+    def close(self) -> None:
+        if self._writer:
+            self._writer.close()
+            self._writer = None
+
+
+def _unreadable(chunk: Chunk, line: Unreadable) -> dict[str, Any]:
+    return {
+        "file": chunk.file.name,
+        "row": line.row,
+        "column": None,
+        "value": f"{line.found} fields where there are {line.expected} columns",
+        "reason": reasons.UNREADABLE_ROW,
+        "record": json.dumps({"line": line.line}, ensure_ascii=False),
+    }
+
+
+def _row(chunk: Chunk, at: int, fault: Fault, record: str) -> dict[str, Any]:
+    value = None
+    if fault.column in chunk.batch.schema.names:
+        value = text(chunk[fault.column].slice(at, 1))[0].as_py()
+    return {
+        "file": chunk.file.name,
+        "row": int(chunk.rows[at]),
+        "column": fault.column,
+        "value": value,
+        "reason": fault.reason,
+        "record": record,
+    }
+
+
+def _records(chunk: Chunk, rows: npt.NDArray[np.int64]) -> list[str]:
+    if not len(rows):
+        return []
+    records = chunk.batch.take(pa.array(rows)).to_pylist()
+    return [
+        json.dumps({k: _plain(v) for k, v in r.items()}, default=str, ensure_ascii=False)
+        for r in records
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows neither infinities nor times."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value.isoformat() if isinstance(value, (datetime, date, time)) else value
+
+
+def _where(row: dict[str, Any]) -> str:
+    column = f", column {row['column']!r}" if row["column"] else ""
+    value = f": {row['value']!r}" if row["value"] is not None else ""
+    return f"{row['file']}, row {row['row']}{column}{value}"

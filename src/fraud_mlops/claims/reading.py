@@ -1,0 +1,141 @@
+"""A contract's source, whatever its format: columns, row count, chunks of rows.
+
+CSV and Parquet, one file or many, look alike from here on: `Chunk`s whose rows know their file
+and their number in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from fraud_mlops.claims import csv_files, diagnosis, parquet_files
+from fraud_mlops.claims.files import Chunk, Format, SourceFile, find_files, format_of
+from fraud_mlops.contract import Contract, CsvOptions, FileSource
+from fraud_mlops.errors import SourceError
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of a source, whose columns have been seen to agree."""
+
+    uri: str
+    format: Format
+    csv: CsvOptions
+    files: tuple[SourceFile, ...]
+    types: Mapping[str, pa.DataType]
+    """Columns that may be read, in file order; text for CSV. Ignored ones are not here."""
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.types)
+
+    @property
+    def decimal(self) -> str:
+        return self.csv.decimal if self.format == "csv" else "."
+
+    def require(self, columns: Iterable[str]) -> None:
+        """SourceError names every column that is missing, and the closest one there is."""
+        if absent := [c for c in dict.fromkeys(columns) if c not in self.types]:
+            raise diagnosis.missing_columns(self.files[0].name, absent, self.columns)
+
+    def count(self) -> int:
+        """Data records, the unreadable ones included. A CSV is parsed once for it."""
+        if self.format == "parquet":
+            return sum(map(parquet_files.count_rows, self.files))
+        first = self.columns[:1]
+        return sum(len(c) + len(c.unreadable) for f in self.files for c in self._file(f, first))
+
+    def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
+        """All rows in order. Raises SourceError when there is not one."""
+        wanted = self.columns if columns is None else columns
+        rows = 0
+        for file in self.files:
+            for chunk in self._file(file, wanted):
+                rows += len(chunk) + len(chunk.unreadable)
+                yield chunk
+        if not rows:
+            raise SourceError(f"{self.files[0].name}: has column names but no row under them")
+
+    def _file(self, file: SourceFile, columns: Sequence[str]) -> Iterator[Chunk]:
+        if self.format == "csv":
+            return csv_files.read_chunks(file, self.csv, columns)
+        return parquet_files.read_chunks(file, columns)
+
+
+def open_source(contract: Contract) -> Source:
+    """Finds the files of a contract's source and checks that their columns agree.
+
+    Raises SourceError for a source that is not there, is empty or is not what it should be,
+    and for columns that bear one name or differ from file to file.
+    """
+    source = contract.source
+    if not isinstance(source, FileSource):
+        raise TypeError(f"{contract.name} is generated, not read from files")
+    form, files = format_of(source, find_files(source))
+    schemas = (_types(file, form, source.csv, contract.ignore) for file in files)
+    first = next(schemas)
+    for file, other in zip(files[1:], schemas, strict=True):
+        if differences := _differences(first, other):
+            raise diagnosis.unlike_schemas(files[0].name, file.name, differences)
+        first = {name: other[name] if pa.types.is_null(t) else t for name, t in first.items()}
+    return Source(source.uri, form, source.csv, tuple(files), first)
+
+
+def _types(
+    file: SourceFile, form: Format, options: CsvOptions, ignore: Sequence[str]
+) -> dict[str, pa.DataType]:
+    if form == "csv":
+        names = csv_files.read_header(file, options)
+        types = [pa.string()] * len(names)
+    else:
+        schema = parquet_files.read_schema(file)
+        names, types = schema.names, schema.types
+    diagnosis.duplicate_columns(file.name, names, ignore)
+    # A column without a name is the row index that some tools write.
+    return {n: t for n, t in zip(names, types, strict=True) if n and n not in ignore}
+
+
+def _differences(first: Mapping[str, pa.DataType], other: Mapping[str, pa.DataType]) -> list[str]:
+    """Order is free, and a column that is all null in one file has no type there."""
+    told = [f"{name!r} is missing" for name in first if name not in other]
+    told += [f"{name!r} is new" for name in other if name not in first]
+    told += [
+        f"{name!r} is {other[name]} there and {kind} here"
+        for name, kind in first.items()
+        if name in other
+        and other[name] != kind
+        and not (pa.types.is_null(kind) or pa.types.is_null(other[name]))
+    ]
+    return told
+
+
+def evenly_spaced(ordinals: np.ndarray, wanted: int, total: int) -> np.ndarray:
+    """Which of the rows `ordinals` (from 0, of `total`) are among `wanted` evenly spaced ones."""
+    kept: np.ndarray = (ordinals + 1) * wanted // total > ordinals * wanted // total
+    return kept
+
+
+def sampled(chunks: Iterable[Chunk], wanted: int, total: int) -> Iterator[Chunk]:
+    """`wanted` rows of `total`, the same ones whatever the chunks; all when there are no more."""
+    if wanted >= total:
+        yield from chunks
+        return
+    before, file = 0, None
+    seen = 0
+    for chunk in chunks:
+        if chunk.file != file:
+            before, file = before + seen, chunk.file
+            seen = 0
+        seen += len(chunk) + len(chunk.unreadable)
+        keep = evenly_spaced(before + chunk.rows - 1, wanted, total)
+        lines = [
+            bad
+            for bad in chunk.unreadable
+            if evenly_spaced(np.array([before + bad.row - 1]), wanted, total)[0]
+        ]
+        batch = chunk.batch if keep.all() else chunk.batch.filter(pa.array(keep))
+        yield Chunk(chunk.file, batch, chunk.rows[keep], tuple(lines))

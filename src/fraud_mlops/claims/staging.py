@@ -1,0 +1,147 @@
+"""Valid claims on local disk, until all of the source is known to be good.
+
+DuckDB finds duplicate ids and brings the claims in order, out of core: memory stays within
+the settings' limit, whatever the number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fraud_mlops.claims.report import ColumnProfile, Summary
+from fraud_mlops.claims.times import UTC_TIME
+from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL
+from fraud_mlops.settings import settings
+
+_BATCH_ROWS = 1 << 17
+_POSITION = "position"
+
+
+class Staging:
+    """Claims in source order under positional column names.
+
+    DuckDB's names know no case, and it would take times with a zone for the session's: so the
+    columns are called c0, c1, ... and times are stored without their zone, which is UTC.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._path = folder / "claims.parquet"
+        self._spill = folder / "spill"
+        self._stored = pa.schema(
+            [pa.field(f"c{i}", _stored(f.type)) for i, f in enumerate(schema)]
+            + [pa.field(_POSITION, pa.int64())]
+        )
+        text = [f.name for f in self._stored if pa.types.is_string(f.type)]
+        self._writer = pq.ParquetWriter(
+            self._path, self._stored, compression="lz4", use_dictionary=text
+        )
+        self._connection: Any = None
+        self.rows = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._writer.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def add(self, claims: pa.RecordBatch, positions: npt.NDArray[np.int64]) -> None:
+        """positions: where each row stands in the source, to find it there again."""
+        if not claims.num_rows:
+            return
+        arrays = [a.cast(f.type) for a, f in zip(claims.columns, self._stored, strict=False)]
+        arrays.append(pa.array(positions))
+        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._stored))
+        self.rows += claims.num_rows
+
+    def drop_duplicates(self) -> npt.NDArray[np.int64]:
+        """Leaves the first claim of each id in the source; positions of the others, in order."""
+        name = self._column(CLAIM_ID)
+        self._open().execute(f"""
+            CREATE TEMP TABLE duplicates AS
+            SELECT {_POSITION} FROM (
+                SELECT {_POSITION}, row_number() OVER (PARTITION BY {name} ORDER BY {_POSITION}) AS n
+                FROM staged
+                WHERE {name} IN (SELECT {name} FROM staged GROUP BY {name} HAVING count(*) > 1)
+            ) WHERE n > 1
+        """)
+        found = self._connection.execute(f"SELECT {_POSITION} FROM duplicates ORDER BY 1")
+        positions: npt.NDArray[np.int64] = found.fetchnumpy()[_POSITION]
+        if len(positions):
+            self._connection.execute(f"""
+                CREATE OR REPLACE TEMP VIEW claims AS SELECT * FROM staged
+                WHERE {_POSITION} NOT IN (SELECT {_POSITION} FROM duplicates)
+            """)
+        return np.asarray(positions, dtype=np.int64)
+
+    def in_order(self) -> Iterator[pa.RecordBatch]:
+        """All claims by event time, then claim id, in the canonical schema."""
+        columns = ", ".join(self._column(name) for name in self._schema.names)
+        order = f"{self._column(EVENT_TIME)}, {self._column(CLAIM_ID)}"
+        ordered = self._open().execute(f"SELECT {columns} FROM claims ORDER BY {order}")
+        for batch in ordered.to_arrow_reader(_BATCH_ROWS):
+            arrays = [a.cast(f.type) for a, f in zip(batch.columns, self._schema, strict=True)]
+            yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def summary(self) -> Summary:
+        """One pass over the claims for the report and the data card."""
+        measures = ["count(*)", f"min({self._column(EVENT_TIME)})", f"max({self._column(EVENT_TIME)})"]
+        measures.append(f"avg({self._column(LABEL)})")
+        for i, field in enumerate(self._schema):
+            measures.append(f"count(c{i})")
+            if pa.types.is_floating(field.type):
+                measures += [f"{f}(CASE WHEN isfinite(c{i}) THEN c{i} END)" for f in ("min", "avg", "max")]
+            elif pa.types.is_string(field.type) and field.name != CLAIM_ID:
+                measures.append(f"approx_count_distinct(c{i})")
+        row = iter(self._open().execute(f"SELECT {', '.join(measures)} FROM claims").fetchone())
+        rows, first, last, fraud_rate = (next(row) for _ in range(4))
+        return Summary(rows, first, last, fraud_rate, tuple(self._profile(f, rows, row) for f in self._schema))
+
+    def _profile(self, field: pa.Field, rows: int, row: Iterator[Any]) -> ColumnProfile:
+        missing = 1 - next(row) / rows if rows else 0.0
+        if pa.types.is_floating(field.type):
+            low, mean, high = next(row), next(row), next(row)
+            return ColumnProfile(name=field.name, kind="number", missing=missing, min=low, mean=mean, max=high)
+        if pa.types.is_string(field.type):
+            distinct = rows if field.name == CLAIM_ID else int(next(row))
+            return ColumnProfile(name=field.name, kind="text", missing=missing, distinct=distinct)
+        kind = "label" if pa.types.is_integer(field.type) else "time"
+        return ColumnProfile(name=field.name, kind=kind, missing=missing)
+
+    def _column(self, name: str) -> str:
+        return f"c{self._schema.get_field_index(name)}"
+
+    def _open(self) -> Any:
+        """The connection; no row can be added from here on."""
+        if self._connection is None:
+            import duckdb
+
+            self._writer.close()
+            self._connection = duckdb.connect(
+                config={
+                    "memory_limit": settings().memory_limit,
+                    "threads": settings().threads,
+                    "temp_directory": str(self._spill),
+                    "preserve_insertion_order": False,
+                }
+            )
+            path = str(self._path).replace("'", "''")
+            self._connection.execute(f"CREATE TEMP VIEW staged AS FROM read_parquet('{path}')")
+            self._connection.execute("CREATE TEMP VIEW claims AS FROM staged")
+        return self._connection
+
+
+def _stored(kind: pa.DataType) -> pa.DataType:
+    return pa.timestamp("us") if kind == UTC_TIME else kind

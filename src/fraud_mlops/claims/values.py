@@ -1,0 +1,136 @@
+"""Source values as text, numbers and labels: whole columns at a time, bad values marked.
+
+CSV columns arrive as text, so that a value that cannot be read is one bad cell of a known row
+and not the end of the file. Parquet columns arrive typed and go through the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fraud_mlops.contract import Label
+
+Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+# "nan" is a missing number and "inf" a number that a rule refuses: both can be read.
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
+_LARGEST_EXACT_INTEGER = 2.0**53
+
+
+class Parsed(NamedTuple):
+    """A column of n values, null where there is none, and where a value could not be read."""
+
+    values: pa.Array
+    bad: Mask
+
+
+def mask_of(condition: pa.Array) -> Mask:
+    """A boolean Arrow array as numpy; null counts as false."""
+    flags: Mask = pc.fill_null(condition, False).to_numpy(zero_copy_only=False)
+    return flags
+
+
+def none_bad(array: pa.Array) -> Mask:
+    return np.zeros(len(array), dtype=np.bool_)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
+
+
+def text(array: pa.Array) -> pa.Array:
+    """Text without blanks around it; empty text is null. Whole floats lose their `.0`."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return text(array.dictionary_decode())
+    if pa.types.is_floating(kind):
+        return _float_text(array)
+    if pa.types.is_nested(kind):
+        return pa.nulls(len(array), pa.string())
+    words = pc.utf8_trim_whitespace(array.cast(pa.string()))
+    empty = pc.equal(words, "")
+    if pc.any(empty).as_py():
+        return pc.if_else(empty, pa.scalar(None, pa.string()), words)
+    return words
+
+
+def _float_text(array: pa.Array) -> pa.Array:
+    """pandas writes codes as floats once one is missing: 3.0 is the code 3."""
+    array = _nan_as_null(array.cast(pa.float64()))
+    whole = pc.and_(
+        pc.equal(pc.floor(array), array), pc.less(pc.abs(array), _LARGEST_EXACT_INTEGER)
+    )
+    codes = pc.if_else(whole, array, pa.scalar(None, pa.float64())).cast(pa.int64())
+    return pc.coalesce(codes.cast(pa.string()), array.cast(pa.string()))
+
+
+def without(array: pa.Array, missing: Sequence[str]) -> pa.Array:
+    """Null where the value is one of `missing`, the column's own words for 'not known'."""
+    if not missing:
+        return array
+    unknown = pc.is_in(text(array), value_set=pa.array(missing, pa.string()))
+    return pc.if_else(unknown, pa.scalar(None, array.type), array)
+
+
+def numbers(array: pa.Array, decimal: str = ".") -> Parsed:
+    """float64; NaN becomes null, infinities are kept for a rule to find.
+
+    With a decimal sign other than the point, a point makes a value unreadable: `1.234` would
+    otherwise be taken for 1.234 where 1234 is meant.
+    """
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return numbers(array.dictionary_decode(), decimal)
+    if is_number(kind) or pa.types.is_boolean(kind):
+        values = array.cast(pa.uint8()) if pa.types.is_boolean(kind) else array
+        return Parsed(_nan_as_null(values.cast(pa.float64(), safe=False)), none_bad(array))
+    if not is_text(kind) and not pa.types.is_null(kind):
+        return Parsed(pa.nulls(len(array), pa.float64()), mask_of(pc.is_valid(array)))
+    digits = array.cast(pa.string())
+    if decimal != ".":
+        digits = pc.replace_substring(pc.replace_substring(digits, ".", "?"), decimal, ".")
+    try:
+        return Parsed(_nan_as_null(digits.cast(pa.float64())), none_bad(array))
+    except pa.ArrowInvalid:
+        digits = text(digits)
+        readable = pc.match_substring_regex(digits, _NUMBER)
+        values = pc.if_else(readable, digits, pa.scalar(None, pa.string())).cast(pa.float64())
+        return Parsed(_nan_as_null(values), mask_of(pc.invert(readable)))
+
+
+def _nan_as_null(array: pa.Array) -> pa.Array:
+    nan = pc.is_nan(array)
+    if pc.any(nan).as_py():
+        return pc.if_else(nan, pa.scalar(None, pa.float64()), array)
+    return array
+
+
+def labels(array: pa.Array, label: Label) -> Parsed:
+    """int8: 1 fraud, 0 genuine, null unknown. `1.0` is read as `1` where that is a label."""
+    words = text(array)
+    values = _mapped(words, label)
+    unread = mask_of(pc.and_(pc.is_valid(words), pc.is_null(values)))
+    if unread.any():
+        values = _mapped(pc.replace_substring_regex(words, r"^(-?\d+)\.0+$", r"\1"), label)
+        unread = mask_of(pc.and_(pc.is_valid(words), pc.is_null(values)))
+    return Parsed(values, unread)
+
+
+def _mapped(words: pa.Array, label: Label) -> pa.Array:
+    fraud = pc.is_in(words, value_set=pa.array(label.fraud, pa.string()))
+    genuine = pc.is_in(words, value_set=pa.array(label.genuine, pa.string()))
+    one, zero = pa.scalar(1, pa.int8()), pa.scalar(0, pa.int8())
+    return pc.if_else(fraud, one, pc.if_else(genuine, zero, pa.scalar(None, pa.int8())))

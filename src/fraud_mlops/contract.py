@@ -1,0 +1,323 @@
+"""The dataset contract: everything that is particular to one set of claims.
+
+A new dataset is a new YAML, never new code. `fraud_mlops.catalog` reads the YAML;
+this module holds the pydantic models and nothing that touches a file.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    model_validator,
+)
+
+CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT = (
+    "claim_id",
+    "event_time",
+    "label",
+    "label_time",
+    "amount",
+)
+RESERVED = (CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT)
+
+# An adjuster, say, is a category with few values and an entity with a history.
+_MAY_SHARE = {("entity", "categorical")}
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_duration(value: Any) -> Any:
+    """`30d`, `12h`, `90m`, `45s` or `2w` as a timedelta; a bare 0 is no time at all.
+
+    ISO 8601 (`P30D`), in which a stored contract writes them, is left to pydantic.
+    """
+    if value == 0:
+        return timedelta(0)
+    if isinstance(value, str) and not value.startswith("P"):
+        number, unit = value.strip()[:-1], value.strip()[-1:]
+        if unit in _UNITS and number.isdigit():
+            return timedelta(**{_UNITS[unit]: int(number)})
+        raise ValueError(f"{value!r} is not a duration; write 30d, 12h, 90m, 45s or 2w")
+    return value
+
+
+def _as_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _midnight(value: Any) -> Any:
+    """A YAML date is the first instant of that day."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Instant = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(_as_utc)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Text = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, (int, float)) else v)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CsvOptions(_Model):
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: str = "utf-8"
+    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
+    decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
+    null_values: tuple[Text, ...] = ("", "NA", "N/A", "NULL", "null", "NaN", "nan")
+
+
+class FileSource(_Model):
+    """Claims in files: one file, a folder, a glob, any fsspec URI."""
+
+    kind: Literal["file"] = "file"
+    uri: str
+    format: Literal["csv", "parquet"] | None = None
+    csv: CsvOptions = CsvOptions()
+
+
+class SyntheticSource(_Model):
+    """Claims made by the generator (`fraud_mlops.synthetic`)."""
+
+    kind: Literal["synthetic"]
+    claims: PositiveInt = 20_000
+    seed: int = 20240101
+    start: Instant
+    end: Instant
+    fraud_rate: Share = 0.06
+    drift_from: Instant | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"end {self.end:%F} must come after start {self.start:%F}")
+        return self
+
+
+class TimeParts(_Model):
+    """Source columns an event time is put together from; `week_of_month` counts from 1."""
+
+    year: str
+    month: str
+    day: str | None = None
+    week_of_month: str | None = None
+    day_of_week: str | None = None
+    hour: str | None = None
+    minute: str | None = None
+    second: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.day and (self.week_of_month or self.day_of_week):
+            raise ValueError("give day, or week_of_month with day_of_week, not both")
+        if bool(self.week_of_month) != bool(self.day_of_week):
+            raise ValueError("week_of_month and day_of_week go together")
+        return self
+
+    def columns(self) -> list[str]:
+        return [c for c in self.model_dump().values() if c is not None]
+
+
+class EventTime(_Model):
+    """The moment a claim is scored: one column, or parts. Naive times are UTC."""
+
+    column: str | None = None
+    format: str | None = None
+    parts: TimeParts | None = None
+    keep_parts: bool = False
+    """Parts stay usable as features (seasonality) when true."""
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.column is None) == (self.parts is None):
+            raise ValueError("give either column or parts")
+        return self
+
+    def columns(self) -> list[str]:
+        return [self.column] if self.column else self.parts.columns() if self.parts else []
+
+
+class Label(_Model):
+    """What fraud looks like in the source, and when it may be known."""
+
+    column: str
+    fraud: tuple[Text, ...] = ("1", "true", "True", "yes", "Y")
+    genuine: tuple[Text, ...] = ("0", "false", "False", "no", "N")
+    delay: Duration
+    time_column: str | None = None
+    """When the label became known; without it, event time plus `delay`."""
+    time_format: str | None = None
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Self:
+        if both := set(self.fraud) & set(self.genuine):
+            raise ValueError(f"{sorted(both)} stand for fraud and for genuine")
+        return self
+
+
+class Window(_Model):
+    """Half-open: start <= event time < end."""
+
+    start: Instant
+    end: Instant
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"end {self.end:%F} must come after start {self.start:%F}")
+        return self
+
+
+class DateSplit(_Model):
+    train: Window
+    validation: Window
+    oot: Window
+    gap: Duration | None = None
+    """Time left between windows; the label delay when left out."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.train.end <= self.validation.start < self.validation.end <= self.oot.start:
+            raise ValueError("train, validation and oot must follow one another without overlap")
+        return self
+
+
+class ShareSplit(_Model):
+    """Windows by share of the claims in order of time."""
+
+    train: Share = 0.6
+    validation: Share = 0.2
+    oot: Share = 0.2
+    gap: Duration | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if abs(self.train + self.validation + self.oot - 1) > 1e-9:
+            raise ValueError("train, validation and oot shares must add up to 1")
+        return self
+
+
+class Alerts(_Model):
+    """How many claims the team can look into, or what a look costs."""
+
+    budget: Share = 0.05
+    """Share of claims that may be alerted."""
+    review_cost: Annotated[float, Field(gt=0)] | None = None
+    """Cost of one review in the amount's currency; with it the threshold minimises cost."""
+
+
+class Quality(_Model):
+    max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    min_amount: float | None = 0.0
+
+
+class Drift(_Model):
+    """Verdict limits: at or above `warn` a feature is said to move, at `alert` to have drifted."""
+
+    psi_warn: float = 0.1
+    psi_alert: float = 0.25
+    missing_alert: float = 0.1
+    classifier_alert: float = 0.7
+    """ROC-AUC of a classifier that tells training rows from new rows."""
+    share_alert: float = 0.3
+    """Share of drifted features that makes the whole drift."""
+
+
+class Gate(_Model):
+    """A challenger replaces the champion when P(gain > min_gain) >= confidence, OOT, paired."""
+
+    confidence: Share = 0.95
+    min_gain: float = 0.0
+    resamples: PositiveInt = 500
+
+
+class Contract(_Model):
+    """One dataset, described."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+    version: PositiveInt = 1
+    description: str = ""
+    source: Annotated[FileSource | SyntheticSource, Field(discriminator="kind")]
+    claim_id: str | None = None
+    """Source column that names a claim; without one, claims are named by file and row."""
+    event_time: EventTime
+    label: Label
+    amount: str | None = None
+    entities: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = {}
+    """Entity name to source column, e.g. `policyholder: insured_id`."""
+    numeric: tuple[str, ...] | None = None
+    categorical: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+    missing: dict[str, tuple[Text, ...]] = {}
+    """Values that mean 'not known' in one column only, e.g. `Age: [0]`."""
+    windows: tuple[PositiveInt, ...] = (1, 7, 30, 90)
+    """Days that entity features look back."""
+    partition: Literal["day", "week", "month"] = "month"
+    split: DateSplit | ShareSplit = ShareSplit()
+    alerts: Alerts = Alerts()
+    quality: Quality = Quality()
+    drift: Drift = Drift()
+    gate: Gate = Gate()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _file_is_the_usual_source(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(source := data.get("source"), dict):
+            data = data | {"source": {"kind": "file"} | source}
+        return data
+
+    @model_validator(mode="after")
+    def _columns_have_one_role(self) -> Self:
+        roles: dict[str, str] = {}
+        for role, columns in self._roles().items():
+            for column in columns:
+                if column in roles and (roles[column], role) not in _MAY_SHARE:
+                    raise ValueError(f"column {column!r} is both {roles[column]} and {role}")
+                roles[column] = role
+        for entity in self.entities:
+            if entity in (*RESERVED, *(self.numeric or ()), *(self.categorical or ())):
+                raise ValueError(f"entity {entity!r} has the name of a column; call it otherwise")
+        for column in (*(self.numeric or ()), *(self.categorical or ())):
+            if column in RESERVED:
+                raise ValueError(f"column {column!r} bears a reserved name; ignore or rename it")
+        return self
+
+    def _roles(self) -> dict[str, list[str]]:
+        one = {
+            "claim_id": self.claim_id,
+            "label": self.label.column,
+            "label time": self.label.time_column,
+            "amount": self.amount,
+        }
+        roles = {role: [column] for role, column in one.items() if column}
+        roles["event time"] = [] if self.event_time.keep_parts else self.event_time.columns()
+        roles["entity"] = list(dict.fromkeys(self.entities.values()))
+        roles["numeric"] = list(self.numeric or ())
+        roles["categorical"] = list(self.categorical or ())
+        roles["ignored"] = list(self.ignore)
+        return roles
+
+    def role_columns(self) -> list[str]:
+        """Source columns the contract names in any role but `ignore`, in order, once each."""
+        columns = [c for role, cs in self._roles().items() if role != "ignored" for c in cs]
+        return list(dict.fromkeys([*columns, *self.event_time.columns()]))
+
+    @property
+    def resolved(self) -> bool:
+        """True when every feature column is named, as it is after the source has been looked at."""
+        return self.numeric is not None and self.categorical is not None
+
+    @property
+    def gap(self) -> timedelta:
+        return self.label.delay if self.split.gap is None else self.split.gap

@@ -1,0 +1,43 @@
+"""One error tree. Every message says what happened, where, and what to do next."""
+
+from __future__ import annotations
+
+
+class FraudMlopsError(Exception):
+    """A mistake or a failure that a person can act on; shown without a stack trace."""
+
+
+class SettingsError(FraudMlopsError):
+    """Environment variables are missing or contradict one another."""
+
+
+class ContractError(FraudMlopsError):
+    """A dataset contract is wrong. The message names file, line and field."""
+
+
+class SourceError(FraudMlopsError):
+    """A source file cannot be read. The message names file and, where known, row and column."""
+
+
+class QualityError(FraudMlopsError):
+    """Too many claims broke the contract; nothing was published."""
+
+
+class LakehouseError(FraudMlopsError):
+    """A partition is missing, damaged, or not the one that was pinned."""
+
+
+class SplitError(FraudMlopsError):
+    """The out-of-time split leaves a window without what it needs."""
+
+
+class TrainingError(FraudMlopsError):
+    """A candidate could not be trained."""
+
+
+class BundleError(FraudMlopsError):
+    """A model bundle is missing, truncated or tampered with."""
+
+
+class RegistryError(FraudMlopsError):
+    """A champion pointer cannot be moved as asked."""

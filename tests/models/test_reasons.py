@@ -1,0 +1,109 @@
+"""Reasons add up to the score, point at what matters, and read as an analyst would say them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch  # noqa: TID253 -- tests of what owns torch
+from toy_claims import NUMERIC, claims, model
+
+from fraud_mlops.models.reasons import attributions, reason_texts, reference_logit
+
+TABLE, LABELS = claims(1200)
+MODELS = {
+    "logistic": model("logistic", TABLE, LABELS),
+    "mlp": model("mlp", TABLE, LABELS),
+    "tabm": model("tabm", TABLE, LABELS),
+    "ensemble": model("tabm", TABLE, LABELS, members=2, epochs=3, one_hot_up_to=0),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_contributions_sum_to_the_distance_from_the_average_claim(name: str) -> None:
+    explained = MODELS[name]
+    rows = TABLE.slice(0, 100)
+    total = attributions(explained, rows).sum(axis=1)
+    expected = explained.logits(rows).astype(float) - reference_logit(explained)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(total, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mlp", "tabm"])
+def test_more_nodes_hardly_change_a_contribution(name: str) -> None:
+    rows = TABLE.slice(0, 100)
+    usual, fine = (attributions(MODELS[name], rows, nodes=n) for n in (16, 200))
+    assert np.abs(usual - fine).max() < 0.05 * np.abs(fine).max()
+
+
+@pytest.mark.parametrize("name", ["mlp", "tabm", "logistic"])
+def test_the_planted_features_rank_first(name: str) -> None:
+    explained = MODELS[name]
+    strength = np.abs(attributions(explained, TABLE)).mean(axis=0)
+    ranked = [explained.features[i] for i in np.argsort(-strength)]
+    assert set(ranked[:2]) == {"amount", "peril"}
+
+
+def test_a_logistic_contribution_is_weight_times_distance() -> None:
+    explained = MODELS["logistic"]
+    network, rows = explained.network, TABLE.slice(0, 50)
+    part = network.parts[0]
+    matrix = explained.preprocessor.transform(rows)
+    by_input = (matrix.numeric - network.numeric_mean.numpy()) * part.head.weight.numpy()
+    owner = np.array(explained.preprocessor.input_features)
+    found = attributions(explained, rows)
+    for i, feature in enumerate(NUMERIC):
+        expected = by_input[:, owner == feature].sum(axis=1)
+        np.testing.assert_allclose(found[:, i], expected, atol=1e-5)
+    size = explained.preprocessor.cardinalities[0]
+    weights, shares = part.encoder.weights[:size].numpy(), network.category_shares[:size].numpy()
+    expected = weights[matrix.categories[:, 0]] - weights @ shares
+    np.testing.assert_allclose(found[:, 3], expected, atol=1e-5)
+
+
+def test_claims_are_explained_alike_alone_or_together_and_in_inference_mode() -> None:
+    explained = MODELS["tabm"]
+    together = attributions(explained, TABLE.slice(0, 80))
+    with torch.inference_mode():
+        alone = attributions(explained, TABLE.slice(7, 1))
+    np.testing.assert_allclose(alone[0], together[7], atol=1e-4)
+
+
+def test_reasons_are_sentences_with_the_usual_value_beside() -> None:
+    explained = MODELS["tabm"]
+    rows = pa.table(
+        {
+            "amount": [123_456.0, 12.0],
+            "claims_30d": [2.0, 2.0],
+            "odd": [None, 1.0],
+            "peril": ["theft", "storm"],
+            "region": ["north", None],
+        },
+        schema=TABLE.schema,
+    )
+    found = attributions(explained, rows)
+    large, small = reason_texts(explained, rows, found, top=2)
+    usual = explained.typical.numeric["amount"]
+    assert large == [
+        f"amount 123,456 (typical {usual:,.0f}) raises the score",
+        "peril theft (as usual) raises the score",
+    ]
+    assert not any(text.startswith(("amount", "peril")) for text in small)
+
+
+def test_only_what_raises_is_told_strongest_first_and_no_more_than_asked() -> None:
+    explained, rows = MODELS["mlp"], TABLE.slice(0, 2)
+    contributions = np.array([[0.1, 0.3, -2.0, 0.2, 0.0], [-1.0, -1.0, -1.0, 0.0, -1.0]])
+    first, second = reason_texts(explained, rows, contributions, top=5)
+    assert [text.split()[0] for text in first] == ["claims", "peril", "amount"]
+    assert second == []
+    assert len(reason_texts(explained, rows, contributions, top=1)[0]) == 1
+
+
+def test_missing_values_and_names_are_readable() -> None:
+    rows = TABLE.slice(0, 1)
+    for name, column in [("claims_30d", pa.array([None], pa.float64()))]:
+        rows = rows.set_column(rows.schema.get_field_index(name), name, column)
+    contributions = np.array([[0.0, 1.0, 0.0, 0.0, 0.0]])
+    (texts,) = reason_texts(MODELS["mlp"], rows, contributions)
+    assert texts == ["claims 30d missing (typical 2) raises the score"]
