@@ -1,0 +1,1 @@
+"""Zones of Parquet partitions on any fsspec store, each replaced atomically."""
