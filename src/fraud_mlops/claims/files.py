@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from fraud_mlops.lakehouse.stores import filesystem
 
 from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import SourceError
+from fraud_mlops.lakehouse.stores import filesystem
 
 Format = Literal["csv", "parquet"]
 Rows = npt.NDArray[np.int64]

@@ -173,5 +173,3 @@ def _counts_rows(values: pa.Array) -> bool:
         return False
     steps = np.diff(values.to_numpy(zero_copy_only=False))
     return bool((steps == steps[0]).all() and steps[0] > 0)
-
-

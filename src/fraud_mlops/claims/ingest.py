@@ -6,30 +6,27 @@ a local staging file and bad rows in a local quarantine file, so that memory sta
 
 from __future__ import annotations
 
-import posixpath
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraud_mlops.claims.canonical import Converted
+from fraud_mlops.claims.intake import Intake
 from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
 from fraud_mlops.claims.quarantine import Quarantine
 from fraud_mlops.claims.report import ColumnProfile, IngestReport
 from fraud_mlops.claims.schema import raw_schema
 from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
-from fraud_mlops.contract import EVENT_TIME, LABEL, LABEL_TIME, Contract, SyntheticSource
+from fraud_mlops.contract import EVENT_TIME, Contract, SyntheticSource
 from fraud_mlops.errors import QualityError, SourceError
-from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, partition_value
-
-_PROGRESS_SECONDS = 3.0
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, Period, partition_value
 
 
 def ingest(
@@ -57,23 +54,22 @@ def ingest(
     as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
     if sample_size is not None and sample_size < 1:
         raise SourceError(f"sample size is {sample_size}; give 1 or more, or none for all rows")
-    origin = _origin(contract, as_of, sample_size, seed)
-    contract = origin.contract
     file = f"{launch_id}.parquet"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claims-")))
+        origin = _origin(contract, as_of, sample_size, seed, folder)
+        contract = origin.contract
         quarantine = stack.enter_context(closing(Quarantine(folder / "quarantine.parquet")))
         staging = stack.enter_context(Staging(folder, raw_schema(contract)))
-        intake = _Intake(origin, Rules(contract, as_of, origin.names), staging, quarantine, progress)
-        truth_uri = origin.begin(lakehouse.uri("truth", contract.name, file), stack)
+        rules = Rules(contract, as_of, origin.names)
+        intake = Intake(origin, rules, staging, quarantine, progress)
         intake.read_all()
         intake.drop_duplicates()
         uri = quarantine.publish(lakehouse.uri("quarantine", contract.name, file))
         _check_quality(contract, quarantine, intake.read, uri)
         summary = staging.summary()
-        warnings = (*origin.warnings, *_empty_columns(origin, summary.columns))
-        origin.commit()
-        partitions = _publish(contract, lakehouse, staging, launch_id, run, progress)
+        truth_uri = origin.publish_truth(lakehouse.uri("truth", contract.name, file))
+        partitions = _publish(contract, lakehouse, staging, launch_id, run)
     return IngestReport(
         contract=contract,
         read=intake.read,
@@ -83,10 +79,71 @@ def ingest(
         quarantine_uri=uri,
         immature_labels=intake.immature,
         fraud_rate=summary.fraud_rate,
-        warnings=warnings,
+        warnings=(*origin.warnings, *_empty_columns(summary.columns)),
         partitions=tuple(partitions),
         truth_uri=truth_uri,
         first_event=summary.first_event.replace(tzinfo=UTC),
         last_event=summary.last_event.replace(tzinfo=UTC),
         columns=summary.columns,
     )
+
+
+def _origin(
+    contract: Contract, as_of: datetime, sample_size: int | None, seed: int | None, folder: Path
+) -> Origin:
+    if isinstance(contract.source, SyntheticSource):
+        return SyntheticOrigin(contract, as_of, sample_size, seed, folder)
+    return FileOrigin(contract, as_of, sample_size)
+
+
+def _check_quality(contract: Contract, quarantine: Quarantine, read: int, uri: str | None) -> None:
+    bad, limit = len(quarantine), contract.quality.max_bad_share
+    if bad <= limit * read and bad < read:
+        return
+    reasons = "\n".join(
+        f"  {count:,} {reason}, e.g. {quarantine.examples[reason]}"
+        for reason, count in quarantine.reasons.most_common()
+    )
+    raise QualityError(
+        f"{contract.name}: {bad:,} of {read:,} rows break the contract, more than "
+        f"quality.max_bad_share = {limit:.1%} allows. Nothing was published.\n{reasons}\n"
+        f"Every one of them is in {uri}. Mend the source or the contract."
+    )
+
+
+def _empty_columns(columns: Iterable[ColumnProfile]) -> list[str]:
+    return [f"column {c.name!r} is empty (all null)" for c in columns if c.missing == 1]
+
+
+def _publish(
+    contract: Contract, lakehouse: Lakehouse, staging: Staging, launch_id: str, run: str
+) -> list[Partition]:
+    metadata = {
+        "dataset": contract.name,
+        "contract_version": str(contract.version),
+        "launch_id": launch_id,
+        "run": run,
+    }
+    return lakehouse.write_sorted(
+        "raw",
+        contract.name,
+        contract.partition,
+        by_partition(staging.in_order(), contract.partition),
+        raw_schema(contract),
+        metadata,
+    )
+
+
+def by_partition(
+    batches: Iterable[pa.RecordBatch], period: Period
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Batches in order of event time, cut where a new partition begins."""
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        values = pc.dictionary_encode(partition_value(batch.column(EVENT_TIME), period))
+        codes = values.indices.to_numpy(zero_copy_only=False)
+        edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+        for low, high in pairwise(edges):
+            value = values.dictionary[int(codes[low])].as_py()
+            yield value, batch.slice(low, high - low)

@@ -30,7 +30,6 @@ SCHEMA = pa.schema(
         pa.field("record", pa.string(), nullable=False),
     ]
 )
-_BLOCK = 1 << 20
 
 
 class Quarantine:
@@ -59,9 +58,7 @@ class Quarantine:
     def add_duplicates(self, chunk: Chunk, rows: npt.NDArray[np.int64], column: str | None) -> None:
         fault = Fault(reasons.DUPLICATE_CLAIM_ID, column)
         records = _records(chunk, rows)
-        self._write(
-            [_row(chunk, int(at), fault, r) for at, r in zip(rows, records, strict=True)]
-        )
+        self._write([_row(chunk, int(at), fault, r) for at, r in zip(rows, records, strict=True)])
 
     def _write(self, rows: Sequence[dict[str, Any]]) -> None:
         if not rows:
@@ -74,16 +71,14 @@ class Quarantine:
 
     def publish(self, uri: str) -> str | None:
         """Copies the file to `uri`, whole or not at all; without bad rows there is no file."""
-        from fraud_mlops.lakehouse.stores import atomic_writer, delete, exists
+        from fraud_mlops.lakehouse.stores import delete, exists, upload
 
         self.close()
         if not self.reasons:
             if exists(uri):  # of an earlier attempt under this launch id
                 delete(uri)
             return None
-        with self._path.open("rb") as source, atomic_writer(uri) as target:
-            while block := source.read(_BLOCK):
-                target.write(block)
+        upload(self._path, uri)
         return uri
 
     def close(self) -> None:
@@ -105,7 +100,7 @@ def _unreadable(chunk: Chunk, line: Unreadable) -> dict[str, Any]:
 
 def _row(chunk: Chunk, at: int, fault: Fault, record: str) -> dict[str, Any]:
     value = None
-    if fault.column in chunk.batch.schema.names:
+    if fault.column is not None and fault.column in chunk.batch.schema.names:
         value = text(chunk[fault.column].slice(at, 1))[0].as_py()
     return {
         "file": chunk.file.name,

@@ -51,7 +51,10 @@ class Staging:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._writer.close()
         if self._connection is not None:
@@ -72,7 +75,8 @@ class Staging:
         self._open().execute(f"""
             CREATE TEMP TABLE duplicates AS
             SELECT {_POSITION} FROM (
-                SELECT {_POSITION}, row_number() OVER (PARTITION BY {name} ORDER BY {_POSITION}) AS n
+                SELECT {_POSITION},
+                    row_number() OVER (PARTITION BY {name} ORDER BY {_POSITION}) AS n
                 FROM staged
                 WHERE {name} IN (SELECT {name} FROM staged GROUP BY {name} HAVING count(*) > 1)
             ) WHERE n > 1
@@ -90,30 +94,40 @@ class Staging:
         """All claims by event time, then claim id, in the canonical schema."""
         columns = ", ".join(self._column(name) for name in self._schema.names)
         order = f"{self._column(EVENT_TIME)}, {self._column(CLAIM_ID)}"
-        ordered = self._open().execute(f"SELECT {columns} FROM claims ORDER BY {order}")
+        ordered = self._open().sql(f"SELECT {columns} FROM claims ORDER BY {order}")
         for batch in ordered.to_arrow_reader(_BATCH_ROWS):
             arrays = [a.cast(f.type) for a, f in zip(batch.columns, self._schema, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def summary(self) -> Summary:
         """One pass over the claims for the report and the data card."""
-        measures = ["count(*)", f"min({self._column(EVENT_TIME)})", f"max({self._column(EVENT_TIME)})"]
+        measures = [
+            "count(*)",
+            f"min({self._column(EVENT_TIME)})",
+            f"max({self._column(EVENT_TIME)})",
+        ]
         measures.append(f"avg({self._column(LABEL)})")
         for i, field in enumerate(self._schema):
             measures.append(f"count(c{i})")
             if pa.types.is_floating(field.type):
-                measures += [f"{f}(CASE WHEN isfinite(c{i}) THEN c{i} END)" for f in ("min", "avg", "max")]
+                measures += [
+                    f"{f}(CASE WHEN isfinite(c{i}) THEN c{i} END)" for f in ("min", "avg", "max")
+                ]
             elif pa.types.is_string(field.type) and field.name != CLAIM_ID:
                 measures.append(f"approx_count_distinct(c{i})")
-        row = iter(self._open().execute(f"SELECT {', '.join(measures)} FROM claims").fetchone())
+        row = iter(self._open().execute(f"SELECT {', '.join(measures)} FROM claims").fetchall()[0])
         rows, first, last, fraud_rate = (next(row) for _ in range(4))
-        return Summary(rows, first, last, fraud_rate, tuple(self._profile(f, rows, row) for f in self._schema))
+        return Summary(
+            rows, first, last, fraud_rate, tuple(self._profile(f, rows, row) for f in self._schema)
+        )
 
     def _profile(self, field: pa.Field, rows: int, row: Iterator[Any]) -> ColumnProfile:
         missing = 1 - next(row) / rows if rows else 0.0
         if pa.types.is_floating(field.type):
             low, mean, high = next(row), next(row), next(row)
-            return ColumnProfile(name=field.name, kind="number", missing=missing, min=low, mean=mean, max=high)
+            return ColumnProfile(
+                name=field.name, kind="number", missing=missing, min=low, mean=mean, max=high
+            )
         if pa.types.is_string(field.type):
             distinct = rows if field.name == CLAIM_ID else int(next(row))
             return ColumnProfile(name=field.name, kind="text", missing=missing, distinct=distinct)
@@ -134,7 +148,6 @@ class Staging:
                     "memory_limit": settings().memory_limit,
                     "threads": settings().threads,
                     "temp_directory": str(self._spill),
-                    "preserve_insertion_order": False,
                 }
             )
             path = str(self._path).replace("'", "''")

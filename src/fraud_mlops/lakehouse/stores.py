@@ -6,6 +6,7 @@ import contextlib
 import os
 import posixpath
 import re
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _EXTRAS = {"abfs": "azure", "abfss": "azure", "az": "azure", "s3": "aws", "s3a": "aws"}
+_BLOCK = 1 << 20
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{32}\.tmp$")
 
 
@@ -78,6 +80,12 @@ def read_bytes(uri: str) -> bytes:
 def write_bytes(uri: str, data: bytes) -> None:
     with atomic_writer(uri) as stream:
         stream.write(data)
+
+
+def upload(path: Path, uri: str) -> None:
+    """Copies a local file to `uri`, whole or not at all, in flat memory."""
+    with path.open("rb") as source, atomic_writer(uri) as target:
+        shutil.copyfileobj(source, target, _BLOCK)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,132 @@
+"""Where canonical claims come from: files that a contract describes, or the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fraud_mlops.claims.canonical import Converted, Converter
+from fraud_mlops.claims.faults import Faults
+from fraud_mlops.claims.files import Chunk, SourceFile
+from fraud_mlops.claims.inference import infer, named_columns
+from fraud_mlops.claims.reading import open_source, sampled
+from fraud_mlops.claims.schema import raw_schema, source_columns
+from fraud_mlops.claims.times import UTC_TIME
+from fraud_mlops.claims.values import Mask, mask_of
+from fraud_mlops.contract import EVENT_TIME, LABEL, LABEL_TIME, Contract, SyntheticSource
+from fraud_mlops.lakehouse.stores import upload
+
+_GENERATED = SourceFile(None, "", "generated claims")
+
+
+class Origin(Protocol):
+    """One source, opened. It can be read more than once, and is the same each time."""
+
+    contract: Contract
+    """Resolved."""
+    names: Mapping[str, str]
+    """The source's name of each canonical column."""
+    warnings: tuple[str, ...]
+    total: int | None
+    """Rows to come, where that is known beforehand."""
+
+    def converted(self) -> Iterator[Converted]:
+        """All rows in canonical columns."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All rows as the source has them, in the same chunks."""
+
+    def publish_truth(self, uri: str) -> str | None:
+        """Writes what is known of the claims beyond the source, if anything is."""
+
+
+class FileOrigin:
+    """Claims in files."""
+
+    def __init__(self, contract: Contract, as_of: datetime, sample_size: int | None) -> None:
+        self._source = open_source(contract)
+        self._source.require(named_columns(contract))
+        self.contract, self.warnings = infer(contract, self._source)
+        self._source.require(named_columns(self.contract))
+        self.names: Mapping[str, str] = source_columns(self.contract)
+        self._sample = sample_size
+        self._count = self._source.count() if sample_size is not None else None
+        self.total = min(sample_size, self._count) if sample_size and self._count else None
+        self._convert = Converter(self.contract, self._source.files, as_of, self._source.decimal)
+
+    def chunks(self) -> Iterator[Chunk]:
+        wanted = set(named_columns(self.contract))
+        chunks = self._source.chunks([c for c in self._source.columns if c in wanted])
+        if self._sample is None or self._count is None:
+            return chunks
+        return sampled(chunks, self._sample, self._count)
+
+    def converted(self) -> Iterator[Converted]:
+        return map(self._convert, self.chunks())
+
+    def publish_truth(self, uri: str) -> str | None:  # noqa: ARG002 - files know no truth
+        return None
+
+
+class SyntheticOrigin:
+    """Generated claims; their true fraud probabilities are kept apart from them."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        as_of: datetime,
+        sample_size: int | None,
+        seed: int | None,
+        folder: Path,
+    ) -> None:
+        source = contract.source
+        if not isinstance(source, SyntheticSource):
+            raise TypeError(f"{contract.name} is read from files, not generated")
+        update = {"claims": sample_size, "seed": seed}
+        source = source.model_copy(update={k: v for k, v in update.items() if v is not None})
+        self.contract = infer(contract.model_copy(update={"source": source})).contract
+        self.names: Mapping[str, str] = {name: name for name in raw_schema(self.contract).names}
+        self.warnings: tuple[str, ...] = ()
+        self.total: int | None = source.claims
+        self._source = source
+        self._as_of = pa.scalar(as_of, UTC_TIME)
+        self._truth = folder / "truth.parquet"
+
+    def chunks(self) -> Iterator[Chunk]:
+        return (converted.chunk for converted in self.converted())
+
+    def converted(self) -> Iterator[Converted]:
+        from fraud_mlops.synthetic import generate, truth_schema
+
+        row = 1
+        with pq.ParquetWriter(self._truth, truth_schema(), compression="zstd") as truth:
+            for claims, known in generate(self._source):
+                happened = pc.less_equal(claims.column(EVENT_TIME), self._as_of)
+                truth.write_batch(known.filter(happened))
+                batch, immature = self._as_known(claims.filter(happened))
+                rows = np.arange(row, row + batch.num_rows, dtype=np.int64)
+                row += batch.num_rows
+                chunk = Chunk(_GENERATED, batch, rows)
+                yield Converted(chunk, batch, Faults(batch.num_rows), immature)
+
+    def _as_known(self, claims: pa.RecordBatch) -> tuple[pa.RecordBatch, Mask]:
+        """Labels that are known after `as_of` are blank, and so are those beyond the source."""
+        known = claims.column(LABEL_TIME)
+        unripe = pc.fill_null(pc.greater(known, self._as_of), True)
+        for name in (LABEL, LABEL_TIME):
+            at = claims.schema.get_field_index(name)
+            field = claims.schema.field(at)
+            blank = pc.if_else(unripe, pa.scalar(None, field.type), claims.column(at))
+            claims = claims.set_column(at, field, blank)
+        return claims.cast(raw_schema(self.contract)), mask_of(unripe)
+
+    def publish_truth(self, uri: str) -> str | None:
+        upload(self._truth, uri)
+        return uri
