@@ -7,15 +7,10 @@ a local staging file and bad rows in a local quarantine file, so that memory sta
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from fraud_mlops.claims.intake import Intake
 from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
@@ -26,7 +21,7 @@ from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
 from fraud_mlops.contract import EVENT_TIME, Contract, SyntheticSource
 from fraud_mlops.errors import QualityError, SourceError
-from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, Period, partition_value
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, by_partition
 
 
 def ingest(
@@ -128,22 +123,7 @@ def _publish(
         "raw",
         contract.name,
         contract.partition,
-        by_partition(staging.in_order(), contract.partition),
+        by_partition(staging.in_order(), EVENT_TIME, contract.partition),
         raw_schema(contract),
         metadata,
     )
-
-
-def by_partition(
-    batches: Iterable[pa.RecordBatch], period: Period
-) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """Batches in order of event time, cut where a new partition begins."""
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        values = pc.dictionary_encode(partition_value(batch.column(EVENT_TIME), period))
-        codes = values.indices.to_numpy(zero_copy_only=False)
-        edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-        for low, high in pairwise(edges):
-            value = values.dictionary[int(codes[low])].as_py()
-            yield value, batch.slice(low, high - low)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -45,6 +46,21 @@ def partition_value(times: pa.ChunkedArray | pa.Array, by: Period) -> pa.Array:
     if by == "week":
         times = pc.floor_temporal(times, unit="week", week_starts_monday=True)
     return pc.strftime(times, format="%Y-%m" if by == "month" else "%Y-%m-%d").cast(pa.string())
+
+
+def by_partition(
+    batches: Iterable[pa.RecordBatch], time_column: str, period: Period
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Batches in order of time, cut where a new partition begins."""
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        values = pc.dictionary_encode(partition_value(batch.column(time_column), period))
+        codes = values.indices.to_numpy(zero_copy_only=False)
+        edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+        for low, high in pairwise(edges):
+            value = values.dictionary[int(codes[low])].as_py()
+            yield value, batch.slice(low, high - low)
 
 
 class Lakehouse:

@@ -2,35 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from fraud_mlops.contract import EVENT_TIME
+from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.evaluation.leaderboard import LeaderboardRow
 from fraud_mlops.evaluation.metrics import evaluate
-from fraud_mlops.features.build import FeatureSet, read_window
+from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.features.preprocessing import Preprocessor
 from fraud_mlops.models.candidates import Candidate
-from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.models.fraud_model import FraudModel, TypicalClaim
+from fraud_mlops.models.slots import cpu_slot
+from fraud_mlops.models.training import TrainingLog, train
+from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.pipeline.windows import days_before, labelled, labels_of
+from fraud_mlops.registry.bundle import load_bundle
+from fraud_mlops.settings import settings
 
 Progress = Callable[[str], None]
+CANDIDATE_THREADS = 1
+"""A candidate's networks are small: cores are better spent on candidates side by side."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A candidate after training on the train window.
+    """A network after training.
 
     files: the model as bundle files, without calibration or threshold.
-    validation_logits: float32 [n], in the order of the validation window.
+    validation_logits: float32 [n], in the order of the labelled claims of the validation window.
     """
 
     candidate: Candidate
     files: dict[str, bytes]
+    log: TrainingLog
     row: LeaderboardRow
     validation_logits: np.ndarray
 
 
-def labels_of(table: pa.Table) -> np.ndarray:
-    """Labels as int8 [n]; -1 where unknown."""
-    return table.column("label").fill_null(-1).to_numpy().astype(np.int8)
+def training_claims(features: FeatureSet) -> pa.Table:
+    """What a candidate may learn from before it is judged on the validation window."""
+    return labelled(features, "train", known_before=features.split.validation.start)
+
+
+def validation_claims(features: FeatureSet) -> pa.Table:
+    """What candidates are judged on before the out-of-time window begins."""
+    return labelled(features, "validation", known_before=features.split.oot.start)
+
+
+def train_candidate(candidate: Candidate, features: FeatureSet, progress: Progress) -> Trained:
+    """Trains on the train window and measures on the validation window.
+
+    Holds one of the machine's cores while it trains, and waits for one while there is none.
+    Raises TrainingError when the candidate cannot be trained.
+    """
+    claims = training_claims(features)
+    with cpu_slot(CANDIDATE_THREADS, settings().threads, progress=progress) as threads:
+        model, log = _fit(candidate, claims, features, threads, progress)
+        judged = validation_claims(features)
+        logits = model.logits(judged)
+    row = LeaderboardRow(
+        name=candidate.name,
+        family=candidate.family,
+        status="trained",
+        metrics=_measured(features, judged, logits, model.calibrated(logits)),
+        train_seconds=log.seconds,
+        rows_per_second=log.samples_per_second,
+        params=candidate.params.model_dump(mode="json"),
+        seed=candidate.seed,
+    )
+    return Trained(candidate, model.to_files(), log, row, logits)
+
+
+def _fit(
+    candidate: Candidate, claims: pa.Table, features: FeatureSet, threads: int, progress: Progress
+) -> tuple[FraudModel, TrainingLog]:
+    preprocessor = Preprocessor.fit(claims, features.numeric, features.categorical)
+    end = claims.column(EVENT_TIME)[-1].as_py()
+    network, log = train(
+        candidate,
+        preprocessor.transform(claims),
+        labels_of(claims),
+        preprocessor.cardinalities,
+        threads=threads,
+        device=settings().device,
+        progress=progress,
+        ages=days_before(claims, EVENT_TIME, end),
+    )
+    typical = TypicalClaim.of(claims, features.numeric, features.categorical)
+    return FraudModel(candidate, preprocessor, network, typical), log
+
+
+def _measured(
+    features: FeatureSet, claims: pa.Table, logits: np.ndarray, probabilities: np.ndarray
+) -> dict[str, float]:
+    budget = features.contract.alerts.budget
+    return evaluate(labels_of(claims), logits, budget=budget, probabilities=probabilities)
+
+
+def failed_row(candidate: Candidate, error: str) -> LeaderboardRow:
+    """A candidate that could not be trained, with the last line of what it said."""
+    return LeaderboardRow(
+        name=candidate.name,
+        family=candidate.family,
+        status="failed",
+        error=error.strip(),
+        params=candidate.params.model_dump(mode="json"),
+        seed=candidate.seed,
+    )
+
+
+def incumbent_row(plan: RunPlan, features: FeatureSet) -> LeaderboardRow | None:
+    """The champion on the same validation window; None where there is no champion.
+
+    It is marked in_sample, and not ranked, when it was trained on claims of that window.
+    """
+    if plan.champion is None:
+        return None
+    try:
+        bundle = load_bundle(plan.model_uri, plan.contract.name, plan.champion)
+        model = FraudModel.from_files(bundle.files)
+        claims = validation_claims(features)
+        _require_features(model, claims)
+        logits = model.logits(claims)
+    except FraudMlopsError as error:
+        return LeaderboardRow(
+            name=plan.champion, family="champion", status="failed", error=str(error)
+        )
+    return LeaderboardRow(
+        name=plan.champion,
+        family=model.candidate.family,
+        status="incumbent",
+        metrics=_measured(features, claims, logits, model.calibrated(logits)),
+        params=model.candidate.params.model_dump(mode="json"),
+        seed=model.candidate.seed,
+        in_sample=bundle.manifest.trained_until > features.split.validation.start,
+    )
+
+
+def _require_features(model: FraudModel, claims: pa.Table) -> None:
+    if missing := [name for name in model.features if name not in claims.column_names]:
+        raise FraudMlopsError(f"needs features that the contract no longer has: {missing}")
+
+
+def refit(winner: Candidate, features: FeatureSet, progress: Progress) -> tuple[FraudModel, TrainingLog]:
+    """The winner trained again on train and validation: as recent as it may be before OOT.
+
+    Uses every core, since nothing else trains now.
+    """
+    oot = features.split.oot.start
+    claims = pa.concat_tables(
+        [labelled(features, "train", known_before=oot), validation_claims(features)]
+    )
+    total = settings().threads
+    with cpu_slot(total, total, progress=progress) as threads:
+        return _fit(winner, claims, features, threads, progress)

@@ -1,0 +1,249 @@
+"""From claims to a scored, validated champion, in one run."""
+
+from __future__ import annotations
+
+import flow_environment  # noqa: F401 - sets what Metaflow reads when it is imported
+from metaflow import (  # noqa: TID253 - a flow is Metaflow's
+    FlowSpec,
+    Parameter,
+    card,
+    catch,
+    current,
+    resources,
+    retry,
+    step,
+    timeout,
+)
+from user_errors import explained, main, said
+
+CARD_SECONDS = 300
+
+
+class FraudDetectionFlow(FlowSpec):
+    """Ingest claims, train candidates in parallel, validate out of time, score, monitor, publish.
+
+    python flows/fraud_detection_flow.py run --sample-size 20000
+    python flows/fraud_detection_flow.py run --dataset vehicle_claims
+    python flows/fraud_detection_flow.py resume --origin-run-id ID
+    """
+
+    dataset = Parameter(
+        "dataset",
+        default="synthetic_claims",
+        help="Name of a contract in datasets/, or the path of a contract YAML anywhere.",
+    )
+    sample_size = Parameter(
+        "sample-size",
+        type=int,
+        default=None,
+        required=False,
+        help="Claims to generate, or to take evenly spaced from the source; all when left out.",
+    )
+    candidates = Parameter("candidates", type=int, default=4, help="How many candidates to train.")
+    candidates_file = Parameter(
+        "candidates-file",
+        type=str,
+        default=None,
+        required=False,
+        help="YAML list of candidates to train instead of drawn ones.",
+    )
+    output_uri = Parameter(
+        "output-uri",
+        type=str,
+        default=None,
+        required=False,
+        help="Root of the lakehouse; LAKEHOUSE_URI, or ./lakehouse, when left out.",
+    )
+    model_uri = Parameter(
+        "model-uri",
+        type=str,
+        default=None,
+        required=False,
+        help="Root of the model registry; `models` in the lakehouse when left out.",
+    )
+    launch_id = Parameter(
+        "launch-id",
+        type=str,
+        default=None,
+        required=False,
+        help="Names the run's reports for whoever launched it; the run id when left out.",
+    )
+    seed = Parameter(
+        "seed",
+        type=int,
+        default=None,
+        required=False,
+        help="Of training, bootstrap, and generated claims.",
+    )
+    as_of = Parameter(
+        "as-of",
+        type=str,
+        default=None,
+        required=False,
+        help="Labels known after this time are unknown to the run; ISO 8601, UTC.",
+    )
+
+    @explained
+    @step
+    def start(self):
+        """Pin every input: contract, candidates, champion, time."""
+        from fraud_mlops.pipeline.plan import plan_run
+
+        self.plan = plan_run(
+            self.dataset,
+            run=f"{current.flow_name}/{current.run_id}",
+            launch_id=self.launch_id,
+            output_uri=self.output_uri,
+            model_uri=self.model_uri,
+            as_of=self.as_of,
+            sample_size=self.sample_size,
+            seed=self.seed,
+            candidates=self.candidates,
+            candidates_file=self.candidates_file,
+        )
+        self.next(self.ingest)
+
+    @card(type="blank", id="data", timeout=CARD_SECONDS)
+    @retry(times=2, minutes_between_retries=0)
+    @explained
+    @step
+    def ingest(self):
+        """Read or generate claims, quarantine what breaks the contract, write raw partitions."""
+        import flow_cards
+        import flow_reports
+
+        from fraud_mlops.pipeline.ingesting import ingest
+
+        self.ingested = ingest(self.plan)
+        flow_reports.raw(self.plan, self.ingested)
+        flow_cards.data(self.ingested)
+        self.next(self.prepare)
+
+    @resources(memory=8000)
+    @retry(times=2, minutes_between_retries=0)
+    @explained
+    @step
+    def prepare(self):
+        """Features as of each claim's event time, in train, validation and OOT windows."""
+        from fraud_mlops.pipeline.ingesting import prepare
+
+        self.features = prepare(self.plan, self.ingested)
+        self.contestants = list(self.plan.candidates)
+        self.next(self.train, foreach="contestants")
+
+    @catch(var="failure", print_exception=False)
+    @timeout(hours=2)
+    @retry(times=1, minutes_between_retries=0)
+    @resources(cpu=1, memory=4000)
+    @explained
+    @step
+    def train(self):
+        """Train one candidate and measure it on the validation window."""
+        from fraud_mlops.pipeline.training import train_candidate
+
+        self.trained = train_candidate(self.input, self.features, print)
+        self.next(self.leaderboard)
+
+    @card(type="blank", id="leaderboard", timeout=CARD_SECONDS)
+    @explained
+    @step
+    def leaderboard(self, inputs):
+        """Choose the winner on the validation window only."""
+        import flow_cards
+
+        from fraud_mlops.pipeline.choosing import Result, choose
+
+        self.merge_artifacts(inputs, include=["plan", "ingested", "features"])
+        self.choice = choose(
+            self.plan,
+            self.features,
+            [Result(i.input, getattr(i, "trained", None), said(i.failure)) for i in inputs],
+        )
+        print(self.choice.leaderboard.to_text())
+        flow_cards.leaderboard(self.choice, self.features)
+        self.next(self.refit)
+
+    @timeout(hours=2)
+    @retry(times=1, minutes_between_retries=0)
+    @resources(memory=8000)
+    @explained
+    @step
+    def refit(self):
+        """Train the winner again on train and validation together."""
+        from fraud_mlops.pipeline.training import refit
+
+        model, self.refit_log = refit(self.choice.winner, self.features, print)
+        decision = self.choice.decision
+        self.model_files = model.decided(decision.calibration, decision.threshold.value).to_files()
+        self.next(self.validate_oot)
+
+    @card(type="blank", id="oot", timeout=CARD_SECONDS)
+    @resources(memory=8000)
+    @explained
+    @step
+    def validate_oot(self):
+        """Judge it on the out-of-time window, against the champion."""
+        import flow_cards
+
+        from fraud_mlops.pipeline.validation import validate
+
+        self.validated = validate(self.plan, self.features, self.ingested, self.model_files)
+        print(self.validated.gate.reason)
+        flow_cards.out_of_time(self.validated, self.features)
+        self.next(self.score)
+
+    @retry(times=2, minutes_between_retries=0)
+    @resources(memory=4000)
+    @explained
+    @step
+    def score(self):
+        """Score every claim from the OOT window on with the model that will be champion."""
+        import flow_reports
+
+        from fraud_mlops.pipeline.scoring import score
+
+        self.scores = score(self.plan, self.features, self.validated)
+        flow_reports.ml_outputs(self.plan, self.features, self.validated, self.scores)
+        self.next(self.monitor)
+
+    @card(type="blank", id="drift", timeout=CARD_SECONDS)
+    @retry(times=2, minutes_between_retries=0)
+    @explained
+    @step
+    def monitor(self):
+        """Measure drift, and performance on matured labels; write metrics."""
+        import flow_cards
+        import flow_reports
+
+        from fraud_mlops.pipeline.monitoring import monitor
+
+        self.monitored = monitor(self.plan, self.features, self.validated, self.scores)
+        flow_reports.metrics(self.plan, self.monitored)
+        flow_cards.drift(self.monitored, self.features)
+        self.next(self.publish)
+
+    @retry(times=2, minutes_between_retries=0)
+    @explained
+    @step
+    def publish(self):
+        """Write the bundle, and move the champion pointer if the gate said so."""
+        import flow_reports
+
+        from fraud_mlops.pipeline.publishing import publish
+
+        self.manifest = publish(
+            self.plan, self.ingested, self.features, self.choice, self.validated
+        )
+        flow_reports.model(self.plan, self.manifest, self.validated)
+        self.next(self.end)
+
+    @step
+    def end(self):
+        """Say what came out, and where."""
+        from fraud_mlops.pipeline.closing import closing_words
+
+        print(closing_words(self.plan, self.ingested, self.validated, self.scores, self.monitored))
+
+
+if __name__ == "__main__":
+    main(FraudDetectionFlow)

@@ -1,0 +1,49 @@
+"""What a person wants to know when a run has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fraud_mlops.claims.report import IngestReport
+from fraud_mlops.lakehouse.partitions import Partition
+from fraud_mlops.pipeline.monitoring import Monitored
+from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.pipeline.validation import Validated
+
+_SHOWN = ("average_precision", "roc_auc", "precision_at_budget", "recall_at_budget")
+
+
+def closing_words(
+    plan: RunPlan,
+    ingested: IngestReport,
+    validated: Validated,
+    scores: Sequence[Partition],
+    monitored: Monitored,
+) -> str:
+    """Verdict, figures, places, and what to do next."""
+    report = validated.report
+    figures = [
+        f"  {name.replace('_', ' '):22} {interval.value:.3f}  ({interval.low:.3f} to {interval.high:.3f})"
+        for name in _SHOWN
+        if (interval := report.metrics.get(name)) is not None
+    ]
+    if validated.oracle_average_precision is not None:
+        figures.append(f"  {'best possible':22} {validated.oracle_average_precision:.3f}")
+    drift = ", ".join(f"{d.window} {d.verdict}" for d in monitored.drift)
+    dataset = plan.contract.name
+    return "\n".join(
+        [
+            "",
+            f"{dataset}: {validated.gate.reason}",
+            f"Out of time, {report.rows:,} claims with {report.frauds:,} frauds (95 % interval):",
+            *figures,
+            f"Drift: {drift}",
+            f"Claims  {ingested.kept:,} kept, {ingested.quarantined:,} in quarantine",
+            f"Scores  {sum(p.rows for p in scores):,} in {plan.output_uri}/ml_outputs/{dataset}",
+            f"Model   {validated.version} in {plan.model_uri}/{dataset}",
+            "",
+            f"Next:   fraud-mlops scores --dataset {dataset} --alerts",
+            f"        python flows/fraud_detection_flow.py card view {plan.run.rpartition('/')[2]}"
+            "/validate_oot",
+        ]
+    )

@@ -1,0 +1,111 @@
+"""What became of the scored claims: drift against training, performance on matured labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL
+from fraud_mlops.errors import LakehouseError
+from fraud_mlops.features.build import FeatureSet, window_batches
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.monitoring.drift import DriftReport, measure_drift
+from fraud_mlops.monitoring.performance import PeriodPerformance, performance_by_period
+from fraud_mlops.pipeline.metrics import METRICS, metric_table
+from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.pipeline.scoring import champion_to_be
+from fraud_mlops.pipeline.validation import Validated
+from fraud_mlops.pipeline.windows import labels_of, thinned
+
+DRIFT_CLAIMS = 100_000
+"""Claims of each window that drift is measured on, spread evenly over it."""
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """reference, current: the claims drift was measured on, for plots."""
+
+    drift: tuple[DriftReport, ...]
+    performance: tuple[PeriodPerformance, ...]
+    partitions: tuple[Partition, ...]
+    reference: pa.Table
+    current: pa.Table
+
+
+def monitor(
+    plan: RunPlan, features: FeatureSet, validated: Validated, scores: Sequence[Partition]
+) -> Monitored:
+    """Measures drift and performance, and writes the metrics zone, a partition a scored one."""
+    model, version = champion_to_be(plan, validated)
+    lakehouse = Lakehouse(plan.output_uri)
+    reference = _with_scores(model, pa.Table.from_batches(thinned(features, "train", DRIFT_CLAIMS)))
+    later = _with_scores(model, pa.Table.from_batches(thinned(features, "oot", DRIFT_CLAIMS)))
+    drift = tuple(
+        measure_drift(
+            reference,
+            current,
+            numeric=features.numeric,
+            categorical=features.categorical,
+            limits=features.contract.drift,
+            window=name,
+            seed=plan.seed,
+        )
+        for name, current in _windows(features, later)
+    )
+    performance = _performance(features, lakehouse, scores)
+    rows = metric_table(version, validated, drift, performance, scores)
+    metadata = {"run": plan.run, "launch_id": plan.launch_id, "model_version": version}
+    dataset, key = features.contract.name, features.contract.partition
+    written = [
+        lakehouse.write("metrics", dataset, key, value, table.to_batches(), METRICS, metadata)
+        for value, table in rows.items()
+    ]
+    return Monitored(drift, performance, tuple(written), reference, later)
+
+
+def _with_scores(model: FraudModel, claims: pa.Table) -> pa.Table:
+    return claims.append_column("score", pa.array(model.logits(claims).astype(np.float64)))
+
+
+def _windows(features: FeatureSet, later: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The OOT window, and what came after it, if anything did."""
+    end = pa.scalar(features.split.oot.end, pa.timestamp("us", "UTC"))
+    inside = pc.less(later.column(EVENT_TIME), end)
+    yield "oot", later.filter(inside)
+    after = later.filter(pc.invert(inside))
+    if after.num_rows:
+        yield "after_oot", after
+
+
+def _performance(
+    features: FeatureSet, lakehouse: Lakehouse, scores: Sequence[Partition]
+) -> tuple[PeriodPerformance, ...]:
+    """Scores beside the labels of the same claims: both are ordered by time and id."""
+    claims = _known(features)
+    table = lakehouse.read(scores, [CLAIM_ID, "score", "alert"])
+    if not table.column(CLAIM_ID).equals(claims.column(CLAIM_ID)):
+        raise LakehouseError(
+            f"{features.contract.name}: ml_outputs do not hold the claims of this run's "
+            "features; another run has scored in between. Start a new run."
+        )
+    labels = labels_of(claims).astype(np.float64)
+    labels[labels < 0] = np.nan
+    amounts = claims.column(AMOUNT).to_numpy() if AMOUNT in claims.column_names else None
+    return performance_by_period(
+        claims.column(EVENT_TIME).to_numpy(zero_copy_only=False),
+        labels,
+        table.column("score").to_numpy(),
+        table.column("alert").to_numpy(zero_copy_only=False),
+        amounts,
+        period=features.contract.partition,
+    )
+
+
+def _known(features: FeatureSet) -> pa.Table:
+    names = [CLAIM_ID, EVENT_TIME, LABEL, *([AMOUNT] if features.contract.amount else [])]
+    return pa.Table.from_batches([b.select(names) for b in window_batches(features, "oot")])

@@ -1,0 +1,112 @@
+"""Everything a run depends on, settled and pinned before its first claim is read."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from fraud_mlops import catalog
+from fraud_mlops.contract import Contract, SyntheticSource
+from fraud_mlops.errors import ContractError, SettingsError
+from fraud_mlops.lakehouse.stores import filesystem, is_local, join
+from fraud_mlops.models.candidates import Candidate, draw_candidates, load_candidates
+from fraud_mlops.registry.pointers import read_pointer
+from fraud_mlops.settings import settings
+
+_LAUNCH_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+
+
+class RunPlan(BaseModel):
+    """A run's inputs; the same plan gives the same outputs.
+
+    as_of: labels that become known after it are unknown to the run.
+    champion: version that was champion when the run began; None for a first run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    contract: Contract
+    launch_id: str
+    run: str
+    output_uri: str
+    model_uri: str
+    as_of: datetime
+    sample_size: int | None
+    source_seed: int | None
+    seed: int
+    candidates: tuple[Candidate, ...]
+    champion: str | None
+
+
+def plan_run(
+    dataset: str,
+    *,
+    run: str,
+    launch_id: str | None = None,
+    output_uri: str | None = None,
+    model_uri: str | None = None,
+    as_of: str | None = None,
+    sample_size: int | None = None,
+    seed: int | None = None,
+    candidates: int = 4,
+    candidates_file: str | None = None,
+) -> RunPlan:
+    """Reads contract, candidates and champion; what is left out comes from the settings.
+
+    dataset: a name, or the path of a contract. as_of: ISO 8601; by default the end of a
+    generated source, and now for claims in files. seed: of training, and of a generated source.
+    Raises ContractError or SettingsError for what cannot be planned with.
+    """
+    contract = catalog.load(dataset)
+    root = _absolute(output_uri or settings().lakehouse_uri)
+    models = _absolute(model_uri or settings().model_uri or join(root, "models"))
+    chosen = _candidates(candidates, candidates_file, seed or 0)
+    pointer = read_pointer(models, contract.name, "champion")
+    return RunPlan(
+        contract=contract,
+        launch_id=_launch_id(launch_id or run.rpartition("/")[2]),
+        run=run,
+        output_uri=root,
+        model_uri=models,
+        as_of=_as_of(as_of, contract),
+        sample_size=sample_size,
+        source_seed=seed,
+        seed=seed or 0,
+        candidates=tuple(chosen),
+        champion=pointer.version if pointer else None,
+    )
+
+
+def _candidates(count: int, file: str | None, seed: int) -> list[Candidate]:
+    if file:
+        return load_candidates(file)
+    if count < 1:
+        raise SettingsError(f"--candidates is {count}; give 1 or more")
+    return draw_candidates(count, seed)
+
+
+def _launch_id(text: str) -> str:
+    if not _LAUNCH_ID.match(text):
+        raise SettingsError(
+            f"launch id {text!r} is no name: use letters, digits, '.', '_' and '-', at most 100"
+        )
+    return text
+
+
+def _absolute(uri: str) -> str:
+    """Steps may run in another folder than the one the run was started from."""
+    return Path(filesystem(uri)[1]).as_posix() if is_local(uri) else uri.rstrip("/")
+
+
+def _as_of(text: str | None, contract: Contract) -> datetime:
+    if text is None:
+        source = contract.source
+        return source.end if isinstance(source, SyntheticSource) else datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ContractError(f"--as-of {text!r} is not a time; write 2024-12-31 or 2024-12-31T12:00Z") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,81 @@
+"""Put the validated model into the registry and, if it won, at the head of it."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fraud_mlops.claims.report import IngestReport
+from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.pipeline.choosing import Choice
+from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.pipeline.validation import Validated
+from fraud_mlops.registry.bundle import Manifest, write_bundle
+from fraud_mlops.registry.pointers import promote, set_challenger
+
+_LIBRARIES = ("fraud-mlops", "torch", "tabm", "numpy", "pandas", "pyarrow", "duckdb", "metaflow")
+
+
+def publish(
+    plan: RunPlan,
+    ingested: IngestReport,
+    features: FeatureSet,
+    choice: Choice,
+    validated: Validated,
+) -> Manifest:
+    """Writes the bundle, then moves one pointer: champion after a win, else challenger.
+
+    A retry finds the bundle and the pointer where it would put them. Raises RegistryError when
+    somebody else has moved the champion since the run began.
+    """
+    dataset = features.contract.name
+    manifest = _manifest(plan, ingested, features, choice, validated)
+    bundle = write_bundle(plan.model_uri, dataset, validated.version, validated.files, manifest)
+    move = {"by": plan.run, "reason": validated.gate.reason}
+    if validated.promoted:
+        promote(plan.model_uri, dataset, validated.version, expected=plan.champion, **move)
+    else:
+        set_challenger(plan.model_uri, dataset, validated.version, **move)
+    return bundle.manifest
+
+
+def _manifest(
+    plan: RunPlan,
+    ingested: IngestReport,
+    features: FeatureSet,
+    choice: Choice,
+    validated: Validated,
+) -> Manifest:
+    return Manifest(
+        version=validated.version,
+        dataset=features.contract.name,
+        created=plan.as_of,
+        trained_until=features.split.validation.end,
+        run=plan.run,
+        data_versions={p.value: p.data_version for p in ingested.partitions},
+        contract=_plain(features.contract),
+        split=_plain(features.split),
+        metrics={k: _plain(v) for k, v in validated.report.metrics.items()},
+        calibration=_plain(choice.decision.calibration),
+        threshold=_plain(choice.decision.threshold),
+        candidate=_plain(choice.winner),
+        gate=_plain(validated.gate),
+        libraries=libraries(),
+    )
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what a score depends on."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # a remote task may run from source
+            continue
+    return found
+
+
+def _plain(model: Any) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(model.model_dump_json())
+    return data

@@ -1,0 +1,155 @@
+"""Judge the refitted winner on the out-of-time window, against the champion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fraud_mlops.claims.report import IngestReport
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, Contract
+from fraud_mlops.errors import FraudMlopsError, SplitError
+from fraud_mlops.evaluation.gate import GateDecision, decide
+from fraud_mlops.evaluation.metrics import evaluate
+from fraud_mlops.evaluation.oot import OotReport, validate_oot
+from fraud_mlops.features.build import FeatureSet, window_batches
+from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.pipeline.windows import column_or_none, labels_of
+from fraud_mlops.registry.bundle import bundle_version, load_bundle
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What the out-of-time window says.
+
+    files: the winner's bundle files, with calibration and threshold.
+    oracle_average_precision: of the true probabilities, where they are known: the ceiling.
+    labels, logits, probabilities: of the window's labelled claims, for plots.
+    """
+
+    version: str
+    files: dict[str, bytes]
+    report: OotReport
+    gate: GateDecision
+    oracle_average_precision: float | None
+    labels: np.ndarray
+    logits: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def promoted(self) -> bool:
+        return self.gate.verdict != "hold"
+
+
+def validate(
+    plan: RunPlan, features: FeatureSet, ingested: IngestReport, files: Mapping[str, bytes]
+) -> Validated:
+    """Bootstrap intervals, slices and the gate on the labelled claims of the OOT window.
+
+    files: the winner's, with calibration and threshold. Raises SplitError when the window holds
+    no fraud or no genuine claim.
+    """
+    model = FraudModel.from_files(files)
+    contract, window = features.contract, features.split.oot
+    claims = oot_claims(features)
+    labels = labels_of(claims)
+    logits = model.logits(claims)
+    probabilities = model.calibrated(logits)
+    report = validate_oot(
+        labels,
+        logits,
+        probabilities,
+        times=claims.column(EVENT_TIME).to_numpy(zero_copy_only=False),
+        categories={name: _values(claims.column(name)) for name in features.categorical},
+        amounts=column_or_none(claims, AMOUNT),
+        threshold=threshold_of(model),
+        budget=contract.alerts.budget,
+        window=window,
+        seed=plan.seed,
+    )
+    gate = decide(
+        labels,
+        logits,
+        _champion_logits(plan, claims),
+        champion_version=plan.champion,
+        gate=contract.gate,
+        seed=plan.seed,
+    )
+    return Validated(
+        version=bundle_version(files, features.split.validation.end),
+        files=dict(files),
+        report=report,
+        gate=gate,
+        oracle_average_precision=_oracle(ingested.truth_uri, claims, labels, contract),
+        labels=labels,
+        logits=logits,
+        probabilities=probabilities,
+    )
+
+
+def oot_claims(features: FeatureSet) -> pa.Table:
+    """The labelled claims of the OOT window, without those after its end."""
+    window = features.split.oot
+    end = pa.scalar(window.end, pa.timestamp("us", "UTC"))
+    kept = [
+        batch.filter(pc.and_(pc.is_valid(batch.column(LABEL)), pc.less(batch.column(EVENT_TIME), end)))
+        for batch in window_batches(features, "oot")
+    ]
+    claims = pa.Table.from_batches(kept) if kept else None
+    frauds = pc.sum(claims.column(LABEL)).as_py() or 0 if claims else 0
+    if claims is None or not 0 < frauds < claims.num_rows:
+        raise SplitError(
+            f"{features.contract.name}: the out-of-time window from {window.start:%F} to "
+            f"{window.end:%F} has {claims.num_rows if claims else 0:,} labelled claims, {frauds:,} "
+            "of them fraud; both fraud and genuine claims are needed. Move split.oot, or take "
+            "more claims."
+        )
+    return claims
+
+
+def threshold_of(model: FraudModel) -> float:
+    if model.threshold is None:
+        raise TypeError("the model has no threshold yet")
+    return model.threshold
+
+
+def _values(column: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(column.to_pandas().to_numpy(dtype=object, na_value=None))
+
+
+def champion_model(plan: RunPlan) -> FraudModel | None:
+    """The champion that the run pinned; None when there was none."""
+    if plan.champion is None:
+        return None
+    return FraudModel.from_files(
+        load_bundle(plan.model_uri, plan.contract.name, plan.champion).files
+    )
+
+
+def _champion_logits(plan: RunPlan, claims: pa.Table) -> np.ndarray | None:
+    """Raises FraudMlopsError for a champion that cannot score these claims."""
+    model = champion_model(plan)
+    if model is None:
+        return None
+    if missing := [name for name in model.features if name not in claims.column_names]:
+        raise FraudMlopsError(
+            f"champion {plan.champion} needs features that the contract no longer has: {missing}. "
+            "Restore them, or give the changed contract another name."
+        )
+    return model.logits(claims)
+
+
+def _oracle(
+    truth_uri: str | None, claims: pa.Table, labels: np.ndarray, contract: Contract
+) -> float | None:
+    if truth_uri is None:
+        return None
+    from fraud_mlops.synthetic.truth import true_probabilities
+
+    truth = true_probabilities(truth_uri, claims.column(CLAIM_ID))
+    budget = contract.alerts.budget
+    return evaluate(labels, truth, budget=budget)["average_precision"]
