@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import flow_environment  # noqa: F401 - sets what Metaflow reads when it is imported
 from metaflow import (  # noqa: TID253 - a flow is Metaflow's
     FlowSpec,
     Parameter,
@@ -14,6 +13,8 @@ from metaflow import (  # noqa: TID253 - a flow is Metaflow's
     step,
     timeout,
 )
+
+import flow_environment  # noqa: F401 - sets what Metaflow reads when it is imported
 from user_errors import explained, main, said
 
 CARD_SECONDS = 300
@@ -170,11 +171,9 @@ class FraudDetectionFlow(FlowSpec):
     @step
     def refit(self):
         """Train the winner again on train and validation together."""
-        from fraud_mlops.pipeline.training import refit
+        from fraud_mlops.pipeline.choosing import refit_winner
 
-        model, self.refit_log = refit(self.choice.winner, self.features, print)
-        decision = self.choice.decision
-        self.model_files = model.decided(decision.calibration, decision.threshold.value).to_files()
+        self.model_files, self.refit_log = refit_winner(self.choice, self.features, print)
         self.next(self.validate_oot)
 
     @card(type="blank", id="oot", timeout=CARD_SECONDS)

@@ -20,7 +20,9 @@ _PACKAGED_DATASETS = Path(__file__).parent / "_datasets"
 def dataset_folders() -> list[Path]:
     """Where names are looked up: `FRAUD_DATASETS_DIR`, ./datasets, the project's own."""
     named = settings().datasets_dir
-    folders = [named] if named else []
+    if named and not named.expanduser().is_dir():
+        raise ContractError(f"FRAUD_DATASETS_DIR={named}: is no folder; correct or unset it")
+    folders = [named.expanduser()] if named else []
     folders += [Path("datasets"), _REPOSITORY_DATASETS, _PACKAGED_DATASETS]
     return [folder for folder in folders if folder.is_dir()]
 
@@ -40,14 +42,7 @@ def load(dataset: str | os.PathLike[str]) -> Contract:
     Raises ContractError with file, line, column and field of every mistake at once.
     """
     path = _find(os.fspath(dataset))
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContractError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise ContractError(f"{path}: not YAML: {_where_yaml_broke(error)}") from None
+    tree, data = read_yaml(path)
     if not isinstance(data, dict):
         raise ContractError(f"{path}: expected a mapping with name, source, event_time, label")
     try:
@@ -55,6 +50,47 @@ def load(dataset: str | os.PathLike[str]) -> Contract:
     except ValidationError as error:
         raise ContractError(_explain(path, tree, error)) from None
     return _anchored(contract, path.parent)
+
+
+def read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
+    """What a YAML file says, and its nodes, which know their lines.
+
+    Raises ContractError that says where the file is not YAML, or says one thing twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        tree = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContractError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ContractError(f"{path}: not YAML: {where_yaml_broke(error)}") from None
+    return tree, data
+
+
+class _Loader(yaml.SafeLoader):
+    """Tells where a value cannot be (31 February) and where a key comes a second time.
+
+    PyYAML raises a bare ValueError for the one and lets the last win for the other.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value!r}: {error}", node.start_mark
+            ) from None
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} stands here a second time", key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep=deep)
 
 
 def _find(dataset: str) -> Path:
@@ -82,7 +118,8 @@ def _anchored(contract: Contract, folder: Path) -> Contract:
     return contract.model_copy(update={"source": source.model_copy(update={"uri": uri})})
 
 
-def _where_yaml_broke(error: yaml.YAMLError) -> str:
+def where_yaml_broke(error: yaml.YAMLError) -> str:
+    """Line, column (from 1) and problem, without the excerpt that PyYAML adds."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
@@ -92,25 +129,40 @@ def _explain(path: Path, tree: yaml.Node | None, error: ValidationError) -> str:
     lines = [f"{path}: {error.error_count()} mistake(s) in the contract"]
     for mistake in error.errors(include_url=False, include_context=False):
         loc = mistake["loc"]
-        line, column = _position(tree, loc)
-        field = ".".join(str(part) for part in loc) or "contract"
+        line, column = position(tree, loc)
+        field = _field(tree, loc, absent=mistake["type"] == "missing") or "contract"
         lines.append(f"  line {line}, column {column}: {field}: {mistake['msg']}")
     return "\n".join(lines)
 
 
-def _position(node: yaml.Node | None, loc: tuple[Any, ...]) -> tuple[int, int]:
+def _field(node: yaml.Node | None, loc: tuple[Any, ...], *, absent: bool) -> str:
+    """`split.oot.start`: the parts of `loc` that the file has, and the last when that is absent."""
+    parts = []
+    for part in loc:
+        if inner := _inside(node, part):
+            parts.append(str(part))
+            node = inner[1]
+    return ".".join([*parts, str(loc[-1])] if absent else parts)
+
+
+def position(node: yaml.Node | None, loc: tuple[Any, ...]) -> tuple[int, int]:
     """Line and column, from 1, of the deepest part of `loc` that stands in the file.
 
     Parts that pydantic adds (a union's branch) match no key and are passed over.
     """
     mark = node.start_mark if node else None
     for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == str(part):
-                    mark, node = key.start_mark, value
-                    break
-        elif isinstance(node, yaml.SequenceNode) and part in range(len(node.value)):
-            node = node.value[part]
-            mark = node.start_mark
+        if inner := _inside(node, part):
+            mark, node = inner
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
+def _inside(node: yaml.Node | None, part: Any) -> tuple[yaml.Mark, yaml.Node] | None:
+    """Where `part` of a mapping or list stands, and what it holds."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return key.start_mark, value
+    elif isinstance(node, yaml.SequenceNode) and part in range(len(node.value)):
+        return node.value[part].start_mark, node.value[part]
+    return None

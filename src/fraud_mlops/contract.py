@@ -6,18 +6,20 @@ this module holds the pydantic models and nothing that touches a file.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PositiveInt,
+    Tag,
     model_validator,
 )
+
+from fraud_mlops.fields import Duration, Instant, Share, Sign, Text, TimeFormat, Words
 
 CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT = (
     "claim_id",
@@ -31,50 +33,16 @@ RESERVED = (CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT)
 # An adjuster, say, is a category with few values and an entity with a history.
 _MAY_SHARE = {("entity", "categorical")}
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def parse_duration(value: Any) -> Any:
-    """`30d`, `12h`, `90m`, `45s` or `2w` as a timedelta; a bare 0 is no time at all.
-
-    ISO 8601 (`P30D`), in which a stored contract writes them, is left to pydantic.
-    """
-    if value == 0:
-        return timedelta(0)
-    if isinstance(value, str) and not value.startswith("P"):
-        number, unit = value.strip()[:-1], value.strip()[-1:]
-        if unit in _UNITS and number.isdigit():
-            return timedelta(**{_UNITS[unit]: int(number)})
-        raise ValueError(f"{value!r} is not a duration; write 30d, 12h, 90m, 45s or 2w")
-    return value
-
-
-def _as_utc(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _midnight(value: Any) -> Any:
-    """A YAML date is the first instant of that day."""
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    return value
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-Instant = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(_as_utc)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Text = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, (int, float)) else v)]
-
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CsvOptions(_Model):
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    separator: Sign = ","
     encoding: str = "utf-8"
-    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
-    decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
+    quote: Sign = '"'
+    decimal: Sign = "."
     null_values: tuple[Text, ...] = ("", "NA", "N/A", "NULL", "null", "NaN", "nan")
 
 
@@ -82,7 +50,7 @@ class FileSource(_Model):
     """Claims in files: one file, a folder, a glob, any fsspec URI."""
 
     kind: Literal["file"] = "file"
-    uri: str
+    uri: Annotated[str, Field(min_length=1)]
     format: Literal["csv", "parquet"] | None = None
     csv: CsvOptions = CsvOptions()
 
@@ -101,7 +69,7 @@ class SyntheticSource(_Model):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.end <= self.start:
-            raise ValueError(f"end {self.end:%F} must come after start {self.start:%F}")
+            raise ValueError(f"end {self.end} must come after start {self.start}")
         return self
 
 
@@ -133,7 +101,7 @@ class EventTime(_Model):
     """The moment a claim is scored: one column, or parts. Naive times are UTC."""
 
     column: str | None = None
-    format: str | None = None
+    format: TimeFormat | None = None
     parts: TimeParts | None = None
     keep_parts: bool = False
     """Parts stay usable as features (seasonality) when true."""
@@ -152,12 +120,12 @@ class Label(_Model):
     """What fraud looks like in the source, and when it may be known."""
 
     column: str
-    fraud: tuple[Text, ...] = ("1", "true", "True", "yes", "Y")
-    genuine: tuple[Text, ...] = ("0", "false", "False", "no", "N")
+    fraud: Words = ("1", "true", "True", "yes", "Y")
+    genuine: Words = ("0", "false", "False", "no", "N")
     delay: Duration
     time_column: str | None = None
     """When the label became known; without it, event time plus `delay`."""
-    time_format: str | None = None
+    time_format: TimeFormat | None = None
 
     @model_validator(mode="after")
     def _disjoint(self) -> Self:
@@ -175,7 +143,7 @@ class Window(_Model):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.end <= self.start:
-            raise ValueError(f"end {self.end:%F} must come after start {self.start:%F}")
+            raise ValueError(f"end {self.end} must come after start {self.start}")
         return self
 
 
@@ -206,6 +174,14 @@ class ShareSplit(_Model):
         if abs(self.train + self.validation + self.oot - 1) > 1e-9:
             raise ValueError("train, validation and oot shares must add up to 1")
         return self
+
+
+def _kind_of_split(split: Any) -> str:
+    """By dates as soon as one window is a mapping, so that mistakes are told of that kind only."""
+    if isinstance(split, dict):
+        windows = (split.get(name) for name in ("train", "validation", "oot"))
+        return "dates" if any(isinstance(w, (dict, Window)) for w in windows) else "shares"
+    return "dates" if isinstance(split, DateSplit) else "shares"
 
 
 class Alerts(_Model):
@@ -264,7 +240,10 @@ class Contract(_Model):
     windows: tuple[PositiveInt, ...] = (1, 7, 30, 90)
     """Days that entity features look back."""
     partition: Literal["day", "week", "month"] = "month"
-    split: DateSplit | ShareSplit = ShareSplit()
+    split: Annotated[
+        Annotated[DateSplit, Tag("dates")] | Annotated[ShareSplit, Tag("shares")],
+        Discriminator(_kind_of_split),
+    ] = ShareSplit()
     alerts: Alerts = Alerts()
     quality: Quality = Quality()
     drift: Drift = Drift()

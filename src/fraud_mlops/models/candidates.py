@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
-from fraud_mlops.catalog import _position, _where_yaml_broke
+from fraud_mlops.catalog import position, read_yaml
 from fraud_mlops.errors import ContractError
 from fraud_mlops.models.params import LogisticParams, MlpParams, Params, TabmParams
 
@@ -81,14 +81,7 @@ def load_candidates(path: str | os.PathLike[str]) -> list[Candidate]:
     Raises ContractError with the file, and line, column and field of every mistake at once.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContractError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise ContractError(f"{path}: not YAML: {_where_yaml_broke(error)}") from None
+    tree, data = read_yaml(path)
     if not isinstance(data, list) or not data or not isinstance(tree, yaml.SequenceNode):
         raise ContractError(f"{path}: expected a list of candidates, each with name and family")
     candidates: list[Candidate] = []
@@ -100,7 +93,7 @@ def load_candidates(path: str | os.PathLike[str]) -> list[Candidate]:
             mistakes += _mistakes(node, error)
             continue
         if candidates[-1].name in {c.name for c in candidates[:-1]}:
-            line, column = _position(node, ("name",))
+            line, column = position(node, ("name",))
             mistakes.append(f"  line {line}, column {column}: name: {candidates[-1].name!r} twice")
     if mistakes:
         title = f"{path}: {len(mistakes)} mistake(s) in the list of candidates"
@@ -111,7 +104,7 @@ def load_candidates(path: str | os.PathLike[str]) -> list[Candidate]:
 def _mistakes(node: yaml.Node, error: ValidationError) -> list[str]:
     lines = []
     for mistake in error.errors(include_url=False, include_context=False):
-        line, column = _position(node, mistake["loc"])
+        line, column = position(node, mistake["loc"])
         # pydantic puts the chosen family into the path of a field; the file has none there.
         field = ".".join(
             str(part)

@@ -13,11 +13,14 @@ from fraud_mlops.evaluation.leaderboard import Leaderboard, rank_candidates
 from fraud_mlops.evaluation.threshold import Threshold, choose_threshold
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.models.candidates import Candidate
+from fraud_mlops.models.training import TrainingLog
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.training import (
+    Progress,
     Trained,
     failed_row,
     incumbent_row,
+    refit,
     validation_claims,
 )
 from fraud_mlops.pipeline.windows import column_or_none, labels_of
@@ -84,3 +87,12 @@ def choose(plan: RunPlan, features: FeatureSet, results: Sequence[Result]) -> Ch
         logits={name: t.validation_logits for name, t in trained.items()},
         losses={name: t.log.epoch_losses for name, t in trained.items()},
     )
+
+
+def refit_winner(
+    choice: Choice, features: FeatureSet, progress: Progress
+) -> tuple[dict[str, bytes], TrainingLog]:
+    """The winner's bundle files after training on train and validation, decision included."""
+    model, log = refit(choice.winner, features, progress)
+    decision = choice.decision
+    return model.decided(decision.calibration, decision.threshold.value).to_files(), log

@@ -23,9 +23,9 @@ def closing_words(
     """Verdict, figures, places, and what to do next."""
     report = validated.report
     figures = [
-        f"  {name.replace('_', ' '):22} {interval.value:.3f}  ({interval.low:.3f} to {interval.high:.3f})"
+        f"  {name.replace('_', ' '):22} {found.value:.3f}  ({found.low:.3f} to {found.high:.3f})"
         for name in _SHOWN
-        if (interval := report.metrics.get(name)) is not None
+        if (found := report.metrics.get(name)) is not None
     ]
     if validated.oracle_average_precision is not None:
         figures.append(f"  {'best possible':22} {validated.oracle_average_precision:.3f}")

@@ -108,5 +108,7 @@ def _as_of(text: str | None, contract: Contract) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ContractError(f"--as-of {text!r} is not a time; write 2024-12-31 or 2024-12-31T12:00Z") from None
+        raise ContractError(
+            f"--as-of {text!r} is not a time; write 2024-12-31 or 2024-12-31T12:00Z"
+        ) from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -148,7 +148,9 @@ def _require_features(model: FraudModel, claims: pa.Table) -> None:
         raise FraudMlopsError(f"needs features that the contract no longer has: {missing}")
 
 
-def refit(winner: Candidate, features: FeatureSet, progress: Progress) -> tuple[FraudModel, TrainingLog]:
+def refit(
+    winner: Candidate, features: FeatureSet, progress: Progress
+) -> tuple[FraudModel, TrainingLog]:
     """The winner trained again on train and validation: as recent as it may be before OOT.
 
     Uses every core, since nothing else trains now.

@@ -95,10 +95,10 @@ def oot_claims(features: FeatureSet) -> pa.Table:
     """The labelled claims of the OOT window, without those after its end."""
     window = features.split.oot
     end = pa.scalar(window.end, pa.timestamp("us", "UTC"))
-    kept = [
-        batch.filter(pc.and_(pc.is_valid(batch.column(LABEL)), pc.less(batch.column(EVENT_TIME), end)))
-        for batch in window_batches(features, "oot")
-    ]
+    kept = []
+    for batch in window_batches(features, "oot"):
+        inside = pc.less(batch.column(EVENT_TIME), end)
+        kept.append(batch.filter(pc.and_(pc.is_valid(batch.column(LABEL)), inside)))
     claims = pa.Table.from_batches(kept) if kept else None
     frauds = pc.sum(claims.column(LABEL)).as_py() or 0 if claims else 0
     if claims is None or not 0 < frauds < claims.num_rows:

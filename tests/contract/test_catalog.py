@@ -1,0 +1,206 @@
+"""A dataset is a YAML: found by name or path, and told line by line where it is wrong."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fraud_mlops import catalog
+from fraud_mlops.contract import Contract, FileSource, SyntheticSource
+from fraud_mlops.errors import ContractError
+from fraud_mlops.settings import settings
+
+MOTOR = """\
+name: motor
+source: {uri: motor.csv}
+event_time: {column: reported}
+label: {column: fraud, delay: 30d}
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Started in an empty folder, with no setting but those of the test."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    monkeypatch.delenv("FRAUD_DATASETS_DIR", raising=False)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def write(path: Path, text: str = MOTOR) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return path
+
+
+def uri(contract: Contract) -> str:
+    assert isinstance(contract.source, FileSource)
+    return contract.source.uri
+
+
+def mistakes(path: Path, text: str) -> str:
+    with pytest.raises(ContractError) as error:
+        catalog.load(write(path, text))
+    return str(error.value)
+
+
+# Finding -----------------------------------------------------------------------------------
+
+
+def test_the_projects_own_datasets_are_known_by_name() -> None:
+    assert {"synthetic_claims", "vehicle_claims"} <= catalog.available().keys()
+    assert isinstance(catalog.load("synthetic_claims").source, SyntheticSource)
+    assert uri(catalog.load("vehicle_claims")).endswith("/shared/data/vehicle_claims.csv")
+
+
+def test_a_yaml_in_the_datasets_folder_goes_by_its_name(tmp_path: Path) -> None:
+    write(tmp_path / "cwd" / "datasets" / "motor.yaml")
+    assert catalog.load("motor").name == "motor"
+
+
+def test_a_folder_of_ones_own_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "cwd" / "datasets" / "motor.yaml", MOTOR + "version: 1\n")
+    write(tmp_path / "ours" / "motor.yml", MOTOR + "version: 2\n")
+    monkeypatch.setenv("FRAUD_DATASETS_DIR", str(tmp_path / "ours"))
+    settings.cache_clear()
+    assert catalog.load("motor").version == 2
+    assert "vehicle_claims" in catalog.available()
+
+
+def test_a_folder_of_ones_own_that_is_none_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAUD_DATASETS_DIR", str(tmp_path / "nowhere"))
+    settings.cache_clear()
+    with pytest.raises(ContractError, match=r"FRAUD_DATASETS_DIR=.*nowhere: is no folder"):
+        catalog.load("motor")
+
+
+def test_a_yaml_anywhere_goes_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "far" / "away" / "contract.yml")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for dataset in (path, str(path), "../far/away/contract.yml", "~/far/away/contract.yml"):
+        assert catalog.load(dataset).name == "motor"
+
+
+def test_an_unknown_name_comes_with_the_known_ones() -> None:
+    with pytest.raises(ContractError, match=r"'moter'.*Known: .*synthetic_claims.*vehicle_claims"):
+        catalog.load("moter")
+    with pytest.raises(ContractError, match="no such contract file"):
+        catalog.load("datasets/motor.yaml")
+
+
+# Source ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("motor.csv", "{folder}/motor.csv"),
+        ("../data/*.parquet", "{parent}/data/*.parquet"),
+        ("/data/motor.csv", "/data/motor.csv"),
+        ("s3://bucket/motor/", "s3://bucket/motor/"),
+        ("memory://motor.csv", "memory://motor.csv"),
+        ("~/motor.csv", "/home/user/motor.csv"),
+    ],
+)
+def test_a_relative_source_is_meant_from_the_yamls_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, meant: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/user")
+    folder = tmp_path / "contracts"
+    write(folder / "motor.yaml", MOTOR.replace("motor.csv", f"'{written}'"))
+    monkeypatch.chdir(tmp_path)
+    contract = catalog.load("contracts/motor.yaml")
+    assert uri(contract) == meant.format(folder=folder, parent=tmp_path)
+
+
+# Mistakes ----------------------------------------------------------------------------------
+
+
+def test_every_mistake_is_told_at_once_with_line_column_and_field(tmp_path: Path) -> None:
+    told = mistakes(
+        path := tmp_path / "motor.yaml",
+        """\
+        name: Motor
+        source:
+          uri: motor.csv
+          csv:
+            seperator: ";"
+        event_time: {column: reported}
+        label:
+          column: fraud
+          delay: 30
+        numeric: [age, 7]
+        split:
+          train: {start: 2024-01-01, end: 2024-07-01}
+          validation: {start: 2024, end: 2024-09-01}
+        """,
+    )
+    title, *lines = told.splitlines()
+    assert title == f"{path}: 6 mistake(s) in the contract"
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["  line 1, column 1", "name"],
+        ["  line 5, column 5", "source.csv.seperator"],
+        ["  line 9, column 3", "label.delay"],
+        ["  line 10, column 16", "numeric.1"],
+        ["  line 13, column 16", "split.validation.start"],
+        ["  line 11, column 1", "split.oot"],
+    ]
+    assert "write 30d" in told
+
+
+def test_a_rule_over_several_fields_is_told_where_they_begin(tmp_path: Path) -> None:
+    told = mistakes(tmp_path / "a.yaml", MOTOR + "amount: fraud\n")
+    assert "column 'fraud' is both label and amount" in told
+    told = mistakes(tmp_path / "a.yaml", MOTOR + "split: {train: 0.5, validation: 0.1, oot: 0.1}\n")
+    assert "line 5, column 1: split: " in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "expected a mapping"),
+        ("- a\n- b\n", "expected a mapping"),
+        ("name: [a\nsource: b\n", "not YAML: line 2, column 7"),
+        ("name: a\n\tsource: b\n", "not YAML: line 2, column 1"),
+        ("name: a\n---\nname: b\n", "not YAML: line 2, column 1"),
+        (MOTOR + "name: b\n", "line 5, column 1: 'name' stands here a second time"),
+        (
+            MOTOR + "numeric: [a]\nnumeric: [b]\n",
+            "line 6, column 1: 'numeric' stands here a second",
+        ),
+        (
+            MOTOR.replace("30d", "2024-02-30"),
+            "line 4, column 31: '2024-02-30': day is out of range",
+        ),
+        ("1: a\n", "mistake(s)"),
+        ("? [a, b]\n: c\n", ""),
+    ],
+)
+def test_what_is_not_even_a_mapping_is_told(tmp_path: Path, text: str, told: str) -> None:
+    message = mistakes(path := tmp_path / "broken.yaml", text)
+    assert str(path) in message
+    assert told in message
+
+
+def test_a_yaml_may_have_a_byte_order_mark_but_must_be_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "motor.yaml"
+    path.write_text(MOTOR, encoding="utf-8-sig")
+    assert catalog.load(path).name == "motor"
+    path.write_bytes(b"name: m\xf6tor\n")
+    with pytest.raises(ContractError, match="cannot be read"):
+        catalog.load(path)
+
+
+def test_anchors_and_merges_work(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "motor.yaml",
+        MOTOR + "alerts: &a {budget: 0.1}\n" + "quality: {max_bad_share: 0.2}\n",
+    )
+    assert catalog.load(path).alerts.budget == 0.1

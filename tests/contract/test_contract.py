@@ -1,0 +1,346 @@
+"""What a person may write into a contract, and what it then means."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from fraud_mlops.contract import Contract, DateSplit, ShareSplit
+from fraud_mlops.fields import Duration
+
+LEAST: dict[str, Any] = {
+    "name": "motor",
+    "source": {"uri": "motor.csv"},
+    "event_time": {"column": "reported"},
+    "label": {"column": "fraud", "delay": "30d"},
+}
+DURATION = TypeAdapter(Duration)
+
+
+def contract(**changed: Any) -> Contract:
+    return Contract.model_validate(LEAST | changed)
+
+
+def mistake(**changed: Any) -> str:
+    with pytest.raises(ValidationError) as error:
+        contract(**changed)
+    return str(error.value)
+
+
+def test_four_fields_make_a_contract_and_the_rest_has_defaults() -> None:
+    made = contract()
+    assert made.source.kind == "file"
+    assert made.source.csv.separator == ","
+    assert (made.partition, made.windows, made.version) == ("month", (1, 7, 30, 90), 1)
+    assert made.split == ShareSplit(train=0.6, validation=0.2, oot=0.2)
+    assert (made.alerts.budget, made.quality.max_bad_share, made.quality.min_amount) == (
+        0.05,
+        0.05,
+        0.0,
+    )
+    assert made.numeric is None
+    assert not made.resolved
+    assert contract(numeric=[], categorical=["make"]).resolved
+
+
+@pytest.mark.parametrize("field", ["name", "source", "event_time", "label"])
+def test_none_of_the_four_can_be_left_out(field: str) -> None:
+    with pytest.raises(ValidationError, match="Field required"):
+        Contract.model_validate({k: v for k, v in LEAST.items() if k != field})
+
+
+@pytest.mark.parametrize("name", ["", "Motor", "2motor", "a b", "../motor", "a" * 64, "a-b"])
+def test_a_name_is_fit_for_a_folder(name: str) -> None:
+    assert "name" in mistake(name=name)
+
+
+def test_unknown_keys_are_told_wherever_they_stand() -> None:
+    assert "lable_column" in mistake(lable_column="x")
+    assert "label.dealy" in mistake(label={"column": "fraud", "delay": "1d", "dealy": "2d"})
+    assert "seperator" in mistake(source={"uri": "a.csv", "csv": {"seperator": ";"}})
+
+
+# Durations ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("30d", timedelta(days=30)),
+        ("12h", timedelta(hours=12)),
+        ("90m", timedelta(minutes=90)),
+        ("45s", timedelta(seconds=45)),
+        ("2w", timedelta(weeks=2)),
+        (" 7d ", timedelta(days=7)),
+        (0, timedelta(0)),
+        ("0d", timedelta(0)),
+        ("P7DT12H", timedelta(days=7, hours=12)),
+        (timedelta(days=3), timedelta(days=3)),
+    ],
+)
+def test_durations(written: Any, meant: timedelta) -> None:
+    assert DURATION.validate_python(written) == meant
+
+
+@pytest.mark.parametrize(
+    "written",
+    [30, 7.5, "30", "", "d", "1.5d", "-3d", "3 days", "3D", "²d", True, False, None, [1], "PX"],
+)
+def test_what_is_no_duration_is_refused_not_guessed(written: Any) -> None:
+    """A bare 30 would be 30 seconds to pydantic, and 30 days to who wrote it."""
+    with pytest.raises(ValidationError):
+        DURATION.validate_python(written)
+
+
+@pytest.mark.parametrize("written", ["999999999999d", "-P1D", timedelta(days=-1), "P-1D"])
+def test_durations_are_neither_endless_nor_negative(written: Any) -> None:
+    with pytest.raises(ValidationError):
+        DURATION.validate_python(written)
+
+
+@given(st.integers(0, 999_999), st.sampled_from("smhdw"))
+@settings(max_examples=50, deadline=None)
+def test_a_duration_is_its_number_of_units(number: int, unit: str) -> None:
+    seconds = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[unit]
+    assert DURATION.validate_python(f"{number}{unit}").total_seconds() == number * seconds
+
+
+@given(st.one_of(st.text(max_size=12), st.integers(), st.floats(), st.none(), st.booleans()))
+@settings(max_examples=200, deadline=None)
+def test_no_duration_ends_in_anything_but_a_validation_error(value: Any) -> None:
+    try:
+        assert DURATION.validate_python(value) >= timedelta(0)
+    except ValidationError:
+        pass
+
+
+# Times and splits --------------------------------------------------------------------------
+
+
+def dates(**changed: Any) -> dict[str, Any]:
+    windows = {
+        "train": {"start": date(2024, 1, 1), "end": date(2024, 7, 1)},
+        "validation": {"start": "2024-07-01", "end": "2024-09-01T00:00:00+02:00"},
+        "oot": {"start": datetime(2024, 9, 1), "end": "2025-01-01"},  # noqa: DTZ001
+    }
+    return windows | changed
+
+
+def test_split_dates_are_utc_and_a_day_starts_at_midnight() -> None:
+    split = contract(split=dates()).split
+    assert isinstance(split, DateSplit)
+    assert split.train.start == datetime(2024, 1, 1, tzinfo=UTC)
+    assert split.validation.end == datetime(2024, 8, 31, 22, tzinfo=UTC)
+    assert split.oot.start == datetime(2024, 9, 1, tzinfo=UTC)
+
+
+def test_the_gap_is_the_label_delay_unless_it_is_given() -> None:
+    assert contract(split=dates()).gap == timedelta(days=30)
+    assert contract(split=dates(gap="5d")).gap == timedelta(days=5)
+    assert contract(split=dates(gap=0)).gap == timedelta(0)
+    assert contract(split={"gap": "2d"}).gap == timedelta(days=2)
+    assert contract().gap == timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"oot": {"start": "2024-08-01", "end": "2025-01-01"}},
+        {"train": {"start": "2024-01-01", "end": "2024-07-02"}},
+        {"validation": {"start": "2025-07-01", "end": "2025-09-01"}},
+    ],
+)
+def test_windows_follow_one_another(wrong: dict[str, Any]) -> None:
+    assert "follow one another" in mistake(split=dates(**wrong))
+
+
+def test_a_window_ends_after_it_starts() -> None:
+    told = mistake(split=dates(train={"start": "2024-07-01", "end": "2024-01-01"}))
+    assert "must come after start 2024-07-01" in told
+
+
+@pytest.mark.parametrize("moment", [2024, "2024", "2024-01", 20240101, "20240101", 1.5, "soon"])
+def test_a_year_is_not_a_date(moment: Any) -> None:
+    """pydantic would take 2024 for the 2024th second of 1970."""
+    mistake(split=dates(train={"start": moment, "end": "2024-07-01"}))
+
+
+def test_a_mistake_in_a_split_is_told_once_and_of_its_own_kind() -> None:
+    with pytest.raises(ValidationError) as error:
+        contract(split=dates(oot={"start": "2024-10-01", "end": "never"}))
+    assert error.value.error_count() == 1
+    with pytest.raises(ValidationError) as error:
+        contract(split={"train": "most", "validation": 0.2, "oot": 0.2})
+    assert error.value.error_count() == 1
+
+
+def test_shares_add_up() -> None:
+    assert contract(split={"train": 0.7, "validation": 0.1, "oot": 0.2}).split.train == 0.7
+    assert "add up to 1" in mistake(split={"train": 0.7, "validation": 0.2, "oot": 0.2})
+    assert "greater than 0" in mistake(split={"train": 1.0, "validation": 0.0, "oot": 0.0})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"column": "a", "parts": {"year": "y", "month": "m"}},
+        {
+            "parts": {
+                "year": "y",
+                "month": "m",
+                "day": "d",
+                "week_of_month": "w",
+                "day_of_week": "x",
+            }
+        },
+        {"parts": {"year": "y", "month": "m", "week_of_month": "w"}},
+        {"parts": {"month": "m"}},
+        {"column": "a", "format": "dd/mm/yyyy"},
+    ],
+)
+def test_an_event_time_is_told_in_one_way(wrong: dict[str, Any]) -> None:
+    assert "event_time" in mistake(event_time=wrong)
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%Y%m%d", "ISO8601", "unix", "unix_ms"])
+def test_formats_are_those_of_strptime_or_epochs(form: str) -> None:
+    assert contract(event_time={"column": "a", "format": form}).event_time.format == form
+
+
+# Columns and labels ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"claim_id": "fraud"}, "'fraud' is both claim_id and label"),
+        ({"amount": "reported"}, "'reported' is both amount and event time"),
+        ({"numeric": ["x"], "categorical": ["x"]}, "'x' is both numeric and categorical"),
+        ({"numeric": ["x", "x"]}, "'x' is both numeric and numeric"),
+        ({"entities": {"agent": "x"}, "numeric": ["x"]}, "'x' is both entity and numeric"),
+        ({"entities": {"agent": "fraud"}}, "'fraud' is both label and entity"),
+        ({"categorical": ["x"], "ignore": ["x"]}, "'x' is both categorical and ignored"),
+        ({"label": {"column": "f", "time_column": "f", "delay": 0}}, "both label and label time"),
+        ({"entities": {"x": "agent"}, "numeric": ["x"]}, "entity 'x' has the name of a column"),
+        ({"entities": {"amount": "agent"}}, "entity 'amount' has the name of a column"),
+        ({"numeric": ["label_time"]}, "'label_time' bears a reserved name"),
+    ],
+)
+def test_a_column_has_one_role(changed: dict[str, Any], told: str) -> None:
+    assert told in mistake(**changed)
+
+
+def test_a_category_may_be_an_entity_and_kept_parts_may_be_features() -> None:
+    made = contract(
+        entities={"adjuster": "rep"},
+        categorical=["rep", "month"],
+        event_time={"parts": {"year": "year", "month": "month"}, "keep_parts": True},
+    )
+    assert made.role_columns() == ["fraud", "rep", "month", "year"]
+    assert "both event time and categorical" in mistake(
+        categorical=["month"], event_time={"parts": {"year": "year", "month": "month"}}
+    )
+
+
+def test_label_values_are_words_and_never_mean_both() -> None:
+    label = {"column": "fraud", "delay": "1d"}
+    made = contract(label=label | {"fraud": [1, "F"], "genuine": [0, 2.5]})
+    assert (made.label.fraud, made.label.genuine) == (("1", "F"), ("0", "2.5"))
+    assert "['1'] stand for fraud and for genuine" in mistake(
+        label=label | {"fraud": [1], "genuine": ["1"]}
+    )
+    assert "at least 1 item" in mistake(label=label | {"fraud": []})
+
+
+def test_an_unquoted_yes_is_not_taken_for_the_word_true() -> None:
+    told = mistake(label={"column": "f", "delay": 0, "fraud": [True], "genuine": ["no"]})
+    assert "put quotes around" in told
+    assert "put quotes around" in mistake(missing={"country": [False]})
+
+
+@pytest.mark.parametrize(("written", "meant"), [(r"\t", "\t"), ("tab", "\t"), ("|", "|")])
+def test_a_tab_can_be_written_in_words(written: str, meant: str) -> None:
+    made = contract(source={"uri": "a.csv", "csv": {"separator": written}})
+    assert made.source.csv.separator == meant
+
+
+@pytest.mark.parametrize("sign", ["", ";;", "§", "\n", "\r"])
+def test_a_separator_is_one_plain_sign(sign: str) -> None:
+    assert "separator" in mistake(source={"uri": "a.csv", "csv": {"separator": sign}})
+
+
+def test_limits_are_finite_and_within_reason() -> None:
+    assert "max_bad_share" in mistake(quality={"max_bad_share": 1.5})
+    assert "finite number" in mistake(quality={"min_amount": float("-inf")})
+    assert "budget" in mistake(alerts={"budget": 0})
+    assert "windows" in mistake(windows=[0])
+    assert "source" in mistake(source={"uri": ""})
+
+
+def test_a_contract_cannot_be_changed_in_hand() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        contract().name = "other"  # type: ignore[misc]
+
+
+# Round trip --------------------------------------------------------------------------------
+
+words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8)
+names = st.from_regex(r"\A[a-z][a-z0-9_]{0,8}\Z")
+durations = st.builds(lambda n, u: f"{n}{u}", st.integers(0, 9999), st.sampled_from("smhdw"))
+moments = st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1))  # noqa: DTZ001
+
+
+@st.composite
+def contracts(draw: st.DrawFn) -> Contract:
+    columns = draw(st.lists(words.map("c_".__add__), min_size=9, max_size=14, unique=True))
+    event, label, label_time, claim_id, amount, agent, *features = columns
+    cut = draw(st.integers(0, len(features)))
+    marks = sorted(draw(st.lists(moments, min_size=6, max_size=6, unique=True)))
+    windows = [{"start": a, "end": b} for a, b in zip(marks[::2], marks[1::2], strict=True)]
+    by_dates = dict(zip(["train", "validation", "oot"], windows, strict=True))
+    maybe = st.booleans()
+    return Contract.model_validate(
+        {
+            "name": draw(names),
+            "description": draw(words),
+            "source": {
+                "uri": draw(words),
+                "format": draw(st.sampled_from([None, "csv", "parquet"])),
+                "csv": {"separator": draw(st.sampled_from(",;|\t"))},
+            }
+            if draw(maybe)
+            else {"kind": "synthetic", "start": marks[0], "end": marks[1]},
+            "claim_id": claim_id if draw(maybe) else None,
+            "amount": amount if draw(maybe) else None,
+            "event_time": {"column": event, "format": draw(st.sampled_from([None, "%d.%m.%Y"]))},
+            "label": {
+                "column": label,
+                "delay": draw(durations),
+                "time_column": label_time if draw(maybe) else None,
+            },
+            "entities": {f"e_{draw(names)}": agent} if draw(maybe) else {},
+            "numeric": tuple(features[:cut]) if draw(maybe) else None,
+            "categorical": tuple(features[cut:]) if draw(maybe) else None,
+            "missing": {features[0]: draw(st.lists(words, max_size=3))} if draw(maybe) else {},
+            "split": draw(st.sampled_from([by_dates, {"gap": "3d"}, {}])),
+            "quality": {
+                "max_bad_share": draw(st.floats(0, 1)),
+                "min_amount": draw(st.floats(-9, 9)),
+            },
+            "partition": draw(st.sampled_from(["day", "week", "month"])),
+        }
+    )
+
+
+@given(contracts())
+@settings(max_examples=100, deadline=None)
+def test_a_contract_survives_json_and_python(made: Contract) -> None:
+    """It travels in manifests and run artifacts."""
+    assert Contract.model_validate_json(made.model_dump_json()) == made
+    assert Contract.model_validate(made.model_dump()) == made

@@ -1,0 +1,245 @@
+"""The whole run, as a data scientist starts it and a platform engineer breaks it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+from conftest import Ended, Place, kill_when
+
+pytestmark = pytest.mark.flow
+DATASET = "synthetic_claims"
+RUN = ("--sample-size", "6000", "--seed", "7")
+
+
+def champion(place: Place, dataset: str = DATASET) -> str:
+    pointer = json.loads((place.root / "models" / dataset / "champion.json").read_text())
+    return str(pointer["version"])
+
+
+def test_one_command_leaves_scores_metrics_and_a_champion(finished: tuple[Place, Ended]) -> None:
+    place, ended = finished
+    scores = place.lake.read(place.lake.partitions("ml_outputs", DATASET))
+    raw = place.lake.read(place.lake.partitions("raw", DATASET), ["claim_id", "event_time"])
+    since = pc.min(scores["event_time"])
+    expected = raw.filter(pc.greater_equal(raw["event_time"], since))["claim_id"]
+    assert sorted(scores["claim_id"].to_pylist()) == sorted(expected.to_pylist())
+    assert scores.column_names == [
+        "claim_id",
+        "event_time",
+        "score",
+        "probability",
+        "alert",
+        "reasons",
+        "model_version",
+    ]
+    alerts = scores.filter(scores["alert"])
+    assert 0.02 < alerts.num_rows / scores.num_rows < 0.12
+    assert pc.min(pc.list_value_length(alerts["reasons"])).as_py() >= 1
+    assert set(scores["model_version"].to_pylist()) == {champion(place)}
+    assert champion(place) in ended.output
+
+
+def test_scores_rank_fraud_above_chance(finished: tuple[Place, Ended]) -> None:
+    place, _ = finished
+    metrics = place.lake.read(place.lake.partitions("metrics", DATASET)).to_pandas()
+    keys = ["dataset", "partition", "window", "slice", "metric", "model_version"]
+    assert not metrics.duplicated(keys).any()
+    oot = metrics[(metrics["window"] == "oot") & (metrics["slice"] == "all")]
+    values = oot.set_index("metric")
+    found, rate = values.loc["average_precision"], values.loc["prevalence", "value"]
+    assert found["value"] > 3 * rate
+    assert found["low"] < found["value"] < found["high"]
+    assert found["value"] < values.loc["oracle_average_precision", "value"] + 0.1
+
+
+def test_each_asset_is_reported_to_whoever_launched_the_run(finished: tuple[Place, Ended]) -> None:
+    place, _ = finished
+    folder = place.root / "_reports" / "FraudDetectionFlow" / "undisturbed"
+    reports = {path.stem: json.loads(path.read_text()) for path in folder.iterdir()}
+    assert len(reports) == 4
+    text = json.dumps(reports)
+    for asset in ("raw", "model", "ml_outputs", "metrics"):
+        assert f"{DATASET}/{asset}" in text
+
+
+def test_cards_are_there_to_look_at(finished: tuple[Place, Ended]) -> None:
+    place, ended = finished
+    for step in ("ingest", "leaderboard", "validate_oot", "monitor"):
+        out = place.folder / f"{step}.html"
+        got = place.flow("card", "get", f"{ended.run_id}/{step}", str(out))
+        assert got.code == 0, got.output
+        assert "data:image/png" in out.read_text()
+
+
+def test_the_same_seed_gives_the_same_outputs(finished: tuple[Place, Ended], place: Place) -> None:
+    before, _ = finished
+    again = place.run(*RUN)
+    assert again.code == 0, again.output
+    assert place.versions() == before.versions()
+    assert champion(place) == champion(before)
+
+
+@pytest.mark.parametrize(
+    "moment", ["/train/", "/score/"], ids=["while candidates train", "while claims are scored"]
+)
+def test_a_killed_run_resumes_to_the_same_outputs(
+    finished: tuple[Place, Ended], place: Place, moment: str
+) -> None:
+    file = place.file("candidates.yaml", (finished[0].folder / "candidates.yaml").read_text())
+    options = ["--candidates-file", str(file), "--output-uri", str(place.root), *RUN]
+    process = place.start("run", *options)
+    killed = kill_when(process, lambda line: moment in line and "Task is starting" in line)
+    assert "Task is starting" in killed.output
+    assert not (place.root / "models" / DATASET / "champion.json").exists()
+
+    resumed = place.flow("resume", "--origin-run-id", killed.run_id)
+    assert resumed.code == 0, resumed.output
+    assert "Cloning task" in resumed.output or "Cloned" in resumed.output
+    assert place.versions() == finished[0].versions()
+    assert champion(place) == champion(finished[0])
+
+
+def test_a_candidate_that_fails_is_told_on_the_leaderboard_and_sinks_nothing(place: Place) -> None:
+    ended = place.run(
+        *RUN,
+        candidates="""\
+- {name: line, family: logistic, params: {epochs: 3}}
+- {name: nobody, family: mlp, params: {epochs: 1, recency_half_life: 1.0e-300}}
+""",
+    )
+    assert ended.code == 0, ended.output
+    board = ended.output[ended.output.index("average_precision") - 2000 :]
+    assert "nobody" in board
+    assert "failed" in board
+
+
+def test_a_worse_challenger_never_replaces_the_champion(place: Place) -> None:
+    assert place.run(*RUN).code == 0
+    first = champion(place)
+    worse = "- {name: lazy, family: logistic, params: {epochs: 1, learning_rate: 1.0e-6}}\n"
+    ended = place.run(*RUN, candidates=worse)
+    assert ended.code == 0, ended.output
+    assert champion(place) == first
+    challenger = json.loads((place.root / "models" / DATASET / "challenger.json").read_text())
+    assert challenger["version"] != first
+    scores = place.lake.read(place.lake.partitions("ml_outputs", DATASET), ["model_version"])
+    assert set(scores["model_version"].to_pylist()) == {first}
+
+
+def test_a_users_mistake_is_a_message_without_a_stack_trace_or_a_retry(place: Place) -> None:
+    csv = place.file("claims.csv", "id,when,fraud\n1,2024-01-01,maybe\n2,2024-01-02,perhaps\n")
+    contract = place.file(
+        "broken.yaml",
+        f"""\
+name: broken
+source: {{uri: {csv}}}
+claim_id: id
+event_time: {{column: when}}
+label: {{column: fraud, delay: 0d}}
+""",
+    )
+    ended = place.run("--dataset", str(contract))
+    assert ended.code != 0
+    assert "claims.csv, row 1" in ended.output
+    assert "max_bad_share" in ended.output
+    assert "Traceback" not in ended.output
+    assert ended.output.count("Task is starting") == 2, "start and ingest, once each"
+    assert not (place.root / "raw").exists()
+
+
+def test_an_unknown_dataset_names_the_known_ones(place: Place) -> None:
+    ended = place.run("--dataset", "vehicle_claim")
+    assert ended.code != 0
+    assert "vehicle_claims" in ended.output
+    assert "Traceback" not in ended.output
+
+
+def test_a_dataset_is_added_by_a_yaml_alone(place: Place) -> None:
+    """Transactions of cards at merchants: two entities, seconds, labels a week late."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(5)
+    n = 6000
+    when = pd.Timestamp("2024-01-01") + pd.to_timedelta(
+        np.sort(rng.uniform(0, 120 * 86400, n)), "s"
+    )
+    merchant = rng.integers(0, 60, n)
+    amount = np.exp(rng.normal(3, 1, n))
+    odds = -4 + 1.2 * (amount > 60) + 2.0 * (merchant < 6)
+    frame = pd.DataFrame(
+        {
+            "tx": [f"t{i}" for i in range(n)],
+            "at": when.floor("s"),
+            "card": rng.integers(0, 800, n).astype(str),
+            "merchant": merchant.astype(str),
+            "value": amount,
+            "channel": rng.choice(["web", "pos", None], n),
+            "is_fraud": (rng.random(n) < 1 / (1 + np.exp(-odds))).astype(int),
+        }
+    )
+    (place.folder / "landing").mkdir()
+    for i, part in enumerate(np.array_split(np.arange(n), 3)):
+        frame.iloc[part].to_parquet(place.folder / "landing" / f"{i}.parquet")
+    contract = place.file(
+        "cards.yaml",
+        """\
+name: cards
+source: {uri: landing}
+claim_id: tx
+event_time: {column: at}
+label: {column: is_fraud, delay: 7d}
+amount: value
+entities: {card: card, merchant: merchant}
+partition: week
+alerts: {budget: 0.1}
+""",
+    )
+    ended = place.run("--dataset", str(contract))
+    assert ended.code == 0, ended.output
+    metrics = place.lake.read(place.lake.partitions("metrics", "cards")).to_pandas()
+    oot = metrics[(metrics["window"] == "oot") & (metrics["slice"] == "all")].set_index("metric")
+    assert oot.loc["roc_auc", "value"] > 0.65
+
+
+def test_a_wide_table_without_any_entity_works(place: Place) -> None:
+    """1,000 rows, 40 columns, no entity, no amount, no claim id."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(6)
+    numbers = rng.normal(size=(1000, 37))
+    fraud = rng.random(1000) < 1 / (1 + np.exp(2.2 - 1.5 * numbers[:, 0]))
+    frame = pd.DataFrame(numbers, columns=[f"x{i}" for i in range(37)])
+    frame["kind"] = rng.choice(["a", "b", "c"], 1000)
+    frame["day"] = pd.date_range("2024-01-01", periods=1000, freq="8h").strftime("%d/%m/%Y")
+    frame["fraud"] = np.where(fraud, "Y", "N")
+    frame.to_csv(place.folder / "wide.csv", index=False, sep="|")
+    contract = place.file(
+        "wide.yaml",
+        """\
+name: wide
+source: {uri: wide.csv, csv: {separator: "|"}}
+event_time: {column: day, format: "%d/%m/%Y"}
+label: {column: fraud, delay: 0d}
+""",
+    )
+    ended = place.run("--dataset", str(contract))
+    assert ended.code == 0, ended.output
+    assert place.lake.partitions("ml_outputs", "wide")
+
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "vehicle_claims.csv"
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not REAL.exists(), reason="the real claims are not on this machine")
+def test_real_vehicle_claims_go_the_same_way(place: Place) -> None:
+    ended = place.run("--dataset", "vehicle_claims")
+    assert ended.code == 0, ended.output
+    scores = place.lake.partitions("ml_outputs", "vehicle_claims")
+    assert [p.value for p in scores] == [f"1996-{month:02}" for month in range(1, 13)]
+    assert sum(p.rows for p in place.lake.partitions("raw", "vehicle_claims")) == 15_420
