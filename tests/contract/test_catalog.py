@@ -199,8 +199,11 @@ def test_a_yaml_may_have_a_byte_order_mark_but_must_be_utf8(tmp_path: Path) -> N
 
 
 def test_anchors_and_merges_work(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "motor.yaml",
-        MOTOR + "alerts: &a {budget: 0.1}\n" + "quality: {max_bad_share: 0.2}\n",
-    )
-    assert catalog.load(path).alerts.budget == 0.1
+    windows = """\
+    split:
+      train: &all {start: 2024-01-01, end: 2024-07-01}
+      validation: {<<: *all, start: 2024-07-01, end: 2024-09-01}
+      oot: {start: 2024-09-01, end: 2025-01-01}
+    """
+    path = write(tmp_path / "motor.yaml", MOTOR + textwrap.dedent(windows))
+    assert catalog.load(path).split.gap is None

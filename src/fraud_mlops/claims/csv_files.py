@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,12 +20,13 @@ from fraud_mlops.errors import SourceError
 
 # Bytes parsed at a time: 60,000 rows or so of 30 columns, and the longest row there may be.
 _BLOCK = 16 << 20
+_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def separator_of(file: SourceFile, options: CsvOptions) -> str:
-    """A `.tsv` is separated by tabs unless the contract says otherwise."""
-    tabbed = file.suffix in (".tsv", ".tab") and options.separator == ","
-    return "\t" if tabbed else options.separator
+    """A `.tsv` is separated by tabs, a `.psv` by bars, unless the contract says otherwise."""
+    usual = {".tsv": "\t", ".tab": "\t", ".psv": "|"}.get(file.suffix, ",")
+    return usual if options.separator == "," else options.separator
 
 
 def read_header(file: SourceFile, options: CsvOptions) -> list[str]:
@@ -40,8 +42,8 @@ def read_header(file: SourceFile, options: CsvOptions) -> list[str]:
             reader = csv.reader(lines, delimiter=separator, quotechar=options.quote)
             header = next((row for row in reader if row), None)
     except UnicodeError:
-        raise diagnosis.wrong_encoding(file, options.encoding, separator) from None
-    except (OSError, EOFError, zlib.error, csv.Error) as error:
+        raise diagnosis.wrong_encoding(file, options, separator) from None
+    except (*_DAMAGE, csv.Error) as error:
         raise SourceError(f"{file.name}: cannot be read as CSV: {error}") from error
     except LookupError:
         raise SourceError(f"{file.name}: Python knows no encoding {options.encoding!r}") from None
@@ -64,11 +66,14 @@ def read_chunks(file: SourceFile, options: CsvOptions, columns: Sequence[str]) -
     pending: list[Unreadable] = []
     with file.open() as stream:
         read = skipped = 0
-        for batch in _batches(stream, file, options, columns, pending):
+        counted = _QuoteCounter(stream, options.quote.encode())
+        for batch in _batches(counted, file, options, columns, pending):
             rows, passed = _number(read, skipped, batch.num_rows, pending)
             before, pending[:] = pending[:passed], pending[passed:]
             read, skipped = read + batch.num_rows, skipped + passed
             yield Chunk(file, batch, rows, tuple(before))
+        if counted.odd:
+            diagnosis.open_quote(file, options, separator_of(file, options))
         if pending:
             empty = pa.RecordBatch.from_pylist([], pa.schema([(c, pa.string()) for c in columns]))
             yield Chunk(file, empty, np.empty(0, dtype=np.int64), tuple(pending))
@@ -124,9 +129,31 @@ def _batches(
             ),
         )
     except UnicodeError:
-        raise diagnosis.wrong_encoding(file, options.encoding, separator) from None
-    except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
+        raise diagnosis.wrong_encoding(file, options, separator) from None
+    except (pa.ArrowException, *_DAMAGE) as error:
+        if "Empty CSV file" in str(error):  # a header without even an end of line
+            return
         if "UTF8" in str(error):
-            raise diagnosis.wrong_encoding(file, options.encoding, separator) from None
+            raise diagnosis.wrong_encoding(file, options, separator) from None
         hint = "; is a quote left open?" if "straddling" in str(error) else ""
         raise SourceError(f"{file.name}: cannot be read as CSV: {error}{hint}") from error
+
+
+class _QuoteCounter(io.RawIOBase):
+    """A stream that tells at its end whether a quote may be left open.
+
+    The parser would take all that follows such a quote for one value, and say nothing.
+    """
+
+    def __init__(self, stream: Any, quote: bytes) -> None:
+        self._stream = stream
+        self._quote = quote
+        self.odd = False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        block: bytes = self._stream.read(size)
+        self.odd ^= bool(block.count(self._quote) % 2)
+        return block

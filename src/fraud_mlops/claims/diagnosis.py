@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import codecs
+import csv
+import io
+import itertools
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from fraud_mlops.claims.files import SourceFile
+from fraud_mlops.contract import CsvOptions
 from fraud_mlops.errors import SourceError
 
 _SEPARATORS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'", ":": "':'"}
-_BLOCK = 1 << 20
+_STRANGE = re.compile(r"[\udc80-\udcff]")
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
@@ -58,33 +63,53 @@ def glued_header(where: str, header: str, separator: str) -> None:
         )
 
 
-def wrong_encoding(file: SourceFile, encoding: str, separator: str) -> SourceError:
-    """Finds the first bytes that `encoding` cannot read. Quoted line ends count as rows here."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    rows, line = 0, ""
+def wrong_encoding(file: SourceFile, options: CsvOptions, separator: str) -> SourceError:
+    """Where the encoding fails first."""
+    encoding, quote = options.encoding, options.quote
     with file.open() as stream:
         head = stream.read(4)
         stream.seek(0)
-        while True:
-            block = stream.read(_BLOCK)
-            state = decoder.getstate()
-            try:
-                words = decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                decoder.setstate(state)
-                before = error.object[: error.start].decode(encoding, errors="replace")
-                rows += before.count("\n")
-                line = (before if "\n" in before else line + before).rpartition("\n")[2]
-                byte = error.object[error.start]
-                return SourceError(
-                    f"{file.name}, row {rows} (0 is the header), column "
-                    f"{line.count(separator) + 1}: byte 0x{byte:02x} is not {encoding}. "
-                    f"Set `source.csv.encoding`; {_likely(head)} is likely."
-                )
-            rows += words.count("\n")
-            line = words.rpartition("\n")[2] if "\n" in words else line + words
-            if not block:
-                return SourceError(f"{file.name}: is not {encoding} throughout")
+        mend = f"Set `source.csv.encoding`; {_likely(head)} is likely."
+        # What cannot be read comes through as a lone surrogate.
+        lines = io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="")
+        header: list[str] = []
+        try:
+            records = (r for r in csv.reader(lines, delimiter=separator, quotechar=quote) if r)
+            for row, record in enumerate(records):
+                header = header or record
+                for at, field in enumerate(record):
+                    if strange := _STRANGE.search(field):
+                        byte = ord(strange[0]) - 0xDC00
+                        name = f" ({header[at]!r})" if row and at < len(header) else ""
+                        return SourceError(
+                            f"{file.name}, row {row} (0 is the header), column {at + 1}{name}: "
+                            f"byte 0x{byte:02x} is not {encoding}. {mend}"
+                        )
+        except (UnicodeError, csv.Error):
+            pass  # not every encoding has a way round what it cannot read
+    return SourceError(f"{file.name}: is not {encoding} throughout. {mend}")
+
+
+def open_quote(file: SourceFile, options: CsvOptions, separator: str) -> None:
+    """Raises SourceError when the file ends within quotes. Stray quotes in a value are none."""
+    end = ["\0end of file"]
+    with file.open() as stream:
+        lines = io.TextIOWrapper(stream, options.encoding, errors="replace", newline="")
+        records = csv.reader(
+            itertools.chain(lines, ["\n"], end), delimiter=separator, quotechar=options.quote
+        )
+        row, last = -1, end
+        try:
+            for record in filter(None, records):
+                row, last = row + 1, record
+        except csv.Error as error:
+            raise SourceError(f"{file.name}, after row {row}: {error}; is a quote open?") from error
+    if last != end:
+        raise SourceError(
+            f"{file.name}, row {row} (0 is the header): a quote {options.quote} is left open, so "
+            "that all that follows is one value. Close it, or set `source.csv.quote` to a sign "
+            "that the file does not use."
+        )
 
 
 def _likely(head: bytes) -> str:

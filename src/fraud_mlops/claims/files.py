@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import zipfile
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -57,7 +58,10 @@ class SourceFile:
 
     def open(self) -> Any:
         """Binary, decompressed."""
-        return self.fs.open(self.path, "rb", compression=self.compression)
+        try:
+            return self.fs.open(self.path, "rb", compression=self.compression)
+        except (ValueError, ImportError, zipfile.BadZipFile) as error:
+            raise SourceError(f"{self.name}: cannot be decompressed: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -94,12 +98,13 @@ def find_files(source: FileSource) -> list[SourceFile]:
     """
     fs, path = filesystem(source.uri)
     try:
-        if any(sign in path for sign in "*?["):
-            paths = [p for p in fs.glob(path) if fs.isfile(p)]
-        elif fs.isfile(path):
+        # A name that is there is meant as it stands, be there a "[" in it or not.
+        if fs.isfile(path):
             paths = [path]
         elif fs.isdir(path):
             paths = [p for p in fs.find(path) if not _hidden(p, path)]
+        elif any(sign in path for sign in "*?["):
+            paths = [p for p in fs.glob(path) if fs.isfile(p)]
         else:
             raise SourceError(f"{source.uri}: no such file or folder{_neighbours(fs, path)}")
     except OSError as error:

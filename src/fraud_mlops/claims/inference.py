@@ -56,8 +56,9 @@ def infer(contract: Contract, source: Source | None = None) -> Resolution:
     source = source or open_source(contract)
     source.require(named_columns(contract))
     columns = _open_columns(contract, source)
-    table = _spread(source.chunks(columns), columns)
-    kinds = {name: _checked(contract, name, table[name], source.decimal) for name in columns}
+    # Asked for no column, a reader would give all.
+    looked_at = _spread(source.chunks(columns), columns) if columns else {}
+    kinds = {name: _checked(contract, name, looked_at[name], source.decimal) for name in columns}
     found = {
         kind: tuple(name for name in columns if kinds[name].kind == kind)
         for kind in ("numeric", "categorical")
@@ -96,7 +97,7 @@ def _open_columns(contract: Contract, source: Source) -> list[str]:
     return [name for name in source.columns if name not in taken]
 
 
-def _spread(chunks: Iterable[Chunk], columns: list[str]) -> pa.Table:
+def _spread(chunks: Iterable[Chunk], columns: list[str]) -> dict[str, pa.Array]:
     """Every 2^k-th row, with k as small as the limit allows; one pass, no count beforehand."""
     stride, seen, kept = 1, 0, 0
     parts: list[tuple[np.ndarray, pa.RecordBatch]] = []
@@ -109,7 +110,18 @@ def _spread(chunks: Iterable[Chunk], columns: list[str]) -> pa.Table:
             stride *= 2
             parts = [_every(stride, *part) for part in parts]
             kept = sum(len(part[0]) for part in parts)
-    return pa.Table.from_batches([batch for _, batch in parts]) if parts else pa.table({})
+    return {name: _joined([batch.column(name) for _, batch in parts]) for name in columns}
+
+
+def _joined(arrays: list[pa.Array]) -> pa.Array:
+    """One column of several files, of which one may hold whole numbers and another floats."""
+    kinds = {array.type for array in arrays if not pa.types.is_null(array.type)} or {pa.null()}
+    if len(kinds) > 1:
+        floats = all(map(is_number, kinds))
+        kinds = {pa.float64()} if floats else {pa.string()}
+        arrays = [a.cast(pa.float64(), safe=False) if floats else text(a) for a in arrays]
+    kind = kinds.pop()
+    return pa.concat_arrays([a.cast(kind) for a in arrays] or [pa.nulls(0, kind)])
 
 
 def _every(
@@ -119,16 +131,11 @@ def _every(
     return (positions, batch) if keep.all() else (positions[keep], batch.filter(pa.array(keep)))
 
 
-def _checked(contract: Contract, name: str, column: pa.ChunkedArray, decimal: str) -> _Kind:
+def _checked(contract: Contract, name: str, array: pa.Array, decimal: str) -> _Kind:
     if name in RESERVED or name in contract.entities:
         return _Kind("out", "is left out: its name is that of another column of the claims table")
-    if pa.types.is_nested(column.type):
-        return _Kind("out", f"is left out: it holds {column.type}, not single values")
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.nulls(0, array.type)
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    if pa.types.is_nested(array.type):
+        return _Kind("out", f"is left out: it holds {array.type}, not single values")
     return _kind(without(array, contract.missing.get(name, ())), decimal)
 
 

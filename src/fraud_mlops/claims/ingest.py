@@ -92,6 +92,8 @@ def _origin(
 
 
 def _check_quality(contract: Contract, quarantine: Quarantine, read: int, uri: str | None) -> None:
+    if not read:
+        raise SourceError(f"{contract.name}: not one claim happened by the moment of this run")
     bad, limit = len(quarantine), contract.quality.max_bad_share
     if bad <= limit * read and bad < read:
         return

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fraud_mlops.claims.files import Chunk, SourceFile
+from fraud_mlops.claims.values import plain, plain_type
 from fraud_mlops.errors import SourceError
 
 _BATCH_ROWS = 1 << 16
@@ -42,9 +43,11 @@ def _why(file: SourceFile, error: Exception) -> str:
     return f"is a damaged Parquet: {error}. Fetch it again"
 
 
-def read_schema(file: SourceFile) -> pa.Schema:
+def read_types(file: SourceFile) -> tuple[list[str], list[pa.DataType]]:
+    """Names and types of the columns, as `read_chunks` gives them."""
     with open_parquet(file) as parquet:
-        return parquet.schema_arrow
+        schema = parquet.schema_arrow
+        return schema.names, [plain_type(kind) for kind in schema.types]
 
 
 def count_rows(file: SourceFile) -> int:
@@ -53,7 +56,7 @@ def count_rows(file: SourceFile) -> int:
 
 
 def read_chunks(file: SourceFile, columns: Sequence[str]) -> Iterator[Chunk]:
-    """Streams `columns` in their own types."""
+    """Streams `columns`: text as string, all else in types of their own."""
     with open_parquet(file) as parquet:
         row = 1
         wanted = set(columns)
@@ -62,8 +65,12 @@ def read_chunks(file: SourceFile, columns: Sequence[str]) -> Iterator[Chunk]:
             for batch in parquet.iter_batches(_BATCH_ROWS, columns=chosen, use_threads=False):
                 rows = np.arange(row, row + batch.num_rows, dtype=np.int64)
                 row += batch.num_rows
-                yield Chunk(file, batch, rows)
+                yield Chunk(file, _plain(batch), rows)
         except (pa.ArrowException, OSError) as error:
             raise SourceError(
                 f"{file.name}, near row {row}: damaged Parquet: {error}. Fetch it again"
             ) from error
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([plain(a) for a in batch.columns], batch.schema.names)

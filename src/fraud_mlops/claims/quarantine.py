@@ -6,7 +6,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,10 @@ def _row(chunk: Chunk, at: int, fault: Fault, record: str) -> dict[str, Any]:
 def _records(chunk: Chunk, rows: npt.NDArray[np.int64]) -> list[str]:
     if not len(rows):
         return []
-    records = chunk.batch.take(pa.array(rows)).to_pylist()
+    batch = chunk.batch.take(pa.array(rows))
+    # Python has no word for times beyond the year 9999, Arrow has.
+    columns = [a.cast(pa.string()) if pa.types.is_temporal(a.type) else a for a in batch.columns]
+    records = pa.RecordBatch.from_arrays(columns, batch.schema.names).to_pylist()
     return [
         json.dumps({k: _plain(v) for k, v in r.items()}, default=str, ensure_ascii=False)
         for r in records
@@ -123,10 +125,8 @@ def _records(chunk: Chunk, rows: npt.NDArray[np.int64]) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON knows neither infinities nor times."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value.isoformat() if isinstance(value, (datetime, date, time)) else value
+    """JSON knows no infinities."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _where(row: dict[str, Any]) -> str:

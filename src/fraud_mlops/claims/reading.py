@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from fraud_mlops.claims import csv_files, diagnosis, parquet_files
 from fraud_mlops.claims.files import Chunk, Format, SourceFile, find_files, format_of
+from fraud_mlops.claims.values import is_number
 from fraud_mlops.contract import Contract, CsvOptions, FileSource
 from fraud_mlops.errors import SourceError
 
@@ -92,25 +93,34 @@ def _types(
         names = csv_files.read_header(file, options)
         types = [pa.string()] * len(names)
     else:
-        schema = parquet_files.read_schema(file)
-        names, types = schema.names, schema.types
+        names, types = parquet_files.read_types(file)
     diagnosis.duplicate_columns(file.name, names, ignore)
     # A column without a name is the row index that some tools write.
     return {n: t for n, t in zip(names, types, strict=True) if n and n not in ignore}
 
 
 def _differences(first: Mapping[str, pa.DataType], other: Mapping[str, pa.DataType]) -> list[str]:
-    """Order is free, and a column that is all null in one file has no type there."""
+    """Order is free, and so is the kind of number or time.
+
+    One missing value makes a column of whole numbers one of floats, and a column that is all
+    null in one file has no type there.
+    """
     told = [f"{name!r} is missing" for name in first if name not in other]
     told += [f"{name!r} is new" for name in other if name not in first]
     told += [
         f"{name!r} is {other[name]} there and {kind} here"
         for name, kind in first.items()
         if name in other
-        and other[name] != kind
+        and _family(other[name]) != _family(kind)
         and not (pa.types.is_null(kind) or pa.types.is_null(other[name]))
     ]
     return told
+
+
+def _family(kind: pa.DataType) -> object:
+    if is_number(kind):
+        return "number"
+    return "time" if pa.types.is_timestamp(kind) or pa.types.is_date(kind) else kind
 
 
 def evenly_spaced(ordinals: np.ndarray, wanted: int, total: int) -> np.ndarray:

@@ -16,11 +16,16 @@ import pyarrow.compute as pc
 
 from fraud_mlops.claims.values import Mask, Parsed, is_text, mask_of, none_bad, numbers, text
 from fraud_mlops.contract import TimeParts
+from fraud_mlops.errors import ContractError
 
 UTC_TIME = pa.timestamp("us", "UTC")
 # Seconds, milliseconds, ... as microseconds each, for `format: unix_ms` and the like.
 EPOCH_UNITS = {"unix": 1e6, "unix_s": 1e6, "unix_ms": 1e3, "unix_us": 1.0, "unix_ns": 1e-3}
 _EPOCH_LIMITS = ((1e11, "unix_s"), (1e14, "unix_ms"), (1e17, "unix_us"), (np.inf, "unix_ns"))
+
+# 0001-01-01 and 10000-01-01 in microseconds.
+_CALENDAR = (-62_135_596_800_000_000, 253_402_300_800_000_000)
+_INT64 = 2.0**63 - 1024
 
 # Day and all: a month alone is no moment. pandas would also read "today".
 _ISO = r"^\d{4}([-/]?)\d{2}([-/]?)\d{2}([T ]|$)"
@@ -39,13 +44,38 @@ def times(array: pa.Array, form: str | None = None) -> Parsed:
         `unix_s`, `unix_ms`, `unix_us` or `unix_ns` to be sure), else a strptime format.
     """
     kind = array.type
-    if pa.types.is_dictionary(kind):
-        return times(array.dictionary_decode(), form)
-    if pa.types.is_timestamp(kind):
-        moments = array.cast(pa.timestamp("us", kind.tz), safe=False)
-        return Parsed(_in_utc(moments), none_bad(array))
-    if pa.types.is_date(kind):
-        return Parsed(_in_utc(array.cast(pa.timestamp("us"))), none_bad(array))
+    parsed = _typed(array) if _is_temporal(kind) else _read(array, form)
+    outside = mask_of(pc.invert(_in_calendar(parsed.values)))
+    if not outside.any():
+        return parsed
+    values = pc.if_else(pa.array(outside), pa.scalar(None, UTC_TIME), parsed.values)
+    return Parsed(values, parsed.bad | outside)
+
+
+def _is_temporal(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def _typed(array: pa.Array) -> Parsed:
+    if pa.types.is_date(array.type):
+        # Both kinds of date fit milliseconds.
+        array = array.cast(pa.date64()).cast(pa.int64()).cast(pa.timestamp("ms"))
+    # A cast to a finer unit would wrap round.
+    outside = mask_of(pc.invert(_in_calendar(array)))
+    known = pc.if_else(pa.array(outside), pa.scalar(None, array.type), array)
+    return Parsed(_in_utc(known.cast(pa.timestamp("us", array.type.tz), safe=False)), outside)
+
+
+def _in_calendar(moments: pa.Array) -> pa.Array:
+    """Within the years 1 to 9999, as Python, pandas and most stores count them."""
+    scale = EPOCH_UNITS[f"unix_{moments.type.unit}"]
+    low, high = (int(max(-_INT64, min(_INT64, limit / scale))) for limit in _CALENDAR)
+    count = moments.cast(pa.int64())
+    return pc.and_(pc.greater_equal(count, low), pc.less(count, high))
+
+
+def _read(array: pa.Array, form: str | None) -> Parsed:
+    kind = array.type
     if form in EPOCH_UNITS:
         return _epochs(array, EPOCH_UNITS[str(form)])
     if pa.types.is_nested(kind) or pa.types.is_boolean(kind) or pa.types.is_time(kind):
@@ -80,7 +110,10 @@ def _iso_or_epoch(words: pa.Array, *, compact_only: bool) -> Parsed:
 
 def _formatted(words: pa.Array, form: str) -> Parsed:
     series = pd.Series(words.to_pandas(), dtype="str")
-    moments = pd.to_datetime(series, format=form, errors="coerce", utc=True).dt.as_unit("us")
+    try:
+        moments = pd.to_datetime(series, format=form, errors="coerce", utc=True).dt.as_unit("us")
+    except ValueError as error:
+        raise ContractError(f"time format {form!r}: {error}; correct it in the contract") from None
     values = pa.array(moments, UTC_TIME, from_pandas=True)
     return Parsed(values, mask_of(pc.and_(pc.is_valid(words), pc.is_null(values))))
 

@@ -51,11 +51,45 @@ def is_number(kind: pa.DataType) -> bool:
     )
 
 
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """What `plain` makes of a type."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_type(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    return pa.string() if is_text(kind) or _is_binary(kind) else kind
+
+
+def plain(array: pa.Array) -> pa.Array:
+    """Without dictionary and extension types; text, and bytes that are text, as string.
+
+    Some writers mark no text as such. Bytes that are none (UUIDs) become hexadecimal digits.
+    """
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain(array.storage)
+    if pa.types.is_dictionary(kind):
+        return plain(array.dictionary_decode())
+    if not _is_binary(kind):
+        return array.cast(pa.string()) if is_text(kind) else array
+    try:
+        return array.cast(pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([None if b is None else b.hex() for b in array.to_pylist()], pa.string())
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
 def text(array: pa.Array) -> pa.Array:
     """Text without blanks around it; empty text is null. Whole floats lose their `.0`."""
     kind = array.type
-    if pa.types.is_dictionary(kind):
-        return text(array.dictionary_decode())
     if pa.types.is_floating(kind):
         return _float_text(array)
     if pa.types.is_nested(kind):
@@ -78,10 +112,17 @@ def _float_text(array: pa.Array) -> pa.Array:
 
 
 def without(array: pa.Array, missing: Sequence[str]) -> pa.Array:
-    """Null where the value is one of `missing`, the column's own words for 'not known'."""
+    """Null where the value is one of `missing`, the column's own words for 'not known'.
+
+    `0` stands for `0.0` too, and the other way round.
+    """
     if not missing:
         return array
-    unknown = pc.is_in(text(array), value_set=pa.array(missing, pa.string()))
+    words = text(array)
+    unknown = pc.or_(
+        pc.is_in(words, value_set=pa.array(missing, pa.string())),
+        pc.is_in(_short(words), value_set=_short(pa.array(missing, pa.string()))),
+    )
     return pc.if_else(unknown, pa.scalar(None, array.type), array)
 
 
@@ -92,8 +133,6 @@ def numbers(array: pa.Array, decimal: str = ".") -> Parsed:
     otherwise be taken for 1.234 where 1234 is meant.
     """
     kind = array.type
-    if pa.types.is_dictionary(kind):
-        return numbers(array.dictionary_decode(), decimal)
     if is_number(kind) or pa.types.is_boolean(kind):
         values = array.cast(pa.uint8()) if pa.types.is_boolean(kind) else array
         return Parsed(_nan_as_null(values.cast(pa.float64(), safe=False)), none_bad(array))
@@ -124,9 +163,14 @@ def labels(array: pa.Array, label: Label) -> Parsed:
     values = _mapped(words, label)
     unread = mask_of(pc.and_(pc.is_valid(words), pc.is_null(values)))
     if unread.any():
-        values = _mapped(pc.replace_substring_regex(words, r"^(-?\d+)\.0+$", r"\1"), label)
+        values = _mapped(_short(words), label)
         unread = mask_of(pc.and_(pc.is_valid(words), pc.is_null(values)))
     return Parsed(values, unread)
+
+
+def _short(words: pa.Array) -> pa.Array:
+    """`3` for `3.0`, as whole numbers are written where a column has gone through floats."""
+    return pc.replace_substring_regex(words, r"^(-?\d+)\.0+$", r"\1")
 
 
 def _mapped(words: pa.Array, label: Label) -> pa.Array:

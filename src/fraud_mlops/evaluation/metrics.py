@@ -51,7 +51,7 @@ class RankingCurve:
         return float(self.frauds @ precision / total)
 
     def roc_auc(self) -> float:
-        """Share of pairs of a fraud and a genuine claim in the right order; equal scores count half.
+        """Share of pairs of fraud and genuine claim in the right order; equal scores count half.
 
         nan when there is only one class.
         """
@@ -83,7 +83,7 @@ class RankingCurve:
 
     def _false_alerts(self) -> np.ndarray:
         """Genuine claims at or above each group's score."""
-        return self.above + self.size - np.cumsum(self.frauds)
+        return np.asarray(self.above + self.size - np.cumsum(self.frauds))
 
 
 class Ranking:
@@ -95,6 +95,8 @@ class Ranking:
 
     def __init__(self, labels: np.ndarray, scores: np.ndarray) -> None:
         labels, scores = np.asarray(labels), np.asarray(scores)
+        if scores.dtype.kind != "f":
+            scores = scores.astype(np.float64)
         require_finite(scores)
         if labels.shape != scores.shape or labels.ndim != 1:
             raise ValueError(f"{labels.shape} labels do not go with {scores.shape} scores")

@@ -1,0 +1,103 @@
+"""Whether the challenger replaces the champion."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from fraud_mlops.contract import Gate
+from fraud_mlops.evaluation.bootstrap import PairedGain, paired_gain
+
+MIN_FRAUDS = 20
+"""With fewer frauds out of time no comparison is made: a single fraud that moves from the bottom
+of the list to its top would change average precision by 5 points or more."""
+
+
+class GateDecision(BaseModel):
+    """first: there was no champion. promote: replace it. hold: keep it.
+
+    champion: version the challenger was compared with. gain: None where nothing was compared.
+    confidence, min_gain: as the contract's gate asks for them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verdict: Literal["first", "promote", "hold"]
+    reason: str
+    gain: PairedGain | None
+    champion: str | None
+    confidence: float
+    min_gain: float
+
+
+def decide(
+    labels: np.ndarray,
+    challenger: np.ndarray,
+    champion_logits: np.ndarray | None,
+    *,
+    champion_version: str | None,
+    gate: Gate,
+    seed: int,
+) -> GateDecision:
+    """The rule, on the labelled claims of the out-of-time window.
+
+    1. Without a champion the challenger is the first.
+    2. With fewer than 20 frauds the champion stays.
+    3. The challenger is promoted when P(gain > gate.min_gain) >= gate.confidence, else the
+       champion stays. gain is the difference in average precision on the same claims, and P its
+       share of `gate.resamples` paired bootstrap resamples.
+
+    So equal models hold, and so does a better one that may owe it to chance.
+    labels, challenger, champion_logits [n]; champion_logits and champion_version both or neither.
+    """
+    if (champion_logits is None) != (champion_version is None):
+        raise ValueError("champion_logits and champion_version go together")
+
+    def decision(
+        verdict: Literal["first", "promote", "hold"], reason: str, gain: PairedGain | None = None
+    ) -> GateDecision:
+        return GateDecision(
+            verdict=verdict,
+            reason=reason,
+            gain=gain,
+            champion=champion_version,
+            confidence=gate.confidence,
+            min_gain=gate.min_gain,
+        )
+
+    if champion_logits is None:
+        return decision("first", "There is no champion yet, so the challenger becomes the first.")
+    frauds = int(np.asarray(labels).sum())
+    if frauds < MIN_FRAUDS:
+        return decision(
+            "hold",
+            f"Champion {champion_version} stays: the out-of-time window has {frauds} frauds, and "
+            f"a comparison needs {MIN_FRAUDS}.",
+        )
+    gain = paired_gain(
+        labels,
+        challenger,
+        champion_logits,
+        resamples=gate.resamples,
+        seed=seed,
+        min_gain=gate.min_gain,
+    )
+    promoted = gain.probability >= gate.confidence
+    return decision(
+        "promote" if promoted else "hold",
+        _reason(promoted, gain, gate, champion_version, frauds),
+        gain,
+    )
+
+
+def _reason(promoted: bool, gain: PairedGain, gate: Gate, champion: str | None, frauds: int) -> str:
+    verdict = f"replaces champion {champion}" if promoted else f"does not replace {champion}"
+    least = f"P(gain > {gate.min_gain:g}) = {gain.probability:.3f}"
+    return (
+        f"The challenger {verdict}: on {frauds:,} out-of-time frauds its average precision is "
+        f"{gain.gain.value:+.4f} from the champion's (95 % interval {gain.gain.low:+.4f} to "
+        f"{gain.gain.high:+.4f}), and {least}, {'at least' if promoted else 'below'} the "
+        f"{gate.confidence:g} asked for."
+    )

@@ -1,0 +1,99 @@
+"""From scores to alerts: a threshold on the logit, by budget or by cost."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, FiniteFloat
+
+from fraud_mlops.contract import Alerts
+from fraud_mlops.errors import ContractError
+from fraud_mlops.evaluation.metrics import alert_capacity, require_finite
+
+
+class Threshold(BaseModel):
+    """A claim is alerted when its logit is at or above `value`.
+
+    alert_share: of the claims the threshold was chosen on. expected_precision: their mean
+    calibrated probability, None when none is alerted. detail: how it was chosen, in a sentence.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: FiniteFloat
+    rule: Literal["budget", "cost"]
+    alert_share: float
+    expected_precision: float | None
+    detail: str
+
+
+def choose_threshold(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    amounts: np.ndarray | None,
+    alerts: Alerts,
+) -> Threshold:
+    """The threshold for these validation claims.
+
+    logits, labels, probabilities (calibrated) [n]; amounts [n], nan where unknown, or None.
+
+    budget: as many claims as `alerts.budget` allows, never more: when equal logits straddle the
+    budget, none of them is alerted.
+    cost, with `alerts.review_cost`: the lowest expected cost within that budget, a review for
+    each alert and probability * amount for each claim without one. Expected, not counted on the
+    labels, since a few large frauds would decide where the threshold lies. An unknown amount
+    counts as the mean of the known, a negative one as nothing.
+    Raises ContractError when there is a review cost but no amount, TrainingError when a logit is
+    not finite.
+    """
+    require_finite(logits)
+    n, capacity = len(logits), alert_capacity(len(logits), alerts.budget)
+    order = np.argsort(-logits, kind="stable")
+    counts = _alert_counts(logits[order], capacity)
+    count, costs = counts[-1], ""
+    if alerts.review_cost is not None:
+        missed = _expected_losses(probabilities, amounts)[order]
+        count, costs = _cheapest(counts, missed, alerts.review_cost)
+    alerted = order[:count]
+    return Threshold(
+        value=float(logits[alerted].min()) if count else _above(logits),
+        rule="budget" if alerts.review_cost is None else "cost",
+        alert_share=count / n if n else 0.0,
+        expected_precision=float(probabilities[alerted].mean()) if count else None,
+        detail=(
+            f"{count:,} of {n:,} validation claims alerted where the budget allows {capacity:,}; "
+            f"{int(labels[alerted].sum()):,} of {int(labels.sum()):,} frauds found{costs}"
+        ),
+    )
+
+
+def _alert_counts(ranked: np.ndarray, capacity: int) -> np.ndarray:
+    """Numbers of alerts that a threshold can give, from none up to the capacity; int64."""
+    boundaries = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, len(ranked))
+    return np.asarray(np.unique(np.r_[0, boundaries[boundaries <= capacity]]))
+
+
+def _expected_losses(probabilities: np.ndarray, amounts: np.ndarray | None) -> np.ndarray:
+    """What each claim is expected to cost when it is not alerted, float64 [n]."""
+    if amounts is None or np.isnan(amounts).all():
+        raise ContractError(
+            "alerts.review_cost is given, but there are no amounts to set it against: name the "
+            "column of the claimed amount as `amount` in the contract, or leave review_cost out"
+        )
+    known = np.where(np.isnan(amounts), np.nanmean(amounts), amounts)
+    return np.asarray(probabilities * np.maximum(known, 0), dtype=np.float64)
+
+
+def _cheapest(counts: np.ndarray, missed: np.ndarray, review_cost: float) -> tuple[int, str]:
+    """The cheapest of these numbers of alerts, the fewest among equals, and its cost in words."""
+    costs = review_cost * counts + missed.sum() - np.r_[0, np.cumsum(missed)][counts]
+    words = f"; expected cost {costs.min():,.2f}, without any alert {costs[0]:,.2f}"
+    return int(counts[np.argmin(costs)]), words
+
+
+def _above(logits: np.ndarray) -> float:
+    """Just above every logit, also in the precision that the logits have."""
+    highest = logits.max() if len(logits) else np.float64(0)
+    return float(np.nextafter(highest, np.inf, dtype=highest.dtype))
