@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +70,7 @@ def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFra
     columns = {
         CLAIM_ID: Column("str", nullable=False),
         EVENT_TIME: Column(moment, _not_after(as_of, "event_in_future"), nullable=False),
-        LABEL: Column(pd.Int8Dtype(), Check.isin([0, 1], name="unknown_label"), nullable=True),
+        LABEL: Column(pd.Int8Dtype(), Check.isin([0, 1], **_named("unknown_label")), nullable=True),
         LABEL_TIME: Column(moment, _not_after(as_of, "label_from_the_future"), nullable=True),
     }
     if contract.amount:
@@ -80,7 +80,7 @@ def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFra
     columns |= {name: Column("str", nullable=True) for name in categorical}
     return DataFrameSchema(
         columns,
-        checks=Check(_label_follows_event, name="label_before_event", ignore_na=False),
+        checks=Check(_label_follows_event, **_named("label_before_event"), ignore_na=False),
         strict=True,
         ordered=True,
         name=f"{contract.name} v{contract.version}",
@@ -90,16 +90,21 @@ def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFra
 def _number(least: float | None = None) -> Column:
     from pandera.pandas import Check, Column
 
-    checks = [Check(lambda values: ~np.isinf(values), name="infinite_value", ignore_na=False)]
+    checks = [Check(lambda x: ~np.isinf(x), **_named("infinite_value"), ignore_na=False)]
     if least is not None:
-        checks.append(Check.ge(least, name="negative_amount"))
+        checks.append(Check.ge(least, **_named("negative_amount")))
     return Column("float64", checks, nullable=True)
 
 
 def _not_after(as_of: datetime | None, reason: str) -> list[Check]:
     from pandera.pandas import Check
 
-    return [] if as_of is None else [Check.le(pd.Timestamp(as_of), name=reason)]
+    return [] if as_of is None else [Check.le(pd.Timestamp(as_of), **_named(reason))]
+
+
+def _named(reason: str) -> dict[str, Any]:
+    """pandera reports a ready-made check by its error, any other by its name."""
+    return {"name": reason, "error": reason}
 
 
 def _label_follows_event(claims: pd.DataFrame) -> pd.Series:

@@ -6,6 +6,7 @@ and not the end of the file. Parquet columns arrive typed and go through the sam
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -63,7 +64,8 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 def plain(array: pa.Array) -> pa.Array:
     """Without dictionary and extension types; text, and bytes that are text, as string.
 
-    Some writers mark no text as such. Bytes that are none (UUIDs) become hexadecimal digits.
+    Some writers mark no text as such. Bytes that are none, and those of one length (UUIDs),
+    become hexadecimal digits.
     """
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
@@ -72,10 +74,19 @@ def plain(array: pa.Array) -> pa.Array:
         return plain(array.dictionary_decode())
     if not _is_binary(kind):
         return array.cast(pa.string()) if is_text(kind) else array
+    fixed = pa.types.is_fixed_size_binary(kind)
+    if not fixed:
+        with contextlib.suppress(pa.ArrowInvalid):
+            return array.cast(pa.binary()).cast(pa.string())
+    words = [b if b is None else b.hex() if fixed else _word(b) for b in array.to_pylist()]
+    return pa.array(words, pa.string())
+
+
+def _word(data: bytes) -> str:
     try:
-        return array.cast(pa.binary()).cast(pa.string())
-    except pa.ArrowInvalid:
-        return pa.array([None if b is None else b.hex() for b in array.to_pylist()], pa.string())
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.hex()
 
 
 def _is_binary(kind: pa.DataType) -> bool:

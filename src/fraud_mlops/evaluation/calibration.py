@@ -28,9 +28,7 @@ class Calibration(BaseModel):
     """A non-decreasing function from logit to probability.
 
     platt: sigmoid(slope * logit + intercept), coefficients = (slope, intercept).
-    isotonic: straight lines between knots (logit, probability), level beyond the outermost. The
-    knots lie at the middle of the steps of isotonic regression (centred isotonic regression,
-    Oron and Flournoy 2017), so that claims between two knots keep their order.
+    isotonic: straight lines between knots (logit, probability), level beyond the outermost.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -139,24 +137,41 @@ def _logistic_regression(x: np.ndarray, targets: np.ndarray) -> tuple[float, flo
 
 
 def fit_isotonic(logits: np.ndarray, frauds: np.ndarray) -> Calibration:
-    """Centred isotonic regression of fraud on the logit.
+    """Isotonic regression of fraud on the logit, each step tilted so that claims keep their order.
 
-    logits [n] float64, frauds [n] bool. Probabilities are kept between 1 / (n + 2) and
-    (n + 1) / (n + 2): no claim is certain.
+    logits [n] float64, frauds [n] bool. A step is tilted about the mean logit of its claims, so
+    that their mean probability stays their fraud rate, and at most half way to its neighbours,
+    so that it still rises. Probabilities are kept between 1 / (n + 2) and (n + 1) / (n + 2): no
+    claim is certain.
     """
     from scipy.optimize import isotonic_regression
 
     values, group, counts = np.unique(logits, return_inverse=True, return_counts=True)
-    rates = np.bincount(group, weights=frauds) / counts
-    fit = isotonic_regression(rates, weights=counts)
+    fit = isotonic_regression(np.bincount(group, weights=frauds) / counts, weights=counts)
     starts, ends = fit.blocks[:-1], fit.blocks[1:]
-    centres = np.add.reduceat(counts * values, starts) / np.add.reduceat(counts, starts)
-    centres = np.clip(centres, values[starts], values[ends - 1])  # a mean rounds beyond them
-    n = len(logits)
-    steps = np.clip(fit.x[starts], 1 / (n + 2), (n + 1) / (n + 2))
-    return Calibration(
-        kind="isotonic", knots=tuple(zip(centres.tolist(), steps.tolist(), strict=True))
-    )
+    first, last = values[starts], values[ends - 1]
+    means = np.add.reduceat(counts * values, starts) / np.add.reduceat(counts, starts)
+    limits = 1 / (len(logits) + 2), (len(logits) + 1) / (len(logits) + 2)
+    steps = np.clip(fit.x[starts], *limits)
+    bounds = np.r_[limits[0], (steps[1:] + steps[:-1]) / 2, limits[1]]
+    left, right = _tilted(steps, means - first, last - means, bounds[:-1], bounds[1:])
+    knots = np.stack([first, left, last, right], axis=1).reshape(-1, 2)
+    knots = knots[np.r_[True, np.diff(knots[:, 0]) > 0]]  # a step of one logit is one knot
+    return Calibration(kind="isotonic", knots=tuple((x, y) for x, y in knots.tolist()))
+
+
+def _tilted(
+    steps: np.ndarray, before: np.ndarray, after: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities at both ends of each step, as far apart as low and high allow.
+
+    before, after: distances from the step's mean logit to its ends. The ends move as these
+    distances do, which is what keeps the mean.
+    """
+    wide = (before > 0) & (after > 0)
+    before, after = np.where(wide, before, 1), np.where(wide, after, 1)
+    slope = np.where(wide, np.minimum((steps - low) / before, (high - steps) / after), 0)
+    return np.maximum(steps - slope * before, low), np.minimum(steps + slope * after, high)
 
 
 def _cross_validated(

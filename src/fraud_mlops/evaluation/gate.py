@@ -94,7 +94,7 @@ def decide(
 
 def _reason(promoted: bool, gain: PairedGain, gate: Gate, champion: str | None, frauds: int) -> str:
     verdict = f"replaces champion {champion}" if promoted else f"does not replace {champion}"
-    least = f"P(gain > {gate.min_gain:g}) = {gain.probability:.3f}"
+    least = f"P(gain > {gate.min_gain:g}) = {gain.probability:g}"
     return (
         f"The challenger {verdict}: on {frauds:,} out-of-time frauds its average precision is "
         f"{gain.gain.value:+.4f} from the champion's (95 % interval {gain.gain.low:+.4f} to "

@@ -61,7 +61,7 @@ def train_candidate(candidate: Candidate, features: FeatureSet, progress: Progre
     """
     claims = training_claims(features)
     with cpu_slot(CANDIDATE_THREADS, settings().threads, progress=progress) as threads:
-        model, log = _fit(candidate, claims, features, threads, progress)
+        model, log = fit(candidate, claims, features, threads, progress)
         judged = validation_claims(features)
         logits = model.logits(judged)
     row = LeaderboardRow(
@@ -77,7 +77,7 @@ def train_candidate(candidate: Candidate, features: FeatureSet, progress: Progre
     return Trained(candidate, model.to_files(), log, row, logits)
 
 
-def _fit(
+def fit(
     candidate: Candidate, claims: pa.Table, features: FeatureSet, threads: int, progress: Progress
 ) -> tuple[FraudModel, TrainingLog]:
     preprocessor = Preprocessor.fit(claims, features.numeric, features.categorical)
@@ -161,4 +161,4 @@ def refit(
     )
     total = settings().threads
     with cpu_slot(total, total, progress=progress) as threads:
-        return _fit(winner, claims, features, threads, progress)
+        return fit(winner, claims, features, threads, progress)

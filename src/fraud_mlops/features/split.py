@@ -1,0 +1,150 @@
+"""Train, validation and out-of-time windows, with room between them for labels to ripen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from fraud_mlops.contract import Contract, DateSplit, ShareSplit, Window
+from fraud_mlops.errors import SplitError
+
+WHOLE_DAYS_FROM = timedelta(days=60)
+"""Claims that span more are cut at midnight (UTC), which people can read and repeat."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+
+
+class Split(BaseModel):
+    """Windows in order: train.end + gap <= validation.start, validation.end + gap <= oot.start.
+
+    Claims of the gaps are in no window: at scoring time their labels were not all known.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: Window
+    validation: Window
+    oot: Window
+    gap: timedelta
+
+    def named(self) -> dict[str, Window]:
+        return {"train": self.train, "validation": self.validation, "oot": self.oot}
+
+
+class WindowCount(NamedTuple):
+    """Claims of a window: all, those with a known label, those known to be fraud."""
+
+    claims: int
+    labelled: int
+    frauds: int
+
+
+def resolve_split(
+    contract: Contract, times: np.ndarray | pa.Array | pa.ChunkedArray | pa.Scalar
+) -> Split:
+    """The contract's split, laid on claims whose event times are `times` (any order).
+
+    Dates are taken as given; train and validation end earlier where less than the gap was left
+    before the next window. Shares are cut so that each window begins after its share of claims
+    in order of time; the gap is taken off the end of train and of validation.
+
+    times: timestamps in Arrow, datetime64 or int64 microseconds since 1970 in numpy, UTC.
+    Raises SplitError when there is no claim, or when the gap leaves a window without time.
+    """
+    if isinstance(contract.split, DateSplit):
+        dates = contract.split
+        return _with_gap(
+            contract,
+            [dates.train.start, dates.validation.start, dates.oot.start],
+            [dates.train.end, dates.validation.end, dates.oot.end],
+        )
+    return _by_shares(contract, contract.split, np.sort(_microseconds(times)))
+
+
+def _by_shares(contract: Contract, split: ShareSplit, times: np.ndarray) -> Split:
+    if not len(times):
+        raise SplitError(f"{contract.name}: there are no claims to split; run ingest first")
+    first, last = _moment(times[0]), _moment(times[-1])
+    places = [0, round(split.train * len(times)), round((split.train + split.validation) * len(times))]
+    starts = [_moment(times[min(place, len(times) - 1)]) for place in places]
+    end = last + _TICK
+    if last - first > WHOLE_DAYS_FROM:
+        starts = [_midnight(start) for start in starts]
+        end = _midnight(last) + timedelta(days=1)
+    return _with_gap(contract, starts, [starts[1], starts[2], end])
+
+
+def _with_gap(contract: Contract, starts: list[datetime], ends: list[datetime]) -> Split:
+    gap = contract.gap
+    ends = [min(ends[0], starts[1] - gap), min(ends[1], starts[2] - gap), ends[2]]
+    windows = {}
+    for name, start, end in zip(("train", "validation", "oot"), starts, ends, strict=True):
+        if end <= start:
+            raise SplitError(_no_time(contract, name, start, end))
+        windows[name] = Window(start=start, end=end)
+    return Split(gap=gap, **windows)
+
+
+def _no_time(contract: Contract, name: str, start: datetime, end: datetime) -> str:
+    way = "dates" if isinstance(contract.split, DateSplit) else "shares"
+    return (
+        f"{contract.name}: no time is left for the {name} window, which begins {_shown(start)} and "
+        f"would end {_shown(end)} once {contract.gap} before the next window are left for labels "
+        f"to become known. Give split {way} with a longer {name} window or a shorter split.gap, "
+        "or take claims of a longer period."
+    )
+
+
+def check_windows(contract: Contract, split: Split, counts: Mapping[str, WindowCount]) -> None:
+    """SplitError names every window without a claim, or known labels of only one kind."""
+    faults = []
+    for name, window in split.named().items():
+        count = counts[name]
+        fault = (
+            "no claim at all"
+            if not count.claims
+            else f"{count.claims:,} claims, none with a known label"
+            if not count.labelled
+            else f"no fraud among its {count.labelled:,} labelled claims"
+            if not count.frauds
+            else f"no genuine claim among its {count.labelled:,} labelled claims"
+            if count.frauds == count.labelled
+            else None
+        )
+        if fault:
+            period = f"{_shown(window.start)} to {_shown(window.end)}"
+            faults.append(f"  {name} ({period}): {fault}")
+    if faults:
+        raise SplitError(
+            f"{contract.name}: the split leaves a window without what it needs\n"
+            + "\n".join(faults)
+            + "\nMove the split (dates or shares) in the contract, shorten split.gap, take more "
+            "claims, or look at how label.fraud and label.genuine map the source's values."
+        )
+
+
+def _microseconds(times: np.ndarray | pa.Array | pa.ChunkedArray) -> np.ndarray:
+    if isinstance(times, (pa.Array, pa.ChunkedArray)):
+        times = times.cast(pa.timestamp("us", "UTC")).to_numpy(zero_copy_only=False)
+    if times.dtype.kind == "M":
+        times = times.astype("datetime64[us]")
+    return times.astype(np.int64, copy=False)
+
+
+def _moment(microseconds: np.int64) -> datetime:
+    return _EPOCH + timedelta(microseconds=int(microseconds))
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _shown(moment: datetime) -> str:
+    whole = moment == _midnight(moment)
+    return f"{moment:%Y-%m-%d}" if whole else f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,231 @@
+"""What a claim's entities were known to have done before it: windowed features, point in time.
+
+For a claim at time t and a window of n days, an entity's history is its claims with
+t - n days <= event time < t, and its labels that became known in that span. So nothing that
+happens at t or after it, the claim itself included, can change a feature; nor can a label before
+it is known. Sums are exact integers, so that order and threads cannot change them either.
+
+Features of an entity, for every window of the contract (`provider`, 30 days):
+
+- `provider_claims_30d`: number of claims.
+- `provider_amount_sum_30d`, `provider_amount_mean_30d`: of known amounts; the mean is null where
+  there is none.
+- `provider_distinct_policyholder_30d`: different values of every other entity in those claims.
+- `provider_fraud_rate_30d`: frauds among labels that became known, shrunk towards the fraud rate
+  of all labels known before t as if STRENGTH more labels with that rate had been seen. That rate
+  in turn starts from NEUTRAL_RATE with the same strength.
+
+and once: `provider_days_since_last`, days since its last claim, null for its first.
+All are null where the claim names no such entity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from fraud_mlops.contract import Contract
+from fraud_mlops.errors import ContractError
+from fraud_mlops.features.timeline import DAY, Floats, Integers, Timeline, running_total
+
+STRENGTH = 10.0
+"""Labels that the fraud rate of everybody weighs in an entity's fraud rate."""
+NEUTRAL_RATE = 0.05
+"""Fraud rate taken as long as no label is known to anybody."""
+
+_NEVER = np.iinfo(np.int64).max
+_LARGEST_AMOUNT = 1e12
+_FRACTION = 2.0**32
+
+
+def lookbacks(contract: Contract) -> tuple[int, ...]:
+    """The contract's windows in days, rising, once each."""
+    return tuple(sorted(set(contract.windows)))
+
+
+def entity_feature_names(contract: Contract) -> list[str]:
+    """Names of all derived features, in the order of their columns.
+
+    Raises ContractError when one is also the name of a column or of another feature.
+    """
+    names: list[str] = []
+    for entity in contract.entities:
+        names += _names(contract, entity)
+    taken = {*contract.entities, *(contract.numeric or ()), *(contract.categorical or ())}
+    twice = sorted({name for name in names if name in taken or names.count(name) > 1})
+    if twice:
+        raise ContractError(
+            f"{contract.name}: derived features {', '.join(twice)} bear the name of a column or "
+            "of one another; call the entity otherwise, or list the column under ignore"
+        )
+    return names
+
+
+def _names(contract: Contract, entity: str) -> list[str]:
+    names = []
+    for days in lookbacks(contract):
+        names.append(f"{entity}_claims_{days}d")
+        if contract.amount:
+            names += [f"{entity}_amount_sum_{days}d", f"{entity}_amount_mean_{days}d"]
+        names += [f"{entity}_distinct_{o}_{days}d" for o in contract.entities if o != entity]
+        names.append(f"{entity}_fraud_rate_{days}d")
+    return [*names, f"{entity}_days_since_last"]
+
+
+@dataclass(frozen=True)
+class History:
+    """Claims of some entities of one kind, all claims of each, in order of entity and time.
+
+    rows: places on the timeline; entity: code of each one's entity.
+    """
+
+    timeline: Timeline
+    rows: Integers
+    entity: Integers
+
+    @classmethod
+    def of(cls, timeline: Timeline, rows: Integers, entity: Integers) -> History:
+        """rows: rising places on the timeline; entity: their codes, 0 and up."""
+        order = np.argsort(entity * len(timeline) + rows)
+        return cls(timeline, rows[order], entity[order])
+
+    def begin(self, days: int) -> Integers:
+        """Index of the first claim of the same entity at or after `days` before each claim."""
+        stride = len(self.timeline)
+        key = self.entity * stride + self.rows
+        wanted = self.timeline.before[days].claims[self.rows]
+        return np.searchsorted(key, self.entity * stride + wanted)
+
+    def features(
+        self, contract: Contract, entity: str, others: dict[str, npt.NDArray[np.int32]]
+    ) -> Iterator[tuple[str, Floats]]:
+        """Name and values [len(rows)] of each feature, in the order of `_names`.
+
+        others: codes of every other entity for all claims of the timeline, -1 for none.
+        """
+        now = self.begin(0)
+        amounts = _Amounts.of(self.timeline.amount[self.rows]) if contract.amount else None
+        meetings = {name: _Meetings.of(self, codes[self.rows]) for name, codes in others.items()}
+        labels = _Labels.of(self)
+        for days in lookbacks(contract):
+            begin = self.begin(days)
+            yield f"{entity}_claims_{days}d", (now - begin).astype(np.float64)
+            if amounts is not None:
+                total, mean = amounts.between(begin, now)
+                yield f"{entity}_amount_sum_{days}d", total
+                yield f"{entity}_amount_mean_{days}d", mean
+            for name, met in meetings.items():
+                yield f"{entity}_distinct_{name}_{days}d", met.distinct(begin, now, days)
+            yield f"{entity}_fraud_rate_{days}d", labels.rate(days)
+        yield f"{entity}_days_since_last", self._days_since_last(now)
+
+    def _days_since_last(self, now: Integers) -> Floats:
+        times = self.timeline.times[self.rows]
+        last = np.maximum(now - 1, 0)
+        repeated = (now > 0) & (self.entity[last] == self.entity)
+        return np.where(repeated, (times - times[last]) / DAY, np.nan)
+
+
+@dataclass(frozen=True)
+class _Amounts:
+    """Running totals of known amounts: their number, whole units, and 2**-32 parts of a unit.
+
+    Amounts beyond a trillion count as a trillion, so that integers cannot overflow.
+    """
+
+    known: Integers
+    units: Integers
+    parts: Integers
+
+    @classmethod
+    def of(cls, amounts: Floats) -> _Amounts:
+        known = ~np.isnan(amounts)
+        limited = np.clip(np.where(known, amounts, 0), -_LARGEST_AMOUNT, _LARGEST_AMOUNT)
+        units = np.floor(limited)
+        parts = np.rint((limited - units) * _FRACTION)
+        return cls(*(running_total(x.astype(np.int64)) for x in (known, units, parts)))
+
+    def between(self, begin: Integers, end: Integers) -> tuple[Floats, Floats]:
+        """Sum and mean of amounts begin <= i < end."""
+        count = self.known[end] - self.known[begin]
+        total = self.units[end] - self.units[begin]
+        exact = total + (self.parts[end] - self.parts[begin]) / _FRACTION
+        return exact, np.divide(exact, count, out=np.full(len(count), np.nan), where=count > 0)
+
+
+@dataclass(frozen=True)
+class _Meetings:
+    """Gaps between an entity's claims with the same counterparty.
+
+    before, after: microseconds to the pair's previous and next claim, _NEVER where there is
+    none, -1 for claims without a counterparty.
+
+    A pair is counted by the claim at t while t - n days <= its last claim < t. So each of its
+    claims keeps it counted for n days, and a run of claims no more than n days apart counts it
+    once, from the first of the run until n days after the last. Distinct counterparties are
+    therefore the runs begun before t less the runs that ended before t - n days. Whether a run
+    ended there is settled by what happened before t.
+    """
+
+    before: Integers
+    after: Integers
+
+    @classmethod
+    def of(cls, history: History, codes: npt.NDArray[np.int32]) -> _Meetings:
+        met = np.flatnonzero(codes >= 0)
+        pair = history.entity[met] * (int(codes.max(initial=0)) + 1) + codes[met]
+        order = np.argsort(pair, kind="stable")
+        pair, met = pair[order], met[order]
+        again = pair[1:] == pair[:-1]
+        gap = np.where(again, np.diff(history.timeline.times[history.rows[met]]), _NEVER)
+        before = np.full(len(codes), -1, dtype=np.int64)
+        after = before.copy()
+        before[met] = np.concatenate([[_NEVER], gap])[: len(met)]
+        after[met] = np.concatenate([gap, [_NEVER]])[: len(met)]
+        return cls(before, after)
+
+    def distinct(self, begin: Integers, now: Integers, days: int) -> Floats:
+        # Over all entities at once: an entity that is through has ended as many runs as it began.
+        begun = running_total(self.before > days * DAY)
+        ended = running_total(self.after > days * DAY)
+        return (begun[now] - ended[begin]).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Labels of a history's entities in the order in which they became known."""
+
+    history: History
+    key: Integers
+    frauds: Integers
+
+    @cached_property
+    def now(self) -> Integers:
+        return self._before(0)
+
+    @classmethod
+    def of(cls, history: History) -> _Labels:
+        timeline = history.timeline
+        rank = timeline.label_rank[history.rows]
+        known = rank >= 0
+        key = history.entity[known] * (timeline.labels + 1) + rank[known]
+        order = np.argsort(key)
+        fraud = timeline.fraud[history.rows][known][order]
+        return cls(history, key[order], running_total(fraud))
+
+    def rate(self, days: int) -> Floats:
+        begin, end = self._before(days), self.now
+        frauds = self.frauds[end] - self.frauds[begin]
+        prior = self.history.timeline.fraud_rate[self.history.rows]
+        return (frauds + STRENGTH * prior) / (end - begin + STRENGTH)
+
+    def _before(self, days: int) -> Integers:
+        """Labels in `key` before the first of the entity known at or after t - days."""
+        rank = self.history.timeline.before[days].labels[self.history.rows]
+        stride = self.history.timeline.labels + 1
+        return np.searchsorted(self.key, self.history.entity * stride + rank)
+

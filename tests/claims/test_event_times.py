@@ -1,0 +1,313 @@
+"""The moment of a claim: ISO 8601, a stated format, epochs, or pieces. Naive is UTC."""
+
+from __future__ import annotations
+
+import calendar
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from claims_kit import (
+    claim,
+    claims,
+    contract,
+    lakehouse,
+    published,
+    quarantined,
+    take_in,
+    write_csv,
+    write_parquet,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraud_mlops.claims.times import from_parts, times
+from fraud_mlops.contract import TimeParts
+from fraud_mlops.errors import ContractError
+
+NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
+
+
+def read(words: list[Any], form: str | None = None, kind: pa.DataType | None = None) -> list[Any]:
+    """Moments; "bad" where one could not be read."""
+    parsed = times(pa.array(words, kind), form)
+    assert parsed.values.type == pa.timestamp("us", "UTC")
+    return [
+        "bad" if bad else value
+        for value, bad in zip(parsed.values.to_pylist(), parsed.bad, strict=True)
+    ]
+
+
+# One column --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2024-01-31T12:00:00Z",
+        "2024-01-31 12:00:00",
+        "2024-01-31T12:00",
+        "2024-01-31T13:00:00+01:00",
+        "2024-01-31T06:30:00-0530",
+        "2024-01-31 12:00:00.000",
+        "2024/01/31 12:00",
+        "20240131T120000",
+        " 2024-01-31 12:00:00 ",
+        "1706702400",
+        "1706702400.0",
+        "1706702400000",
+        "1706702400000000",
+        "1706702400000000000",
+    ],
+)
+def test_iso_8601_and_epochs_need_no_format(written: str) -> None:
+    assert read([written]) == [NOON]
+    assert read([written, None, "junk", "2024-01-31"]) == [
+        NOON,
+        None,
+        "bad",
+        datetime(2024, 1, 31, tzinfo=UTC),
+    ]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["today", "now", "31.01.2024", "2024-01", "2024", "01/31/2024", "2024-02-30", "2024-13-01",
+     "2024-01-31T25:00", "2024-1-5", "NaT", "0000-01-01", "-2024-01-31", "12:00", "17067"],
+)  # fmt: skip
+def test_what_is_no_moment_is_not_guessed_at(written: str) -> None:
+    assert read([written]) == ["bad"]
+
+
+def test_fractions_of_a_second_are_kept_to_the_microsecond() -> None:
+    moment = NOON + timedelta(microseconds=123456)
+    assert read(["2024-01-31T12:00:00.123456"]) == [moment]
+    assert read(["2024-01-31T12:00:00.123456789Z"]) == [moment]
+    assert read(["1706702400.123456"]) == [moment]
+    assert read(["1706702400123456"]) == [moment]
+
+
+@pytest.mark.parametrize(
+    ("written", "form"),
+    [
+        ("31.01.2024 12:00:00", "%d.%m.%Y %H:%M:%S"),
+        ("01/31/24 12PM", "%m/%d/%y %I%p"),
+        ("31 January 2024 13:00 +0100", "%d %B %Y %H:%M %z"),
+        ("1706702400", "unix"),
+        ("1706702400", "unix_s"),
+        ("1706702400000", "unix_ms"),
+        ("1706702400000000", "unix_us"),
+        ("1706702400000000000", "unix_ns"),
+        ("2024-01-31T12:00", "ISO8601"),
+    ],
+)
+def test_a_stated_format(written: str, form: str) -> None:
+    assert read([written, "junk", None], form) == [NOON, "bad", None]
+
+
+def test_a_stated_format_is_the_only_one() -> None:
+    assert read(["2024-01-31"], "%d.%m.%Y") == ["bad"]
+    assert read(["3"], "unix") == [datetime(1970, 1, 1, 0, 0, 3, tzinfo=UTC)]
+    with pytest.raises(ContractError, match="time format '%Q'"):
+        read(["2024-01-31"], "%Q")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "meant"),
+    [
+        (datetime(2024, 1, 31, 12), pa.timestamp("s"), NOON),  # noqa: DTZ001
+        (datetime(2024, 1, 31, 12), pa.timestamp("ns"), NOON),  # noqa: DTZ001
+        (NOON, pa.timestamp("ms", "America/New_York"), NOON),
+        (date(2024, 1, 31), pa.date32(), datetime(2024, 1, 31, tzinfo=UTC)),
+        (date(2024, 1, 31), pa.date64(), datetime(2024, 1, 31, tzinfo=UTC)),
+        (20240131, pa.int64(), datetime(2024, 1, 31, tzinfo=UTC)),
+        (1706702400, pa.int64(), NOON),
+        (1706702400.5, pa.float64(), NOON + timedelta(milliseconds=500)),
+        (0, pa.int64(), datetime(1970, 1, 1, tzinfo=UTC)),
+        (-86400, pa.int64(), datetime(1969, 12, 31, tzinfo=UTC)),
+    ],
+)
+def test_types_of_parquet(value: Any, kind: pa.DataType, meant: datetime) -> None:
+    assert read([value, None], kind=kind) == [meant, None]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([10**12], pa.timestamp("s")),
+        pa.array([10**17], pa.timestamp("s")),
+        pa.array([10**9], pa.date32()),
+        pa.array([2**62]),
+        pa.array([float("inf")]),
+        pa.array([True]),
+        pa.array([[1]]),
+    ],
+)
+def test_moments_beyond_the_calendar_are_bad_not_wrapped_round(array: pa.Array) -> None:
+    parsed = times(array)
+    assert parsed.bad.tolist() == [True]
+    assert parsed.values.null_count == 1
+
+
+moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
+written = st.one_of(
+    moments.map(datetime.isoformat),
+    moments.map(lambda m: f"{m:%Y-%m-%d}"),
+    st.from_regex(r"[0-9TZ:+./ -]{0,22}", fullmatch=True),
+    st.integers(-(10**19), 10**19).map(str),
+    st.text(max_size=5),
+    st.none(),
+)
+
+
+@given(moments)
+@settings(max_examples=100, deadline=None)
+def test_every_moment_is_read_back_from_iso_8601(moment: datetime) -> None:
+    assert read([moment.isoformat()]) == [moment]
+
+
+@given(st.lists(written, min_size=1, max_size=6))
+@settings(max_examples=250, deadline=None)
+def test_a_value_is_read_the_same_whatever_stands_beside_it(words: list[str | None]) -> None:
+    """Chunks must not decide: the quick way for a clean column agrees with the careful one."""
+    alone = [read([word], kind=pa.string())[0] for word in words]
+    assert read(words, kind=pa.string()) == alone
+
+
+# Parts -------------------------------------------------------------------------------------
+
+
+def put_together(parts: TimeParts, **columns: list[Any]) -> tuple[list[Any], dict[str, list[bool]]]:
+    made = from_parts({k: pa.array(v) for k, v in columns.items()}, parts)
+    return made.values.to_pylist(), {c: b.tolist() for b, c in made.faults if b.any()}
+
+
+def test_a_date_in_pieces() -> None:
+    parts = TimeParts(year="y", month="m", day="d", hour="h", minute="min", second="s")
+    values, faults = put_together(
+        parts,
+        y=[2024, 24],
+        m=["Feb.", "february"],
+        d=["29", "1.0"],
+        h=[23, 0],
+        min=[5, 0],
+        s=[9, 0],
+    )
+    assert values == [
+        datetime(2024, 2, 29, 23, 5, 9, tzinfo=UTC),
+        datetime(2024, 2, 1, tzinfo=UTC),
+    ]
+    assert not faults
+
+
+def test_year_and_month_mean_the_first_of_the_month() -> None:
+    values, _ = put_together(
+        TimeParts(year="y", month="m"), y=["1994", "94", "05"], m=[12, "Dec", "1"]
+    )
+    assert values == [
+        datetime(1994, 12, 1, tzinfo=UTC),
+        datetime(1994, 12, 1, tzinfo=UTC),
+        datetime(2005, 1, 1, tzinfo=UTC),
+    ]
+
+
+def test_each_bad_piece_is_told_by_its_column() -> None:
+    parts = TimeParts(year="y", month="m", day="d")
+    values, faults = put_together(
+        parts,
+        y=["2023", "x", "2023", "2023", None, "2023"],
+        m=["2", "1", "13", "Ju", "1", "0"],
+        d=["29", "1", "1", "1", "1", "1"],
+    )
+    assert values == [None] * 6
+    assert faults == {
+        "y": [False, True, False, False, True, False],
+        "m": [False, False, True, True, False, True],
+        "d": [True, False, False, False, False, False],
+    }
+
+
+@given(
+    st.integers(1900, 2100), st.integers(1, 12), st.integers(1, 6), st.integers(0, 6), st.booleans()
+)
+@settings(max_examples=200, deadline=None)
+def test_week_and_weekday_give_that_weekday_of_that_month(
+    year: int, month: int, week: int, weekday: int, by_name: bool
+) -> None:
+    parts = TimeParts(year="y", month="m", week_of_month="w", day_of_week="d")
+    day = calendar.day_name[weekday] if by_name else str(weekday + 1)
+    (moment,), faults = put_together(parts, y=[year], m=[month], w=[week], d=[day])
+    assert not faults
+    such = [d for d in calendar.Calendar().itermonthdates(year, month)
+            if d.month == month and d.weekday() == weekday]  # fmt: skip
+    assert moment.date() == such[min(week, len(such)) - 1]
+
+
+# In a source -------------------------------------------------------------------------------
+
+
+def test_bad_times_are_quarantined_with_row_and_column(tmp_path: Path) -> None:
+    rows = claims(60)
+    rows[9]["at"] = "31/12/2024"
+    rows[39]["at"] = ""
+    path = write_csv(tmp_path / "motor.csv", rows)
+    report = take_in(contract(path), lakehouse(tmp_path))
+    bad = quarantined(report)
+    assert report.reasons == {"bad_event_time": 2}
+    assert bad[["row", "column"]].values.tolist() == [[10, "at"], [40, "at"]]
+    assert bad["value"][0] == "31/12/2024"
+    assert bad["file"][0] == str(path)
+
+
+def test_parts_in_a_source_tell_which_of_them_is_bad(tmp_path: Path) -> None:
+    rows = [claim(i) | {"Year": "2024", "Month": "Mar", "Day": str(i)} for i in range(1, 31)]
+    rows[3]["Month"] = "Mars"
+    made = contract(
+        write_csv(tmp_path / "motor.csv", rows),
+        event_time={"parts": {"year": "Year", "month": "Month", "day": "Day"}},
+        ignore=["at"],
+    )
+    lake = lakehouse(tmp_path)
+    report = take_in(made, lake)
+    assert quarantined(report)[["row", "column", "value"]].values.tolist() == [[4, "Month", "Mars"]]
+    assert report.first_event == datetime(2024, 3, 1, tzinfo=UTC)
+    assert report.last_event == datetime(2024, 3, 30, tzinfo=UTC)
+
+
+def test_a_claim_that_has_yet_to_happen_is_quarantined(tmp_path: Path) -> None:
+    path = write_csv(
+        tmp_path / "motor.csv", [*claims(30), claim(31, at="2026-01-01T00:00:00.000001")]
+    )
+    report = take_in(contract(path), lakehouse(tmp_path))
+    assert quarantined(report)[["row", "column", "reason"]].values.tolist() == [
+        [31, "at", "event_in_future"]
+    ]
+
+
+def test_a_naive_as_of_is_utc(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "motor.csv", claims(30))
+    lake = lakehouse(tmp_path)
+    report = take_in(contract(path), lake, as_of=datetime(2026, 1, 1))  # noqa: DTZ001
+    assert report == take_in(contract(path), lake)
+
+
+def test_times_beyond_pythons_calendar_are_quarantined_whole(tmp_path: Path) -> None:
+    at = np.array(["2024-01-01"] * 30, dtype="datetime64[s]")
+    at[4] = np.datetime64("33000-01-01")
+    table = {k: [c[k] for c in claims(30)] for k in claim(1)} | {"at": pa.array(at)}
+    report = take_in(contract(write_parquet(tmp_path / "m.parquet", table)), lakehouse(tmp_path))
+    bad = quarantined(report)
+    assert bad[["row", "reason"]].values.tolist() == [[5, "bad_event_time"]]
+    assert "33000-01-01" in bad["value"][0]
+    assert "33000-01-01" in bad["record"][0]
+
+
+def test_sub_second_order_is_kept_in_the_lakehouse(tmp_path: Path) -> None:
+    rows = [claim(i, at=f"2024-01-01T00:00:00.{999 - i:06d}Z") for i in range(1, 9)]
+    lake = lakehouse(tmp_path)
+    frame = published(lake, take_in(contract(write_csv(tmp_path / "m.csv", rows)), lake))
+    assert frame["claim_id"].tolist() == [f"c{i}" for i in range(8, 0, -1)]
+    assert frame["event_time"].dt.microsecond.tolist() == list(range(991, 999))

@@ -1,0 +1,468 @@
+"""Files a contract may point at, and what is said of those that cannot be read."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from claims_kit import (
+    claim,
+    claims,
+    contract,
+    csv_text,
+    lakehouse,
+    published,
+    quarantined,
+    take_in,
+    write_csv,
+    write_parquet,
+)
+
+from fraud_mlops.claims import csv_files
+from fraud_mlops.claims.reading import open_source
+from fraud_mlops.contract import Contract
+from fraud_mlops.errors import FraudMlopsError, SourceError
+
+COLUMNS = ["claim_id", "event_time", "label", "label_time", "amount", "age", "make"]
+
+
+def ids(made: Contract, folder: Path) -> list[str]:
+    lake = lakehouse(folder)
+    return list(published(lake, take_in(made, lake))["claim_id"])
+
+
+def refusal(made: Contract, folder: Path) -> str:
+    with pytest.raises(FraudMlopsError) as error:
+        take_in(made, lakehouse(folder))
+    assert isinstance(error.value, SourceError)
+    return str(error.value)
+
+
+def typed(count: int, **changed: Any) -> pa.Table:
+    """The same claims with the types that a Parquet writer gives them."""
+    frame = pd.DataFrame(claims(count))
+    frame = frame.assign(
+        at=pd.to_datetime(frame["at"]),
+        fraud=frame["fraud"] == "1",
+        paid=frame["paid"].astype(float),
+        age=frame["age"].astype(int),
+    )
+    return pa.Table.from_pandas(frame.assign(**changed), preserve_index=False)
+
+
+# CSV ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_csv_with_any_separator(tmp_path: Path, separator: str) -> None:
+    path = write_csv(tmp_path / "motor.csv", claims(5), separator=separator)
+    lake = lakehouse(tmp_path)
+    frame = published(lake, take_in(contract(path, source={"csv": {"separator": separator}}), lake))
+    assert list(frame.columns) == COLUMNS
+    assert frame["amount"].tolist() == [101.5, 102.5, 103.5, 104.5, 105.5]
+    assert frame["label"].tolist() == [0, 0, 0, 0, 1]
+    assert frame["make"].tolist() == ["Fiat", "Saab", "Audi", "Fiat", "Saab"]
+
+
+@pytest.mark.parametrize(("name", "separator"), [("motor.tsv", "\t"), ("motor.psv", "|")])
+def test_a_suffix_tells_the_separator(tmp_path: Path, name: str, separator: str) -> None:
+    path = write_csv(tmp_path / name, claims(3), separator=separator)
+    assert len(ids(contract(path), tmp_path)) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "motor.csv"
+    path.write_bytes(csv_text([claim(1, make="Škoda Größe")]).encode(encoding))
+    lake = lakehouse(tmp_path)
+    made = contract(path, source={"csv": {"encoding": encoding}})
+    assert published(lake, take_in(made, lake))["make"].tolist() == ["Škoda Größe"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    path = tmp_path / "motor.csv"
+    path.write_bytes(csv_text(claims(3)).encode("utf-8-sig"))
+    assert ids(contract(path), tmp_path) == ["c1", "c2", "c3"]
+
+
+def test_the_wrong_encoding_is_told_with_row_and_column(tmp_path: Path) -> None:
+    rows = claims(3000)
+    rows[2499]["make"] = "Citroën"
+    rows[7]["make"] = "two\nlines"
+    path = tmp_path / "motor.csv"
+    path.write_bytes(csv_text(rows).encode("cp1252"))
+    told = refusal(contract(path), tmp_path)
+    assert f"{path}, row 2500 (0 is the header), column 6 ('make'): byte 0xeb is not utf-8" in told
+    assert "Set `source.csv.encoding`; cp1252" in told
+
+
+def test_utf16_is_recognised_by_its_mark(tmp_path: Path) -> None:
+    path = tmp_path / "motor.csv"
+    path.write_bytes(csv_text(claims(3)).encode("utf-16"))
+    assert "utf-16 is likely" in refusal(contract(path), tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-16"])
+def test_text_that_is_not_in_the_stated_encoding(tmp_path: Path, encoding: str) -> None:
+    path = write_csv(tmp_path / "motor.csv", claims(4))
+    assert encoding in refusal(contract(path, source={"csv": {"encoding": encoding}}), tmp_path)
+
+
+def test_an_encoding_that_does_not_exist(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "motor.csv", claims(3))
+    told = refusal(contract(path, source={"csv": {"encoding": "utf-88"}}), tmp_path)
+    assert "no encoding 'utf-88'" in told
+
+
+def test_quoted_values_may_hold_separators_quotes_and_line_ends(tmp_path: Path) -> None:
+    made = ["a,b", 'a "b"', "a\nb", "a\r\nb"]
+    rows = [claim(i + 1, make=m) for i, m in enumerate(made)]
+    path = tmp_path / "motor.csv"
+    path.write_text(csv_text(rows), encoding="utf-8", newline="")
+    lake = lakehouse(tmp_path)
+    assert published(lake, take_in(contract(path), lake))["make"].tolist() == made
+
+
+def test_another_quote(tmp_path: Path) -> None:
+    path = tmp_path / "motor.csv"
+    path.write_text(
+        "id,at,fraud,paid,age,make\nc1,2024-01-01,0,5,3,'A \"x\", B'\n", encoding="utf-8"
+    )
+    lake = lakehouse(tmp_path)
+    report = take_in(contract(path, source={"csv": {"quote": "'"}}), lake)
+    assert published(lake, report)["make"].tolist() == ['A "x", B']
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_and_blank_lines(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "motor.csv"
+    text = csv_text(claims(4)).rstrip().replace("\nc3", "\n\nc3")
+    path.write_bytes(text.replace("\n", end).encode())
+    assert ids(contract(path), tmp_path) == ["c1", "c2", "c3", "c4"]
+
+
+def test_decimal_commas(tmp_path: Path) -> None:
+    """A point is then no decimal sign: 1.234 may mean 1234, and is not guessed at."""
+    paid = ["12,5", "-0,25", "7", "1e3", "1.234", "1.234,5"]
+    rows = [claim(i + 1, paid=p, age="40,5") for i, p in enumerate(paid)]
+    path = write_csv(tmp_path / "motor.csv", rows, separator=";")
+    made = contract(
+        path,
+        source={"csv": {"separator": ";", "decimal": ","}},
+        quality={"max_bad_share": 0.5, "min_amount": None},
+    )
+    lake = lakehouse(tmp_path)
+    report = take_in(made, lake)
+    assert published(lake, report)["amount"].tolist() == [12.5, -0.25, 7, 1000]
+    assert set(published(lake, report)["age"]) == {40.5}
+    assert quarantined(report)["value"].tolist() == ["1.234", "1.234,5"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+)
+def test_compressed_csv(tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]) -> None:
+    packed = pack(csv_text(claims(700)).encode())
+    path = tmp_path / f"motor.csv{suffix}"
+    path.write_bytes(packed)
+    assert len(ids(contract(path), tmp_path)) == 700
+
+    path.write_bytes(packed[: len(packed) // 2])
+    assert f"{path}: cannot be read as CSV" in refusal(contract(path), tmp_path)
+    path.write_bytes(b"not packed at all")
+    assert f"{path}: cannot be read as CSV" in refusal(contract(path), tmp_path)
+
+
+def test_a_row_with_too_few_or_too_many_fields_goes_to_quarantine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are numbered as records, whatever lines and blocks they take."""
+    monkeypatch.setattr(csv_files, "_BLOCK", 300)
+    lines = csv_text([claim(i, make="x\ny" if i == 3 else "x") for i in range(1, 101)])
+    records = lines.replace("\nc10,", "\n\nshort\nc10,").replace("\nc60,", "\na,b,c,d,e,f,g\nc60,")
+    path = tmp_path / "motor.csv"
+    path.write_text(records + "c101,2024-12-31", encoding="utf-8")
+    lake = lakehouse(tmp_path)
+    report = take_in(contract(path), lake)
+    assert (report.read, report.kept) == (103, 100)
+    bad = quarantined(report)
+    assert bad["row"].tolist() == [10, 61, 103]
+    assert set(bad["reason"]) == {"unreadable_row"}
+    assert bad["value"].tolist() == [
+        "1 fields where there are 6 columns",
+        "7 fields where there are 6 columns",
+        "2 fields where there are 6 columns",
+    ]
+    assert "a,b,c,d,e,f,g" in bad["record"][1]
+
+
+def test_a_quote_left_open_does_not_swallow_the_rest(tmp_path: Path) -> None:
+    text = csv_text(claims(50)).replace("Saab\nc30", '"Saab\nc30')
+    path = tmp_path / "motor.csv"
+    path.write_text(text, encoding="utf-8")
+    assert 'row 29 (0 is the header): a quote " is left open' in refusal(contract(path), tmp_path)
+
+
+def test_a_quote_within_a_value_is_a_letter(tmp_path: Path) -> None:
+    path = tmp_path / "motor.csv"
+    path.write_text(csv_text(claims(5)).replace("Audi", '5" pipe'), encoding="utf-8")
+    lake = lakehouse(tmp_path)
+    assert '5" pipe' in set(published(lake, take_in(contract(path), lake))["make"])
+
+
+def test_a_wrong_separator_is_guessed_for_the_message(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "motor.csv", claims(3), separator=";")
+    told = refusal(contract(path), tmp_path)
+    assert "only one column was found with separator ','" in told
+    assert "looks separated by ';': set `source.csv.separator`" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is empty; a CSV starts with a row of column names"),
+        (b"\n\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (b"id,at,fraud,paid,age,make\n", "has column names but no row under them"),
+        (b"id,at,fraud,paid,age,make", "has column names but no row under them"),
+        (b"id,at,fraud,paid,age,make\n\n\n", "has column names but no row under them"),
+    ],
+)
+def test_an_empty_csv(tmp_path: Path, content: bytes, told: str) -> None:
+    (path := tmp_path / "motor.csv").write_bytes(content)
+    assert f"{path}: {told}" in refusal(contract(path), tmp_path)
+
+
+# Columns -----------------------------------------------------------------------------------
+
+
+def test_every_missing_column_is_told_with_the_closest_there_is(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "motor.csv", claims(3))
+    told = refusal(contract(path, amount="Payd", numeric=["ages", "xyzzy"]), tmp_path)
+    assert "no column 'Payd' (did you mean 'paid'?)" in told
+    assert "no column 'ages' (did you mean 'age'?)" in told
+    assert "no column 'xyzzy';" in told or "no column 'xyzzy'." in told
+    assert "'id', 'at', 'fraud'" in told
+
+
+def test_two_columns_of_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "motor.csv"
+    path.write_text(
+        "id,at,fraud,paid,age,make,note,note\nc1,2024-01-01,0,5,3,Audi,a,b\n", encoding="utf-8"
+    )
+    assert "'note' is the name of columns 7 and 8" in refusal(contract(path), tmp_path)
+    assert ids(contract(path, ignore=["note"]), tmp_path) == ["c1"]
+
+
+def test_a_column_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    """pandas writes its index so."""
+    path = tmp_path / "motor.csv"
+    pd.DataFrame(claims(3)).to_csv(path)
+    assert ids(contract(path, numeric=None, categorical=None), tmp_path) == ["c1", "c2", "c3"]
+
+
+def test_files_of_a_folder_must_have_the_same_columns(tmp_path: Path) -> None:
+    write_csv(tmp_path / "in" / "a.csv", claims(3))
+    write_csv(tmp_path / "in" / "b.csv", [claim(4) | {"extra": 1}], columns=[])
+    told = refusal(contract(tmp_path / "in"), tmp_path)
+    assert "b.csv: its columns differ from those of" in told
+    assert "'extra' is new" in told
+    assert len(ids(contract(tmp_path / "in", ignore=["extra"]), tmp_path)) == 4
+
+    row = claim(4)
+    del row["make"]
+    write_csv(tmp_path / "in" / "b.csv", [row])
+    assert "'make' is missing" in refusal(contract(tmp_path / "in"), tmp_path)
+
+
+def test_columns_may_stand_in_another_order_in_each_file(tmp_path: Path) -> None:
+    write_csv(tmp_path / "in" / "a.csv", claims(1))
+    write_csv(tmp_path / "in" / "b.csv", [dict(reversed(claim(2).items()))])
+    lake = lakehouse(tmp_path)
+    frame = published(lake, take_in(contract(tmp_path / "in"), lake))
+    assert frame["make"].tolist() == ["Fiat", "Saab"]
+    assert frame["amount"].tolist() == [101.5, 102.5]
+
+
+# Parquet -----------------------------------------------------------------------------------
+
+
+def test_one_parquet_file_with_its_own_types(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "motor.parquet", typed(5))
+    lake = lakehouse(tmp_path)
+    frame = published(lake, take_in(contract(path), lake))
+    assert frame["label"].tolist() == [0, 0, 0, 0, 1]
+    assert frame["age"].tolist() == [21, 22, 23, 24, 25]
+    assert frame["event_time"].dt.tz is not None
+
+
+@pytest.mark.parametrize("uri", ["in", "in/", "in/*.parquet", "in/**/part-?.parquet", "in/[p]*"])
+def test_a_folder_or_a_glob_in_order_of_its_paths(tmp_path: Path, uri: str) -> None:
+    table = typed(9)
+    for i in range(3):
+        write_parquet(tmp_path / "in" / f"part-{i}.parquet", table.slice(3 * i, 3))
+    (tmp_path / "in" / "_SUCCESS").write_bytes(b"") if "*" not in uri else None
+    assert ids(contract(f"{tmp_path}/{uri}"), tmp_path) == [f"c{i}" for i in range(1, 10)]
+
+
+def test_a_tree_of_partitions(tmp_path: Path) -> None:
+    table = typed(6)
+    write_parquet(tmp_path / "in" / "month=1" / "p.parquet", table.slice(0, 3))
+    write_parquet(tmp_path / "in" / "month=2" / "p.parquet", table.slice(3))
+    assert len(ids(contract(tmp_path / "in"), tmp_path)) == 6
+
+
+def test_a_name_with_brackets_is_meant_as_it_stands(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "in [2024]" / "motor [1].parquet", typed(3))
+    assert len(ids(contract(path), tmp_path)) == 3
+
+
+def test_any_store_that_fsspec_knows(tmp_path: Path) -> None:
+    store = f"memory://{tmp_path.name}"
+    with fsspec.open(f"{store}/a.csv.gz", "wb") as stream:
+        stream.write(gzip.compress(csv_text(claims(3)).encode()))
+    assert ids(contract(f"{store}/a.csv.gz"), tmp_path) == ["c1", "c2", "c3"]
+    for i in range(2):
+        with fsspec.open(f"{store}/p/{i}.parquet", "wb") as stream:
+            pq.write_table(typed(4).slice(2 * i, 2), stream)
+    assert len(ids(contract(f"{store}/p/*.parquet"), tmp_path)) == 4
+    assert f"memory:///{tmp_path.name}/p/0.parquet" in refusal(
+        contract(f"{store}/p/", amount="x"), tmp_path
+    )
+
+
+def test_kinds_of_number_text_and_time_may_differ_from_file_to_file(tmp_path: Path) -> None:
+    """One missing value makes whole numbers floats, and a column of them no type at all."""
+    first = typed(3)
+    at = first.schema.get_field_index("at")
+    second = typed(6).slice(3)
+    second = second.set_column(at, "at", second["at"].cast(pa.date32()))
+    second = second.set_column(4, "age", pa.array([1.5, None, 2.0]))
+    second = second.set_column(
+        5, "make", second["make"].cast(pa.large_string()).dictionary_encode()
+    )
+    third = typed(9).slice(6).set_column(4, "age", pa.nulls(3))
+    for name, table in (("a", first), ("b", second), ("c", third)):
+        write_parquet(tmp_path / "in" / f"{name}.parquet", table)
+    lake = lakehouse(tmp_path)
+    open_contract = contract(tmp_path / "in", numeric=None, categorical=None)
+    report = take_in(open_contract, lake)
+    assert report.contract.numeric == ("age",)
+    ages = published(lake, report)["age"]
+    assert ages[:6].tolist()[:4] == [21, 22, 23, 1.5]
+    assert ages.isna().sum() == 4
+
+    write_parquet(
+        tmp_path / "in" / "c.parquet", typed(9).slice(6).set_column(4, "age", [["a"] * 3])
+    )
+    told = refusal(open_contract, tmp_path)
+    assert "c.parquet: its columns differ" in told
+    assert "'age' is string there and int64 here" in told
+
+
+def test_text_that_a_writer_did_not_mark_as_text(tmp_path: Path) -> None:
+    raw = pa.array([b"Audi", b"Fiat", b"Saab"])
+    uuids = pa.array([bytes([i]) * 16 for i in range(3)], pa.binary(16))
+    table = typed(3).set_column(5, "make", raw).set_column(0, "id", uuids)
+    path = write_parquet(tmp_path / "motor.parquet", table)
+    lake = lakehouse(tmp_path)
+    frame = published(lake, take_in(contract(path), lake))
+    assert frame["make"].tolist() == ["Audi", "Fiat", "Saab"]
+    assert frame["claim_id"].tolist() == ["00" * 16, "01" * 16, "02" * 16]
+
+
+# Damage ------------------------------------------------------------------------------------
+
+
+def test_a_truncated_parquet(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "motor.parquet", typed(500))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    told = refusal(contract(path), tmp_path)
+    assert f"{path}: is a truncated Parquet: its footer is missing" in told
+    assert "Fetch it again" in told
+    path.write_bytes(b"")
+    assert f"{path}: is empty (0 bytes)" in refusal(contract(path), tmp_path)
+
+
+def test_a_parquet_damaged_in_its_middle_or_its_footer(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "motor.parquet", typed(5000), compression="zstd")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + b"\xa5" * 3000 + whole[3100:])
+    told = refusal(contract(path), tmp_path)
+    assert f"{path}, near row 1: damaged Parquet" in told
+    path.write_bytes(whole[:-200] + b"\xff" * 150 + whole[-50:])
+    assert f"{path}: is a damaged Parquet" in refusal(contract(path), tmp_path)
+
+
+def test_csv_and_parquet_mistaken_for_one_another(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "motor.parquet", claims(3))
+    assert "is not Parquet; set `source.format: csv`" in refusal(contract(path), tmp_path)
+    assert len(ids(contract(path, source={"format": "csv"}), tmp_path)) == 3
+    path = write_parquet(tmp_path / "motor.csv", typed(3))
+    assert "is Parquet, not CSV; set `source.format: parquet`" in refusal(contract(path), tmp_path)
+    assert len(ids(contract(path, source={"format": "parquet"}), tmp_path)) == 3
+
+
+def test_a_parquet_without_rows(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "motor.parquet", typed(3).slice(0, 0))
+    assert "no row under them" in refusal(contract(path), tmp_path)
+
+
+# Finding -----------------------------------------------------------------------------------
+
+
+def test_a_source_that_is_not_there(tmp_path: Path) -> None:
+    write_csv(tmp_path / "motor_claims.csv", claims(3))
+    told = refusal(contract(tmp_path / "motor_claim.csv"), tmp_path)
+    assert "no such file or folder; did you mean motor_claims.csv?" in told
+    assert "nor is there a folder" in refusal(contract(tmp_path / "no" / "x.csv"), tmp_path)
+    assert "matches no file" in refusal(contract(tmp_path / "*.parquet"), tmp_path)
+    (tmp_path / "void").mkdir()
+    assert "matches no file" in refusal(contract(tmp_path / "void"), tmp_path)
+
+
+def test_the_format_is_told_from_the_suffix_where_all_agree(tmp_path: Path) -> None:
+    write_csv(tmp_path / "in" / "a.CSV", claims(3))
+    (tmp_path / "in" / "README.md").write_text("about", encoding="utf-8")
+    assert len(ids(contract(tmp_path / "in"), tmp_path)) == 3
+
+    write_parquet(tmp_path / "in" / "b.parquet", typed(3))
+    assert "csv and parquet files side by side" in refusal(contract(tmp_path / "in"), tmp_path)
+    path = write_csv(tmp_path / "motor.dat", claims(3))
+    assert "unknown suffix" in refusal(contract(path), tmp_path)
+    assert len(ids(contract(path, source={"format": "csv"}), tmp_path)) == 3
+
+
+def test_a_store_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(FraudMlopsError, match="foo:// cannot be opened"):
+        take_in(contract("foo://bucket/motor.csv"), lakehouse(tmp_path))
+
+
+def test_claims_without_an_id_are_named_by_file_and_row(tmp_path: Path) -> None:
+    for folder in ("2023", "2024"):
+        write_csv(tmp_path / "in" / folder / "motor.csv", claims(2))
+    made = contract(tmp_path / "in", claim_id=None, ignore=["id"])
+    assert sorted(ids(made, tmp_path)) == [
+        "2023/motor-1",
+        "2023/motor-2",
+        "2024/motor-1",
+        "2024/motor-2",
+    ]
+    one = contract(tmp_path / "in" / "2023", claim_id=None, ignore=["id"])
+    assert ids(one, tmp_path) == ["motor-1", "motor-2"]
+
+
+def test_the_number_of_records_counts_the_unreadable_ones(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "motor.csv", claims(20))
+    path.write_text(path.read_text(encoding="utf-8") + "short\n", encoding="utf-8")
+    assert open_source(contract(path)).count() == 21
