@@ -96,8 +96,8 @@ def _reason(promoted: bool, gain: PairedGain, gate: Gate, champion: str | None, 
     verdict = f"replaces champion {champion}" if promoted else f"does not replace {champion}"
     least = f"P(gain > {gate.min_gain:g}) = {gain.probability:g}"
     return (
-        f"The challenger {verdict}: on {frauds:,} out-of-time frauds its average precision is "
-        f"{gain.gain.value:+.4f} from the champion's (95 % interval {gain.gain.low:+.4f} to "
+        f"The challenger {verdict}: on {frauds:,} out-of-time frauds its average precision differs "
+        f"by {gain.gain.value:+.4f} from the champion's (95 % interval {gain.gain.low:+.4f} to "
         f"{gain.gain.high:+.4f}), and {least}, {'at least' if promoted else 'below'} the "
         f"{gate.confidence:g} asked for."
     )

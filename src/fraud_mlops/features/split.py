@@ -71,7 +71,11 @@ def _by_shares(contract: Contract, split: ShareSplit, times: np.ndarray) -> Spli
     if not len(times):
         raise SplitError(f"{contract.name}: there are no claims to split; run ingest first")
     first, last = _moment(times[0]), _moment(times[-1])
-    places = [0, round(split.train * len(times)), round((split.train + split.validation) * len(times))]
+    places = [
+        0,
+        round(split.train * len(times)),
+        round((split.train + split.validation) * len(times)),
+    ]
     starts = [_moment(times[min(place, len(times) - 1)]) for place in places]
     end = last + _TICK
     if last - first > WHOLE_DAYS_FROM:

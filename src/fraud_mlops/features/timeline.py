@@ -12,14 +12,15 @@ import numpy.typing as npt
 DAY = 86_400_000_000  # microseconds
 
 Integers = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
 
 class Before(NamedTuple):
-    """How many claims, and how many labels, came before a point in time: int64 [n] each."""
+    """How many claims, and how many labels, came before a point in time: int32 [n] each."""
 
-    claims: Integers
-    labels: Integers
+    claims: Places
+    labels: Places
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Timeline:
     times: Integers
     fraud: npt.NDArray[np.int8]
     amount: Floats
-    label_rank: Integers
+    label_rank: Places
     labels: int
     before: dict[int, Before]
     fraud_rate: Floats
@@ -60,11 +61,11 @@ class Timeline:
         """
         labelled = np.flatnonzero(fraud >= 0)
         order = labelled[np.argsort(label_times[labelled], kind="stable")]
-        rank = np.full(len(times), -1, dtype=np.int64)
+        rank = np.full(len(times), -1, dtype=np.int32)
         rank[order] = np.arange(len(order))
         known = label_times[order]
         before = {
-            n: Before(np.searchsorted(times, times - n * DAY), np.searchsorted(known, times - n * DAY))
+            n: Before(_count_before(times, times - n * DAY), _count_before(known, times - n * DAY))
             for n in {0, *days}
         }
         now = before[0].labels
@@ -74,6 +75,10 @@ class Timeline:
 
     def __len__(self) -> int:
         return len(self.times)
+
+
+def _count_before(times: Integers, moments: Integers) -> Places:
+    return np.searchsorted(times, moments, side="left").astype(np.int32)
 
 
 def running_total(values: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Integers:

@@ -21,7 +21,7 @@ All are null where the claim names no such entity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,7 +54,7 @@ def entity_feature_names(contract: Contract) -> list[str]:
     """
     names: list[str] = []
     for entity in contract.entities:
-        names += _names(contract, entity)
+        names += feature_names(contract, entity)
     taken = {*contract.entities, *(contract.numeric or ()), *(contract.categorical or ())}
     twice = sorted({name for name in names if name in taken or names.count(name) > 1})
     if twice:
@@ -65,7 +65,8 @@ def entity_feature_names(contract: Contract) -> list[str]:
     return names
 
 
-def _names(contract: Contract, entity: str) -> list[str]:
+def feature_names(contract: Contract, entity: str) -> list[str]:
+    """Names of one entity's features, in the order of their columns."""
     names = []
     for days in lookbacks(contract):
         names.append(f"{entity}_claims_{days}d")
@@ -76,9 +77,31 @@ def _names(contract: Contract, entity: str) -> list[str]:
     return [*names, f"{entity}_days_since_last"]
 
 
+def entity_features(
+    contract: Contract,
+    timeline: Timeline,
+    name: str,
+    rows: Integers,
+    codes: Mapping[str, npt.NDArray[np.int32]],
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Name and values [len(rows)] of each feature of entity `name`, in the order of the names.
+
+    rows: rising places on the timeline, of claims that name the entity; all claims of each one.
+    codes: for every entity of the contract a number per claim of the timeline, -1 for none.
+    """
+    entity = codes[name][rows].astype(np.int64)
+    order = np.argsort(entity * len(timeline) + rows)
+    history = _History(timeline, rows[order], entity[order])
+    others = {other: values for other, values in codes.items() if other != name}
+    for feature, values in history.features(contract, name, others):
+        out = np.empty(len(rows), dtype=np.float32)
+        out[order] = values
+        yield feature, out
+
+
 @dataclass(frozen=True)
-class History:
-    """Claims of some entities of one kind, all claims of each, in order of entity and time.
+class _History:
+    """Claims of entities of one kind, all claims of each, in order of entity and time.
 
     rows: places on the timeline; entity: code of each one's entity.
     """
@@ -86,12 +109,6 @@ class History:
     timeline: Timeline
     rows: Integers
     entity: Integers
-
-    @classmethod
-    def of(cls, timeline: Timeline, rows: Integers, entity: Integers) -> History:
-        """rows: rising places on the timeline; entity: their codes, 0 and up."""
-        order = np.argsort(entity * len(timeline) + rows)
-        return cls(timeline, rows[order], entity[order])
 
     def begin(self, days: int) -> Integers:
         """Index of the first claim of the same entity at or after `days` before each claim."""
@@ -101,12 +118,8 @@ class History:
         return np.searchsorted(key, self.entity * stride + wanted)
 
     def features(
-        self, contract: Contract, entity: str, others: dict[str, npt.NDArray[np.int32]]
+        self, contract: Contract, entity: str, others: Mapping[str, npt.NDArray[np.int32]]
     ) -> Iterator[tuple[str, Floats]]:
-        """Name and values [len(rows)] of each feature, in the order of `_names`.
-
-        others: codes of every other entity for all claims of the timeline, -1 for none.
-        """
         now = self.begin(0)
         amounts = _Amounts.of(self.timeline.amount[self.rows]) if contract.amount else None
         meetings = {name: _Meetings.of(self, codes[self.rows]) for name, codes in others.items()}
@@ -175,7 +188,7 @@ class _Meetings:
     after: Integers
 
     @classmethod
-    def of(cls, history: History, codes: npt.NDArray[np.int32]) -> _Meetings:
+    def of(cls, history: _History, codes: npt.NDArray[np.int32]) -> _Meetings:
         met = np.flatnonzero(codes >= 0)
         pair = history.entity[met] * (int(codes.max(initial=0)) + 1) + codes[met]
         order = np.argsort(pair, kind="stable")
@@ -199,7 +212,7 @@ class _Meetings:
 class _Labels:
     """Labels of a history's entities in the order in which they became known."""
 
-    history: History
+    history: _History
     key: Integers
     frauds: Integers
 
@@ -208,7 +221,7 @@ class _Labels:
         return self._before(0)
 
     @classmethod
-    def of(cls, history: History) -> _Labels:
+    def of(cls, history: _History) -> _Labels:
         timeline = history.timeline
         rank = timeline.label_rank[history.rows]
         known = rank >= 0
@@ -228,4 +241,3 @@ class _Labels:
         rank = self.history.timeline.before[days].labels[self.history.rows]
         stride = self.history.timeline.labels + 1
         return np.searchsorted(self.key, self.history.entity * stride + rank)
-

@@ -1,0 +1,94 @@
+"""What `build_features` wrote, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from fraud_mlops.contract import Contract
+from fraud_mlops.errors import LakehouseError
+from fraud_mlops.features.split import Split
+from fraud_mlops.lakehouse.partitions import BATCH_ROWS, Lakehouse, Partition
+from fraud_mlops.lakehouse.stores import exists
+
+ZONE = "features"
+
+
+class FeatureFile(BaseModel):
+    """One window's claims with their features, in order of event time, then claim id.
+
+    labelled, frauds: claims whose label was known as of the build, and those that were fraud.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    uri: str
+    rows: int
+    bytes: int
+    labelled: int
+    frauds: int
+    data_version: str
+
+
+class FeatureSet(BaseModel):
+    """Features of a dataset's claims, by window: train, validation, oot.
+
+    oot holds every claim from split.oot.start on, also later ones than split.oot.end and those
+    whose label is not known yet. numeric: amount if there is one, the contract's numeric columns,
+    entity features; categorical: the contract's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    contract: Contract
+    split: Split
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    windows: dict[str, FeatureFile]
+
+
+def read_window(
+    feature_set: FeatureSet, name: str, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """All claims of a window at once; for windows that fit in memory.
+
+    Raises LakehouseError when the file is gone or is not the one that was built.
+    """
+    partition = _partition(feature_set, name)
+    return _lakehouse(partition).read([partition], columns)
+
+
+def window_batches(
+    feature_set: FeatureSet,
+    name: str,
+    batch_rows: int = BATCH_ROWS,
+    columns: Sequence[str] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """A window's claims in order of time, in flat memory. Raises as `read_window` does."""
+    partition = _partition(feature_set, name)
+    yield from _lakehouse(partition).batches([partition], columns, batch_rows)
+
+
+def _partition(feature_set: FeatureSet, name: str) -> Partition:
+    file = feature_set.windows[name]
+    return Partition(
+        zone=ZONE,
+        dataset=feature_set.contract.name,
+        key="window",
+        value=name,
+        uri=file.uri,
+        rows=file.rows,
+        bytes=file.bytes,
+        data_version=file.data_version,
+    )
+
+
+def _lakehouse(partition: Partition) -> Lakehouse:
+    if not exists(partition.uri):
+        raise LakehouseError(
+            f"{partition.uri}: these features are no longer there; they are kept for a week. "
+            "Build them again: start a new run, or resume from the step that prepares features."
+        )
+    return Lakehouse(partition.uri.rpartition("/")[0])

@@ -1,0 +1,291 @@
+"""Whether new claims still look like those the model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, FiniteFloat
+
+from fraud_mlops.contract import Drift
+from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.monitoring.distances import (
+    Stability,
+    category_counts,
+    domain_auc,
+    domain_auc_noise,
+    jensen_shannon,
+    kolmogorov_smirnov,
+    numeric_counts,
+    stability,
+)
+
+MIN_ROWS = 200
+"""With fewer claims on either side nothing is judged: a decile would hold fewer than 20."""
+FALSE_ALARMS = 0.01
+"""Share of reports on unchanged claims in which noise may move any feature; it is divided by the
+number of features (Bonferroni)."""
+
+_NAMED = 10
+
+Verdict = Literal["stable", "warn", "drift"]
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+class _Report(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FeatureDrift(_Report):
+    """One feature in training and in new claims.
+
+    psi: population stability index over deciles of training, or over categories, with missing as
+    a bin of its own. psi_expected, psi_noise: its mean, and what it rarely exceeds, when nothing
+    has changed; both shrink as claims grow. ks: Kolmogorov-Smirnov statistic of a number. js:
+    Jensen-Shannon distance (base 2) of a category. missing_*: shares. None where not defined.
+    """
+
+    feature: str
+    kind: Literal["numeric", "categorical"]
+    psi: FiniteFloat | None
+    psi_expected: FiniteFloat | None
+    psi_noise: FiniteFloat | None
+    ks: FiniteFloat | None = None
+    js: FiniteFloat | None = None
+    missing_reference: FiniteFloat | None
+    missing_current: FiniteFloat | None
+    verdict: Literal["stable", "warn", "drift", "too few rows"]
+
+
+class DriftReport(_Report):
+    """A window of new claims against the training window.
+
+    window: name of the new claims' window. score: drift of the model's score, if given.
+    classifier_auc: ROC-AUC of a classifier that tells training claims from new ones; None with
+    too few claims. drifted_share: of the features. reasons: for the verdict, in sentences.
+    """
+
+    window: str
+    rows_reference: int
+    rows_current: int
+    features: tuple[FeatureDrift, ...]
+    score: FeatureDrift | None
+    classifier_auc: FiniteFloat | None
+    drifted_share: FiniteFloat
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+
+def measure_drift(
+    reference: pa.Table,
+    current: pa.Table,
+    *,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    limits: Drift,
+    score: str | None = "score",
+    window: str = "current",
+    seed: int = 0,
+    max_rows: int = 100_000,
+) -> DriftReport:
+    """Compares the features, and the score, of two sets of claims.
+
+    reference: claims of the training window; current: new claims. Of a longer table, `max_rows`
+    claims drawn with `seed` are used; `rows_*` of the report say how many. An infinite number
+    counts as missing. Features that grow with time by construction (days since ...) drift by
+    construction; leave them out.
+
+    A feature drifts when its PSI exceeds what noise alone explains by at least
+    `limits.psi_alert`, or its share of missing values changes by `limits.missing_alert`, each
+    beyond chance. From `limits.psi_warn` on it warns. KS and JS are told, not judged. The whole
+    drifts when the score does, when `limits.share_alert` of the features do, or when the
+    classifier reaches `limits.classifier_alert`; it warns when any feature drifts or warns. With
+    fewer than MIN_ROWS claims on either side it is stable, and the reasons say that nothing
+    could be judged.
+
+    Raises FraudMlopsError for a column that is not in both tables.
+    """
+    _require_columns(reference, current, [*numeric, *categorical, *([score] if score else [])])
+    reference, current = _sample(reference, max_rows, seed), _sample(current, max_rows, seed + 1)
+    numbers = {name: _numbers(reference, current, name) for name in numeric}
+    categories = {name: _categories(reference, current, name) for name in categorical}
+    judge = _Judge(limits, reference.num_rows, current.num_rows, len(numbers) + len(categories))
+    features = (
+        *(judge.numeric(name, pair) for name, pair in numbers.items()),
+        *(judge.categorical(name, pair) for name, pair in categories.items()),
+    )
+    auc = None
+    if judge.enough:
+        auc = domain_auc([*numbers.values()], [*categories.values()], seed=seed)
+    scored = judge.numeric(score, _numbers(reference, current, score)) if score else None
+    verdict, reasons = judge.whole(features, scored, auc)
+    return DriftReport(
+        window=window,
+        rows_reference=reference.num_rows,
+        rows_current=current.num_rows,
+        features=features,
+        score=scored,
+        classifier_auc=auc,
+        drifted_share=_share(features),
+        verdict=verdict,
+        reasons=reasons,
+    )
+
+
+class _Judge:
+    """Limits, and what chance alone may do with this many claims and features."""
+
+    def __init__(self, limits: Drift, n: int, m: int, features: int) -> None:
+        self.limits, self.n, self.m = limits, n, m
+        self.enough = min(n, m) >= MIN_ROWS
+        self.alpha = FALSE_ALARMS / max(features, 1)
+
+    def numeric(self, name: str, pair: Pair) -> FeatureDrift:
+        missing = [np.isnan(values) for values in pair]
+        psi = stability(*numeric_counts(*pair)) if self._any else None
+        return self._feature(name, "numeric", psi, missing, ks=kolmogorov_smirnov(*pair))
+
+    def categorical(self, name: str, pair: Pair) -> FeatureDrift:
+        missing = [codes < 0 for codes in pair]
+        counts = category_counts(*pair)
+        psi = stability(*counts) if self._any else None
+        js = jensen_shannon(*counts) if self._any else None
+        return self._feature(name, "categorical", psi, missing, js=js)
+
+    @property
+    def _any(self) -> bool:
+        return min(self.n, self.m) > 0
+
+    def _feature(
+        self,
+        name: str,
+        kind: Literal["numeric", "categorical"],
+        psi: Stability | None,
+        missing: Sequence[np.ndarray],
+        *,
+        ks: float | None = None,
+        js: float | None = None,
+    ) -> FeatureDrift:
+        before, now = (float(m.mean()) if len(m) else None for m in missing)
+        return FeatureDrift(
+            feature=name,
+            kind=kind,
+            psi=psi.psi if psi else None,
+            psi_expected=psi.expected if psi else None,
+            psi_noise=psi.noise(self.alpha) if psi else None,
+            ks=ks,
+            js=js,
+            missing_reference=before,
+            missing_current=now,
+            verdict=self._verdict(psi, before, now),
+        )
+
+    def _verdict(
+        self, psi: Stability | None, before: float | None, now: float | None
+    ) -> Literal["stable", "warn", "drift", "too few rows"]:
+        if not self.enough or psi is None or before is None or now is None:
+            return "too few rows"
+        excess = psi.psi - psi.expected if psi.psi > psi.noise(self.alpha) else 0.0
+        if excess >= self.limits.psi_alert or self._goes_missing(before, now):
+            return "drift"
+        return "warn" if excess >= self.limits.psi_warn else "stable"
+
+    def _goes_missing(self, before: float, now: float) -> bool:
+        """A change of the share by the limit, and more than chance (two-proportion z-test)."""
+        from scipy.stats import norm
+
+        share = (before * self.n + now * self.m) / (self.n + self.m)
+        error = (share * (1 - share) * (1 / self.n + 1 / self.m)) ** 0.5
+        change = abs(now - before)
+        return change >= self.limits.missing_alert and change > norm.isf(self.alpha / 2) * error
+
+    def whole(
+        self, features: Sequence[FeatureDrift], score: FeatureDrift | None, auc: float | None
+    ) -> tuple[Verdict, tuple[str, ...]]:
+        if not self.enough:
+            return "stable", (
+                f"Too few claims to judge: {self.n:,} of training and {self.m:,} new ones, where "
+                f"{MIN_ROWS} of each are needed.",
+            )
+        limits, share = self.limits, _share(features)
+        alarms = []
+        if score and score.verdict == "drift":
+            alarms.append(f"The score has drifted: {_words(score)}.")
+        if share and share >= limits.share_alert:
+            alarms.append(
+                f"{share:.0%} of the features have drifted, from {limits.share_alert:.0%} on the "
+                "whole has."
+            )
+        if auc is not None and self._told_apart(auc):
+            alarms.append(
+                f"A classifier tells training claims from new ones with a ROC-AUC of {auc:.2f} "
+                f"(alert from {limits.classifier_alert:.2f})."
+            )
+        moved = [f"The score moves: {_words(score)}."] if score and score.verdict == "warn" else []
+        for verdict, verb in (("drift", "Drifted"), ("warn", "Moving")):
+            moved += _listed(verb, [f for f in features if f.verdict == verdict])
+        calm = [] if alarms or moved else ["Nothing moves beyond what chance and limits allow."]
+        return "drift" if alarms else "warn" if moved else "stable", (*alarms, *moved, *calm)
+
+    def _told_apart(self, auc: float) -> bool:
+        noise = domain_auc_noise(self.n, self.m, FALSE_ALARMS)
+        return auc >= self.limits.classifier_alert and auc > noise
+
+
+def _listed(verb: str, features: Sequence[FeatureDrift]) -> list[str]:
+    """One sentence that names the features, those with the highest PSI first."""
+    if not features:
+        return []
+    ordered = sorted(features, key=lambda f: (-(f.psi or 0), f.feature))
+    more = len(ordered) - _NAMED
+    rest = f"; and {more} more" if more > 0 else ""
+    named = "; ".join(f"{f.feature} ({_words(f)})" for f in ordered[:_NAMED])
+    return [f"{verb}: {named}{rest}."]
+
+
+def _words(feature: FeatureDrift) -> str:
+    words = f"PSI {feature.psi or 0:.2f}"
+    before, now = feature.missing_reference or 0.0, feature.missing_current or 0.0
+    return f"{words}, missing {before:.0%} -> {now:.0%}" if abs(now - before) >= 0.01 else words
+
+
+def _share(features: Sequence[FeatureDrift]) -> float:
+    return sum(f.verdict == "drift" for f in features) / max(len(features), 1)
+
+
+def _require_columns(reference: pa.Table, current: pa.Table, names: Sequence[str]) -> None:
+    for said, table in (("training", reference), ("new", current)):
+        if missing := [name for name in names if name not in table.column_names]:
+            raise FraudMlopsError(
+                f"drift cannot be measured: the {said} claims have no column {missing}. Give both "
+                "tables every feature and the score, or leave out what they lack (score=None)."
+            )
+
+
+def _sample(table: pa.Table, rows: int, seed: int) -> pa.Table:
+    if table.num_rows <= rows:
+        return table
+    picks = np.random.default_rng(seed).choice(table.num_rows, rows, replace=False)
+    return table.take(pa.array(np.sort(picks)))
+
+
+def _numbers(reference: pa.Table, current: pa.Table, name: str) -> Pair:
+    first, second = (_finite(table.column(name)) for table in (reference, current))
+    return first, second
+
+
+def _finite(column: pa.ChunkedArray) -> np.ndarray:
+    values = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _categories(reference: pa.Table, current: pa.Table, name: str) -> Pair:
+    """Codes that both tables share; -1 for missing."""
+    columns = [table.column(name).cast(pa.string()) for table in (reference, current)]
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    values = pa.chunked_array(chunks, pa.string()).combine_chunks()
+    codes = pc.fill_null(values.dictionary_encode().indices, -1).to_numpy().astype(np.int64)
+    return codes[: reference.num_rows], codes[reference.num_rows :]

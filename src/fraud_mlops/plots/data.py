@@ -1,0 +1,119 @@
+"""Figures of the claims themselves: how many, how good, what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fraud_mlops.plots.style import (
+    BLUE,
+    GREY,
+    MAX_ROWS,
+    RED,
+    count_axis,
+    label,
+    name_axes,
+    new_figure,
+    note,
+    nothing,
+    percent_axis,
+    period_axis,
+    row_axis,
+    row_height,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fraud_mlops.claims.report import ColumnProfile
+
+
+def claims_over_time(
+    periods: Sequence[str], claims: Sequence[int], fraud_rates: Sequence[float | None]
+) -> Figure:
+    """Claims of each period, and below them the fraud rate of the labelled ones (None: unknown)."""
+    if not periods:
+        return nothing("No claims to show")
+    rates = as_floats(fraud_rates)
+    known = rates[np.isfinite(rates)]
+    found = (
+        f"; fraud rate {percent(known.min())} to {percent(known.max())} a period"
+        if len(known)
+        else "; no labels yet"
+    )
+    span = periods[0] if len(periods) == 1 else f"{periods[0]} to {periods[-1]}"
+    figure, [above, below] = new_figure(
+        f"{sum(claims):,} claims, {span}{found}", height=3.8, rows=2, ratios=(1.4, 1)
+    )
+    places = np.arange(len(periods))
+    above.bar(places, claims, color=BLUE, width=0.8)
+    count_axis(above.yaxis)
+    name_axes(above, y="claims")
+    below.plot(places, rates, color=RED, linewidth=1.6, marker="o", markersize=3)
+    below.set_ylim(0, max(known.max(initial=0) * 1.15, 1e-3))
+    percent_axis(below.yaxis)
+    name_axes(below, y="fraud rate")
+    period_axis(below, periods)
+    return figure
+
+
+def quarantine_reasons(reasons: Mapping[str, int]) -> Figure:
+    """Claims in quarantine by reason, the most frequent first."""
+    counts = sorted(((n, why) for why, n in reasons.items() if n), key=lambda c: (-c[0], c[1]))
+    if not counts:
+        return nothing("Nothing quarantined: every claim kept the contract")
+    shown = counts[:MAX_ROWS]
+    total = sum(n for n, _ in counts)
+    title = f"{total:,} rows quarantined; most often: {label(counts[0][1], 60)}"
+    figure, [axes] = new_figure(title, height=row_height(len(shown)))
+    _bars_with_counts(axes, [n for n, _ in shown], [f"{n:,}" for n, _ in shown])
+    row_axis(axes, [why for _, why in shown])
+    count_axis(axes.xaxis)
+    name_axes(axes, x=f"rows{and_more(len(counts) - len(shown), 'reasons')}")
+    return figure
+
+
+def missing_values(columns: Sequence[ColumnProfile]) -> Figure:
+    """Share of claims without a value, by column; columns without gaps are only counted."""
+    if not columns:
+        return nothing("No columns to show")
+    gaps = sorted((c for c in columns if c.missing > 0), key=lambda c: (-c.missing, c.name))
+    if not gaps:
+        return nothing(f"No value is missing in any of {len(columns)} columns")
+    shown = gaps[:MAX_ROWS]
+    title = (
+        f"{len(gaps)} of {len(columns)} columns have gaps; most in {label(gaps[0].name)}: "
+        f"{percent(gaps[0].missing)} of claims"
+    )
+    figure, [axes] = new_figure(title, height=row_height(len(shown)))
+    shares = [column.missing for column in shown]
+    _bars_with_counts(axes, shares, [percent(share) for share in shares])
+    row_axis(axes, [column.name for column in shown])
+    percent_axis(axes.xaxis)
+    name_axes(axes, x=f"claims without a value{and_more(len(gaps) - len(shown), 'columns')}")
+    return figure
+
+
+def _bars_with_counts(axes, values: Sequence[float], texts: Sequence[str]) -> None:  # type: ignore[no-untyped-def]
+    axes.barh(range(len(values)), values, color=BLUE, height=0.62, edgecolor=GREY, linewidth=0)
+    for row, (value, text) in enumerate(zip(values, texts, strict=True)):
+        note(axes, text, xy=(value, row), xytext=(3, 0), textcoords="offset points", va="center")
+    axes.set_xlim(0, max(values) * 1.1)
+
+
+def as_floats(values: Sequence[float | None]) -> np.ndarray:
+    """float64 [n], nan for None."""
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def percent(share: float) -> str:
+    """Two digits that say something: 12 %, 4.3 %, 0.27 %."""
+    hundredths = 100 * float(share)
+    digits = 0 if hundredths >= 10 or hundredths == 0 else 1 if hundredths >= 1 else 2
+    return f"{hundredths:.{digits}f} %"
+
+
+def and_more(left_out: int, what: str) -> str:
+    return f" ({left_out} more {what} not shown)" if left_out > 0 else ""

@@ -1,0 +1,208 @@
+"""Feature columns that the contract leaves out are told from the source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from claims_kit import claim, claims, contract, lakehouse, take_in, write_csv, write_parquet
+
+from fraud_mlops.claims import inference, raw_schema, resolve
+from fraud_mlops.claims.inference import infer
+from fraud_mlops.contract import Contract
+from fraud_mlops.errors import ContractError, SourceError
+
+
+def source(tmp_path: Path, rows: int = 100, **columns: list[Any]) -> Path:
+    frame = pd.DataFrame(claims(rows)).drop(columns=["age", "make"])
+    path = tmp_path / "motor.csv"
+    frame.assign(**columns).to_csv(path, index=False)
+    return path
+
+
+def inferred(path: Path, **changed: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Kind of each column, and the warnings."""
+    made = contract(path, **({"numeric": None, "categorical": None} | changed))
+    result = infer(made)
+    numeric, categorical = result.contract.numeric or (), result.contract.categorical or ()
+    kinds = dict.fromkeys(numeric, "numeric") | dict.fromkeys(categorical, "categorical")
+    return kinds, result.warnings
+
+
+def test_measures_are_numeric_and_words_are_categories(tmp_path: Path) -> None:
+    path = source(
+        tmp_path,
+        km=[str(1000 + 7 * i % 31) for i in range(100)],
+        share=[f"{i % 9 / 10}" if i % 3 else "" for i in range(100)],
+        flag=["0", "1"] * 50,
+        region=["north", "south", "", "east"] * 25,
+        yes_no=["Yes", "No"] * 50,
+    )
+    kinds, warnings = inferred(path)
+    assert kinds == {
+        "km": "numeric",
+        "share": "numeric",
+        "flag": "numeric",
+        "region": "categorical",
+        "yes_no": "categorical",
+    }
+    assert not warnings
+
+
+def test_codes_with_leading_zeros_are_categories(tmp_path: Path) -> None:
+    kinds, _ = inferred(source(tmp_path, zip=[f"{i % 7:05d}" for i in range(100)]))
+    assert kinds == {"zip": "categorical"}
+
+
+def test_what_names_a_claim_is_left_out(tmp_path: Path) -> None:
+    path = source(
+        tmp_path,
+        row=[str(i) for i in range(100)],
+        reference=[f"ref-{i}" for i in range(100)],
+        policy=[f"p{i}" if i % 3 else f"p{i - 1}" for i in range(100)],
+    )
+    kinds, warnings = inferred(path)
+    assert kinds == {}
+    assert "column 'row' is left out: it numbers the rows, in order" in warnings[0]
+    assert "column 'reference' is left out: 100 distinct values in 100 rows" in warnings[1]
+    assert "make it an entity, or list it under `categorical`" in warnings[2]
+
+
+def test_columns_that_say_nothing_are_left_out(tmp_path: Path) -> None:
+    path = source(
+        tmp_path, country=["AT"] * 100, note=[""] * 100, rare=["x"] + [""] * 99, zero=["0"] * 100
+    )
+    kinds, warnings = inferred(path)
+    assert kinds == {"rare": "categorical"}
+    assert warnings == (
+        "column 'country' is left out: it is always 'AT'",
+        "column 'note' is left out: it is empty (all null)",
+        "column 'zero' is left out: it is always '0'",
+    )
+
+
+def test_a_measure_may_have_a_few_bad_values_and_they_go_to_quarantine(tmp_path: Path) -> None:
+    km = [str(1000 + 7 * i % 331) for i in range(300)]
+    km[123] = "many"
+    path = source(tmp_path, 300, km=km)
+    kinds, warnings = inferred(path)
+    assert kinds == {"km": "numeric"}
+    assert warnings == ("column 'km' is taken as numeric, but 1 of its values are no numbers",)
+    report = take_in(contract(path, numeric=None, categorical=None), lakehouse(tmp_path))
+    assert report.reasons == {"not_a_number": 1}
+    assert report.warnings == warnings
+
+
+def test_a_column_with_a_role_or_ignored_is_no_feature(tmp_path: Path) -> None:
+    path = source(
+        tmp_path, agent=["a", "b"] * 50, secret=["x", "y"] * 50, known=["2024-05-01"] * 100
+    )
+    changed = {
+        "entities": {"broker": "agent"},
+        "ignore": ["secret"],
+        "label": {"column": "fraud", "delay": 0, "time_column": "known"},
+    }
+    assert inferred(path, **changed) == ({}, ())
+
+
+def test_what_is_listed_stays_as_it_is_listed(tmp_path: Path) -> None:
+    path = source(tmp_path, km=["1", "2"] * 50, zone=["3", "4"] * 50, region=["n", "s"] * 50)
+    kinds, warnings = inferred(path, categorical=["zone"])
+    assert kinds == {"km": "numeric", "zone": "categorical"}
+    assert warnings == ("column 'region' looks categorical but is not listed: left out",)
+    kinds, _ = inferred(path, numeric=[])
+    assert kinds == {"region": "categorical"}
+
+
+def test_kept_time_parts_are_features_but_the_year_is_not(tmp_path: Path) -> None:
+    months = [["Jan", "Feb", "Mar"][i % 3] for i in range(100)]
+    path = source(tmp_path, year=["2023", "2024"] * 50, month=months)
+    parts = {"parts": {"year": "year", "month": "month"}}
+    changed: dict[str, Any] = {"ignore": ["at"]}
+    assert inferred(path, event_time=parts | {"keep_parts": True}, **changed)[0] == {
+        "month": "categorical"
+    }
+    assert inferred(path, event_time=parts, **changed)[0] == {}
+
+
+def test_words_for_missing_are_no_values(tmp_path: Path) -> None:
+    path = source(tmp_path, km=[str(i % 50) if i % 2 else "unknown" for i in range(100)])
+    assert inferred(path, missing={"km": ["unknown"]})[0] == {"km": "numeric"}
+    assert inferred(path)[0] == {"km": "categorical"}
+
+
+def test_types_of_parquet_are_taken_into_account(tmp_path: Path) -> None:
+    number = np.arange(100)
+    table = {k: [claim(i + 1)[k] for i in number] for k in ("id", "at", "fraud", "paid")} | {
+        "km": (number * 7 % 31).astype("float32"),
+        "cents": pa.array([None if i % 3 else i * 5 % 77 for i in range(100)], pa.decimal128(9, 2)),
+        "valid": number % 2 == 0,
+        "kind": pa.array([f"k{i % 4}" for i in number]).dictionary_encode(),
+        "since": pd.Timestamp("2024-01-01") + pd.to_timedelta(number, "D"),
+        "tags": pa.array([["a"]] * 100),
+        "nothing": pa.nulls(100),
+    }
+    kinds, warnings = inferred(write_parquet(tmp_path / "m.parquet", table))
+    assert kinds == {
+        "km": "numeric",
+        "cents": "numeric",
+        "valid": "categorical",
+        "kind": "categorical",
+    }
+    assert [w.split("'")[1] for w in warnings] == ["since", "tags", "nothing"]
+
+
+def test_names_of_the_claims_table_are_taken(tmp_path: Path) -> None:
+    path = source(tmp_path, label=["1", "2"] * 50, broker=["x", "y"] * 50, agent=["a", "b"] * 50)
+    kinds, warnings = inferred(path, entities={"broker": "agent"})
+    assert kinds == {}
+    assert len(warnings) == 2
+    assert "its name is that of another column" in warnings[0]
+
+
+def test_columns_whose_names_differ_in_case_only_are_two_columns(tmp_path: Path) -> None:
+    path = source(tmp_path, Age=["1", "2"] * 50, age=["3", "4"] * 50)
+    kinds, _ = inferred(path)
+    assert kinds == {"Age": "numeric", "age": "numeric"}
+    report = take_in(contract(path, numeric=None, categorical=None), lakehouse(tmp_path))
+    means = {column.name: column.mean for column in report.columns}
+    assert (means["Age"], means["age"]) == (1.5, 3.5)
+
+
+def test_a_source_may_have_no_feature_at_all(tmp_path: Path) -> None:
+    assert inferred(source(tmp_path)) == ({}, ())
+
+
+def test_a_column_that_changes_its_ways_late_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are looked at all through the source, not at its head only."""
+    monkeypatch.setattr(inference, "_ROWS", 50)
+    late = [str(i % 13) if i < 300 else f"word{i % 3}" for i in range(400)]
+    assert inferred(source(tmp_path, 400, late=late))[0] == {"late": "categorical"}
+
+
+def test_a_resolved_contract_is_left_alone(tmp_path: Path) -> None:
+    made = contract(tmp_path / "not there.csv")
+    assert resolve(made) is made
+    once = resolve(contract(source(tmp_path, km=["1", "2"] * 50), numeric=None, categorical=None))
+    assert once.resolved
+    assert resolve(once) is once
+
+
+def test_what_the_contract_names_must_be_there(tmp_path: Path) -> None:
+    made = contract(write_csv(tmp_path / "m.csv", claims(9)), numeric=None, amount="payd")
+    with pytest.raises(SourceError, match=r"no column 'payd' \(did you mean 'paid'\?\)"):
+        resolve(made)
+
+
+def test_the_claims_table_needs_a_resolved_contract() -> None:
+    made: Contract = contract("motor.csv", numeric=None)
+    with pytest.raises(ContractError, match="pass the contract through"):
+        raw_schema(made)
+    names = raw_schema(contract("motor.csv", entities={"agent": "rep"})).names
+    assert " ".join(names) == "claim_id event_time label label_time amount agent age make"
