@@ -113,11 +113,11 @@ class FraudDetectionFlow(FlowSpec):
         import flow_cards
         import flow_reports
 
-        from fraud_mlops.pipeline.ingesting import ingest
+        from fraud_mlops.pipeline.ingesting import ingest, periods
 
         self.ingested = ingest(self.plan)
         flow_reports.raw(self.plan, self.ingested)
-        flow_cards.data(self.ingested)
+        flow_cards.data(self.ingested, periods(self.plan, self.ingested))
         self.next(self.prepare)
 
     @resources(memory=8000)

@@ -137,7 +137,7 @@ def test_words_for_missing_are_no_values(tmp_path: Path) -> None:
 
 def test_types_of_parquet_are_taken_into_account(tmp_path: Path) -> None:
     number = np.arange(100)
-    table = {k: [claim(i + 1)[k] for i in number] for k in ("id", "at", "fraud", "paid")} | {
+    table = {k: [claim(i)[k] for i in range(1, 101)] for k in ("id", "at", "fraud", "paid")} | {
         "km": (number * 7 % 31).astype("float32"),
         "cents": pa.array([None if i % 3 else i * 5 % 77 for i in range(100)], pa.decimal128(9, 2)),
         "valid": number % 2 == 0,

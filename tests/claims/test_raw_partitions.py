@@ -7,6 +7,7 @@ import sys
 import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,10 +30,11 @@ from hypothesis import strategies as st
 from fraud_mlops import catalog
 from fraud_mlops.claims import csv_files, parquet_files, raw_schema
 from fraud_mlops.claims.reading import evenly_spaced
-from fraud_mlops.errors import SourceError
+from fraud_mlops.errors import SettingsError, SourceError
 from fraud_mlops.lakehouse.stores import open_input
+from fraud_mlops.settings import settings as project_settings
 
-ENTITY = {"entities": {"agent": "rep"}, "categorical": ["make", "rep"]}
+ENTITY: dict[str, Any] = {"entities": {"agent": "rep"}, "categorical": ["make", "rep"]}
 
 
 def shuffled(count: int) -> list[dict[str, str]]:
@@ -242,7 +244,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
         for i in range(files):
             write_parquet(tmp_path / name / f"{i}.parquet", table)
     script = """
-        import json, resource, sys
+        import resource, sys
         from datetime import UTC, datetime
         from fraud_mlops.claims import ingest
         from fraud_mlops.contract import Contract
@@ -258,9 +260,21 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(script), made.model_dump_json(), tmp_path / "l"],
             check=True, capture_output=True, text=True,
-            env={"FRAUD_MEMORY_LIMIT": "100MB", "FRAUD_THREADS": "1", "PATH": ""},
+            env={"FRAUD_MEMORY_LIMIT": "150MB", "FRAUD_THREADS": "1", "PATH": ""},
         )  # fmt: skip
         kept, peaks[name] = map(int, done.stdout.split()[-2:])
         assert kept == files * block
-    print(peaks)
     assert peaks["many"] < peaks["few"] + 100
+
+
+def test_too_little_memory_is_told_with_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_csv(tmp_path / "motor.csv", claims(100))
+    monkeypatch.setenv("FRAUD_MEMORY_LIMIT", "1KB")
+    project_settings.cache_clear()
+    try:
+        with pytest.raises(SettingsError, match="FRAUD_MEMORY_LIMIT=1KB"):
+            take_in(contract(path), lakehouse(tmp_path))
+    finally:
+        project_settings.cache_clear()

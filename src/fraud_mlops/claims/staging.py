@@ -7,6 +7,7 @@ the settings' limit, whatever the number of rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,9 +20,11 @@ import pyarrow.parquet as pq
 from fraud_mlops.claims.report import ColumnProfile, Summary
 from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL
+from fraud_mlops.errors import SettingsError
 from fraud_mlops.settings import settings
 
-_BATCH_ROWS = 1 << 17
+# Few, since several copies of a batch of wide rows are alive at a time.
+_BATCH_ROWS = 1 << 15
 _POSITION = "position"
 
 
@@ -69,8 +72,27 @@ class Staging:
         self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._stored))
         self.rows += claims.num_rows
 
+    @contextmanager
+    def _within_limit(self) -> Iterator[None]:
+        import duckdb
+
+        try:
+            yield
+        except duckdb.OutOfMemoryException as error:
+            raise SettingsError(
+                f"FRAUD_MEMORY_LIMIT={settings().memory_limit} is too little to order "
+                f"{self.rows:,} claims; raise it. DuckDB: {str(error).splitlines()[0]}"
+            ) from None
+
     def drop_duplicates(self) -> npt.NDArray[np.int64]:
-        """Leaves the first claim of each id in the source; positions of the others, in order."""
+        """Leaves the first claim of each id in the source; positions of the others, in order.
+
+        Raises SettingsError, as all that reads the claims does, when memory does not suffice.
+        """
+        with self._within_limit():
+            return self._drop_duplicates()
+
+    def _drop_duplicates(self) -> npt.NDArray[np.int64]:
         name = self._column(CLAIM_ID)
         self._open().execute(f"""
             CREATE TEMP TABLE duplicates AS
@@ -94,10 +116,11 @@ class Staging:
         """All claims by event time, then claim id, in the canonical schema."""
         columns = ", ".join(self._column(name) for name in self._schema.names)
         order = f"{self._column(EVENT_TIME)}, {self._column(CLAIM_ID)}"
-        ordered = self._open().sql(f"SELECT {columns} FROM claims ORDER BY {order}")
-        for batch in ordered.to_arrow_reader(_BATCH_ROWS):
-            arrays = [a.cast(f.type) for a, f in zip(batch.columns, self._schema, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        with self._within_limit():
+            ordered = self._open().sql(f"SELECT {columns} FROM claims ORDER BY {order}")
+            for batch in ordered.to_arrow_reader(_BATCH_ROWS):
+                arrays = [a.cast(f.type) for a, f in zip(batch.columns, self._schema, strict=True)]
+                yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def summary(self) -> Summary:
         """One pass over the claims for the report and the data card."""
@@ -115,7 +138,9 @@ class Staging:
                 ]
             elif pa.types.is_string(field.type) and field.name != CLAIM_ID:
                 measures.append(f"approx_count_distinct(c{i})")
-        row = iter(self._open().execute(f"SELECT {', '.join(measures)} FROM claims").fetchall()[0])
+        with self._within_limit():
+            found = self._open().execute(f"SELECT {', '.join(measures)} FROM claims").fetchall()
+        row = iter(found[0])
         rows, first, last, fraud_rate = (next(row) for _ in range(4))
         return Summary(
             rows, first, last, fraud_rate, tuple(self._profile(f, rows, row) for f in self._schema)

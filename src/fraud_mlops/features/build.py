@@ -24,7 +24,13 @@ from fraud_mlops.features.feature_set import (
     window_batches,
 )
 from fraud_mlops.features.ordering import OrderedClaims
-from fraud_mlops.features.split import Split, WindowCount, check_windows, resolve_split
+from fraud_mlops.features.split import (
+    Split,
+    WindowCount,
+    check_windows,
+    microseconds,
+    resolve_split,
+)
 from fraud_mlops.features.timeline import Timeline
 from fraud_mlops.features.windows import (
     NEUTRAL_RATE,
@@ -156,8 +162,8 @@ def _places(split: Split, times: npt.NDArray[np.int64]) -> dict[str, tuple[int, 
 
 
 def _between(window: Window, times: npt.NDArray[np.int64]) -> tuple[int, int]:
-    edges = [np.datetime64(edge.replace(tzinfo=None), "us") for edge in (window.start, window.end)]
-    start, stop = np.searchsorted(times, [edge.astype(np.int64) for edge in edges])
+    edges = [microseconds(window.start), microseconds(window.end)]
+    start, stop = np.searchsorted(times, edges)
     return int(start), int(stop)
 
 

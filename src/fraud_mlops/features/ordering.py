@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
+from fraud_mlops.errors import LakehouseError
+from fraud_mlops.features.split import microseconds
 from fraud_mlops.settings import settings
 
 if TYPE_CHECKING:
@@ -72,23 +74,27 @@ class OrderedClaims:
     def _load(
         self, batches: Iterator[pa.RecordBatch], *, delay: timedelta, as_of: datetime
     ) -> None:
+        import duckdb
+
         event, ident = self._names[EVENT_TIME], self._names[CLAIM_ID]
         label, known = self._names[LABEL], self._names[LABEL_TIME]
         usable = f"greatest({known}, {event} + {delay // timedelta(microseconds=1)})"
-        mature = f"{usable} <= {_microseconds(as_of)}"
-        reader = pa.RecordBatchReader.from_batches(
-            self._stored, (_cast(batch, self._stored) for batch in batches)
-        )
-        self._connection.register("raw", reader)
-        self._connection.execute(
-            f"""
+        mature = f"{usable} <= {microseconds(as_of)}"
+        query = f"""
             CREATE TABLE claims AS
             SELECT * REPLACE (
                 CASE WHEN {mature} THEN {label} END AS {label},
                 CASE WHEN {mature} AND {label} IS NOT NULL THEN {usable} END AS {known})
             FROM raw ORDER BY {event}, {ident}
-            """
-        )
+        """
+        source = _Source(batches, self._schema, self._stored)
+        self._connection.register("raw", source.reader())
+        try:
+            self._connection.execute(query)
+        except duckdb.Error:
+            if source.error is not None:
+                raise source.error from None
+            raise
         self._connection.unregister("raw")
 
     def times(self) -> npt.NDArray[np.int64]:
@@ -142,10 +148,37 @@ def _stored(field: pa.Field, name: str) -> pa.Field:
     return pa.field(name, pa.int64() if field.name in _TIMES else field.type)
 
 
-def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    columns = [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)]
-    return pa.record_batch(columns, schema=schema)
+class _Source:
+    """Raw batches under their stored names; keeps the error that ended them, which DuckDB would
+    tell as one of its own."""
 
+    def __init__(
+        self, batches: Iterator[pa.RecordBatch], schema: pa.Schema, stored: pa.Schema
+    ) -> None:
+        self._batches = batches
+        self._schema = schema
+        self._stored = stored
+        self.error: Exception | None = None
 
-def _microseconds(moment: datetime) -> int:
-    return int(np.datetime64(moment.replace(tzinfo=None), "us").astype(np.int64))
+    def reader(self) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(self._stored, self._renamed())
+
+    def _renamed(self) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in self._batches:
+                yield self._cast(batch)
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _cast(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if missing := [name for name in self._schema.names if name not in batch.schema.names]:
+            raise LakehouseError(
+                f"a raw partition lacks columns {', '.join(missing)} of the contract: it was "
+                "written under another version of it. Run ingest again."
+            )
+        columns = [
+            batch.column(name).cast(field.type)
+            for name, field in zip(self._schema.names, self._stored, strict=True)
+        ]
+        return pa.record_batch(columns, schema=self._stored)

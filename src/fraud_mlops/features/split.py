@@ -45,9 +45,7 @@ class WindowCount(NamedTuple):
     frauds: int
 
 
-def resolve_split(
-    contract: Contract, times: np.ndarray | pa.Array | pa.ChunkedArray | pa.Scalar
-) -> Split:
+def resolve_split(contract: Contract, times: np.ndarray | pa.Array | pa.ChunkedArray) -> Split:
     """The contract's split, laid on claims whose event times are `times` (any order).
 
     Dates are taken as given; train and validation end earlier where less than the gap was left
@@ -64,7 +62,7 @@ def resolve_split(
             [dates.train.start, dates.validation.start, dates.oot.start],
             [dates.train.end, dates.validation.end, dates.oot.end],
         )
-    return _by_shares(contract, contract.split, np.sort(_microseconds(times)))
+    return _by_shares(contract, contract.split, np.sort(_as_microseconds(times)))
 
 
 def _by_shares(contract: Contract, split: ShareSplit, times: np.ndarray) -> Split:
@@ -133,7 +131,13 @@ def check_windows(contract: Contract, split: Split, counts: Mapping[str, WindowC
         )
 
 
-def _microseconds(times: np.ndarray | pa.Array | pa.ChunkedArray) -> np.ndarray:
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970; a moment without a zone is taken as UTC."""
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return (moment - _EPOCH) // _TICK
+
+
+def _as_microseconds(times: np.ndarray | pa.Array | pa.ChunkedArray) -> np.ndarray:
     if isinstance(times, (pa.Array, pa.ChunkedArray)):
         times = times.cast(pa.timestamp("us", "UTC")).to_numpy(zero_copy_only=False)
     if times.dtype.kind == "M":

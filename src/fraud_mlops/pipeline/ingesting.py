@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import pyarrow.compute as pc
+
 from fraud_mlops.claims import IngestReport
 from fraud_mlops.claims import ingest as ingest_claims
+from fraud_mlops.contract import LABEL
 from fraud_mlops.features.build import FeatureSet, build_features
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.pipeline.plan import RunPlan
@@ -27,6 +32,25 @@ def ingest(plan: RunPlan) -> IngestReport:
     for warning in report.warnings:
         print(f"note: {warning}")
     return report
+
+
+class Periods(NamedTuple):
+    """Claims and fraud rate of each partition; the rate is None where no label is known."""
+
+    values: list[str]
+    claims: list[int]
+    fraud_rates: list[float | None]
+
+
+def periods(plan: RunPlan, ingested: IngestReport) -> Periods:
+    """What the data card shows over time."""
+    lakehouse = Lakehouse(plan.output_uri)
+    rates = [
+        pc.mean(lakehouse.read([partition], [LABEL]).column(LABEL)).as_py()
+        for partition in ingested.partitions
+    ]
+    values = [partition.value for partition in ingested.partitions]
+    return Periods(values, [partition.rows for partition in ingested.partitions], rates)
 
 
 def prepare(plan: RunPlan, ingested: IngestReport) -> FeatureSet:

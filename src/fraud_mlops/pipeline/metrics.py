@@ -37,6 +37,7 @@ def metric_table(
     validated: Validated,
     drift: Sequence[DriftReport],
     performance: Sequence[PeriodPerformance],
+    daily_precision: float | None,
     scores: Sequence[Partition],
 ) -> dict[str, pa.Table]:
     """Metrics by partition value. What concerns a whole window stands in the last partition."""
@@ -45,6 +46,7 @@ def metric_table(
     for period in performance:
         by_value[period.period] += _performance_rows(period)
     by_value[last.value] += _oot_rows(validated)
+    by_value[last.value] += _row("scored", "all", "daily_precision_at_budget", daily_precision)
     by_value[last.value] += [row for report in drift for row in _drift_rows(report)]
     return {
         value: pa.Table.from_pylist(

@@ -15,7 +15,11 @@ from fraud_mlops.features.build import FeatureSet, window_batches
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.monitoring.drift import DriftReport, measure_drift
-from fraud_mlops.monitoring.performance import PeriodPerformance, performance_by_period
+from fraud_mlops.monitoring.performance import (
+    PeriodPerformance,
+    daily_precision_at_budget,
+    performance_by_period,
+)
 from fraud_mlops.pipeline.metrics import METRICS, metric_table
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.scoring import champion_to_be
@@ -57,8 +61,8 @@ def monitor(
         )
         for name, current in _windows(features, later)
     )
-    performance = _performance(features, lakehouse, scores)
-    rows = metric_table(version, validated, drift, performance, scores)
+    performance, daily = _performance(features, lakehouse, scores)
+    rows = metric_table(version, validated, drift, performance, daily, scores)
     metadata = {"run": plan.run, "launch_id": plan.launch_id, "model_version": version}
     dataset, key = features.contract.name, features.contract.partition
     written = [
@@ -83,11 +87,14 @@ def _windows(features: FeatureSet, later: pa.Table) -> Iterator[tuple[str, pa.Ta
 
 
 def _performance(
-    features: FeatureSet, lakehouse: Lakehouse, scores: Sequence[Partition]
-) -> tuple[PeriodPerformance, ...]:
-    """Scores beside the labels of the same claims: both are ordered by time and id."""
+    features: FeatureSet, lakehouse: Lakehouse, partitions: Sequence[Partition]
+) -> tuple[tuple[PeriodPerformance, ...], float | None]:
+    """Performance by period, and precision within the budget, day by day, on average.
+
+    Scores stand beside the labels of the same claims: both are ordered by time and id.
+    """
     claims = _known(features)
-    table = lakehouse.read(scores, [CLAIM_ID, "score", "alert"])
+    table = lakehouse.read(partitions, [CLAIM_ID, "score", "alert"])
     if not table.column(CLAIM_ID).equals(claims.column(CLAIM_ID)):
         raise LakehouseError(
             f"{features.contract.name}: ml_outputs do not hold the claims of this run's "
@@ -96,14 +103,20 @@ def _performance(
     labels = labels_of(claims).astype(np.float64)
     labels[labels < 0] = np.nan
     amounts = claims.column(AMOUNT).to_numpy() if AMOUNT in claims.column_names else None
-    return performance_by_period(
-        claims.column(EVENT_TIME).to_numpy(zero_copy_only=False),
+    times = claims.column(EVENT_TIME).to_numpy(zero_copy_only=False)
+    scores = table.column("score").to_numpy()
+    daily = daily_precision_at_budget(
+        times, labels, scores, budget=features.contract.alerts.budget
+    )
+    periods = performance_by_period(
+        times,
         labels,
-        table.column("score").to_numpy(),
+        scores,
         table.column("alert").to_numpy(zero_copy_only=False),
         amounts,
         period=features.contract.partition,
     )
+    return periods, daily.mean
 
 
 def _known(features: FeatureSet) -> pa.Table:

@@ -9,15 +9,17 @@ import numpy as np
 
 from fraud_mlops.plots.style import (
     BLUE,
-    GREY,
     MAX_ROWS,
     RED,
+    and_more,
+    as_floats,
+    bars,
     count_axis,
     label,
     name_axes,
     new_figure,
-    note,
     nothing,
+    percent,
     percent_axis,
     period_axis,
     row_axis,
@@ -68,7 +70,7 @@ def quarantine_reasons(reasons: Mapping[str, int]) -> Figure:
     total = sum(n for n, _ in counts)
     title = f"{total:,} rows quarantined; most often: {label(counts[0][1], 60)}"
     figure, [axes] = new_figure(title, height=row_height(len(shown)))
-    _bars_with_counts(axes, [n for n, _ in shown], [f"{n:,}" for n, _ in shown])
+    bars(axes, [n for n, _ in shown], [f"{n:,}" for n, _ in shown])
     row_axis(axes, [why for _, why in shown])
     count_axis(axes.xaxis)
     name_axes(axes, x=f"rows{and_more(len(counts) - len(shown), 'reasons')}")
@@ -89,31 +91,8 @@ def missing_values(columns: Sequence[ColumnProfile]) -> Figure:
     )
     figure, [axes] = new_figure(title, height=row_height(len(shown)))
     shares = [column.missing for column in shown]
-    _bars_with_counts(axes, shares, [percent(share) for share in shares])
+    bars(axes, shares, [percent(share) for share in shares])
     row_axis(axes, [column.name for column in shown])
     percent_axis(axes.xaxis)
     name_axes(axes, x=f"claims without a value{and_more(len(gaps) - len(shown), 'columns')}")
     return figure
-
-
-def _bars_with_counts(axes, values: Sequence[float], texts: Sequence[str]) -> None:  # type: ignore[no-untyped-def]
-    axes.barh(range(len(values)), values, color=BLUE, height=0.62, edgecolor=GREY, linewidth=0)
-    for row, (value, text) in enumerate(zip(values, texts, strict=True)):
-        note(axes, text, xy=(value, row), xytext=(3, 0), textcoords="offset points", va="center")
-    axes.set_xlim(0, max(values) * 1.1)
-
-
-def as_floats(values: Sequence[float | None]) -> np.ndarray:
-    """float64 [n], nan for None."""
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def percent(share: float) -> str:
-    """Two digits that say something: 12 %, 4.3 %, 0.27 %."""
-    hundredths = 100 * float(share)
-    digits = 0 if hundredths >= 10 or hundredths == 0 else 1 if hundredths >= 1 else 2
-    return f"{hundredths:.{digits}f} %"
-
-
-def and_more(left_out: int, what: str) -> str:
-    return f" ({left_out} more {what} not shown)" if left_out > 0 else ""

@@ -40,10 +40,11 @@ def new_figure(
     """A figure with `rows` panels, one above the other, that share x; height in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08)
+    figure = Figure(figsize=(WIDTH, height), layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)
     panels = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     for axes in panels:
         _plain(axes)
@@ -117,14 +118,13 @@ def row_height(rows: int) -> float:
 def add_legend(axes: Axes, *, outside: bool = False, **options: Any) -> None:
     """outside: to the right of the axes, so that it hides nothing."""
     place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)} if outside else {"loc": "best"}
-    axes.legend(
-        **(place | options), fontsize=8, frameon=False, labelcolor=INK, handlelength=1.6
-    )
+    axes.legend(**(place | options), fontsize=8, frameon=False, labelcolor=INK, handlelength=1.6)
 
 
 def note(axes: Axes, text: str, **place: Any) -> None:
     """A remark in small print; `place` as of Axes.annotate."""
-    axes.annotate(text, **({"fontsize": 7.5, "color": FAINT_INK} | place))
+    options: dict[str, Any] = {"fontsize": 7.5, "color": FAINT_INK} | place
+    axes.annotate(text, **options)
 
 
 def nothing(title: str) -> Figure:
@@ -141,6 +141,30 @@ def label(name: object, characters: int = _LABEL_CHARACTERS) -> str:
         head = (characters - 1) * 2 // 3
         text = f"{text[:head]}…{text[head + 1 - characters :]}"
     return text.replace("$", r"\$")
+
+
+def bars(axes: Axes, values: Sequence[float], texts: Sequence[str], color: str = BLUE) -> None:
+    """Horizontal bars from y = 0 down, each with its figure in print."""
+    axes.barh(range(len(values)), values, color=color, height=0.62)
+    for row, (value, text) in enumerate(zip(values, texts, strict=True)):
+        note(axes, text, xy=(value, row), xytext=(3, 0), textcoords="offset points", va="center")
+    axes.set_xlim(0, max(values) * 1.12 or 1)
+
+
+def as_floats(values: Sequence[float | None]) -> np.ndarray:
+    """float64 [n], nan for None."""
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def percent(share: float) -> str:
+    """Two digits that say something: 12%, 4.3%, 0.27%."""
+    hundredths = 100 * float(share)
+    digits = 0 if hundredths >= 10 or hundredths == 0 else 1 if hundredths >= 1 else 2
+    return f"{hundredths:.{digits}f}%"
+
+
+def and_more(left_out: int, what: str) -> str:
+    return f" ({left_out} more {what} not shown)" if left_out > 0 else ""
 
 
 def thin_curve(x: np.ndarray, y: np.ndarray, buckets: int = 400) -> tuple[np.ndarray, np.ndarray]:
