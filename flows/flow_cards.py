@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from metaflow import current  # noqa: TID253 - this file is part of the flows
@@ -10,8 +9,10 @@ from metaflow.cards import Image, Markdown, Table  # noqa: TID253 - likewise
 
 from fraud_mlops import plots
 from fraud_mlops.claims import IngestReport
+from fraud_mlops.evaluation.leaderboard import LeaderboardRow
 from fraud_mlops.features.build import FeatureSet
-from fraud_mlops.pipeline.choosing import Choice
+from fraud_mlops.pipeline.choosing import Choice, curves
+from fraud_mlops.pipeline.ingesting import Periods
 from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.pipeline.validation import Validated
 
@@ -19,7 +20,7 @@ _SHOWN_SLICES = 40
 _SHOWN_FEATURES = 15
 
 
-def data(report: IngestReport, months: Any) -> None:
+def data(report: IngestReport, periods: Periods) -> None:
     """Claims over time, what is missing, what is in quarantine."""
     rate = "unknown" if report.fraud_rate is None else f"{report.fraud_rate:.2%}"
     facts = [
@@ -36,7 +37,7 @@ def data(report: IngestReport, months: Any) -> None:
         Markdown(report.contract.description),
         Table(facts),
         *[Markdown(f"- {_safe(warning)}") for warning in report.warnings],
-        _image(plots.claims_over_time(months.values, months.claims, months.fraud_rates)),
+        _image(plots.claims_over_time(*periods)),
         _image(plots.quarantine_reasons(report.reasons)),
         _image(plots.missing_values(report.columns)),
     )
@@ -45,8 +46,15 @@ def data(report: IngestReport, months: Any) -> None:
 def leaderboard(choice: Choice, features: FeatureSet) -> None:
     """Who won on the validation window, and by how much."""
     rows = choice.leaderboard.rows
-    names = ("average_precision", "roc_auc", "recall_at_1pct_fpr", "recall_at_5pct_fpr")
-    names = (*names, "precision_at_budget", "brier", "calibration_error")
+    names = (
+        "average_precision",
+        "roc_auc",
+        "recall_at_1pct_fpr",
+        "recall_at_5pct_fpr",
+        "precision_at_budget",
+        "brier",
+        "calibration_error",
+    )
     table = [
         [
             str(row.rank or "-"),
@@ -62,7 +70,7 @@ def leaderboard(choice: Choice, features: FeatureSet) -> None:
     heads = ["rank", "candidate", "family", *(n.replace("_", " ") for n in names)]
     window = features.split.validation
     prevalence = float(choice.labels.mean())
-    scored = {name: (choice.labels, logits) for name, logits in choice.logits.items()}
+    recall, false_alarms = curves(choice)
     _show(
         "leaderboard",
         Markdown(f"# Leaderboard: {choice.leaderboard.winner} won"),
@@ -72,9 +80,9 @@ def leaderboard(choice: Choice, features: FeatureSet) -> None:
             "The OOT window had no say."
         ),
         Table(table, headers=[*heads, "train s", "rows/s", "status"]),
-        _image(plots.leaderboard_bars([row.model_dump() | row.metrics for row in rows])),
-        _image(plots.precision_recall_curves(scored, prevalence)),
-        _image(plots.roc_curves(scored)),
+        _image(plots.leaderboard_bars([_bar(row) for row in rows])),
+        _image(plots.precision_recall_curves(recall, prevalence)),
+        _image(plots.roc_curves(false_alarms)),
         _image(plots.loss_curves(choice.losses)),
     )
 
@@ -88,9 +96,15 @@ def out_of_time(validated: Validated, features: FeatureSet) -> None:
     intervals = {k: (v.value, v.low, v.high) for k, v in report.metrics.items()}
     fraud = validated.labels == 1
     table = [
-        [f"{part.feature} = {_safe(part.value)}", f"{part.rows:,}", f"{part.frauds:,}"]
-        + [_figure(part.fraud_rate, ".2%"), _figure(part.average_precision)]
-        + [_figure(part.precision_of_alerts), _figure(part.recall_of_alerts)]
+        [
+            f"{part.feature} = {_safe(part.value)}",
+            f"{part.rows:,}",
+            f"{part.frauds:,}",
+            _figure(part.fraud_rate, ".2%"),
+            _figure(part.average_precision),
+            _figure(part.precision_of_alerts),
+            _figure(part.recall_of_alerts),
+        ]
         for part in parts[:_SHOWN_SLICES]
     ]
     heads = ["slice", "claims", "frauds", "fraud rate", "AP", "precision", "recall"]
@@ -110,8 +124,15 @@ def out_of_time(validated: Validated, features: FeatureSet) -> None:
                 validated.probabilities[~fraud], validated.probabilities[fraud], None
             )
         ),
-        _image(plots.by_month(months)),
-        _image(plots.slice_forest(parts)),
+        _image(
+            plots.by_month(
+                [m.value for m in months],
+                [m.average_precision for m in months],
+                [m.precision_of_alerts for m in months],
+                [m.fraud_rate for m in months],
+            )
+        ),
+        _image(plots.slice_forest(parts, report.metrics["average_precision"].value)),
         Table(table, headers=heads),
     )
 
@@ -135,8 +156,16 @@ def drift(monitored: Monitored, features: FeatureSet) -> None:
         ]
         moved = sorted(report.features, key=lambda f: -(f.psi or 0))[:_SHOWN_FEATURES]
         rows = [
-            [f.feature, f.kind, _figure(f.psi), _figure(f.ks), _figure(f.js)]
-            + [_figure(f.missing_reference, ".1%"), _figure(f.missing_current, ".1%"), f.verdict]
+            [
+                f.feature,
+                f.kind,
+                _figure(f.psi),
+                _figure(f.ks),
+                _figure(f.js),
+                _figure(f.missing_reference, ".1%"),
+                _figure(f.missing_current, ".1%"),
+                f.verdict,
+            ]
             for f in ([report.score] if report.score else []) + moved
         ]
         heads = ["feature", "kind", "PSI", "KS", "JS", "missing, training", "missing, now"]
@@ -165,5 +194,10 @@ def _safe(text: str) -> str:
     return text.replace("<", "&lt;").replace(">", "&gt;")
 
 
-def columns(rows: Sequence[Any], name: str) -> list[Any]:
-    return [getattr(row, name) for row in rows]
+def _bar(row: LeaderboardRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "family": row.family,
+        "status": row.status,
+        "average_precision": row.metrics.get("average_precision"),
+    }

@@ -112,7 +112,6 @@ class FraudDetectionFlow(FlowSpec):
         """Read or generate claims, quarantine what breaks the contract, write raw partitions."""
         import flow_cards
         import flow_reports
-
         from fraud_mlops.pipeline.ingesting import ingest, periods
 
         self.ingested = ingest(self.plan)
@@ -151,7 +150,6 @@ class FraudDetectionFlow(FlowSpec):
     def leaderboard(self, inputs):
         """Choose the winner on the validation window only."""
         import flow_cards
-
         from fraud_mlops.pipeline.choosing import Result, choose
 
         self.merge_artifacts(inputs, include=["plan", "ingested", "features"])
@@ -183,7 +181,6 @@ class FraudDetectionFlow(FlowSpec):
     def validate_oot(self):
         """Judge it on the out-of-time window, against the champion."""
         import flow_cards
-
         from fraud_mlops.pipeline.validation import validate
 
         self.validated = validate(self.plan, self.features, self.ingested, self.model_files)
@@ -198,7 +195,6 @@ class FraudDetectionFlow(FlowSpec):
     def score(self):
         """Score every claim from the OOT window on with the model that will be champion."""
         import flow_reports
-
         from fraud_mlops.pipeline.scoring import score
 
         self.scores = score(self.plan, self.features, self.validated)
@@ -213,7 +209,6 @@ class FraudDetectionFlow(FlowSpec):
         """Measure drift, and performance on matured labels; write metrics."""
         import flow_cards
         import flow_reports
-
         from fraud_mlops.pipeline.monitoring import monitor
 
         self.monitored = monitor(self.plan, self.features, self.validated, self.scores)
@@ -227,7 +222,6 @@ class FraudDetectionFlow(FlowSpec):
     def publish(self):
         """Write the bundle, and move the champion pointer if the gate said so."""
         import flow_reports
-
         from fraud_mlops.pipeline.publishing import publish
 
         self.manifest = publish(

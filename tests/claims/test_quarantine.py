@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from claims_kit import (
+    COLUMNS,
     claim,
     claims,
     contract,
@@ -229,14 +230,15 @@ lines = st.one_of(fields, fields, fields, st.sampled_from(["a,b", "1,2,3,4,5,6,7
 
 def written(rows: list[Any]) -> str:
     body = "".join(
-        row + "\n" if isinstance(row, str) else csv_text([row]).partition("\n")[2] for row in rows
+        row + "\n" if isinstance(row, str) else csv_text([row], columns=COLUMNS).partition("\n")[2]
+        for row in rows
     )
     return csv_text([]) + body
 
 
 @given(st.lists(st.lists(lines, min_size=1, max_size=12), min_size=1, max_size=3), st.data())
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_every_row_of_the_source_is_in_exactly_one_place(
     monkeypatch: pytest.MonkeyPatch, files: list[list[Any]], data: st.DataObject

@@ -26,6 +26,9 @@ from fraud_mlops.pipeline.training import (
 from fraud_mlops.pipeline.windows import column_or_none, labels_of
 
 
+Curves = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
 @dataclass(frozen=True)
 class Result:
     """One candidate's task: what it trained, or why it could not."""
@@ -96,3 +99,16 @@ def refit_winner(
     model, log = refit(choice.winner, features, progress)
     decision = choice.decision
     return model.decided(decision.calibration, decision.threshold.value).to_files(), log
+
+
+def curves(choice: Choice) -> tuple[Curves, Curves]:
+    """Precision over recall, and true over false positives, of each candidate."""
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    recalls, alarms = {}, {}
+    for name, logits in choice.logits.items():
+        precision, recall, _ = precision_recall_curve(choice.labels, logits)
+        recalls[name] = (recall, precision)
+        false, true, _ = roc_curve(choice.labels, logits)
+        alarms[name] = (false, true)
+    return recalls, alarms

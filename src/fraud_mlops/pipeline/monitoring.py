@@ -105,9 +105,7 @@ def _performance(
     amounts = claims.column(AMOUNT).to_numpy() if AMOUNT in claims.column_names else None
     times = claims.column(EVENT_TIME).to_numpy(zero_copy_only=False)
     scores = table.column("score").to_numpy()
-    daily = daily_precision_at_budget(
-        times, labels, scores, budget=features.contract.alerts.budget
-    )
+    daily = daily_precision_at_budget(times, labels, scores, budget=features.contract.alerts.budget)
     periods = performance_by_period(
         times,
         labels,

@@ -117,15 +117,8 @@ def precision_recall_curves(
         axes.plot(
             recall, precision, "o", color=colours.get(name, GREY), markeredgecolor=INK, zorder=4
         )
-    axes.axhline(prevalence, color=GREY, linewidth=1, linestyle="--", zorder=1)
-    note(
-        axes,
-        f"chance: {percent(prevalence)} are fraud",
-        xy=(1.0, prevalence),
-        xytext=(-2, 3),
-        textcoords="offset points",
-        ha="right",
-    )
+    chance = f"chance ({percent(prevalence)})"
+    axes.axhline(prevalence, color=GREY, linewidth=1, linestyle="--", zorder=1, label=chance)
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(0, min(1.02, _highest(axes) * 1.08))
     percent_axis(axes.xaxis)
@@ -149,14 +142,14 @@ def roc_curves(curves: Curves) -> Figure:
         f"{label(best)} finds {percent(rate)} of fraud at 5% false alarms", height=4.2
     )
     _draw(axes, curves)
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", zorder=1)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", zorder=1, label="chance")
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.02)
     percent_axis(axes.xaxis)
     percent_axis(axes.yaxis)
     name_axes(
         axes,
-        x="false-positive rate (genuine claims alerted); dashed: chance",
+        x="false-positive rate (genuine claims alerted)",
         y="true-positive rate (fraud alerted)",
     )
     add_legend(axes, outside=True)
@@ -173,7 +166,7 @@ def loss_curves(losses: Mapping[str, Sequence[float]]) -> Figure:
     if not curves:
         return nothing("No training losses to show")
     longest = max(len(x) for x, _ in curves.values())
-    figure, [axes] = new_figure(f"Training loss of {len(curves)} candidates", height=3.6)
+    figure, [axes] = new_figure(f"Training loss by epoch ({len(curves)} shown)", height=3.6)
     _draw(axes, curves, marker="o" if longest <= 40 else None)
     count_axis(axes.xaxis)
     name_axes(axes, x="epoch", y="mean training loss")

@@ -13,6 +13,7 @@ from fraud_mlops.plots.style import (
     RED,
     and_more,
     as_floats,
+    bar_width,
     bars,
     count_axis,
     label,
@@ -50,10 +51,10 @@ def claims_over_time(
         f"{sum(claims):,} claims, {span}{found}", height=3.8, rows=2, ratios=(1.4, 1)
     )
     places = np.arange(len(periods))
-    above.bar(places, claims, color=BLUE, width=0.8)
+    above.bar(places, claims, color=BLUE, width=bar_width(len(periods)))
     count_axis(above.yaxis)
     name_axes(above, y="claims")
-    below.plot(places, rates, color=RED, linewidth=1.6, marker="o", markersize=3)
+    below.plot(places, rates, color=RED, linewidth=1.2, marker="o", markersize=2.5)
     below.set_ylim(0, max(known.max(initial=0) * 1.15, 1e-3))
     percent_axis(below.yaxis)
     name_axes(below, y="fraud rate")
@@ -83,10 +84,10 @@ def missing_values(columns: Sequence[ColumnProfile]) -> Figure:
         return nothing("No columns to show")
     gaps = sorted((c for c in columns if c.missing > 0), key=lambda c: (-c.missing, c.name))
     if not gaps:
-        return nothing(f"No value is missing in any of {len(columns)} columns")
+        return nothing(f"No value is missing: {len(columns)} columns, no gaps")
     shown = gaps[:MAX_ROWS]
     title = (
-        f"{len(gaps)} of {len(columns)} columns have gaps; most in {label(gaps[0].name)}: "
+        f"Gaps in {len(gaps)} of {len(columns)} columns; most in {label(gaps[0].name)}: "
         f"{percent(gaps[0].missing)} of claims"
     )
     figure, [axes] = new_figure(title, height=row_height(len(shown)))

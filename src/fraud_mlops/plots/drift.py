@@ -19,6 +19,7 @@ from fraud_mlops.plots.style import (
     add_legend,
     and_more,
     as_floats,
+    bar_width,
     count_axis,
     label,
     name_axes,
@@ -53,12 +54,7 @@ def drift_bars(features: Sequence[FeatureDrift], limits: Drift) -> Figure:
     if not measured:
         return nothing("No claims to compare: drift was not measured")
     shown = measured[:MAX_FEATURES]
-    drifted = sum(f.verdict == "drift" for f in features)
-    worst = f"; most: {label(shown[0].feature)}, PSI {shown[0].psi:.2f}"
-    figure, [axes] = new_figure(
-        f"{drifted} of {len(features)} features have drifted{worst}",
-        height=row_height(len(shown)) + 0.3,
-    )
+    figure, [axes] = new_figure(_moved(features, shown[0]), height=row_height(len(shown)) + 0.3)
     drawn = set()
     for place, feature in enumerate(shown):
         kind = feature.verdict
@@ -89,6 +85,14 @@ def drift_bars(features: Sequence[FeatureDrift], limits: Drift) -> Figure:
     name_axes(axes, x=f"population stability index{more}")
     add_legend(axes, outside=True)
     return figure
+
+
+def _moved(features: Sequence[FeatureDrift], most: FeatureDrift) -> str:
+    if all(f.verdict == "too few rows" for f in features):
+        return "Too few claims to judge drift"
+    drifted = sum(f.verdict == "drift" for f in features)
+    counted = f"{drifted} of {len(features)} features drifted"
+    return f"{counted}; most: {label(most.feature)}, PSI {most.psi or 0:.2f}"
 
 
 def distribution_pair(
@@ -168,7 +172,7 @@ def _categories(feature: str, reference: np.ndarray, current: np.ndarray) -> Fig
     row_axis(axes, [str(value) for value in shown.index])
     percent_axis(axes.xaxis)
     name_axes(axes, x="share of claims")
-    add_legend(axes, loc="lower right")
+    add_legend(axes, outside=True)
     return figure
 
 
@@ -197,23 +201,24 @@ def performance_over_time(periods: Sequence[PeriodPerformance]) -> Figure:
             places,
             as_floats(values),
             color=colour,
-            linewidth=1.6,
+            linewidth=1.2,
             marker="o",
-            markersize=3,
+            markersize=2.5,
             label=name,
         )
     above.set_ylim(0, 1.02)
     percent_axis(above.yaxis)
-    name_axes(above, y="labelled claims")
+    name_axes(above, y="of labelled claims")
     add_legend(above, outside=True)
     known = [p.labelled for p in periods]
-    below.bar(places, known, color=BLUE, width=0.8, label="labelled")
+    width = bar_width(len(periods))
+    below.bar(places, known, color=BLUE, width=width, label="labelled")
     below.bar(
         places,
         [p.rows - p.labelled for p in periods],
         bottom=known,
         color=GREY,
-        width=0.8,
+        width=width,
         label="not known yet",
     )
     count_axis(below.yaxis)

@@ -83,13 +83,13 @@ def percent_axis(axis: Any) -> None:
 def count_axis(axis: Any) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def row_axis(axes: Axes, names: Sequence[str]) -> None:
+def row_axis(axes: Axes, names: Sequence[str], characters: int = _LABEL_CHARACTERS) -> None:
     """One named row each at y = 0, 1, ... from the top down."""
-    axes.set_yticks(range(len(names)), [label(name) for name in names])
+    axes.set_yticks(range(len(names)), [label(name, characters) for name in names])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
@@ -108,6 +108,11 @@ def period_axis(axes: Axes, periods: Sequence[str], most: int = 12) -> None:
             text.set_rotation_mode("anchor")
     axes.set_xlim(-0.6, len(periods) - 0.4)
     axes.grid(visible=False, axis="x")
+
+
+def bar_width(bars: int) -> float:
+    """Many bars touch: gaps of less than a pixel would come and go."""
+    return 0.8 if bars <= 60 else 1.0
 
 
 def row_height(rows: int) -> float:

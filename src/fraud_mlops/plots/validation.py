@@ -87,13 +87,11 @@ def score_histogram(genuine: np.ndarray, fraud: np.ndarray, threshold: float | N
     genuine, fraud = genuine[np.isfinite(genuine)], fraud[np.isfinite(fraud)]
     if not len(genuine) + len(fraud):
         return nothing("No scores of labelled claims to show")
-    parts = [("genuine", genuine, BLUE), ("fraud", fraud, RED)]
+    parts = [("genuine claims", genuine, BLUE), ("fraud", fraud, RED)]
     title = "Scores of genuine claims and of fraud"
     if threshold is not None:
         alerted = [f"{percent((s >= threshold).mean())} of {n}" for n, s, _ in parts if len(s)]
-        title = f"The threshold alerts {' and '.join(alerted)} claims".replace(
-            "fraud claims", "fraud"
-        )
+        title = f"The threshold alerts {' and '.join(reversed(alerted))}"
     figure, [axes] = new_figure(title)
     edges = np.histogram_bin_edges(np.concatenate([genuine, fraud]), bins=_HISTOGRAM_BINS)
     for name, scores, colour in parts:
@@ -137,7 +135,7 @@ def slice_forest(slices: Sequence[Slice], overall: float | None = None) -> Figur
     axes.plot(values, places, "o", color=BLUE, markersize=5, label="average precision")
     if overall is not None:
         axes.axvline(overall, color=INK, linewidth=1, linestyle="--", label="all claims")
-    row_axis(axes, [f"{label(s.feature, 20)} = {label(s.value, 20)}" for s in shown])
+    row_axis(axes, [f"{label(s.feature, 20)} = {label(s.value, 20)}" for s in shown], 44)
     for place, part in enumerate(shown):
         note(
             axes,
@@ -200,7 +198,7 @@ def by_month(
     if not months:
         return nothing("No months to show")
     figure, [axes] = new_figure(
-        f"Average precision by month: {known.min():.2f} to {known.max():.2f}"
+        f"Average precision by month lies between {known.min():.2f} and {known.max():.2f}"
         if len(known)
         else "No month has enough labelled claims to be judged"
     )
@@ -209,6 +207,7 @@ def by_month(
     highest = max((float(np.nanmax(v)) for _, v, _ in series if np.isfinite(v).any()), default=1)
     axes.set_ylim(0, highest * 1.12 or 1)
     percent_axis(axes.yaxis)
+    name_axes(axes, y="of labelled claims")
     period_axis(axes, months)
     add_legend(axes, outside=True)
     return figure

@@ -1,0 +1,1 @@
+"""Immutable model bundles, and the pointers that say which of them leads."""

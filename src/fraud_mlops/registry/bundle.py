@@ -1,0 +1,164 @@
+"""A model version on a store: files, and a manifest with the hash of each.
+
+`<models>/<dataset>/<version>/`: the files first, `manifest.json` last, so that a bundle without
+a manifest is none yet. A version is named for its content and never changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fraud_mlops.errors import BundleError
+from fraud_mlops.lakehouse.stores import exists, join, list_children, read_bytes, write_bytes
+
+MANIFEST = "manifest.json"
+_VERSION = re.compile(r"^\d{8}-[0-9a-f]{12}$")
+_FILE = re.compile(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$")
+_MEND = "fetch the bundle again, or roll back to another version"
+
+
+class FileEntry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sha256: str
+    bytes: int
+
+
+class Manifest(BaseModel):
+    """What a bundle is, where it comes from, and how good it was when it was made.
+
+    created: the time that the run's labels were known as of. run: Metaflow pathspec.
+    data_versions: of the raw partitions, by partition. metrics: out of time, with intervals.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = 1
+    version: str
+    dataset: str
+    created: datetime
+    trained_until: datetime
+    run: str
+    dagster_run_id: str | None = None
+    data_versions: dict[str, str]
+    contract: dict[str, Any]
+    split: dict[str, Any]
+    metrics: dict[str, dict[str, float]]
+    calibration: dict[str, Any]
+    threshold: dict[str, Any]
+    candidate: dict[str, Any]
+    gate: dict[str, Any]
+    libraries: dict[str, str]
+    python: str = platform.python_version()
+    files: dict[str, FileEntry] = {}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    manifest: Manifest
+    files: dict[str, bytes]
+
+
+def bundle_version(files: Mapping[str, bytes], trained_until: datetime) -> str:
+    """`<end of training>-<hash of the files>`: equal models have equal versions."""
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name} {_sha256(files[name])}\n".encode())
+    return f"{trained_until:%Y%m%d}-{digest.hexdigest()[:12]}"
+
+
+def write_bundle(
+    models_uri: str, dataset: str, version: str, files: Mapping[str, bytes], manifest: Manifest
+) -> Bundle:
+    """Writes a version, completes one that was left half-written, or finds it there.
+
+    Raises BundleError when the version holds other content: versions never change.
+    """
+    entries = {name: _entry(name, data) for name, data in files.items()}
+    manifest = manifest.model_copy(update={"files": entries})
+    folder = _folder(models_uri, dataset, version)
+    if exists(join(folder, MANIFEST)):
+        there = _read_manifest(folder, version)
+        if there.files != entries:
+            raise BundleError(f"{folder}: holds another model; versions never change")
+        return load_bundle(models_uri, dataset, version)
+    for name, data in files.items():
+        write_bytes(join(folder, name), data)
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
+    write_bytes(join(folder, MANIFEST), text.encode() + b"\n")
+    return Bundle(manifest, dict(files))
+
+
+def load_bundle(models_uri: str, dataset: str, version: str) -> Bundle:
+    """Reads a version and checks size and hash of every file; files it does not list are not read.
+
+    Raises BundleError that names the file that is missing, truncated or tampered with.
+    """
+    folder = _folder(models_uri, dataset, version)
+    manifest = _read_manifest(folder, version)
+    return Bundle(manifest, {n: _checked(folder, n, e) for n, e in manifest.files.items()})
+
+
+def list_versions(models_uri: str, dataset: str) -> list[str]:
+    """Whole versions, oldest training end first."""
+    folder = join(models_uri, dataset)
+    names = [name for name in list_children(folder) if _VERSION.match(name)]
+    return [name for name in names if exists(join(folder, name, MANIFEST))]
+
+
+def _folder(models_uri: str, dataset: str, version: str) -> str:
+    if not _VERSION.match(version):
+        raise BundleError(f"{version!r} is no model version; they look like 20240301-0123456789ab")
+    return join(models_uri, dataset, version)
+
+
+def _read_manifest(folder: str, version: str) -> Manifest:
+    uri = join(folder, MANIFEST)
+    try:
+        manifest = Manifest.model_validate_json(read_bytes(uri))
+    except FileNotFoundError:
+        raise BundleError(f"{uri}: there is no such model version") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise BundleError(f"{uri}: {where}: {first['msg']}; {_MEND}") from None
+    if manifest.version != version:
+        raise BundleError(f"{uri}: is the manifest of {manifest.version}; {_MEND}")
+    return manifest
+
+
+def _checked(folder: str, name: str, entry: FileEntry) -> bytes:
+    uri = join(folder, _safe(name))
+    try:
+        data = read_bytes(uri)
+    except FileNotFoundError:
+        raise BundleError(f"{uri}: is missing; {_MEND}") from None
+    if len(data) != entry.bytes:
+        raise BundleError(f"{uri}: has {len(data):,} bytes instead of {entry.bytes:,}; {_MEND}")
+    if _sha256(data) != entry.sha256:
+        raise BundleError(f"{uri}: is not the file that was published (sha256 differs); {_MEND}")
+    return data
+
+
+def _entry(name: str, data: bytes) -> FileEntry:
+    _safe(name)
+    return FileEntry(sha256=_sha256(data), bytes=len(data))
+
+
+def _safe(name: str) -> str:
+    if not _FILE.match(name) or name == MANIFEST:
+        raise BundleError(f"{name!r} is no name for a file of a bundle")
+    return name
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

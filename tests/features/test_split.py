@@ -1,0 +1,150 @@
+"""Windows follow one another, with the label delay left empty between them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from made_claims import START, contract
+
+from fraud_mlops.contract import Contract
+from fraud_mlops.errors import SplitError
+from fraud_mlops.features.split import WindowCount, check_windows, resolve_split
+
+DAY = timedelta(days=1)
+
+
+def times(span: timedelta, count: int = 1000) -> np.ndarray:
+    """Evenly spaced claims, as datetime64."""
+    start = np.datetime64(START.replace(tzinfo=None), "us")
+    return start + (np.arange(count) * (span / (count - 1))).astype("timedelta64[us]")
+
+
+def shares(train: float = 0.6, validation: float = 0.2, **changed: Any) -> Contract:
+    split = {"train": train, "validation": validation, "oot": round(1 - train - validation, 6)}
+    return contract(split=split | changed)
+
+
+def dates(gap: str | None, *days: int) -> Contract:
+    """Train, validation and oot from and to these days after the start."""
+    at = [(START + d * DAY).date().isoformat() for d in days]
+    windows: dict[str, Any] = {
+        name: {"start": at[2 * i], "end": at[2 * i + 1]}
+        for i, name in enumerate(("train", "validation", "oot"))
+    }
+    return contract(split=windows | ({"gap": gap} if gap else {}))
+
+
+def test_dates_that_leave_room_for_the_delay_stand_as_given() -> None:
+    made = dates(None, 0, 50, 60, 90, 100, 130)
+    split = resolve_split(made, times(130 * DAY))
+    assert (split.train, split.validation, split.oot) == (
+        made.split.train,
+        made.split.validation,
+        made.split.oot,
+    )
+    assert split.gap == 7 * DAY
+
+
+def test_windows_that_touch_end_early_so_that_labels_can_ripen() -> None:
+    split = resolve_split(dates(None, 0, 60, 60, 90, 95, 130), times(130 * DAY))
+    assert split.train.end == START + 53 * DAY
+    assert split.validation.end == START + 88 * DAY
+    assert split.oot.start == START + 95 * DAY
+
+
+def test_a_gap_in_the_contract_goes_before_the_label_delay() -> None:
+    split = resolve_split(dates("0d", 0, 60, 60, 90, 90, 130), times(130 * DAY))
+    assert split.train.end == split.validation.start
+
+
+def test_shares_of_a_long_period_are_cut_at_midnight() -> None:
+    split = resolve_split(shares(), times(timedelta(days=99, hours=15)))
+    assert split.train.start == START
+    assert split.validation.start == START + 59 * DAY
+    assert split.train.end == START + 52 * DAY
+    assert split.oot.start == START + 79 * DAY
+    assert split.oot.end == START + 100 * DAY
+
+
+def test_shares_of_a_short_period_are_cut_to_the_microsecond() -> None:
+    made = shares(gap="1m")
+    split = resolve_split(made, times(timedelta(hours=10), 1001))
+    assert split.validation.start == START + timedelta(hours=6)  # the claim of rank 601
+    assert split.train.end == split.validation.start - timedelta(minutes=1)
+    assert split.oot.end == START + timedelta(hours=10, microseconds=1)
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
+def test_times_may_come_from_arrow_in_any_zone_and_order(zone: str | None) -> None:
+    span = times(100 * DAY)
+    arrow = pa.chunked_array([pa.array(span[500:]), pa.array(span[:500])])
+    arrow = arrow.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", zone or "UTC"))
+    assert resolve_split(shares(), arrow) == resolve_split(shares(), span)
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(
+    st.integers(1, 400 * 86_400),
+    st.integers(1, 500),
+    st.floats(0.05, 0.85),
+    st.floats(0.05, 0.85),
+    st.integers(0, 40 * 86_400),
+)
+def test_windows_never_overlap_and_always_leave_the_gap(
+    seconds: int, count: int, train: float, rest: float, gap: int
+) -> None:
+    train = round(train, 3)
+    made = shares(train, round((1 - train) * rest, 3), gap=f"{gap}s")
+    claims = times(timedelta(seconds=seconds), count + 1)
+    try:
+        split = resolve_split(made, claims)
+    except SplitError as error:
+        assert "time is left for the" in str(error)  # noqa: PT017
+        return
+    assert split.gap == timedelta(seconds=gap)
+    assert split.train.start < split.train.end <= split.validation.start - split.gap
+    assert split.validation.start < split.validation.end <= split.oot.start - split.gap
+    assert split.oot.start < split.oot.end
+    first, last = (datetime.fromisoformat(str(t)).replace(tzinfo=UTC) for t in claims[[0, -1]])
+    assert split.train.start <= first
+    assert last < split.oot.end
+
+
+def test_a_delay_that_eats_a_window_says_which_and_what_to_do() -> None:
+    with pytest.raises(SplitError, match=r"no time is left for the validation window.*split\.gap"):
+        resolve_split(dates("30d", 0, 60, 60, 90, 90, 130), times(130 * DAY))
+
+
+def test_no_claims_are_no_split() -> None:
+    with pytest.raises(SplitError, match="no claims to split"):
+        resolve_split(shares(), np.empty(0, "datetime64[us]"))
+
+
+def test_every_window_that_lacks_something_is_named_with_what_it_lacks() -> None:
+    made = dates(None, 0, 50, 60, 90, 100, 130)
+    split = resolve_split(made, times(130 * DAY))
+    fine = WindowCount(10, 5, 2)
+    check_windows(made, split, {"train": fine, "validation": fine, "oot": fine})
+    with pytest.raises(SplitError) as caught:
+        check_windows(
+            made,
+            split,
+            {
+                "train": WindowCount(10, 10, 0),
+                "validation": WindowCount(0, 0, 0),
+                "oot": WindowCount(10, 0, 0),
+            },
+        )
+    message = str(caught.value)
+    assert "train (2024-01-01 to 2024-02-20): no fraud among its 10 labelled claims" in message
+    assert "validation (2024-03-01 to 2024-03-31): no claim at all" in message
+    assert "oot (2024-04-10 to 2024-05-10): 10 claims, none with a known label" in message
+    with pytest.raises(SplitError, match="no genuine claim among its 3 labelled"):
+        check_windows(made, split, {"train": WindowCount(9, 3, 3), "validation": fine, "oot": fine})
