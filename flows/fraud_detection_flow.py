@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import flow_environment  # noqa: F401 - sets what Metaflow reads when it is imported
+
+# isort: split
+
 from metaflow import (  # noqa: TID253 - a flow is Metaflow's
     FlowSpec,
     Parameter,
@@ -14,7 +18,6 @@ from metaflow import (  # noqa: TID253 - a flow is Metaflow's
     timeout,
 )
 
-import flow_environment  # noqa: F401 - sets what Metaflow reads when it is imported
 from user_errors import explained, main, said
 
 CARD_SECONDS = 300
@@ -139,9 +142,10 @@ class FraudDetectionFlow(FlowSpec):
     @step
     def train(self):
         """Train one candidate and measure it on the validation window."""
+        from fraud_mlops.pipeline.progress import paced
         from fraud_mlops.pipeline.training import train_candidate
 
-        self.trained = train_candidate(self.input, self.features, print)
+        self.trained = train_candidate(self.input, self.features, paced(print))
         self.next(self.leaderboard)
 
     @card(type="blank", id="leaderboard", timeout=CARD_SECONDS)
@@ -152,7 +156,8 @@ class FraudDetectionFlow(FlowSpec):
         import flow_cards
         from fraud_mlops.pipeline.choosing import Result, choose
 
-        self.merge_artifacts(inputs, include=["plan", "ingested", "features"])
+        self.plan, self.ingested = inputs[0].plan, inputs[0].ingested
+        self.features = inputs[0].features
         self.choice = choose(
             self.plan,
             self.features,
@@ -170,8 +175,9 @@ class FraudDetectionFlow(FlowSpec):
     def refit(self):
         """Train the winner again on train and validation together."""
         from fraud_mlops.pipeline.choosing import refit_winner
+        from fraud_mlops.pipeline.progress import paced
 
-        self.model_files, self.refit_log = refit_winner(self.choice, self.features, print)
+        self.model_files, self.refit_log = refit_winner(self.choice, self.features, paced(print))
         self.next(self.validate_oot)
 
     @card(type="blank", id="oot", timeout=CARD_SECONDS)

@@ -129,7 +129,7 @@ def test_a_wide_table_without_entity_or_amount(tmp_path: Path) -> None:
         {
             "claim_id": f"r{i}",
             "event_time": START + timedelta(hours=i),
-            "label": i % 7 == 0,
+            "label": int(i % 7 == 0),
             "label_time": START + timedelta(days=7, hours=i),
             "Kind": "a",
             "kind": None,
@@ -195,7 +195,7 @@ def test_a_raw_partition_of_an_older_contract_says_ingest_again(tmp_path: Path) 
 
 def test_a_window_without_fraud_stops_the_build_before_anything_is_written(tmp_path: Path) -> None:
     rows = [row | {"label": 0} for row in early_claims()]
-    with pytest.raises(SplitError, match="train .*: no fraud among its 2 labelled claims"):
+    with pytest.raises(SplitError, match=r"train .*: no fraud among its 2 labelled claims"):
         build(tmp_path, contract(), table(contract(), rows))
     assert not (tmp_path / "features").exists()
 

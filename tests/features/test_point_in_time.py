@@ -72,7 +72,7 @@ def test_every_feature_is_what_its_definition_says(rows: list[Row]) -> None:
     found = features(made, rows)
     everything = [*early_claims(), *rows]
     for row in rows:
-        right = {}
+        right: Row = {}
         for entity in made.entities:
             right |= expected(made, everything, row, entity)
         got = found[row["claim_id"]]

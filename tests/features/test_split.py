@@ -22,8 +22,10 @@ DAY = timedelta(days=1)
 
 def times(span: timedelta, count: int = 1000) -> np.ndarray:
     """Evenly spaced claims, as datetime64."""
+    after = np.arange(count) * (span / timedelta(microseconds=1) / (count - 1))
     start = np.datetime64(START.replace(tzinfo=None), "us")
-    return start + (np.arange(count) * (span / (count - 1))).astype("timedelta64[us]")
+    moments: np.ndarray = start + after.round().astype("timedelta64[us]")
+    return moments
 
 
 def shares(train: float = 0.6, validation: float = 0.2, **changed: Any) -> Contract:
@@ -75,10 +77,10 @@ def test_shares_of_a_long_period_are_cut_at_midnight() -> None:
 
 def test_shares_of_a_short_period_are_cut_to_the_microsecond() -> None:
     made = shares(gap="1m")
-    split = resolve_split(made, times(timedelta(hours=10), 1001))
-    assert split.validation.start == START + timedelta(hours=6)  # the claim of rank 601
-    assert split.train.end == split.validation.start - timedelta(minutes=1)
-    assert split.oot.end == START + timedelta(hours=10, microseconds=1)
+    split = resolve_split(made, times(timedelta(minutes=999), 1000))
+    assert split.validation.start == START + timedelta(minutes=600)  # 600 claims came before
+    assert split.train.end == START + timedelta(minutes=599)
+    assert split.oot.end == START + timedelta(minutes=999, microseconds=1)
 
 
 @pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])

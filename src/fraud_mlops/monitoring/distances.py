@@ -85,7 +85,8 @@ def decile_edges(values: np.ndarray) -> np.ndarray:
         return np.empty(0)
     deciles = np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf")
     edges, times = np.unique(deciles, return_counts=True)
-    return np.union1d(edges, np.nextafter(edges[times > 1], -np.inf))
+    with np.errstate(over="ignore"):  # what is below the least float is -inf
+        return np.union1d(edges, np.nextafter(edges[times > 99], -np.inf))
 
 
 def _binned(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

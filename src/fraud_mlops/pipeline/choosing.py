@@ -15,8 +15,8 @@ from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.models.candidates import Candidate
 from fraud_mlops.models.training import TrainingLog
 from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.pipeline.progress import Progress
 from fraud_mlops.pipeline.training import (
-    Progress,
     Trained,
     failed_row,
     incumbent_row,
@@ -24,7 +24,6 @@ from fraud_mlops.pipeline.training import (
     validation_claims,
 )
 from fraud_mlops.pipeline.windows import column_or_none, labels_of
-
 
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +18,11 @@ from fraud_mlops.models.fraud_model import FraudModel, TypicalClaim
 from fraud_mlops.models.slots import cpu_slot
 from fraud_mlops.models.training import TrainingLog, train
 from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.pipeline.progress import Progress
 from fraud_mlops.pipeline.windows import days_before, labelled, labels_of
 from fraud_mlops.registry.bundle import load_bundle
 from fraud_mlops.settings import settings
 
-Progress = Callable[[str], None]
 CANDIDATE_THREADS = 1
 """A candidate's networks are small: cores are better spent on candidates side by side."""
 

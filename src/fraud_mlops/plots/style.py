@@ -140,12 +140,16 @@ def nothing(title: str) -> Figure:
 
 
 def label(name: object, characters: int = _LABEL_CHARACTERS) -> str:
-    """A name on one line, cut in the middle when long; dollars do not begin mathematics."""
+    """A name on one line, cut in the middle when long.
+
+    Matplotlib reads a dollar as the beginning of mathematics, and a leading underscore as a line
+    that is to stay out of the legend; neither happens to a label.
+    """
     text = " ".join(str(name).split()) or "(blank)"
     if len(text) > characters:
         head = (characters - 1) * 2 // 3
         text = f"{text[:head]}…{text[head + 1 - characters :]}"
-    return text.replace("$", r"\$")
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def bars(axes: Axes, values: Sequence[float], texts: Sequence[str], color: str = BLUE) -> None:
