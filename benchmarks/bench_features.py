@@ -4,7 +4,8 @@
 
 1. `build_features` on generated claims (4 entities, windows of 1, 7, 30 and 90 days, 116 derived
    features), raw partitions to feature files. Each size in a process of its own, so that its
-   peak memory is its own. "histories" is the part between sorting and writing.
+   peak memory is its own. "histories" is the part between sorting and writing; CPU seconds, of
+   all threads, tell what a busy neighbour had no part in.
 2. The same histories against two other ways, at sizes that these can bear: pandas, one filter of
    all earlier claims per claim (all features of one entity); and DuckDB, one window function with
    a RANGE frame for each count, sum and label count (without distinct counterparties, which SQL
@@ -60,7 +61,7 @@ def measured(claims: int) -> dict[str, float]:
         raw = lake.write_sorted("raw", CONTRACT.name, "month", rows, claims_schema())
         idle = peak_mb()
         marks: list[float] = []
-        began = time.perf_counter()
+        began, cpu_before = time.perf_counter(), time.process_time()
         built = build_features(
             CONTRACT, lake, raw, launch_id="bench", as_of=AS_OF,
             progress=lambda _: marks.append(time.perf_counter() - began),
@@ -68,6 +69,7 @@ def measured(claims: int) -> dict[str, float]:
         total = time.perf_counter() - began
         result = {
             "total": total,
+            "cpu": time.process_time() - cpu_before,
             "sort": marks[0],
             "histories": marks[len(CONTRACT.entities)] - marks[0],
             "write": total - marks[len(CONTRACT.entities)],
@@ -227,7 +229,7 @@ def main() -> None:
     )
     print(f"duckdb {duckdb.__version__}, {settings().threads} threads; {names} derived features.\n")
     heads = (
-        *("claims", "seconds", "claims/s", "sort s", "histories s", "write s", "files MB"),
+        *("claims", "seconds", "CPU s", "claims/s", "sort s", "histories s", "write s", "files MB"),
         *("peak MB (before)", "fit rows/s", "transform rows/s"),
     )
     print("| " + " | ".join(heads) + " |\n|" + "---:|" * len(heads))
@@ -239,7 +241,12 @@ def main() -> None:
         ]
         got = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         cells = (
-            *(f"{claims:,}", f"{got['total']:.2f}", f"{claims / got['total']:,.0f}"),
+            *(
+                f"{claims:,}",
+                f"{got['total']:.2f}",
+                f"{got['cpu']:.2f}",
+                f"{claims / got['total']:,.0f}",
+            ),
             *(f"{got[part]:.2f}" for part in ("sort", "histories", "write")),
             *(f"{got['file_mb']:.0f}", f"{got['peak_mb']:.0f} ({got['idle_mb']:.0f})"),
             *(f"{got['fit_rows']:,.0f}", f"{got['transform_rows']:,.0f}"),

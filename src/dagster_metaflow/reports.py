@@ -1,14 +1,16 @@
 """The report ledger: how a Metaflow run, wherever it runs, tells what it has published.
 
 A step that has published an asset writes one **asset report**,
-`<root>/_reports/<flow>/<launch_id>/<asset>.json`. The messages inside have the shape of Dagster
-Pipes (`report_asset_materialization`, `report_asset_check`), so that an orchestrator has nothing
-new to learn; writing them needs neither Dagster nor a server.
+`<root>/_reports/<flow>/<launch_id>/<asset>.json`. The messages inside are those of Dagster Pipes
+(protocol 0.1: `report_asset_materialization`, `report_asset_check`), so that an orchestrator has
+nothing new to learn; writing them needs neither Dagster nor a server. Remote stores are opened by
+fsspec with what their clients find in the environment.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import posixpath
 import re
@@ -17,14 +19,27 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 PIPES_VERSION = "0.1"
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+PARTITION = "partition"
+"""Metadata entry that names the partition of a materialization; Pipes has no field for it."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_CHECK_NAME = re.compile(r"[A-Za-z0-9_]+")
+# An address up to its path, with credentials before the host, and the query or fragment behind.
+_ADDRESS = re.compile(
+    r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/?#@]*:[^\s/?#@]*@)?([^\s?#\"']*)[?#][^\s\"']*"
+)
+_LOGIN = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/?#@]*:[^\s/?#@]*@")
 
 Value = str | int | float | bool | None | Sequence[Any] | Mapping[str, Any]
+
+
+class ReportError(ValueError):
+    """A report that cannot be written or read. The message says which, and why."""
 
 
 class _Model(BaseModel):
@@ -32,7 +47,11 @@ class _Model(BaseModel):
 
 
 class Materialization(_Model):
-    """One partition of an asset, or the whole of an asset without partitions."""
+    """One partition of an asset, or the whole of an asset without partitions.
+
+    metadata: uri, rows, bytes, schema, metrics, ... A mapping of exactly `raw_value` and `type`
+    is taken as it stands, as in Pipes; everything else is given the type it has.
+    """
 
     data_version: str
     partition: str | None = None
@@ -47,14 +66,18 @@ class Check(_Model):
 
 
 class AssetReport(_Model):
-    """What one step published of one asset."""
+    """What one step published of one asset.
 
-    schema_version: int = 1
+    run: Metaflow pathspec. written: when. messages: a materialization for each partition, then
+    the checks, each `{"__dagster_pipes_version", "method", "params"}`.
+    """
+
+    schema_version: Literal[1] = 1
     flow: str
     launch_id: str
     asset_key: tuple[str, ...]
     run: str
-    written: datetime
+    written: AwareDatetime
     messages: tuple[dict[str, Any], ...]
 
 
@@ -68,108 +91,158 @@ def write_report(
     *,
     run: str,
 ) -> str:
-    """Writes the report, whole or not at all, and gives its URI. A retry replaces it.
+    """Writes the report, whole or not at all, and gives its URI.
 
-    run: Metaflow pathspec. Addresses lose their query, where stores carry their signatures.
-    Raises ValueError for a name that would not be one file under the ledger.
+    run: Metaflow pathspec. A retry that has other things to say replaces the report; one that
+    says the same leaves it as it is, time included. Addresses lose their query and login, where
+    stores carry their signatures, in metadata at any depth.
+    Raises ReportError for a name that would not be one file under the ledger, and for metadata
+    that is not JSON.
     """
-    key = "/".join(asset_key)
-    messages = [_message("report_asset_materialization", key, _said(m)) for m in materializations]
-    messages += [_message("report_asset_check", key, _checked(check)) for check in checks]
+    key = [_checked(part, _KEY_PART, "part of an asset key", "'_' and '-'") for part in asset_key]
+    if not key:
+        raise ReportError("the asset key is empty; give at least one part")
+    uri = f"{_folder(root, flow, launch_id)}/{'.'.join(key)}.json"
     report = AssetReport(
         flow=flow,
         launch_id=launch_id,
-        asset_key=tuple(asset_key),
+        asset_key=tuple(key),
         run=run,
         written=datetime.now(UTC),
-        messages=tuple(messages),
+        messages=tuple(
+            [_materialized(key, made) for made in materializations]
+            + [_evaluated(key, check) for check in checks]
+        ),
     )
-    uri = f"{_folder(root, flow, launch_id)}/{_name(asset_key[-1])}.json"
-    _write(uri, json.dumps(report.model_dump(mode="json"), indent=1).encode() + b"\n")
+    data = json.dumps(report.model_dump(mode="json"), indent=1, allow_nan=False).encode() + b"\n"
+    if not _says_the_same(uri, data):
+        _write(uri, data)
     return uri
 
 
 def read_reports(root: str, flow: str, launch_id: str) -> list[AssetReport]:
-    """The reports of one launch so far, in order of writing."""
+    """The reports of one launch so far, in order of writing; none when it has not begun.
+
+    Raises ReportError that names a report that is damaged or of a later version.
+    """
     import fsspec
 
     fs, folder = fsspec.url_to_fs(_folder(root, flow, launch_id))
     fs.invalidate_cache()
-    reports = [AssetReport.model_validate_json(fs.cat(p)) for p in fs.glob(f"{folder}/[!.]*.json")]
-    return sorted(reports, key=lambda report: report.written)
+    paths = [str(p) for p in fs.glob(f"{folder}/*.json") if not posixpath.basename(p)[0] == "."]
+    reports = [_parsed(path, fs.cat_file(path)) for path in paths]
+    return sorted(reports, key=lambda report: (report.written, report.asset_key))
 
 
-def _message(method: str, key: str, params: dict[str, Any]) -> dict[str, Any]:
+def _materialized(key: Sequence[str], made: Materialization) -> dict[str, Any]:
+    metadata = made.metadata
+    if made.partition is not None:
+        if PARTITION in metadata:
+            raise ReportError(f"metadata {PARTITION!r} is reserved for the partition's name")
+        metadata = {PARTITION: made.partition, **metadata}
+    params = {"data_version": made.data_version, "metadata": _typed_all(metadata)}
+    return _message("report_asset_materialization", key, params)
+
+
+def _evaluated(key: Sequence[str], check: Check) -> dict[str, Any]:
+    params = {
+        "check_name": _checked(check.name, _CHECK_NAME, "check name", "'_'"),
+        "passed": check.passed,
+        "metadata": _typed_all(check.metadata),
+        "severity": check.severity,
+    }
+    return _message("report_asset_check", key, params)
+
+
+def _message(method: str, key: Sequence[str], params: dict[str, Any]) -> dict[str, Any]:
     return {
         "__dagster_pipes_version": PIPES_VERSION,
         "method": method,
-        "params": {"asset_key": key, **params},
+        "params": {"asset_key": "/".join(key), **params},
     }
 
 
-def _said(made: Materialization) -> dict[str, Any]:
-    """Pipes' message knows no partition: it goes with the metadata."""
-    metadata = made.metadata | ({"partition": made.partition} if made.partition else {})
-    return {"data_version": made.data_version, "metadata": _metadata(metadata)}
+def _typed_all(metadata: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
+    return {name: _typed(name, value) for name, value in metadata.items()}
 
 
-def _checked(check: Check) -> dict[str, Any]:
-    return {
-        "check_name": check.name,
-        "passed": check.passed,
-        "severity": check.severity,
-        "metadata": _metadata(check.metadata),
-    }
+def _typed(name: str, value: Value) -> dict[str, Any]:
+    value = _plain(name, value)
+    if isinstance(value, dict) and value.keys() == {"raw_value", "type"}:
+        return value
+    kinds = {bool: "bool", int: "int", float: "float", str: "text", type(None): "null"}
+    return {"raw_value": value, "type": kinds.get(type(value), "json")}
 
 
-def _metadata(values: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
-    return {name: _typed(value) for name, value in values.items()}
-
-
-def _typed(value: Value) -> dict[str, Any]:
-    if isinstance(value, bool):
-        return {"raw_value": value, "type": "bool"}
-    if isinstance(value, int):
-        return {"raw_value": value, "type": "int"}
-    if isinstance(value, float):
-        return {"raw_value": value, "type": "float"}
-    if value is None:
-        return {"raw_value": None, "type": "null"}
+def _plain(name: str, value: Any) -> Any:
+    """As JSON has it and without secrets. What is not finite is null: JSON knows no other word."""
     if isinstance(value, str):
-        return {"raw_value": _without_query(value), "type": "text"}
-    return {"raw_value": value, "type": "json"}
+        return _without_secrets(value)
+    if isinstance(value, bool | int | None):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _plain(name, v) for k, v in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(name, v) for v in value]
+    raise ReportError(f"metadata {name!r} holds a {type(value).__name__}, which is not JSON")
 
 
-def _without_query(text: str) -> str:
-    """A signed address would give its holder the store."""
-    if "://" not in text or any(c.isspace() for c in text):
-        return text
-    parts = urlsplit(text)
-    return urlunsplit(parts._replace(query="", fragment=""))
+def _without_secrets(text: str) -> str:
+    """A signed address would give its reader the store."""
+    return _LOGIN.sub(r"\1", _ADDRESS.sub(r"\1\2", text))
 
 
 def _folder(root: str, flow: str, launch_id: str) -> str:
-    return posixpath.join(root.rstrip("/"), "_reports", _name(flow), _name(launch_id))
+    parts = (_checked(flow, _NAME, "flow"), _checked(launch_id, _NAME, "launch id"))
+    return posixpath.join(root.rstrip("/") or "/", "_reports", *parts)
 
 
-def _name(text: str) -> str:
-    if not _NAME.match(text):
-        raise ValueError(f"{text!r} is no name; use letters, digits, '.', '_' and '-'")
+def _checked(
+    text: str, pattern: re.Pattern[str], what: str, signs: str = "'.', '_' and '-'"
+) -> str:
+    if not pattern.fullmatch(text):
+        raise ReportError(f"{what} {text!r}: use letters, digits, {signs} only")
     return text
 
 
+def _says_the_same(uri: str, data: bytes) -> bool:
+    import fsspec
+
+    fs, path = fsspec.url_to_fs(uri)
+    try:
+        there = json.loads(fs.cat_file(path))
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(there, dict) and there | {"written": ""} == json.loads(data) | {"written": ""}
+
+
+def _parsed(path: str, data: bytes) -> AssetReport:
+    try:
+        return AssetReport.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise ReportError(f"{path}: is no asset report: {where}: {first['msg']}") from None
+
+
 def _write(uri: str, data: bytes) -> None:
+    """Stores other than a folder make an object visible when its one upload has ended."""
     if "://" in uri and not uri.startswith("file://"):
         import fsspec
 
         fs, path = fsspec.url_to_fs(uri)
         fs.pipe_file(path, data)
         return
-    path = Path(uri.removeprefix("file://"))
+    path = Path(uri.removeprefix("file://")).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    with temporary.open("xb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -153,6 +153,13 @@ def test_the_same_claims_give_the_same_content_whatever_their_order(tmp_path: Pa
     ]
 
 
+def test_claims_of_one_moment_stand_in_order_of_their_ids(tmp_path: Path) -> None:
+    ties = [{"claim_id": f"tie-{i}", "event_time": START} for i in (3, 1, 4, 0, 2)]
+    built = build(tmp_path, contract(), table(contract(), [*ties, *early_claims()]))
+    ids = read_window(built, "oot", ["claim_id"])["claim_id"].to_pylist()
+    assert ids[2:] == [f"tie-{i}" for i in range(5)]
+
+
 def test_histories_worked_on_in_parts_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from toy_claims import CARDINALITIES, candidate, matrix_of
 
 from fraud_mlops.errors import TrainingError
 from fraud_mlops.features.preprocessing import Matrix
-from fraud_mlops.models.losses import claim_weights, training_loss
+from fraud_mlops.models.losses import claim_weights, period_offsets, training_loss
 from fraud_mlops.models.networks import FraudNetwork, network_bytes
 from fraud_mlops.models.params import MlpParams, TrainingParams
 from fraud_mlops.models.training import TrainingLog, learning_rate, train
@@ -185,12 +185,12 @@ def test_losses_by_hand() -> None:
     def bce(logit: float, target: float) -> float:
         return float(np.log1p(np.exp(logit)) - target * logit)
 
-    plain = training_loss(logits, labels, None, MlpParams())
+    plain = training_loss(logits, labels, None, None, MlpParams())
     assert float(plain) == pytest.approx((bce(2, 1) + bce(0, 1) + bce(-1, 0) + bce(1, 0)) / 4)
-    smooth = training_loss(logits, labels, None, MlpParams(label_smoothing=0.2))
+    smooth = training_loss(logits, labels, None, None, MlpParams(label_smoothing=0.2))
     by_hand = (bce(2, 0.9) + bce(0, 0.9) + bce(-1, 0.1) + bce(1, 0.1)) / 4
     assert float(smooth) == pytest.approx(by_hand)
-    ranked = training_loss(logits, labels, None, MlpParams(pairwise=1.0))
+    ranked = training_loss(logits, labels, None, None, MlpParams(pairwise=1.0))
     assert float(ranked) == pytest.approx((np.log1p(np.exp(-3)) + np.log1p(np.exp(1))) / 2)
 
 
@@ -199,3 +199,23 @@ def test_other_losses_learn_as_well(params: dict[str, float]) -> None:
     matrix, labels = matrix_of(1000)
     network, _ = fit("tabm", matrix, labels, **params)
     assert roc_auc_score(labels, score(network, matrix)) > 0.9
+
+
+def test_a_period_with_more_fraud_is_told_apart_from_claims_with_more_fraud() -> None:
+    """The first month has every fraud: its offset is high, and that of the second is low."""
+    labels = np.repeat([1, 0, 0], [30, 70, 100])
+    ages = np.repeat([45.0, 15.0], 100)
+    offsets = period_offsets(labels, ages, TrainingParams(base_rate_period=30))
+    assert offsets is not None
+    assert np.all(offsets[:100] > 0)
+    assert np.all(offsets[100:] < 0)
+    assert period_offsets(labels, ages, TrainingParams()) is None
+    with pytest.raises(ValueError, match="needs the claims' ages"):
+        period_offsets(labels, None, TrainingParams(base_rate_period=30))
+
+
+def test_offsets_move_what_the_loss_compares_with_the_labels() -> None:
+    logits, labels = torch.zeros(2, 1), torch.tensor([1.0, 0.0])
+    offsets = torch.tensor([20.0, -20.0])
+    assert training_loss(logits, labels, None, offsets, MlpParams()) < 1e-6
+    assert training_loss(logits, labels, None, -offsets, MlpParams()) > 10

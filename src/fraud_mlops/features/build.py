@@ -68,7 +68,9 @@ def build_features(
 
     as_of: labels that are known later are null. threads: of DuckDB; the settings' when left out.
     A retry under one launch id replaces the files; feature sets of the dataset that are older
-    than a week are removed. Memory: the settings' limit for sorting, and about 100 bytes a claim.
+    than a week are removed. Memory: the settings' limit for DuckDB, about 100 bytes a claim, and
+    some hundred megabytes; entity features wait in a temporary file, whose pages the system counts
+    as the process's while memory is free. An entity's claims are worked on all at once.
 
     Raises LakehouseError when a raw partition is no longer the one that was pinned, SplitError
     when a window lacks what it needs, ContractError when names of features collide.

@@ -8,16 +8,26 @@ from torch.nn import functional as F  # noqa: N812, TID253 -- its usual name
 
 from fraud_mlops.models.params import TrainingParams
 
+_PERIOD_STRENGTH = 20.0
+
 
 def training_loss(
-    logits: Tensor, labels: Tensor, weights: Tensor | None, params: TrainingParams
+    logits: Tensor,
+    labels: Tensor,
+    weights: Tensor | None,
+    offsets: Tensor | None,
+    params: TrainingParams,
 ) -> Tensor:
-    """The mean over members and claims; logits [n, k], labels [n] in {0, 1}, weights [n].
+    """The mean over members and claims; logits [n, k], labels [n] in {0, 1}, the rest [n].
+
+    offsets: of `period_offsets`, added to what the network says; at scoring there is none.
 
     Each member answers for its own logits: the loss of the mean would let members lean on one
     another, and the ensemble be no better than one of them (TabM, section 3).
     """
     logits = logits.float()
+    if offsets is not None:
+        logits = logits + offsets[:, None]
     if params.pairwise == 1:
         return _pairwise(logits, labels)
     targets = labels
@@ -50,6 +60,29 @@ def claim_weights(
         weights = weights * 0.5 ** (np.asarray(ages, dtype=np.float64) / params.recency_half_life)
     scaled: np.ndarray = (weights / weights.mean()).astype(np.float32)
     return scaled
+
+
+def period_offsets(
+    labels: np.ndarray, ages: np.ndarray | None, params: TrainingParams
+) -> np.ndarray | None:
+    """How much commoner fraud was in each claim's period than on the whole, log-odds [n].
+
+    Where the base rate changes from period to period (a backlog, a campaign, a rule that was
+    switched off) a network without it learns the calendar in place of the claim: whatever was
+    frequent in a bad month looks bad. The rate of a period is shrunk towards that of all claims
+    as if _PERIOD_STRENGTH more of them had been seen. None without base_rate_period.
+    """
+    if params.base_rate_period is None:
+        return None
+    if ages is None:
+        raise ValueError("base_rate_period needs the claims' ages; pass ages to train()")
+    periods = np.floor(np.asarray(ages, dtype=np.float64) / params.base_rate_period)
+    _, place = np.unique(periods, return_inverse=True)
+    rate = labels.mean()
+    frauds, claims = np.bincount(place, weights=labels), np.bincount(place)
+    rates = (frauds + _PERIOD_STRENGTH * rate) / (claims + _PERIOD_STRENGTH)
+    offsets = np.log(rates / (1 - rates)) - np.log(rate / (1 - rate))
+    return np.asarray(offsets[place], dtype=np.float32)
 
 
 def _pairwise(logits: Tensor, labels: Tensor) -> Tensor:

@@ -32,6 +32,11 @@ class TrainingParams(_Params):
     recency_half_life: float | None = Field(
         None, gt=0, description="Days after which a training claim counts half as much."
     )
+    base_rate_period: float | None = Field(
+        None,
+        gt=0,
+        description="Days of a period whose own fraud rate is taken out of the training loss.",
+    )
     pairwise: float = Field(
         0.0, ge=0, le=1, description="Share of the pairwise ranking loss, fraud above genuine."
     )

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn  # noqa: TID253 -- likewise
 
 from fraud_mlops.errors import TrainingError
-from fraud_mlops.models.losses import claim_weights, training_loss
+from fraud_mlops.models.losses import claim_weights, period_offsets, training_loss
 from fraud_mlops.models.networks import FraudNetwork
 from fraud_mlops.models.params import LogisticParams, TrainingParams
 from fraud_mlops.models.runtime import reproducible, resolve_device
@@ -56,19 +56,19 @@ class _Data(NamedTuple):
     categories: Tensor
     labels: Tensor
     weights: Tensor | None
+    offsets: Tensor | None
 
     def to(self, device: torch.device) -> _Data:
-        weights = None if self.weights is None else self.weights.to(device)
-        return _Data(
-            self.numeric.to(device), self.categories.to(device), self.labels.to(device), weights
-        )
+        return self._each(lambda part: part.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> _Data:
+        weights, offsets = (None if x is None else change(x) for x in self[3:])
+        return _Data(*(change(x) for x in self[:3]), weights, offsets)
 
     def batch(self, rows: Tensor, device: torch.device) -> _Data:
         """The rows, on the device; a copy over the bus only where the data lie elsewhere."""
         rows = rows.to(self.labels.device)
-        weights = None if self.weights is None else self.weights[rows]
-        chosen = _Data(self.numeric[rows], self.categories[rows], self.labels[rows], weights)
-        return chosen.to(device)
+        return self._each(lambda part: part[rows]).to(device)
 
 
 class _Plan(NamedTuple):
@@ -93,7 +93,8 @@ def train(
     """Fit the candidate's network to labelled claims.
 
     matrix: n claims; labels [n], 1 fraud and 0 genuine; cardinalities: codes of each category;
-    ages [n]: days to the end of the training window, for candidates with recency_half_life.
+    ages [n]: days to the end of the training window, for candidates with recency_half_life or
+    base_rate_period.
     Epochs are cut so that epochs * n * members stays within sample_budget; one epoch is always
     run. The same candidate, data and threads give the same bits on a CPU. The network comes back
     on the CPU, in eval mode, its parameters frozen.
@@ -106,6 +107,7 @@ def train(
     place = resolve_device(device)
     try:
         weights = claim_weights(labels, ages, params)
+        offsets = period_offsets(labels, ages, params)
     except ValueError as error:
         raise TrainingError(f"candidate {candidate.name}: {error}") from None
     plan = _plan(params, len(labels), sample_budget)
@@ -114,7 +116,7 @@ def train(
     with reproducible(place, threads):
         network = FraudNetwork.for_training(params, matrix, cardinalities, candidate.seed)
         network.to(place)
-        data = _placed(matrix, labels, weights, place)
+        data = _placed(matrix, labels, (weights, offsets), place)
         for i, member in enumerate(network.members):
             title = f"{candidate.name}[{i + 1}]" if params.members > 1 else candidate.name
             # A member's course does not depend on how many there are before it.
@@ -187,7 +189,7 @@ def _epochs(
             batch = data.batch(rows, device)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 logits = forward(batch.numeric, batch.categories)
-            loss = training_loss(logits, batch.labels, batch.weights, params)
+            loss = training_loss(logits, batch.labels, batch.weights, batch.offsets, params)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(parameters, params.clip_norm)
@@ -268,14 +270,17 @@ def _usual_batch(params: TrainingParams, n: int) -> int:
 
 
 def _placed(
-    matrix: Matrix, labels: np.ndarray, weights: np.ndarray | None, device: torch.device
+    matrix: Matrix,
+    labels: np.ndarray,
+    extras: tuple[np.ndarray | None, np.ndarray | None],
+    device: torch.device,
 ) -> _Data:
     """All claims as tensors: without a copy on the CPU, once on a GPU that has room for them."""
     data = _Data(
         torch.from_numpy(matrix.numeric),
         torch.from_numpy(matrix.categories),
         torch.from_numpy(labels.astype(np.float32)),
-        None if weights is None else torch.from_numpy(weights),
+        *(None if extra is None else torch.from_numpy(extra) for extra in extras),
     )
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

@@ -86,7 +86,7 @@ def decile_edges(values: np.ndarray) -> np.ndarray:
     deciles = np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf")
     edges, times = np.unique(deciles, return_counts=True)
     with np.errstate(over="ignore"):  # what is below the least float is -inf
-        return np.union1d(edges, np.nextafter(edges[times > 99], -np.inf))
+        return np.union1d(edges, np.nextafter(edges[times > 1], -np.inf))
 
 
 def _binned(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

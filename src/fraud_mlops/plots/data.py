@@ -55,7 +55,7 @@ def claims_over_time(
     count_axis(above.yaxis)
     name_axes(above, y="claims")
     below.plot(places, rates, color=RED, linewidth=1.2, marker="o", markersize=2.5)
-    below.set_ylim(0, max(known.max(initial=0) * 1.15, 1e-3))
+    below.set_ylim(0, float(known.max(initial=0)) * 1.15 or 0.1)
     percent_axis(below.yaxis)
     name_axes(below, y="fraud rate")
     period_axis(below, periods)
@@ -84,7 +84,7 @@ def missing_values(columns: Sequence[ColumnProfile]) -> Figure:
         return nothing("No columns to show")
     gaps = sorted((c for c in columns if c.missing > 0), key=lambda c: (-c.missing, c.name))
     if not gaps:
-        return nothing(f"No value is missing: {len(columns)} columns, no gaps")
+        return nothing(f"No value is missing (columns: {len(columns)})")
     shown = gaps[:MAX_ROWS]
     title = (
         f"Gaps in {len(gaps)} of {len(columns)} columns; most in {label(gaps[0].name)}: "

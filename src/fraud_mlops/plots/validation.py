@@ -198,7 +198,7 @@ def by_month(
     if not months:
         return nothing("No months to show")
     figure, [axes] = new_figure(
-        f"Average precision by month lies between {known.min():.2f} and {known.max():.2f}"
+        f"Average precision by month: lowest {known.min():.2f}, highest {known.max():.2f}"
         if len(known)
         else "No month has enough labelled claims to be judged"
     )

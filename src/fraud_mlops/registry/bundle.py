@@ -1,7 +1,8 @@
 """A model version on a store: files, and a manifest with the hash of each.
 
 `<models>/<dataset>/<version>/`: the files first, `manifest.json` last, so that a bundle without
-a manifest is none yet. A version is named for its content and never changes.
+a manifest is none yet. A version is named for its content and never changes, so that the name
+also vouches for the manifest's list of files: changing both is noticed.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from fraud_mlops.errors import BundleError
 from fraud_mlops.lakehouse.stores import exists, join, list_children, read_bytes, write_bytes
 
 MANIFEST = "manifest.json"
-_VERSION = re.compile(r"^\d{8}-[0-9a-f]{12}$")
-_FILE = re.compile(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$")
+_VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
+_FILE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _MEND = "fetch the bundle again, or roll back to another version"
 
 
@@ -42,11 +43,11 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
     version: str
     dataset: str
-    created: datetime
-    trained_until: datetime
+    created: AwareDatetime
+    trained_until: AwareDatetime
     run: str
     dagster_run_id: str | None = None
     data_versions: dict[str, str]
@@ -58,7 +59,7 @@ class Manifest(BaseModel):
     candidate: dict[str, Any]
     gate: dict[str, Any]
     libraries: dict[str, str]
-    python: str = platform.python_version()
+    python: str = Field(default_factory=platform.python_version)
     files: dict[str, FileEntry] = {}
 
 
@@ -70,10 +71,12 @@ class Bundle:
 
 def bundle_version(files: Mapping[str, bytes], trained_until: datetime) -> str:
     """`<end of training>-<hash of the files>`: equal models have equal versions."""
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        digest.update(f"{name} {_sha256(files[name])}\n".encode())
-    return f"{trained_until:%Y%m%d}-{digest.hexdigest()[:12]}"
+    return _version_of({name: _sha256(data) for name, data in files.items()}, trained_until)
+
+
+def _version_of(hashes: Mapping[str, str], trained_until: datetime) -> str:
+    lines = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes))
+    return f"{trained_until.astimezone(UTC):%Y%m%d}-{_sha256(lines.encode())[:12]}"
 
 
 def write_bundle(
@@ -81,15 +84,15 @@ def write_bundle(
 ) -> Bundle:
     """Writes a version, completes one that was left half-written, or finds it there.
 
-    Raises BundleError when the version holds other content: versions never change.
+    version: as `bundle_version` names `files`. The manifest's list of files is filled in here;
+    one that is there already stays, with the run that was first to make this model.
+    Raises BundleError for a version of other content, and for one on the store that is damaged.
     """
     entries = {name: _entry(name, data) for name, data in files.items()}
     manifest = manifest.model_copy(update={"files": entries})
     folder = _folder(models_uri, dataset, version)
+    _check_name(folder, dataset, version, manifest)
     if exists(join(folder, MANIFEST)):
-        there = _read_manifest(folder, version)
-        if there.files != entries:
-            raise BundleError(f"{folder}: holds another model; versions never change")
         return load_bundle(models_uri, dataset, version)
     for name, data in files.items():
         write_bytes(join(folder, name), data)
@@ -104,36 +107,45 @@ def load_bundle(models_uri: str, dataset: str, version: str) -> Bundle:
     Raises BundleError that names the file that is missing, truncated or tampered with.
     """
     folder = _folder(models_uri, dataset, version)
-    manifest = _read_manifest(folder, version)
+    manifest = _read_manifest(folder)
+    _check_name(join(folder, MANIFEST), dataset, version, manifest)
     return Bundle(manifest, {n: _checked(folder, n, e) for n, e in manifest.files.items()})
 
 
 def list_versions(models_uri: str, dataset: str) -> list[str]:
     """Whole versions, oldest training end first."""
     folder = join(models_uri, dataset)
-    names = [name for name in list_children(folder) if _VERSION.match(name)]
+    names = [name for name in list_children(folder) if _VERSION.fullmatch(name)]
     return [name for name in names if exists(join(folder, name, MANIFEST))]
 
 
 def _folder(models_uri: str, dataset: str, version: str) -> str:
-    if not _VERSION.match(version):
+    if not _VERSION.fullmatch(version):
         raise BundleError(f"{version!r} is no model version; they look like 20240301-0123456789ab")
     return join(models_uri, dataset, version)
 
 
-def _read_manifest(folder: str, version: str) -> Manifest:
+def _read_manifest(folder: str) -> Manifest:
     uri = join(folder, MANIFEST)
     try:
-        manifest = Manifest.model_validate_json(read_bytes(uri))
+        return Manifest.model_validate_json(read_bytes(uri))
     except FileNotFoundError:
-        raise BundleError(f"{uri}: there is no such model version") from None
+        raise BundleError(
+            f"{folder}: there is no such model version; fraud-mlops models list shows those there"
+        ) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "file"
         raise BundleError(f"{uri}: {where}: {first['msg']}; {_MEND}") from None
-    if manifest.version != version:
-        raise BundleError(f"{uri}: is the manifest of {manifest.version}; {_MEND}")
-    return manifest
+
+
+def _check_name(where: str, dataset: str, version: str, manifest: Manifest) -> None:
+    """A version is what its name says: this dataset's, and of these very files."""
+    if (manifest.dataset, manifest.version) != (dataset, version):
+        raise BundleError(f"{where}: belongs to {manifest.dataset} {manifest.version}; {_MEND}")
+    hashes = {name: entry.sha256 for name, entry in manifest.files.items()}
+    if (named := _version_of(hashes, manifest.trained_until)) != version:
+        raise BundleError(f"{where}: its files are those of {named}, not of {version}; {_MEND}")
 
 
 def _checked(folder: str, name: str, entry: FileEntry) -> bytes:
@@ -155,7 +167,7 @@ def _entry(name: str, data: bytes) -> FileEntry:
 
 
 def _safe(name: str) -> str:
-    if not _FILE.match(name) or name == MANIFEST:
+    if not _FILE.fullmatch(name) or name == MANIFEST:
         raise BundleError(f"{name!r} is no name for a file of a bundle")
     return name
 

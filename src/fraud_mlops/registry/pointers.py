@@ -1,25 +1,26 @@
 """Which version leads a dataset, which one challenges it, and how that came about.
 
-`<models>/<dataset>/champion.json` and `challenger.json` are replaced atomically; every move is
-also kept under `history/`, one object a move, never changed.
+`<models>/<dataset>/champion.json` and `challenger.json` are replaced atomically. Every pointer
+there ever was is kept under `history/`, one object each, written once: a move first makes sure
+that the pointer it replaces is there, so that a process killed in between loses no move and
+leaves none that never took effect.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fraud_mlops.errors import RegistryError
 from fraud_mlops.lakehouse.stores import (
     delete,
+    exists,
     filesystem,
     is_local,
     join,
@@ -30,7 +31,9 @@ from fraud_mlops.lakehouse.stores import (
 from fraud_mlops.registry.bundle import load_bundle
 
 Role = Literal["champion", "challenger"]
+ROLES: tuple[Role, ...] = ("champion", "challenger")
 _LOCK_SECONDS = 30
+_TICK = timedelta(microseconds=1)
 
 
 class Pointer(BaseModel):
@@ -40,23 +43,25 @@ class Pointer(BaseModel):
 
     role: Role
     version: str
-    since: datetime
+    since: AwareDatetime
     by: str
     reason: str
     previous: str | None = None
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json(indent=1).encode() + b"\n"
 
 
 def read_pointer(models_uri: str, dataset: str, role: Role) -> Pointer | None:
     """None when the dataset has no such model yet. RegistryError for a damaged pointer."""
     uri = join(models_uri, dataset, f"{role}.json")
     try:
-        return Pointer.model_validate_json(read_bytes(uri))
+        pointer = _read(uri)
     except FileNotFoundError:
         return None
-    except ValidationError:
-        raise RegistryError(
-            f"{uri}: is no pointer; name the version again with: fraud-mlops models promote"
-        ) from None
+    if pointer.role != role:
+        raise _damaged(uri)
+    return pointer
 
 
 def promote(
@@ -64,102 +69,167 @@ def promote(
 ) -> Pointer:
     """Makes `version` champion if `expected` still is; nothing to do when it is already.
 
-    The bundle must be there and whole. Local registries are locked for the comparison; on other
-    stores two moves within one round trip may cross, and the later one stands.
-    Raises RegistryError when somebody else has moved the champion.
+    The bundle must be there and whole. A folder is locked for the comparison, against all
+    processes that see it; on other stores two moves within one round trip may cross, and the
+    later one stands.
+    Raises RegistryError when somebody else has moved the champion, BundleError for the bundle.
     """
     load_bundle(models_uri, dataset, version)
     with _lock(models_uri, dataset):
         current = read_pointer(models_uri, dataset, "champion")
-        if current and current.version == version:
-            return current
-        found = current.version if current else None
-        if found != expected:
-            said = f" ({current.by}: {current.reason})" if current else ""
-            raise RegistryError(
-                f"{dataset}: the champion is {found}{said}, not {expected} as expected; somebody "
-                "has moved it in between. Start a new run against it, or promote by hand."
-            )
-        pointer = _move(models_uri, dataset, "champion", version, found, by, reason)
+        if current is None or current.version != version:
+            _check_expected(dataset, current, expected)
+            current = _move(models_uri, dataset, "champion", current, version, by, reason)
         challenger = read_pointer(models_uri, dataset, "challenger")
         if challenger and challenger.version == version:
-            delete(join(models_uri, dataset, "challenger.json"))
-        return pointer
+            _clear(models_uri, dataset, challenger)
+        return current
+
+
+def _check_expected(dataset: str, current: Pointer | None, expected: str | None) -> None:
+    found = current.version if current else None
+    if found == expected:
+        return
+    who = f", moved there on {current.since:%F %T} by {current.by}" if current else ""
+    raise RegistryError(
+        f"{dataset}: the champion is {found or 'not set'}{who}; expected was "
+        f"{expected or 'none'}. Start a new run against it, or promote by hand: "
+        "fraud-mlops models promote"
+    )
 
 
 def set_challenger(models_uri: str, dataset: str, version: str, *, by: str, reason: str) -> Pointer:
-    """Points at a version that did not win, for people to look at."""
+    """Points at a version that did not win, for people to look at.
+
+    The champion itself, come out of the same training once more, challenges nobody: its own
+    pointer is given back. Raises BundleError for a bundle that is not whole.
+    """
     load_bundle(models_uri, dataset, version)
     with _lock(models_uri, dataset):
+        champion = read_pointer(models_uri, dataset, "champion")
+        if champion and champion.version == version:
+            return champion
         current = read_pointer(models_uri, dataset, "challenger")
         if current and current.version == version:
             return current
-        before = current.version if current else None
-        return _move(models_uri, dataset, "challenger", version, before, by, reason)
+        return _move(models_uri, dataset, "challenger", current, version, by, reason)
+
+
+def clear_challenger(models_uri: str, dataset: str) -> None:
+    """Points at no challenger any more; the history keeps that there was one."""
+    with _lock(models_uri, dataset):
+        if challenger := read_pointer(models_uri, dataset, "challenger"):
+            _clear(models_uri, dataset, challenger)
 
 
 def rollback(
     models_uri: str, dataset: str, *, to: str | None = None, by: str, reason: str
 ) -> Pointer:
-    """Makes an earlier version champion again: `to`, or the one before the current champion.
+    """Makes an earlier version champion again: `to`, or the one the current champion replaced.
 
-    Going back is a move like any other: rolling back twice returns to where it began.
+    Rolling back again goes further back, never to a version that was rolled back from; that one
+    comes back by its name. Raises RegistryError when there is nothing to go back to.
     """
     current = read_pointer(models_uri, dataset, "champion")
     if current is None:
         raise RegistryError(f"{dataset}: has no champion to roll back from")
-    version = to or current.previous
-    if version is None:
-        raise RegistryError(f"{dataset}: {current.version} is the first champion; none came before")
+    version = to or _replaced_by(current, history(models_uri, dataset))
     return promote(models_uri, dataset, version, expected=current.version, by=by, reason=reason)
 
 
+def _replaced_by(current: Pointer, moves: tuple[Pointer, ...]) -> str:
+    """Versions are stacked as they are promoted; going back to one takes off what came after."""
+    stack: list[str] = []
+    for move in moves:
+        if move.role == "champion":
+            if move.version in stack:
+                del stack[stack.index(move.version) :]
+            stack.append(move.version)
+    if len(stack) < 2:
+        raise RegistryError(
+            f"the champion {current.version} replaced none, so that there is nothing to go back "
+            "to; name a version: fraud-mlops models rollback --to"
+        )
+    return stack[-2]
+
+
 def history(models_uri: str, dataset: str) -> tuple[Pointer, ...]:
-    """Every move of either pointer, oldest first."""
+    """Every pointer there was or is, of either role, oldest first."""
     folder = join(models_uri, dataset, "history")
-    moves = (
-        Pointer.model_validate_json(read_bytes(join(folder, n))) for n in list_children(folder)
-    )
-    return tuple(sorted(moves, key=lambda move: move.since))
+    names = [name for name in list_children(folder) if name.endswith(".json")]
+    pointers = {name: _read(join(folder, name)) for name in names}
+    for role in ROLES:
+        if current := read_pointer(models_uri, dataset, role):
+            pointers[_name(current)] = current
+    return tuple(sorted(pointers.values(), key=lambda pointer: pointer.since))
 
 
 def _move(
     models_uri: str,
     dataset: str,
     role: Role,
+    current: Pointer | None,
     version: str,
-    previous: str | None,
     by: str,
     reason: str,
 ) -> Pointer:
+    now = datetime.now(UTC)
+    if current:  # a clock that was set back does not turn the history round
+        now = max(now, current.since + _TICK)
+        _record(models_uri, dataset, current)
+    previous = current.version if current else None
     pointer = Pointer(
-        role=role,
-        version=version,
-        since=datetime.now(UTC),
-        by=by,
-        reason=reason,
-        previous=previous,
+        role=role, version=version, since=now, by=by, reason=reason, previous=previous
     )
-    data = json.dumps(pointer.model_dump(mode="json"), indent=1, sort_keys=True).encode() + b"\n"
-    name = f"{pointer.since:%Y%m%dT%H%M%S%f}-{hashlib.sha256(data).hexdigest()[:8]}.json"
-    write_bytes(join(models_uri, dataset, "history", name), data)
-    write_bytes(join(models_uri, dataset, f"{role}.json"), data)
+    write_bytes(join(models_uri, dataset, f"{role}.json"), pointer.to_bytes())
+    _record(models_uri, dataset, pointer)
     return pointer
+
+
+def _clear(models_uri: str, dataset: str, challenger: Pointer) -> None:
+    _record(models_uri, dataset, challenger)
+    delete(join(models_uri, dataset, "challenger.json"))
+
+
+def _record(models_uri: str, dataset: str, pointer: Pointer) -> None:
+    uri = join(models_uri, dataset, "history", _name(pointer))
+    if not exists(uri):
+        write_bytes(uri, pointer.to_bytes())
+
+
+def _name(pointer: Pointer) -> str:
+    digest = hashlib.sha256(pointer.to_bytes()).hexdigest()
+    return f"{pointer.since.astimezone(UTC):%Y%m%dT%H%M%S%f}-{pointer.role}-{digest[:8]}.json"
+
+
+def _read(uri: str) -> Pointer:
+    try:
+        return Pointer.model_validate_json(read_bytes(uri))
+    except ValidationError:
+        raise _damaged(uri) from None
+
+
+def _damaged(uri: str) -> RegistryError:
+    return RegistryError(
+        f"{uri}: is no pointer, or a damaged one. Delete it; a champion is then named again by "
+        "fraud-mlops models promote"
+    )
 
 
 @contextlib.contextmanager
 def _lock(models_uri: str, dataset: str) -> Iterator[None]:
+    """The lock lies beside the pointers, so that all who can move them share it."""
     if not is_local(models_uri):
         yield
         return
     from filelock import FileLock, Timeout
 
-    path = filesystem(join(models_uri, dataset))[1]
-    # Beside no model: a lock in the registry would be copied and listed with it.
-    name = hashlib.sha256(path.encode()).hexdigest()[:24]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"fraud-mlops-registry-{name}.lock")
+    folder = Path(filesystem(join(models_uri, dataset))[1])
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with lock.acquire(timeout=_LOCK_SECONDS):
+        with FileLock(folder / ".lock").acquire(timeout=_LOCK_SECONDS):
             yield
     except Timeout:
-        raise RegistryError(f"{dataset}: another process is moving a pointer; try again") from None
+        raise RegistryError(
+            f"{folder}: another process has been moving a pointer for {_LOCK_SECONDS} s; try again"
+        ) from None
