@@ -156,8 +156,8 @@ def in_pandas(frame: pd.DataFrame, entity: str, contract: Contract = CONTRACT) -
             for other in others:
                 row[f"{entity}_distinct_{other}_{days}d"] = seen[other].nunique()
             recent = labels[labels["known"] >= claim.t - days * DAY]["label"]
-            rate = (recent.sum() + STRENGTH * prior) / (len(recent) + STRENGTH)
-            row[f"{entity}_fraud_rate_{days}d"] = rate
+            lift = (recent.sum() + STRENGTH * prior) / (len(recent) + STRENGTH) / prior
+            row[f"{entity}_fraud_lift_{days}d"] = lift
         found.append(row)
     return pd.DataFrame(found)
 

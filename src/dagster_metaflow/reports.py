@@ -28,12 +28,12 @@ PARTITION = "partition"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_REPORT = re.compile(r"[^.].*\.json")
 _CHECK_NAME = re.compile(r"[A-Za-z0-9_]+")
-# An address up to its path, with credentials before the host, and the query or fragment behind.
-_ADDRESS = re.compile(
-    r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/?#@]*:[^\s/?#@]*@)?([^\s?#\"']*)[?#][^\s\"']*"
-)
-_LOGIN = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/?#@]*:[^\s/?#@]*@")
+# Bounded, so that a long text without an address is passed over quickly.
+_SCHEME = r"\b([a-z][a-z0-9+.-]{0,15}://"
+_QUERY = re.compile(_SCHEME + r"[^\s?#\"']*)[?#][^\s\"']*", re.IGNORECASE)
+_LOGIN = re.compile(_SCHEME + r")[^\s/?#@]*:[^\s/?#@]*@", re.IGNORECASE)
 
 Value = str | int | float | bool | None | Sequence[Any] | Mapping[str, Any]
 
@@ -129,7 +129,11 @@ def read_reports(root: str, flow: str, launch_id: str) -> list[AssetReport]:
 
     fs, folder = fsspec.url_to_fs(_folder(root, flow, launch_id))
     fs.invalidate_cache()
-    paths = [str(p) for p in fs.glob(f"{folder}/*.json") if not posixpath.basename(p)[0] == "."]
+    try:
+        found = [str(path) for path in fs.ls(folder, detail=False)]
+    except FileNotFoundError:
+        return []
+    paths = [path for path in found if _REPORT.fullmatch(posixpath.basename(path))]
     reports = [_parsed(path, fs.cat_file(path)) for path in paths]
     return sorted(reports, key=lambda report: (report.written, report.asset_key))
 
@@ -184,14 +188,16 @@ def _plain(name: str, value: Any) -> Any:
         return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(k): _plain(name, v) for k, v in value.items()}
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return [_plain(name, v) for v in value]
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a scalar of NumPy's
+        return _plain(name, value.item())
     raise ReportError(f"metadata {name!r} holds a {type(value).__name__}, which is not JSON")
 
 
 def _without_secrets(text: str) -> str:
     """A signed address would give its reader the store."""
-    return _LOGIN.sub(r"\1", _ADDRESS.sub(r"\1\2", text))
+    return _LOGIN.sub(r"\1", _QUERY.sub(r"\1", text))
 
 
 def _folder(root: str, flow: str, launch_id: str) -> str:

@@ -110,8 +110,8 @@ def expected(contract: Contract, rows: Sequence[Row], claim: Row, entity: str) -
                 met = {r.get(other) for r in seen} - {None}
                 out[f"{entity}_distinct_{other}_{days}d"] = len(met)
         bad = sum(r["label"] for r in labels)
-        rate = (bad + STRENGTH * prior) / (len(labels) + STRENGTH)
-        out[f"{entity}_fraud_rate_{days}d"] = rate
+        lift = (bad + STRENGTH * prior) / (len(labels) + STRENGTH) / prior
+        out[f"{entity}_fraud_lift_{days}d"] = lift
     return out if value is not None else dict.fromkeys(out)
 
 

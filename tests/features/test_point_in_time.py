@@ -137,17 +137,17 @@ def test_a_label_counts_from_when_it_became_known_never_before_the_delay() -> No
     known_at_once = {"label": 1, "label_time": START}
     rows = [one(0, card="x", **known_at_once), one(7, card="x"), one(7.5, card="x")]
     rows.append(one(8.1, card="x"))
-    rates = {c: f["card_fraud_rate_1d"] for c, f in features(contract(), rows).items()}
-    assert rates["d7.5"] > rates["d7"]  # known at day 7, used strictly after it
-    assert rates["d8.1"] < rates["d7.5"]  # a day later it has left the window of one day
-    assert rates["d8.1"] == pytest.approx((4 + 0.5) / (7 + 10))  # what all labels say
+    lifts = {c: f["card_fraud_lift_1d"] for c, f in features(contract(), rows).items()}
+    assert lifts["d7.5"] > lifts["d7"]  # known at day 7, used strictly after it
+    assert lifts["d8.1"] < lifts["d7.5"]  # a day later it has left the window of one day
+    assert lifts["d8.1"] == pytest.approx(1)  # as often as everybody
 
 
 def test_a_label_that_is_known_after_as_of_is_not_there() -> None:
     rows = [one(0, card="x", label=1, label_time=START + timedelta(days=9)), one(20, card="x")]
-    with_it = features(contract(), rows)["d20"]["card_fraud_rate_30d"]
+    with_it = features(contract(), rows)["d20"]["card_fraud_lift_30d"]
     without = features(contract(), rows, as_of=START + timedelta(days=8))["d20"]
-    assert with_it > without["card_fraud_rate_30d"]
+    assert with_it > without["card_fraud_lift_30d"]
 
 
 def test_counterparties_are_counted_once_however_often_they_come_back() -> None:

@@ -179,7 +179,8 @@ class Preprocessor(_Model):
 
 def signed_log(values: Floats, unit: float) -> Floats:
     """sign(x) log(1 + |x| / unit): straight around zero, a logarithm far from it."""
-    return np.copysign(np.log1p(np.abs(values) / unit), values)
+    with np.errstate(over="ignore"):  # what is beyond all numbers is cut like what is far out
+        return np.copysign(np.log1p(np.abs(values) / unit), values)
 
 
 def _fit_numeric(name: str, values: Floats) -> NumericFeature | Dropped:

@@ -11,9 +11,11 @@ Features of an entity, for every window of the contract (`provider`, 30 days):
 - `provider_amount_sum_30d`, `provider_amount_mean_30d`: of known amounts; the mean is null where
   there is none.
 - `provider_distinct_policyholder_30d`: different values of every other entity in those claims.
-- `provider_fraud_rate_30d`: frauds among labels that became known, shrunk towards the fraud rate
-  of all labels known before t as if STRENGTH more labels with that rate had been seen. That rate
-  in turn starts from NEUTRAL_RATE with the same strength.
+- `provider_fraud_lift_30d`: delayed fraud rate, as a multiple of everybody's. Frauds among labels
+  that became known, shrunk towards the fraud rate of all labels known before t as if STRENGTH
+  more labels with that rate had been seen, over that rate: 1 where nothing is known. (The rate
+  itself would carry everybody's, and so tell the date.) Everybody's in turn starts from
+  NEUTRAL_RATE with the same strength.
 
 and once: `provider_days_since_last`, days since its last claim, null for its first.
 All are null where the claim names no such entity.
@@ -73,7 +75,7 @@ def feature_names(contract: Contract, entity: str) -> list[str]:
         if contract.amount:
             names += [f"{entity}_amount_sum_{days}d", f"{entity}_amount_mean_{days}d"]
         names += [f"{entity}_distinct_{o}_{days}d" for o in contract.entities if o != entity]
-        names.append(f"{entity}_fraud_rate_{days}d")
+        names.append(f"{entity}_fraud_lift_{days}d")
     return [*names, f"{entity}_days_since_last"]
 
 
@@ -133,7 +135,7 @@ class _History:
                 yield f"{entity}_amount_mean_{days}d", mean
             for name, met in meetings.items():
                 yield f"{entity}_distinct_{name}_{days}d", met.distinct(begin, now, days)
-            yield f"{entity}_fraud_rate_{days}d", labels.rate(days)
+            yield f"{entity}_fraud_lift_{days}d", labels.lift(days)
         yield f"{entity}_days_since_last", self._days_since_last(now)
 
     def _days_since_last(self, now: Integers) -> Floats:
@@ -230,11 +232,11 @@ class _Labels:
         fraud = timeline.fraud[history.rows][known][order]
         return cls(history, key[order], running_total(fraud))
 
-    def rate(self, days: int) -> Floats:
+    def lift(self, days: int) -> Floats:
         begin, end = self._before(days), self.now
         frauds = self.frauds[end] - self.frauds[begin]
         prior = self.history.timeline.fraud_rate[self.history.rows]
-        return (frauds + STRENGTH * prior) / (end - begin + STRENGTH)
+        return (frauds / prior + STRENGTH) / (end - begin + STRENGTH)
 
     def _before(self, days: int) -> Integers:
         """Labels in `key` before the first of the entity known at or after t - days."""

@@ -62,8 +62,13 @@ class _Data(NamedTuple):
         return self._each(lambda part: part.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> _Data:
-        weights, offsets = (None if x is None else change(x) for x in self[3:])
-        return _Data(*(change(x) for x in self[:3]), weights, offsets)
+        return _Data(
+            change(self.numeric),
+            change(self.categories),
+            change(self.labels),
+            None if self.weights is None else change(self.weights),
+            None if self.offsets is None else change(self.offsets),
+        )
 
     def batch(self, rows: Tensor, device: torch.device) -> _Data:
         """The rows, on the device; a copy over the bus only where the data lie elsewhere."""

@@ -142,6 +142,7 @@ def domain_auc(
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from threadpoolctl import threadpool_limits
 
     pairs = [*numeric, *categorical]
     if not pairs:
@@ -154,18 +155,21 @@ def domain_auc(
     if not varied.any():
         return None
     is_current = np.repeat([0, 1], len(picks[0]))
-    scores = cross_val_predict(
-        HistGradientBoostingClassifier(
-            max_iter=50,
-            early_stopping=False,
-            categorical_features=is_category[varied],
-            random_state=seed,
-        ),
-        np.column_stack([c for c, keep in zip(inputs, varied, strict=True) if keep]),
-        is_current,
-        cv=StratifiedKFold(_FOLDS, shuffle=True, random_state=seed),
-        method="predict_proba",
-    )[:, 1]
+    classifier = HistGradientBoostingClassifier(
+        max_iter=50,
+        early_stopping=False,
+        categorical_features=is_category[varied],
+        random_state=seed,
+    )
+    # Threads wait for one another in busy loops: on a machine in use, one is many times faster.
+    with threadpool_limits(1):
+        scores = cross_val_predict(
+            classifier,
+            np.column_stack([c for c, keep in zip(inputs, varied, strict=True) if keep]),
+            is_current,
+            cv=StratifiedKFold(_FOLDS, shuffle=True, random_state=seed),
+            method="predict_proba",
+        )[:, 1]
     return float(roc_auc_score(is_current, scores))
 
 

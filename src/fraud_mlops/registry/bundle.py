@@ -106,10 +106,26 @@ def load_bundle(models_uri: str, dataset: str, version: str) -> Bundle:
 
     Raises BundleError that names the file that is missing, truncated or tampered with.
     """
+    manifest = read_manifest(models_uri, dataset, version)
     folder = _folder(models_uri, dataset, version)
-    manifest = _read_manifest(folder)
-    _check_name(join(folder, MANIFEST), dataset, version, manifest)
     return Bundle(manifest, {n: _checked(folder, n, e) for n, e in manifest.files.items()})
+
+
+def read_manifest(models_uri: str, dataset: str, version: str) -> Manifest:
+    """What a version says of itself; its files are not looked at. BundleError when it is wrong."""
+    uri = join(_folder(models_uri, dataset, version), MANIFEST)
+    try:
+        manifest = Manifest.model_validate_json(read_bytes(uri))
+    except FileNotFoundError:
+        raise BundleError(
+            f"{uri}: there is no such model version; fraud-mlops models list shows what there is"
+        ) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise BundleError(f"{uri}: {where}: {first['msg']}; {_MEND}") from None
+    _check_name(uri, dataset, version, manifest)
+    return manifest
 
 
 def list_versions(models_uri: str, dataset: str) -> list[str]:
@@ -123,20 +139,6 @@ def _folder(models_uri: str, dataset: str, version: str) -> str:
     if not _VERSION.fullmatch(version):
         raise BundleError(f"{version!r} is no model version; they look like 20240301-0123456789ab")
     return join(models_uri, dataset, version)
-
-
-def _read_manifest(folder: str) -> Manifest:
-    uri = join(folder, MANIFEST)
-    try:
-        return Manifest.model_validate_json(read_bytes(uri))
-    except FileNotFoundError:
-        raise BundleError(
-            f"{folder}: there is no such model version; fraud-mlops models list shows those there"
-        ) from None
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise BundleError(f"{uri}: {where}: {first['msg']}; {_MEND}") from None
 
 
 def _check_name(where: str, dataset: str, version: str, manifest: Manifest) -> None:

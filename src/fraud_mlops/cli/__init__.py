@@ -1,0 +1,41 @@
+"""The `fraud-mlops` command line: look at datasets, models and zones, and move pointers.
+
+Commands import what they need when they run, so that `--help` comes at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fraud_mlops import __version__
+from fraud_mlops.cli.datasets import check, datasets
+from fraud_mlops.cli.models import models
+from fraud_mlops.cli.quarantine import quarantine
+from fraud_mlops.cli.summary import summary
+from fraud_mlops.cli.zones import metrics, scores
+from fraud_mlops.errors import FraudMlopsError
+
+
+class _Commands(click.Group):
+    """What a person can act on ends as `Error: ...` and exit code 1, without a trace."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (FraudMlopsError, PermissionError) as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fraud-mlops")
+def main() -> None:
+    """Claims to a scored, validated fraud model: what there is, and how good it is.
+
+    Runs are started with: python flows/fraud_detection_flow.py run
+    """
+
+
+for command in (datasets, check, summary, scores, metrics, quarantine, models):
+    main.add_command(command)
