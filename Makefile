@@ -41,7 +41,7 @@ demo: $(SETUP)
 	$(BIN)/fraud-mlops summary --dataset synthetic_claims
 
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: $(DEV)
 	$(BIN)/ruff check .

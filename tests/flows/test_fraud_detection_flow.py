@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -71,7 +73,9 @@ def test_cards_are_there_to_look_at(finished: tuple[Place, Ended]) -> None:
         out = place.folder / f"{step}.html"
         got = place.flow("card", "get", f"{ended.run_id}/{step}", str(out))
         assert got.code == 0, got.output
-        assert "data:image/png" in out.read_text()
+        data = re.search(r'__MF_DATA__\[[^\]]*\]\s*=\s*"([^"]+)"', out.read_text())
+        assert data, "a card's components stand in it as base64"
+        assert base64.b64decode(data[1]).count(b"data:image/png") >= 3
 
 
 def test_the_same_seed_gives_the_same_outputs(finished: tuple[Place, Ended], place: Place) -> None:

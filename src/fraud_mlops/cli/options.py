@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+_OUTPUT = "fraud_mlops.output_uri"
 
 
 def dataset_option() -> Decorator:
@@ -20,20 +21,39 @@ def dataset_option() -> Decorator:
     )
 
 
-def output_option() -> Decorator:
+def output_option(*, expose_value: bool = True) -> Decorator:
+    """Not exposed where it only says where the models are."""
     return click.option(
         "--output-uri",
-        callback=lambda _context, _option, value: output_uri(value),
+        callback=_output_uri,
+        expose_value=expose_value,
+        is_eager=True,  # known before --model-uri, which may depend on it
         help="Root of the lakehouse; LAKEHOUSE_URI, or ./lakehouse, when left out.",
     )
 
 
 def model_option() -> Decorator:
+    """Goes with `output_option`."""
     return click.option(
         "--model-uri",
-        callback=lambda _context, _option, value: model_uri(value),
+        callback=_model_uri,
         help="Root of the model registry; FRAUD_MODEL_URI, or `models` in the lakehouse.",
     )
+
+
+def _output_uri(context: click.Context, _option: click.Parameter, given: str | None) -> str:
+    from fraud_mlops.settings import settings
+
+    uri = given or settings().lakehouse_uri
+    context.meta[_OUTPUT] = uri
+    return uri
+
+
+def _model_uri(context: click.Context, _option: click.Parameter, given: str | None) -> str:
+    from fraud_mlops.lakehouse.stores import join
+    from fraud_mlops.settings import settings
+
+    return given or settings().model_uri or join(context.meta[_OUTPUT], "models")
 
 
 def dataset_name(text: str) -> str:
@@ -46,19 +66,6 @@ def dataset_name(text: str) -> str:
     from fraud_mlops import catalog
 
     return catalog.load(text).name
-
-
-def output_uri(given: str | None) -> str:
-    from fraud_mlops.settings import settings
-
-    return given or settings().lakehouse_uri
-
-
-def model_uri(given: str | None) -> str:
-    from fraud_mlops.lakehouse.stores import join
-    from fraud_mlops.settings import settings
-
-    return given or settings().model_uri or join(settings().lakehouse_uri, "models")
 
 
 def user() -> str:

@@ -35,10 +35,9 @@ def show_table(
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    table.show_header = any(columns)
     for column in columns:
-        table.add_column(
-            column, justify="right" if column in right else "left", overflow="fold"
-        )
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
     console().print(table)
@@ -52,7 +51,7 @@ def number(value: float | None) -> str:
     """Three digits after the point; whole numbers with thousands, without a point."""
     if value is None or value != value:
         return ""
-    return f"{value:,.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.3f}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.3f}"
 
 
 def interval(low: float | None, high: float | None) -> str:

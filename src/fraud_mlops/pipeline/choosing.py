@@ -101,11 +101,12 @@ def refit_winner(
 
 
 def curves(choice: Choice) -> tuple[Curves, Curves]:
-    """Precision over recall, and true over false positives, of each candidate."""
+    """Precision over recall, and true over false positives, of each candidate, best first."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     recalls, alarms = {}, {}
-    for name, logits in choice.logits.items():
+    for name in (row.name for row in choice.leaderboard.rows if row.name in choice.logits):
+        logits = choice.logits[name]
         precision, recall, _ = precision_recall_curve(choice.labels, logits)
         recalls[name] = (recall, precision)
         false, true, _ = roc_curve(choice.labels, logits)

@@ -157,11 +157,9 @@ def history(models_uri: str, dataset: str) -> tuple[Pointer, ...]:
     """Every pointer there was or is, of either role, oldest first."""
     folder = join(models_uri, dataset, "history")
     names = [name for name in list_children(folder) if name.endswith(".json")]
-    pointers = {name: _read(join(folder, name)) for name in names}
-    for role in ROLES:
-        if current := read_pointer(models_uri, dataset, role):
-            pointers[_name(current)] = current
-    return tuple(sorted(pointers.values(), key=lambda pointer: pointer.since))
+    pointers = {_read(join(folder, name)) for name in names}
+    pointers |= {p for role in ROLES if (p := read_pointer(models_uri, dataset, role))}
+    return tuple(sorted(pointers, key=lambda pointer: (pointer.since, pointer.role)))
 
 
 def _move(

@@ -1,0 +1,199 @@
+"""`models`: versions in the registry, and the pointers to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fraud_mlops.cli.options import dataset_option, model_option, output_option, user
+from fraud_mlops.cli.printing import interval, minute, number, say, show_table
+
+if TYPE_CHECKING:
+    from fraud_mlops.registry.bundle import Manifest
+
+_output_option = output_option(expose_value=False)
+_by_option = click.option("--by", default=user, help="Who moves it; your user name if left out.")
+
+
+@click.group()
+def models() -> None:
+    """Model versions of a dataset, and which of them leads."""
+
+
+@models.command("list")
+@dataset_option()
+@_output_option
+@model_option()
+def list_models(dataset: str, model_uri: str) -> None:
+    """All versions, oldest first; one whose manifest is wrong says so."""
+    from fraud_mlops.errors import BundleError
+    from fraud_mlops.registry.bundle import list_versions, read_manifest
+
+    roles = _roles(model_uri, dataset)
+    rows: list[tuple[str | None, ...]] = []
+    for version in list_versions(model_uri, dataset):
+        try:
+            manifest = read_manifest(model_uri, dataset, version)
+        except BundleError as error:
+            rows.append((version, roles.get(version), f"damaged: {error}", "", "", ""))
+            continue
+        found = manifest.metrics.get("average_precision", {})
+        rows.append(
+            (
+                version,
+                roles.get(version),
+                number(found.get("value")),
+                interval(found.get("low"), found.get("high")),
+                minute(manifest.created),
+                manifest.run,
+            )
+        )
+    if not rows:
+        say(f"No model of {dataset} in {model_uri} yet. Train one: {_train(dataset)}")
+        return
+    columns = ["version", "role", "OOT average precision", "95 % interval", "labels as of", "run"]
+    show_table(columns, rows, right=["OOT average precision"])
+
+
+def _train(dataset: str) -> str:
+    return f"python flows/fraud_detection_flow.py run --dataset {dataset}"
+
+
+def _roles(model_uri: str, dataset: str) -> dict[str, str]:
+    from fraud_mlops.registry.pointers import ROLES, read_pointer
+
+    pointers = [read_pointer(model_uri, dataset, role) for role in ROLES]
+    return {pointer.version: pointer.role for pointer in reversed(pointers) if pointer}
+
+
+@models.command()
+@click.argument("version", default="champion")
+@dataset_option()
+@_output_option
+@model_option()
+def show(version: str, dataset: str, model_uri: str) -> None:
+    """What VERSION is and how good it was. `champion` (if left out) and `challenger` work too."""
+    from fraud_mlops.registry.bundle import read_manifest
+
+    manifest = read_manifest(model_uri, dataset, _version(version, dataset, model_uri))
+    rows = [
+        ("version", manifest.version),
+        ("role", _roles(model_uri, dataset).get(manifest.version)),
+        ("run", manifest.run),
+        ("Dagster run", manifest.dagster_run_id),
+        ("trained until", minute(manifest.trained_until)),
+        ("labels as of", minute(manifest.created)),
+        ("model", f"{manifest.candidate.get('name')} ({manifest.candidate.get('family')})"),
+        ("calibration", manifest.calibration.get("kind")),
+        ("gate", manifest.gate.get("reason")),
+        ("contract", f"version {manifest.contract.get('version')}"),
+        ("data", f"{len(manifest.data_versions)} raw partitions, pinned by content"),
+        ("libraries", ", ".join(f"{n} {v}" for n, v in manifest.libraries.items())),
+        ("files", ", ".join(f"{n} {e.bytes:,} B" for n, e in manifest.files.items())),
+    ]
+    show_table(["", ""], rows)
+    show_metrics(manifest)
+
+
+def show_metrics(manifest: Manifest) -> None:
+    rows = [
+        (name.replace("_", " "), number(found["value"]), interval(found["low"], found["high"]))
+        for name, found in manifest.metrics.items()
+    ]
+    show_table(["out of time", "value", "95 % interval"], rows, right=["value"])
+
+
+def _version(text: str, dataset: str, model_uri: str) -> str:
+    from fraud_mlops.errors import RegistryError
+    from fraud_mlops.registry.pointers import ROLES, read_pointer
+
+    for role in ROLES:
+        if text == role:
+            if pointer := read_pointer(model_uri, dataset, role):
+                return pointer.version
+            raise RegistryError(f"{dataset} has no {role} in {model_uri}")
+    return text
+
+
+@models.command()
+@click.argument("versions", nargs=-1)
+@dataset_option()
+@_output_option
+@model_option()
+def verify(versions: tuple[str, ...], dataset: str, model_uri: str) -> None:
+    """Check every file of VERSIONS (all, and those that lead, if left out) against its hash."""
+    from fraud_mlops.errors import BundleError
+    from fraud_mlops.registry.bundle import list_versions, load_bundle
+
+    named = [_version(version, dataset, model_uri) for version in versions]
+    wanted = named or sorted({*list_versions(model_uri, dataset), *_roles(model_uri, dataset)})
+    damaged = 0
+    for version in wanted:
+        try:
+            files = load_bundle(model_uri, dataset, version).files
+            say(f"{version}  whole: {len(files)} files, {sum(map(len, files.values())):,} bytes")
+        except BundleError as error:
+            damaged += 1
+            say(f"{version}  DAMAGED: {error}")
+    if damaged:
+        raise BundleError(f"{damaged} of {len(wanted)} versions of {dataset} cannot be used")
+    say(f"{len(wanted)} of {len(wanted)} versions of {dataset} are whole.")
+
+
+@models.command()
+@click.argument("version")
+@dataset_option()
+@_output_option
+@model_option()
+@_by_option
+@click.option("--reason", default="promoted by hand", show_default=True)
+def promote(version: str, dataset: str, model_uri: str, by: str, reason: str) -> None:
+    """Make VERSION (or `challenger`) the champion, once it has been found whole."""
+    from fraud_mlops.registry.pointers import promote, read_pointer
+
+    current = read_pointer(model_uri, dataset, "champion")
+    before = current.version if current else None
+    chosen = _version(version, dataset, model_uri)
+    pointer = promote(model_uri, dataset, chosen, expected=before, by=by, reason=reason)
+    _say_moved(dataset, before, pointer.version)
+
+
+@models.command()
+@click.option("--to", help="Version to go back to; the one the champion replaced if left out.")
+@dataset_option()
+@_output_option
+@model_option()
+@_by_option
+@click.option("--reason", default="rolled back by hand", show_default=True)
+def rollback(to: str | None, dataset: str, model_uri: str, by: str, reason: str) -> None:
+    """Go back to the champion before. Again, and it goes further back; --to comes back."""
+    from fraud_mlops.registry.pointers import read_pointer, rollback
+
+    current = read_pointer(model_uri, dataset, "champion")
+    pointer = rollback(model_uri, dataset, to=to, by=by, reason=reason)
+    _say_moved(dataset, current.version if current else None, pointer.version)
+
+
+def _say_moved(dataset: str, before: str | None, now: str) -> None:
+    if before == now:
+        say(f"{dataset}: {now} is the champion already; nothing was moved.")
+        return
+    say(f"{dataset}: the champion is {now}, before it was {before or 'none'}.")
+    if before:
+        say(f"Back again: fraud-mlops models promote {before} --dataset {dataset}")
+
+
+@models.command()
+@dataset_option()
+@_output_option
+@model_option()
+def history(dataset: str, model_uri: str) -> None:
+    """Every move of champion and challenger, oldest first."""
+    from fraud_mlops.registry.pointers import history
+
+    rows = [
+        (f"{m.since:%Y-%m-%d %H:%M:%S}", m.role, m.version, m.previous, m.by, m.reason)
+        for m in history(model_uri, dataset)
+    ]
+    show_table(["since (UTC)", "role", "version", "before", "by", "reason"], rows)

@@ -1,0 +1,75 @@
+"""`quarantine`: the rows that broke a contract, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fraud_mlops.cli.options import dataset_option, output_option
+from fraud_mlops.cli.printing import say, show_table
+
+_SHOWN = ["file", "row", "column", "value", "reason"]
+
+
+@click.command()
+@dataset_option()
+@output_option()
+@click.option("--launch-id", help="Of one run only; then its rows are shown one by one.")
+@click.option("--top", default=20, show_default=True, type=click.IntRange(1))
+def quarantine(dataset: str, output_uri: str, launch_id: str | None, top: int) -> None:
+    """Rows that were kept out of the raw zone: how many, and for which reasons."""
+    from fraud_mlops.errors import LakehouseError
+    from fraud_mlops.lakehouse.stores import join, list_children
+
+    folder = join(output_uri, "quarantine", dataset)
+    launches = [name.removesuffix(".parquet") for name in list_children(folder)]
+    if not launches:
+        say(f"No row of {dataset} is in quarantine ({folder}).")
+        return
+    if launch_id is None:
+        _show_launches(folder, launches)
+        return
+    if launch_id not in launches:
+        known = ", ".join(launches[-5:])
+        raise LakehouseError(f"{folder}: has no launch {launch_id!r}; the last are {known}")
+    rows = _read(folder, launch_id)
+    show_table(_SHOWN, [[r[c] for c in _SHOWN] for r in rows[:top]], right=["row"])
+    say(f"{min(top, len(rows)):,} of {len(rows):,} rows")
+    say(f"Whole records are in {join(folder, launch_id)}.parquet")
+
+
+def _show_launches(folder: str, launches: list[str]) -> None:
+    from collections import Counter
+
+    lines: list[tuple[object, ...]] = []
+    for launch in launches:
+        rows = _read(folder, launch)
+        for reason, count in Counter(row["reason"] for row in rows).most_common():
+            first = next(row for row in rows if row["reason"] == reason)
+            lines.append((launch, f"{count:,}", reason, _where(first)))
+    show_table(["launch", "rows", "reason", "first of them"], lines, right=["rows"])
+    say(f"Files are in {folder}. One by one: fraud-mlops quarantine --launch-id ID")
+
+
+def _where(row: dict[str, Any]) -> str:
+    place = f"{row['file']}, row {row['row']}"
+    if row["column"] is None:
+        return place
+    return f"{place}, column {row['column']!r}: {row['value']!r}"
+
+
+def _read(folder: str, launch: str) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from fraud_mlops.errors import LakehouseError
+    from fraud_mlops.lakehouse.stores import join, open_input
+
+    uri = join(folder, f"{launch}.parquet")
+    try:
+        with open_input(uri) as stream:
+            rows: list[dict[str, Any]] = pq.read_table(stream, columns=_SHOWN).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise LakehouseError(f"{uri}: cannot be read as a quarantine file: {error}") from None
+    return rows

@@ -1,0 +1,68 @@
+"""`summary`: everything a newcomer wants to see after a run, on one page."""
+
+from __future__ import annotations
+
+import click
+
+from fraud_mlops.cli.models import show_metrics
+from fraud_mlops.cli.options import dataset_option, model_option, output_option
+from fraud_mlops.cli.printing import say, show_table
+from fraud_mlops.cli.zones import top_claims
+
+_ZONES = ("raw", "ml_outputs", "metrics")
+
+
+@click.command()
+@dataset_option()
+@output_option()
+@model_option()
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1))
+def summary(dataset: str, output_uri: str, model_uri: str, top: int) -> None:
+    """The champion and its figures, the zones, the top alerts, and what to do next."""
+    _champion(dataset, model_uri)
+    _zones(dataset, output_uri)
+    _alerts(dataset, output_uri, top)
+    say("Next:")
+    say(f"  fraud-mlops scores --dataset {dataset} --alerts --top 20")
+    say(f"  fraud-mlops metrics --dataset {dataset}")
+    say(f"  fraud-mlops models show --dataset {dataset}")
+
+
+def _champion(dataset: str, model_uri: str) -> None:
+    from fraud_mlops.errors import RegistryError
+    from fraud_mlops.registry.bundle import read_manifest
+    from fraud_mlops.registry.pointers import read_pointer
+
+    champion = read_pointer(model_uri, dataset, "champion")
+    if champion is None:
+        raise RegistryError(
+            f"{dataset} has no champion in {model_uri} yet. Train one: "
+            f"python flows/fraud_detection_flow.py run --dataset {dataset}"
+        )
+    say(f"{dataset}: champion {champion.version}, since {champion.since:%Y-%m-%d %H:%M} UTC")
+    say(f"  {champion.reason}")
+    if challenger := read_pointer(model_uri, dataset, "challenger"):
+        say(f"  challenged by {challenger.version}: {challenger.reason}")
+    show_metrics(read_manifest(model_uri, dataset, champion.version))
+
+
+def _zones(dataset: str, output_uri: str) -> None:
+    from fraud_mlops.lakehouse.partitions import Lakehouse
+
+    rows = []
+    for zone in _ZONES:
+        found = Lakehouse(output_uri).partitions(zone, dataset)
+        span = f"{found[0].value} to {found[-1].value}" if found else "nothing yet"
+        total, mib = sum(p.rows for p in found), sum(p.bytes for p in found) / 2**20
+        rows.append((zone, len(found), span, f"{total:,}", f"{mib:.1f}"))
+    columns = ["zone", "partitions", "from, to", "rows", "MiB"]
+    show_table(columns, rows, right=["partitions", "rows", "MiB"])
+
+
+def _alerts(dataset: str, output_uri: str, top: int) -> None:
+    from fraud_mlops.lakehouse.partitions import Lakehouse
+
+    found = Lakehouse(output_uri).partitions("ml_outputs", dataset)
+    best = top_claims(output_uri, found, top, alerts_only=True)
+    rows = [(r["claim_id"], f"{r['probability']:.0%}", "\n".join(r["reasons"])) for r in best]
+    show_table(["top alerts", "probability", "reasons"], rows, right=["probability"])
