@@ -101,7 +101,9 @@ def test_a_killed_run_resumes_to_the_same_outputs(
 
     resumed = place.flow("resume", "--origin-run-id", killed.run_id)
     assert resumed.code == 0, resumed.output
-    assert "Cloning task" in resumed.output or "Cloned" in resumed.output
+    again = [line for line in resumed.output.splitlines() if "Task is starting" in line]
+    assert again
+    assert not [line for line in again if "/ingest/" in line], "finished steps are not run again"
     assert place.versions() == finished[0].versions()
     assert champion(place) == champion(finished[0])
 
@@ -115,9 +117,9 @@ def test_a_candidate_that_fails_is_told_on_the_leaderboard_and_sinks_nothing(pla
 """,
     )
     assert ended.code == 0, ended.output
-    board = ended.output[ended.output.index("average_precision") - 2000 :]
-    assert "nobody" in board
-    assert "failed" in board
+    told = [line for line in ended.output.splitlines() if "nobody" in line and "failed" in line]
+    assert told, "the leaderboard has a row for it"
+    assert "Traceback" not in ended.output
 
 
 def test_a_worse_challenger_never_replaces_the_champion(place: Place) -> None:
@@ -173,7 +175,7 @@ def test_a_dataset_is_added_by_a_yaml_alone(place: Place) -> None:
     )
     merchant = rng.integers(0, 60, n)
     amount = np.exp(rng.normal(3, 1, n))
-    odds = -4 + 1.2 * (amount > 60) + 2.0 * (merchant < 6)
+    odds = -4.5 + 2 * (amount > 60) + 3 * (merchant < 6)
     frame = pd.DataFrame(
         {
             "tx": [f"t{i}" for i in range(n)],
