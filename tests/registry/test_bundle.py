@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -242,13 +243,16 @@ def test_file_names_stay_inside_the_bundle(models: Path, name: str) -> None:
 
 
 def test_a_manifest_cannot_have_a_file_read_from_elsewhere(models: Path, tmp_path: Path) -> None:
-    (tmp_path / "secret.json").write_text("{}")
-    version = publish(models)
-    path = folder(models, version) / MANIFEST
-    text = json.loads(path.read_text())
-    text["files"] = {"../../../secret.json": text["files"]["network.json"]}
-    path.write_text(json.dumps(text))
-    with pytest.raises(BundleError):
+    """Not even one whose version and hashes agree with the file that it points at."""
+    outside = {"../../../secret.json": b"{}"}
+    (tmp_path / "secret.json").write_bytes(b"{}")
+    version = bundle_version(outside, UNTIL)
+    text = json.loads(manifest(version).model_dump_json())
+    entry = {"sha256": hashlib.sha256(b"{}").hexdigest(), "bytes": 2}
+    text["files"] = dict.fromkeys(outside, entry)
+    folder(models, version).mkdir(parents=True)
+    (folder(models, version) / MANIFEST).write_text(json.dumps(text))
+    with pytest.raises(BundleError, match="no name for a file"):
         load(models, version)
 
 

@@ -23,7 +23,16 @@ DEFAULTS: tuple[Params, ...] = (
     TabmParams(),
     MlpParams(),
     LogisticParams(),
-    TabmParams(blocks=2, width=64, learning_rate=0.01, epochs=15, base_rate_period=30),
+    TabmParams(
+        blocks=2,
+        width=64,
+        learning_rate=0.008,
+        epochs=16,
+        batch_size=128,
+        dropout=0.15,
+        weight_decay=0.02,
+        base_rate_period=30,
+    ),
 )
 """Strong without tuning; the last for claims whose base rate changes from month to month."""
 

@@ -1,0 +1,124 @@
+"""`models`: what there is, whether it is whole, and which of them leads."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from registry_kit import publish
+
+from fraud_mlops.registry.pointers import history, set_challenger
+
+
+@pytest.fixture
+def versions(ran) -> list[str]:
+    """a leads, b challenges, c stands by."""
+    found = [publish(ran.models, name) for name in "abc"]
+    set_challenger(str(ran.models), "motor", found[1], by="Flow/2", reason="hold")
+    return found
+
+
+def models(shell, *arguments: str) -> str:
+    return shell.says("models", *arguments, "--dataset", "motor")
+
+
+def test_list_shows_versions_roles_and_figures(ran, versions) -> None:
+    text = models(ran, "list")
+    roles = {line.split()[0]: line.split()[1] for line in text.splitlines() if "20240301-" in line}
+    a, b, c = versions
+    assert roles == {a: "champion", b: "challenger", c: "0.500"}
+    assert "0.400 to 0.600" in text
+
+
+def test_a_damaged_manifest_does_not_hide_the_other_versions(ran, versions) -> None:
+    a, b, _ = versions
+    (ran.models / "motor" / b / "manifest.json").write_text("{")
+    text = models(ran, "list")
+    assert "damaged: " in text
+    assert a in text
+
+
+def test_an_empty_registry_says_how_to_fill_it(shell) -> None:
+    assert "No model of motor" in models(shell, "list")
+
+
+def test_show_tells_of_the_champion_unless_told_otherwise(ran, versions) -> None:
+    a, b, c = versions
+    assert a in models(ran, "show")
+    text = models(ran, "show", "challenger")
+    assert b in text
+    assert "FraudDetectionFlow/17" in text
+    assert "torch 2.13.0" in text
+    assert c in models(ran, "show", c)
+
+
+def test_show_of_what_is_not_there(ran, shell) -> None:
+    assert "no challenger" in ran.fails("models", "show", "challenger", "--dataset", "motor")
+    assert "no model version" in ran.fails("models", "show", "best", "--dataset", "motor")
+    text = ran.fails("models", "show", "20200101-0123456789ab", "--dataset", "motor")
+    assert "fraud-mlops models list" in text
+
+
+def test_verify_reads_every_file(ran, versions) -> None:
+    assert "3 of 3 versions of motor are whole" in models(ran, "verify")
+    path = ran.models / "motor" / versions[2] / "weights.safetensors"
+    path.write_bytes(path.read_bytes() + b"!")
+    result = ran("models", "verify", "--dataset", "motor")
+    assert result.exit_code == 1
+    assert f"{versions[2]}  DAMAGED: " in result.stdout
+    assert "weights.safetensors" in result.stdout
+    assert "1 of 3 versions" in result.stderr
+    assert "1 of 1 versions" in models(ran, "verify", "champion")
+
+
+def test_verify_notices_a_champion_that_is_gone(ran, versions) -> None:
+    (ran.models / "motor" / versions[0] / "manifest.json").unlink()
+    result = ran("models", "verify", "--dataset", "motor")
+    assert result.exit_code == 1
+    assert f"{versions[0]}  DAMAGED: " in result.stdout
+
+
+def champion(shell) -> dict[str, str]:
+    return json.loads((shell.models / "motor" / "champion.json").read_text())
+
+
+def test_promote_and_rollback_say_what_they_did_and_how_to_undo_it(ran, versions) -> None:
+    a, b, _ = versions
+    text = models(ran, "promote", "challenger", "--by", "ada", "--reason", "field test")
+    assert f"the champion is {b}, before it was {a}" in text
+    assert (champion(ran)["by"], champion(ran)["reason"]) == ("ada", "field test")
+    assert "nothing was moved" in models(ran, "promote", b)
+    text = models(ran, "rollback")
+    assert f"the champion is {a}, before it was {b}" in text
+    assert f"fraud-mlops models promote {b} --dataset motor" in text
+    assert champion(ran)["by"]
+
+
+def test_rollback_beyond_the_first_champion(ran, versions) -> None:
+    assert "nothing to go back to" in ran.fails("models", "rollback", "--dataset", "motor")
+    assert versions[2] in models(ran, "rollback", "--to", versions[2])
+
+
+def test_a_damaged_version_is_not_promoted(ran, versions) -> None:
+    path = ran.models / "motor" / versions[1] / "network.json"
+    path.write_bytes(b"[]")
+    before = champion(ran)
+    text = ran.fails("models", "promote", versions[1], "--dataset", "motor")
+    assert "network.json" in text
+    assert champion(ran) == before
+
+
+def test_history_tells_who_moved_what_and_why(ran, versions) -> None:
+    models(ran, "promote", versions[1], "--by", "ada", "--reason", "field test")
+    lines = models(ran, "history").splitlines()
+    shown = [line for line in lines if "20240301-" in line]
+    assert len(shown) == len(history(str(ran.models), "motor")) == 3
+    assert "field test" in shown[-1]
+    assert "ada" in shown[-1]
+
+
+def test_a_registry_elsewhere_is_named_with_an_option(ran, versions, tmp_path) -> None:
+    version = publish(tmp_path / "other", "d")
+    text = ran.says("models", "list", "--dataset", "motor", "--model-uri", str(tmp_path / "other"))
+    assert version in text
+    assert versions[0] not in text
