@@ -21,14 +21,8 @@ from pydantic import (
 
 from fraud_mlops.fields import Duration, Instant, Share, Sign, Text, TimeFormat, Words
 
-CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT = (
-    "claim_id",
-    "event_time",
-    "label",
-    "label_time",
-    "amount",
-)
-RESERVED = (CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT)
+RESERVED = ("claim_id", "event_time", "label", "label_time", "amount")
+CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT = RESERVED
 
 # An adjuster, say, is a category with few values and an entity with a history.
 _MAY_SHARE = {("entity", "categorical")}

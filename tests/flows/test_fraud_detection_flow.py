@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 import pytest
-from conftest import Ended, Place, kill_when
+from flow_kit import Ended, Place, kill_when
 
 pytestmark = pytest.mark.flow
 DATASET = "synthetic_claims"
