@@ -113,7 +113,7 @@ def test_a_candidate_that_fails_is_told_on_the_leaderboard_and_sinks_nothing(pla
         *RUN,
         candidates="""\
 - {name: line, family: logistic, params: {epochs: 3}}
-- {name: nobody, family: mlp, params: {epochs: 1, recency_half_life: 1.0e-300}}
+- {name: nobody, family: mlp, params: {schedule: constant, learning_rate: 1, weight_decay: 10}}
 """,
     )
     assert ended.code == 0, ended.output

@@ -57,7 +57,9 @@ def claim_weights(
     if params.recency_half_life is not None:
         if ages is None:
             raise ValueError("recency_half_life needs the claims' ages; pass ages to train()")
-        weights = weights * 0.5 ** (np.asarray(ages, dtype=np.float64) / params.recency_half_life)
+        # Counted from the youngest claim: a short half-life must not round all weights to zero.
+        younger = np.asarray(ages, dtype=np.float64) - np.min(ages)
+        weights = weights * 0.5 ** (younger / params.recency_half_life)
     scaled: np.ndarray = (weights / weights.mean()).astype(np.float32)
     return scaled
 

@@ -30,11 +30,11 @@ class TrainingParams(_Params):
     label_smoothing: Rate = Field(0.0, description="Labels move this far towards one half.")
     fraud_weight: float = Field(1.0, gt=0, le=1000, description="Weight of a fraud in the loss.")
     recency_half_life: float | None = Field(
-        None, gt=0, description="Days after which a training claim counts half as much."
+        None, ge=1, description="Days after which a training claim counts half as much."
     )
     base_rate_period: float | None = Field(
         None,
-        gt=0,
+        ge=1,
         description="Days of a period whose own fraud rate is taken out of the training loss.",
     )
     pairwise: float = Field(
