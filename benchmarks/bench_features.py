@@ -147,7 +147,8 @@ def in_pandas(frame: pd.DataFrame, entity: str, contract: Contract = CONTRACT) -
         known = all_labels[all_labels["known"] < claim.t]["label"]
         prior = (known.sum() + STRENGTH * NEUTRAL_RATE) / (len(known) + STRENGTH)
         labels = group[(group["label"] >= 0) & (group["known"] < claim.t)]
-        row = {f"{entity}_days_since_last": (claim.t - past["t"].max()) / DAY}
+        within = past[past["t"] >= claim.t - max(lookbacks(contract)) * DAY]
+        row = {f"{entity}_days_since_last": (claim.t - within["t"].max()) / DAY}
         for days in lookbacks(contract):
             seen = past[past["t"] >= claim.t - days * DAY]
             row[f"{entity}_claims_{days}d"] = len(seen)

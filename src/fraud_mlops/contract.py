@@ -231,8 +231,8 @@ class Contract(_Model):
     ignore: tuple[str, ...] = ()
     missing: dict[str, tuple[Text, ...]] = {}
     """Values that mean 'not known' in one column only, e.g. `Age: [0]`."""
-    windows: tuple[PositiveInt, ...] = (1, 7, 30, 90)
-    """Days that entity features look back."""
+    windows: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 7, 30, 90)
+    """Days that entity features look back; no history reaches further than the longest."""
     partition: Literal["day", "week", "month"] = "month"
     split: Annotated[
         Annotated[DateSplit, Tag("dates")] | Annotated[ShareSplit, Tag("shares")],

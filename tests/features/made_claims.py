@@ -93,7 +93,8 @@ def expected(contract: Contract, rows: Sequence[Row], claim: Row, entity: str) -
     known = [r for r in rows if r.get("label") is not None and usable(contract, r) < now]
     frauds = sum(r["label"] for r in known)
     prior = (frauds + STRENGTH * NEUTRAL_RATE) / (len(known) + STRENGTH)
-    last = max((r["event_time"] for r in past), default=None)
+    reach = now - timedelta(days=max(contract.windows))
+    last = max((t for r in past if (t := r["event_time"]) >= reach), default=None)
     out = {names[0]: (now - last) / timedelta(days=1) if last else None}
     for days in contract.windows:
         since = now - timedelta(days=days)

@@ -133,6 +133,14 @@ def test_a_window_begins_exactly_n_days_before_and_ends_just_before_the_claim() 
     assert found["d0"]["card_days_since_last"] is None
 
 
+def test_a_history_reaches_no_further_than_the_longest_window() -> None:
+    longest = max(contract().windows)
+    rows = [one(0, card="x"), one(longest, card="x"), one(2 * longest + 0.1, card="x")]
+    found = features(contract(), rows)
+    since = [found[row["claim_id"]]["card_days_since_last"] for row in rows]
+    assert since == [None, longest, None]
+
+
 def test_a_label_counts_from_when_it_became_known_never_before_the_delay() -> None:
     known_at_once = {"label": 1, "label_time": START}
     rows = [one(0, card="x", **known_at_once), one(7, card="x"), one(7.5, card="x")]

@@ -44,6 +44,14 @@ def test_one_command_leaves_scores_metrics_and_a_champion(finished: tuple[Place,
     assert champion(place) in ended.output
 
 
+def test_generated_claims_do_not_drift_before_their_drift_begins(
+    finished: tuple[Place, Ended],
+) -> None:
+    _, ended = finished
+    assert "Drift   out of time: drift" not in ended.output
+    assert re.search(r"Drift   later claims: (warn|drift): .*channel", ended.output)
+
+
 def test_scores_rank_fraud_above_chance(finished: tuple[Place, Ended]) -> None:
     place, _ = finished
     metrics = place.lake.read(place.lake.partitions("metrics", DATASET)).to_pandas()

@@ -141,6 +141,20 @@ def test_a_change_that_no_single_feature_shows_is_seen_by_the_classifier() -> No
     assert report.verdict == "drift"
 
 
+def test_claims_that_share_an_entitys_history_are_not_told_apart_by_it() -> None:
+    """A history is common to an entity's claims of some weeks, and to no others."""
+    rng = np.random.default_rng(5)
+    weeks, each = 60, 50
+    history = rng.gamma(2, 1, (8, weeks)).repeat(each, axis=1)
+    table = pa.table({f"history_{i}": values for i, values in enumerate(history)})
+    half = weeks * each // 2
+    report = measured(
+        table[:half], table[half:], numeric=table.column_names, categorical=[], score=None
+    )
+    assert report.classifier_auc is not None
+    assert report.classifier_auc < Drift().classifier_alert
+
+
 def test_too_few_claims_are_not_judged_however_different() -> None:
     few = claims(MIN_ROWS - 1, 1, amount_factor=100.0, age_missing=1.0)
     for report in (measured(claims(5000, 0), few), measured(few, claims(5000, 0))):

@@ -211,3 +211,11 @@ def test_a_policyholder_and_a_vehicle_are_the_same_from_claim_to_claim(few):
     assert (few.groupby("policyholder")["region"].nunique() == 1).all()
     assert (few.groupby("vehicle")["vehicle_class"].nunique() == 1).all()
     assert (few.groupby("vehicle")["policyholder"].nunique() == 1).all()
+
+
+def test_vehicles_are_replaced_so_the_fleet_does_not_age(few):
+    years = few["event_time"].dt.year
+    ages = few.groupby(years)["vehicle_age_years"]
+    assert ages.mean().max() - ages.mean().min() < 0.3
+    assert ages.std().max() / ages.std().min() < 1.05
+    assert few["vehicle_age_years"].between(0, 20).all()

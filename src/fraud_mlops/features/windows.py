@@ -17,7 +17,9 @@ Features of an entity, for every window of the contract (`provider`, 30 days):
   itself would carry everybody's, and so tell the date.) Everybody's in turn starts from
   NEUTRAL_RATE with the same strength.
 
-and once: `provider_days_since_last`, days since its last claim, null for its first.
+and once: `provider_days_since_last`, days since its last claim, null where that lies further back
+than the longest window, or there is none. So no history reaches further than that window, and a
+feature does not grow merely because records do: it is comparable from training to any later day.
 All are null where the claim names no such entity.
 """
 
@@ -136,13 +138,11 @@ class _History:
             for name, met in meetings.items():
                 yield f"{entity}_distinct_{name}_{days}d", met.distinct(begin, now, days)
             yield f"{entity}_fraud_lift_{days}d", labels.lift(days)
-        yield f"{entity}_days_since_last", self._days_since_last(now)
+        yield f"{entity}_days_since_last", self._days_since_last(begin, now)
 
-    def _days_since_last(self, now: Integers) -> Floats:
+    def _days_since_last(self, begin: Integers, now: Integers) -> Floats:
         times = self.timeline.times[self.rows]
-        last = np.maximum(now - 1, 0)
-        repeated = (now > 0) & (self.entity[last] == self.entity)
-        return np.where(repeated, (times - times[last]) / DAY, np.nan)
+        return np.where(now > begin, (times - times[now - 1]) / DAY, np.nan)
 
 
 @dataclass(frozen=True)

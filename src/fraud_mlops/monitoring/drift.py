@@ -93,10 +93,10 @@ def measure_drift(
 ) -> DriftReport:
     """Compares the features, and the score, of two sets of claims.
 
-    reference: claims of the training window; current: new claims. Of a longer table, `max_rows`
-    claims drawn with `seed` are used; `rows_*` of the report say how many. An infinite number
-    counts as missing. Features that grow with time by construction (days since ...) drift by
-    construction; leave them out.
+    reference: claims of the training window; current: new claims; both in order of time, which
+    the classifier's folds rest on. Of a longer table, `max_rows` claims drawn with `seed` are
+    used; `rows_*` of the report say how many. An infinite number counts as missing. Features
+    that grow with time by construction drift by construction; leave them out.
 
     A feature drifts when its PSI exceeds what noise alone explains by at least
     `limits.psi_alert`, or its share of missing values changes by `limits.missing_alert`, each

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from fraud_mlops.claims.report import IngestReport
 from fraud_mlops.lakehouse.partitions import Partition
+from fraud_mlops.monitoring.drift import DriftReport
 from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.validation import Validated
 
+_WINDOWS = {"oot": "out of time", "after_oot": "later claims"}
 _SHOWN = ("average_precision", "roc_auc", "precision_at_budget", "recall_at_budget")
 
 
@@ -29,7 +31,6 @@ def closing_words(
     ]
     if validated.oracle_average_precision is not None:
         figures.append(f"  {'best possible':22} {validated.oracle_average_precision:.3f}")
-    drift = ", ".join(f"{d.window} {d.verdict}" for d in monitored.drift)
     dataset = plan.contract.name
     return "\n".join(
         [
@@ -37,7 +38,7 @@ def closing_words(
             f"{dataset}: {validated.gate.reason}",
             f"Out of time, {report.rows:,} claims with {report.frauds:,} frauds (95 % interval):",
             *figures,
-            f"Drift: {drift}",
+            *(_drift(measured) for measured in monitored.drift),
             f"Claims  {ingested.kept:,} kept, {ingested.quarantined:,} in quarantine",
             f"Scores  {sum(p.rows for p in scores):,} in {plan.output_uri}/ml_outputs/{dataset}",
             f"Model   {validated.version} in {plan.model_uri}/{dataset}",
@@ -47,3 +48,8 @@ def closing_words(
             "/validate_oot",
         ]
     )
+
+
+def _drift(measured: DriftReport) -> str:
+    why = "" if measured.verdict == "stable" else f": {measured.reasons[0]}"
+    return f"Drift   {_WINDOWS[measured.window]}: {measured.verdict}{why}"

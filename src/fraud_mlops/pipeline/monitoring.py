@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +48,8 @@ def monitor(
     """Measures drift and performance, and writes the metrics zone, a partition a scored one."""
     model, version = champion_to_be(plan, validated)
     lakehouse = Lakehouse(plan.output_uri)
-    reference = _with_scores(model, pa.Table.from_batches(thinned(features, "train", DRIFT_CLAIMS)))
+    trained_on = pa.Table.from_batches(thinned(features, "train", DRIFT_CLAIMS))
+    reference = _with_scores(model, _with_full_histories(features, trained_on))
     later = _with_scores(model, pa.Table.from_batches(thinned(features, "oot", DRIFT_CLAIMS)))
     drift = tuple(
         measure_drift(
@@ -74,6 +76,21 @@ def monitor(
 
 def _with_scores(model: FraudModel, claims: pa.Table) -> pa.Table:
     return claims.append_column("score", pa.array(model.logits(claims).astype(np.float64)))
+
+
+def _with_full_histories(features: FeatureSet, claims: pa.Table) -> pa.Table:
+    """Claims late enough to have a whole window of claims and of known labels behind them.
+
+    Records begin somewhere, and until then histories grow whether or not anything has changed.
+    All claims, where that would leave less than half of them.
+    """
+    contract = features.contract
+    if not contract.entities:
+        return claims
+    full = features.split.train.start + timedelta(max(contract.windows)) + contract.label.delay
+    moment = pa.scalar(full, pa.timestamp("us", "UTC"))
+    late = claims.filter(pc.greater_equal(claims.column(EVENT_TIME), moment))
+    return late if 2 * late.num_rows >= claims.num_rows else claims
 
 
 def _windows(features: FeatureSet, later: pa.Table) -> Iterator[tuple[str, pa.Table]]:

@@ -131,9 +131,12 @@ def make_block(setting: Setting, number: int, rng: np.random.Generator) -> Block
         setting.rows_per_day,
         setting.incidence,
     )
-    vehicle = setting.population.vehicles_of(involved.policyholder, involved.second_vehicle)
     years = (elapsed / _YEAR).astype(np.float32)
-    holders = describe(setting.population, involved.policyholder, vehicle, years)
+    years[structure.duplicates.row] = years[structure.duplicates.source]
+    vehicle, vehicle_age = setting.population.vehicles_of(
+        involved.policyholder, involved.second_vehicle, years
+    )
+    holders = describe(setting.population, involved.policyholder, vehicle, vehicle_age)
     cost = _cost(setting, bits, regime, involved, holders, structure.duplicates)
     channel = _channels(regime, bits["channel"])
     documents = _documents().take(bits["documents"])

@@ -26,8 +26,11 @@ Numbers = NDArray[np.uint32]
 _CLAIMS_PER_PROVIDER = 100
 _CLAIMS_PER_AGENT = 150
 _CLINIC_SHARE = 0.15
-_VEHICLES_EACH = 2
+_AT_A_TIME = 2
 _SECOND_VEHICLE = 0.12
+_SUCCESSORS = 8
+_SHORTEST_LIFE, _LONGEST_LIFE = 5.0, 21.0
+"""Years that a policyholder keeps a vehicle, from new until the next one replaces it."""
 
 _CLASS_SHARE = (0.30, 0.22, 0.15, 0.18, 0.07, 0.04, 0.04)
 _CLASS_VALUE = (11_000, 17_000, 19_000, 26_000, 18_000, 42_000, 8_000)
@@ -61,8 +64,24 @@ class Population:
     def draw_second_vehicle(self, bits: Bits) -> NDArray[np.bool_]:
         return bits < threshold(_SECOND_VEHICLE)
 
-    def vehicles_of(self, policyholder: Numbers, second: NDArray[np.bool_]) -> Numbers:
-        return policyholder * np.uint32(_VEHICLES_EACH) + second
+    def vehicles_of(
+        self, policyholder: Numbers, second: NDArray[np.bool_], years: Floats
+    ) -> tuple[Numbers, Floats]:
+        """Number and age in whole years of the vehicle held `years` after the source began.
+
+        Each is replaced at the end of its life, and where in it the source begins is uniform: so
+        the fleet is as old on any day as on the first.
+        """
+        place = policyholder * np.uint32(_AT_A_TIME) + second
+        life_bits, phase_bits = halves(hash32(place, self.salt + 0x37E1))
+        life = _lives().take(life_bits)
+        lived = years / life
+        lived += phase_bits * np.float32(1 / LEVELS)
+        replaced = np.floor(lived)
+        lived -= replaced
+        lived *= life
+        number = place * np.uint32(_SUCCESSORS) + replaced.astype(np.uint32) % _SUCCESSORS
+        return number, np.floor(lived)
 
     def draw_providers(self, rng: np.random.Generator, injury: NDArray[np.bool_]) -> Numbers:
         """Clinics (the lowest numbers) treat injuries, repair shops the rest; some are popular."""
@@ -92,14 +111,13 @@ class Holders:
 
 
 def describe(
-    population: Population, policyholder: Numbers, vehicle: Numbers, years: Floats
+    population: Population, policyholder: Numbers, vehicle: Numbers, vehicle_age: Floats
 ) -> Holders:
-    """Attributes read from hashes of the ids; `years` since the source began age the vehicle."""
+    """Attributes read from hashes of the ids."""
     age_bits, region_bits = halves(hash32(policyholder, population.salt))
-    class_bits, vehicle_bits = halves(hash32(vehicle, population.salt + 0x5BD1))
+    class_bits, _ = halves(hash32(vehicle, population.salt + 0x5BD1))
     mileage_bits, value_bits = halves(hash32(vehicle, population.salt + 0xA3C7))
     vehicle_class = shares_table(_CLASS_SHARE).take(class_bits)
-    vehicle_age = np.floor(_vehicle_ages().take(vehicle_bits) + years)
     value = np.array(_CLASS_VALUE, np.float32).take(vehicle_class)
     value *= np.exp(np.float32(0.3) * normal(value_bits) - np.float32(0.09) * vehicle_age)
     return Holders(
@@ -118,8 +136,9 @@ def _driver_ages() -> Floats:
 
 
 @lru_cache(maxsize=1)
-def _vehicle_ages() -> Floats:
-    return (-6.5 * np.log1p(-midpoints())).clip(max=25).astype(np.float32)
+def _lives() -> Floats:
+    lives = _SHORTEST_LIFE + (_LONGEST_LIFE - _SHORTEST_LIFE) * midpoints()
+    return lives.astype(np.float32)
 
 
 @lru_cache(maxsize=1)
