@@ -22,13 +22,13 @@ FLOW = ROOT / "flows" / "fraud_detection_flow.py"
 
 def plain(claims: int, root: str) -> None:
     """What the flow does, without the flow; a line a step."""
-    from fraud_mlops.pipeline.choosing import Result, choose
+    from fraud_mlops.pipeline.choosing import Result, choose, refit_winner
     from fraud_mlops.pipeline.ingesting import ingest, prepare
     from fraud_mlops.pipeline.monitoring import monitor
     from fraud_mlops.pipeline.plan import plan_run
     from fraud_mlops.pipeline.publishing import publish
     from fraud_mlops.pipeline.scoring import score
-    from fraud_mlops.pipeline.training import refit_winner, train_candidate
+    from fraud_mlops.pipeline.training import train_candidate
     from fraud_mlops.pipeline.validation import validate
 
     told = time.perf_counter()
