@@ -97,14 +97,17 @@ def test_edges_are_quantiles_apart_enough_and_end_pieces_wide() -> None:
     skewed = np.exp(rng.normal(size=5000) * 2)
     flag = (rng.random(5000) < 0.01).astype(float)
     columns = [skewed / skewed.std(), flag, np.zeros(5000), rng.normal(size=5000)]
-    edges = quantile_edges(np.stack(columns, axis=1).astype(np.float32), 16)
-    for edge, column in zip(edges, columns, strict=True):
+    columns.append(columns[0])
+    numeric = np.stack(columns, axis=1).astype(np.float32)
+    edges = quantile_edges(numeric, 16, plain=[4])
+    for i in (0, 3):
+        edge, column = edges[i], columns[i]
         assert edge[0] == np.float32(column.min())
         assert edge[-1] >= np.float32(column.max())
         assert np.diff(edge).min() > 0.0099
         assert min(np.diff(edge)[[0, -1]]) > 0.099
     assert len(edges[3]) > 12
-    assert [len(edges[1]), len(edges[2])] == [2, 2]
+    assert [len(edges[i]) for i in (1, 2, 4)] == [0, 0, 0]  # a flag, a constant, as asked
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -123,7 +126,7 @@ def test_claims_may_lack_numeric_or_categorical_features(family: str, p: int, c:
 def test_a_feature_owns_its_columns_and_no_other(one_hot_up_to: int) -> None:
     matrix, _ = matrix_of(20)
     params = MlpParams(one_hot_up_to=one_hot_up_to)
-    encoder = DeepEncoder(params, 4, CARDINALITIES, (3, 4, 5, 2)).eval()
+    encoder = DeepEncoder(params, 4, CARDINALITIES, (3, 4, 0, 5)).eval()
     numeric, categories = tensors(matrix)
     before = encoder(numeric, categories)
     owned = encoder.columns()
@@ -168,7 +171,7 @@ def test_dropout_keeps_the_mean_drops_the_rate_and_repeats_with_the_seed() -> No
     assert dropout(ones, 0.3, training=False) is ones
 
 
-@pytest.mark.parametrize("counts", [(3, 4, 5, 2), (2, 2, 2, 2), (9, 9, 9, 9)])
+@pytest.mark.parametrize("counts", [(3, 4, 5, 3), (3, 3, 3, 3), (9, 9, 9, 9)])
 def test_numeric_embeddings_are_those_of_the_package_to_the_bit(counts: tuple[int, ...]) -> None:
     encoder = DeepEncoder(MlpParams(), 4, (), counts)
     encoder.set_edges([np.linspace(-1, 1, n, dtype=np.float32) for n in counts])

@@ -38,10 +38,12 @@ class Matrix:
     """n claims as a network takes them.
 
     numeric: float32 [n, p], finite. categories: int64 [n, c], each 0 <= code < its cardinality.
+    beside: numeric columns that say once more, on another scale, what another one says.
     """
 
     numeric: npt.NDArray[np.float32]
     categories: npt.NDArray[np.int64]
+    beside: tuple[int, ...] = ()
 
 
 class _Model(BaseModel):
@@ -161,7 +163,12 @@ class Preprocessor(_Model):
         categories = np.empty((rows, len(self.categorical)), dtype=np.int64)
         for i, category in enumerate(self.categorical):
             categories[:, i] = _codes(_texts(claims, category.name), category.values)
-        return Matrix(numeric, categories)
+        beside = [i for i, name in enumerate(self.input_names) if f"{name}:log" in self._logs]
+        return Matrix(numeric, categories, tuple(beside))
+
+    @property
+    def _logs(self) -> set[str]:
+        return {name for name in self.input_names if name.endswith(":log")}
 
     def _fill(self, out: npt.NDArray[np.float32], claims: Claims) -> None:
         place = 0
@@ -217,10 +224,11 @@ def _heavy_tailed(known: Floats) -> bool:
 def _fit_log(known: Floats) -> LogInput:
     """Unit: the tenth percentile of sizes other than 0, so that cents and euros are alike.
 
-    A scale that keeps training within +-15 leaves as much again for what lies beyond it.
+    But no less than a trillionth of the largest, whose ratio to it is then a finite number. A
+    scale that keeps training within +-15 leaves as much again for what lies beyond it.
     """
     sizes = np.abs(known[known != 0])
-    unit = float(np.quantile(sizes, 0.1))
+    unit = max(float(np.quantile(sizes, 0.1)), float(sizes.max()) * 1e-12)
     logs = signed_log(known, unit)
     center = float(logs.mean())
     scale = max(float(logs.std()), float(np.abs(logs - center).max()) / _FAR)

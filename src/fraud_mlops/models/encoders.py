@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,21 +15,28 @@ _QUANTILE_ROWS = 100_000
 _MIN_PIECE, _MIN_END_PIECE = 0.01, 0.1
 
 
-def quantile_edges(numeric: np.ndarray, bins: int) -> list[np.ndarray]:
-    """Edges of the pieces each column of `numeric` [n, p] is cut in: float32, rising, >= 2 each.
+def quantile_edges(numeric: np.ndarray, bins: int, plain: Sequence[int] = ()) -> list[np.ndarray]:
+    """Edges of the pieces each column of `numeric` [n, p] is cut in: float32, rising, or none.
+
+    A column in `plain` has none, nor has one that would be a single piece, a flag for instance:
+    such an embedding is the input itself, times a weight for every number it is embedded in.
 
     Quantiles (Gorishniy, Rubachev & Babenko, NeurIPS 2022, section 3.2.1) of evenly spaced rows,
     at most 100,000 of them. Inputs are standardised, so that widths can be compared: a piece is
     at least 0.01 wide, the first and the last, which go on beyond the training range, at least
     0.1, lest a claim a little outside that range lands far away.
     """
+    if not numeric.shape[1]:
+        return []
     sample = numeric[:: max(1, len(numeric) // _QUANTILE_ROWS)]
     quantiles = np.quantile(sample, np.linspace(0, 1, bins + 1), axis=0)
     lowest, highest = numeric.min(axis=0), numeric.max(axis=0)
-    return [
+    edges = [
         _thinned(quantiles[1:-1, i], float(lowest[i]), float(highest[i]))
         for i in range(numeric.shape[1])
     ]
+    none = np.empty(0, np.float32)
+    return [none if i in plain or len(e) == 2 else e for i, e in enumerate(edges)]
 
 
 def _thinned(inner: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -89,7 +95,8 @@ class PlainEncoder(nn.Module):
 class DeepEncoder(nn.Module):
     """Numeric inputs embedded piecewise linearly, categories one-hot or embedded.
 
-    edge_counts: for each numeric input the number of edges; None leaves inputs as they are.
+    edge_counts: for each numeric input the number of edges, 0 for one that stays as it is; None
+    leaves all as they are.
     The edges themselves are part of the state (as slopes and offsets of the pieces), so that
     counts and weights are enough to build the encoder again. Beyond the training range the
     first and last pieces, and the linear term, go on: nothing is clipped.
@@ -107,12 +114,15 @@ class DeepEncoder(nn.Module):
         self.cardinalities = tuple(cardinalities)
         self.unknown_rate = params.unknown_rate
         self.pieces: Any = None
-        self.numeric_width = 1
-        if n_numeric and edge_counts is not None:
-            self.numeric_width = params.numeric_width
-            for name, limit in zip(("lowest", "highest"), _limits(edge_counts), strict=True):
+        counts = [0] * n_numeric if edge_counts is None else list(edge_counts)
+        self.numeric_width = params.numeric_width
+        self.shaped = [i for i, count in enumerate(counts) if count]
+        self.plain = [i for i, count in enumerate(counts) if not count]
+        if self.shaped:
+            counts = [counts[i] for i in self.shaped]
+            for name, limit in zip(("lowest", "highest"), _limits(counts), strict=True):
                 self.register_buffer(name, limit, persistent=False)
-            placeholder = [torch.arange(count, dtype=torch.float32) for count in edge_counts]
+            placeholder = [torch.arange(count, dtype=torch.float32) for count in counts]
             self.pieces = _pieces(placeholder, params.numeric_width)
         self.one_hot = [i for i, c in enumerate(cardinalities) if c <= params.one_hot_up_to]
         self.embedded = [i for i, c in enumerate(cardinalities) if c > params.one_hot_up_to]
@@ -134,13 +144,14 @@ class DeepEncoder(nn.Module):
     def set_edges(self, edges: Sequence[np.ndarray]) -> None:
         """Lay the pieces of the numeric embedding on `edges`, one array an input."""
         if self.pieces is not None:
-            laid = _pieces([torch.from_numpy(e) for e in edges], self.numeric_width)
+            laid = _pieces([torch.from_numpy(edges[i]) for i in self.shaped], self.numeric_width)
             for name in ("weight", "bias"):
                 self.pieces.get_buffer(f"impl.{name}").copy_(laid.get_buffer(f"impl.{name}"))
 
     def columns(self) -> list[InputColumns]:
         """One entry an input, numeric ones first, then categories in their own order."""
-        widths: dict[int, int] = dict.fromkeys(range(self.n_numeric), self.numeric_width)
+        widths: dict[int, int] = dict.fromkeys(self.shaped, self.numeric_width)
+        widths |= dict.fromkeys(self.plain, 1)
         widths |= {self.n_numeric + i: self.cardinalities[i] for i in self.one_hot}
         width = self.table.embedding_dim if self.table else 0
         widths |= {self.n_numeric + i: width for i in self.embedded}
@@ -155,7 +166,7 @@ class DeepEncoder(nn.Module):
         if self.training and self.unknown_rate > 0 and categories.shape[1]:
             hidden = torch.rand(categories.shape, device=categories.device) < self.unknown_rate
             categories = categories.masked_fill(hidden, 0)
-        parts = [self._encode_numeric(numeric)] if self.n_numeric else []
+        parts = self._encode_numeric(numeric)
         if self.one_hot:
             # Categories in one scatter: a one_hot call for each costs more than the network.
             where = categories[:, self.one_hot] + self.one_hot_offsets
@@ -172,17 +183,20 @@ class DeepEncoder(nn.Module):
         A category's encoding is the mean over training claims, shares being their frequencies.
         """
         by_feature = torch.split(shares, list(self.cardinalities)) if self.cardinalities else ()
-        parts = [self._encode_numeric(numeric[None])[0]] if self.n_numeric else []
+        parts = [part[0] for part in self._encode_numeric(numeric[None])]
         parts += [by_feature[i] for i in self.one_hot]
         if self.table is not None:
             rows = torch.split(self.table.weight, [self.cardinalities[i] for i in self.embedded])
             parts += [by_feature[i] @ row for i, row in zip(self.embedded, rows, strict=True)]
         return torch.cat(parts)[None]
 
-    def _encode_numeric(self, numeric: Tensor) -> Tensor:
+    def _encode_numeric(self, numeric: Tensor) -> list[Tensor]:
+        """Embedded inputs, then those that stay as they are."""
+        parts = [self._embedded(numeric[:, self.shaped])] if self.shaped else []
+        return [*parts, numeric[:, self.plain]] if self.plain else parts
+
+    def _embedded(self, numeric: Tensor) -> Tensor:
         """The package's own forward to the bit, in one clamp for its three and a copy."""
-        if self.pieces is None:
-            return numeric
         impl = self.pieces.impl
         pieces = torch.addcmul(impl.bias, impl.weight, numeric[..., None])
         pieces = pieces.clamp(self.lowest, self.highest)
@@ -193,10 +207,7 @@ class DeepEncoder(nn.Module):
 def _pieces(edges: list[Tensor], width: int) -> nn.Module:
     from rtdl_num_embeddings import PiecewiseLinearEmbeddings
 
-    with warnings.catch_warnings():
-        # A flag (a missing indicator, say) has one piece; that is right, and warned of.
-        warnings.filterwarnings("ignore", message=".*just two bin edges", category=UserWarning)
-        module: nn.Module = PiecewiseLinearEmbeddings(edges, width, activation=False, version="B")
+    module: nn.Module = PiecewiseLinearEmbeddings(edges, width, activation=False, version="B")
     return module
 
 
@@ -209,7 +220,6 @@ def _limits(edge_counts: Sequence[int]) -> tuple[Tensor, Tensor]:
     shape = len(edge_counts), max(edge_counts) - 1
     lowest, highest = torch.zeros(shape), torch.ones(shape)
     lowest[:, 0], highest[:, -1] = -torch.inf, torch.inf
-    lowest[torch.tensor(edge_counts) == 2, -1] = -torch.inf
     return lowest, highest
 
 

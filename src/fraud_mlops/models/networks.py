@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class MemberSpec(BaseModel):
-    """The shape of one network: its parameters and its numbers of piecewise-linear edges."""
+    """The shape of one network: its parameters, and for each numeric input the number of edges
+    of its piecewise-linear embedding, 0 for an input that stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -99,7 +100,7 @@ class FraudNetwork(nn.Module):
         n_numeric = matrix.numeric.shape[1]
         edges = None
         if isinstance(params, EncodingParams) and params.numeric == "piecewise_linear":
-            edges = quantile_edges(matrix.numeric, params.bins) if n_numeric else []
+            edges = quantile_edges(matrix.numeric, params.bins, plain=matrix.beside)
         counts = None if edges is None else tuple(len(e) for e in edges)
         member = MemberSpec(params=params, edge_counts=counts)
         spec = NetworkSpec(
