@@ -79,6 +79,13 @@ def model(plan: RunPlan, manifest: Manifest, validated: Validated) -> None:
     )
 
 
+def dagster_run_id() -> str | None:
+    """Of the Dagster run that launched this one: it says so in a tag."""
+    prefix = "dagster_run_id:"
+    found = [tag.removeprefix(prefix) for tag in current.tags if tag.startswith(prefix)]
+    return found[0] if found else None
+
+
 def _partitions(
     partitions: Sequence[Partition], schema: Mapping[str, str], facts: Mapping[str, Any]
 ) -> list[Materialization]:

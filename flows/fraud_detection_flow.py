@@ -231,7 +231,12 @@ class FraudDetectionFlow(FlowSpec):
         from fraud_mlops.pipeline.publishing import publish
 
         self.manifest = publish(
-            self.plan, self.ingested, self.features, self.choice, self.validated
+            self.plan,
+            self.ingested,
+            self.features,
+            self.choice,
+            self.validated,
+            dagster_run_id=flow_reports.dagster_run_id(),
         )
         flow_reports.model(self.plan, self.manifest, self.validated)
         self.next(self.end)

@@ -20,7 +20,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Ended]]:
     """One undisturbed run on generated claims, which several tests look at."""
     made = Place(tmp_path_factory.mktemp("finished"))
-    ended = made.run("--sample-size", "6000", "--seed", "7", "--launch-id", "undisturbed")
+    tag = ["--tag", "dagster_run_id:1f0c"]
+    ended = made.run("--sample-size", "6000", "--seed", "7", "--launch-id", "undisturbed", *tag)
     assert ended.code == 0, ended.output
     yield made, ended
     made.stop_all()

@@ -75,6 +75,14 @@ def test_each_asset_is_reported_to_whoever_launched_the_run(finished: tuple[Plac
         assert f"{DATASET}/{asset}" in text
 
 
+def test_the_bundle_names_the_runs_that_it_comes_from(finished: tuple[Place, Ended]) -> None:
+    place, ended = finished
+    version = place.root / "models" / DATASET / champion(place)
+    manifest = json.loads((version / "manifest.json").read_text())
+    assert manifest["run"] == f"FraudDetectionFlow/{ended.run_id}"
+    assert manifest["dagster_run_id"] == "1f0c"
+
+
 def test_cards_are_there_to_look_at(finished: tuple[Place, Ended]) -> None:
     place, ended = finished
     for step in ("ingest", "leaderboard", "validate_oot", "monitor"):

@@ -7,7 +7,7 @@ rows and alerts, and nowhere else.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Literal
 
@@ -137,8 +137,13 @@ def daily_precision_at_budget(
         _day(name, labels[claims], scores[claims], budget)
         for name, claims in _periods(times, "day")
     )
+    return DailyPrecision(mean=mean_precision(days), days=days)
+
+
+def mean_precision(days: Iterable[DayPrecision]) -> float | None:
+    """Of the days that have a labelled claim, each day counting the same; None without any."""
     known = [day.precision for day in days if day.precision is not None]
-    return DailyPrecision(mean=sum(known) / len(known) if known else None, days=days)
+    return sum(known) / len(known) if known else None
 
 
 def _day(name: str, labels: np.ndarray, scores: np.ndarray, budget: float) -> DayPrecision:

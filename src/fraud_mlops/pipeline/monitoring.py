@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -13,19 +15,21 @@ import pyarrow.compute as pc
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL
 from fraud_mlops.errors import LakehouseError
 from fraud_mlops.features.build import FeatureSet, window_batches
-from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, by_partition
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.monitoring.drift import DriftReport, measure_drift
 from fraud_mlops.monitoring.performance import (
+    DayPrecision,
     PeriodPerformance,
     daily_precision_at_budget,
+    mean_precision,
     performance_by_period,
 )
 from fraud_mlops.pipeline.metrics import METRICS, metric_table
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.scoring import champion_to_be
 from fraud_mlops.pipeline.validation import Validated
-from fraud_mlops.pipeline.windows import labels_of, thinned
+from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
 
 DRIFT_CLAIMS = 100_000
 """Claims of each window that drift is measured on, spread evenly over it."""
@@ -108,32 +112,35 @@ def _performance(
 ) -> tuple[tuple[PeriodPerformance, ...], float | None]:
     """Performance by period, and precision within the budget, day by day, on average.
 
-    Scores stand beside the labels of the same claims: both are ordered by time and id.
+    A partition at a time: scores stand beside the labels of the same claims, both ordered by
+    time and id.
     """
-    claims = _known(features)
-    table = lakehouse.read(partitions, [CLAIM_ID, "score", "alert"])
-    if not table.column(CLAIM_ID).equals(claims.column(CLAIM_ID)):
-        raise LakehouseError(
-            f"{features.contract.name}: ml_outputs do not hold the claims of this run's "
-            "features; another run has scored in between. Start a new run."
-        )
-    labels = labels_of(claims).astype(np.float64)
-    labels[labels < 0] = np.nan
-    amounts = claims.column(AMOUNT).to_numpy() if AMOUNT in claims.column_names else None
-    times = claims.column(EVENT_TIME).to_numpy(zero_copy_only=False)
-    scores = table.column("score").to_numpy()
-    daily = daily_precision_at_budget(times, labels, scores, budget=features.contract.alerts.budget)
-    periods = performance_by_period(
-        times,
-        labels,
-        scores,
-        table.column("alert").to_numpy(zero_copy_only=False),
-        amounts,
-        period=features.contract.partition,
+    contract = features.contract
+    names = [CLAIM_ID, EVENT_TIME, LABEL, *([AMOUNT] if contract.amount else [])]
+    known = by_partition(
+        window_batches(features, "oot", columns=names), EVENT_TIME, contract.partition
     )
-    return periods, daily.mean
-
-
-def _known(features: FeatureSet) -> pa.Table:
-    names = [CLAIM_ID, EVENT_TIME, LABEL, *([AMOUNT] if features.contract.amount else [])]
-    return pa.Table.from_batches([b.select(names) for b in window_batches(features, "oot")])
+    periods: list[PeriodPerformance] = []
+    days: list[DayPrecision] = []
+    for partition, (_, parts) in zip(partitions, groupby(known, itemgetter(0)), strict=True):
+        claims = pa.Table.from_batches([part for _, part in parts])
+        scored = lakehouse.read([partition], [CLAIM_ID, "score", "alert"])
+        if not scored.column(CLAIM_ID).equals(claims.column(CLAIM_ID)):
+            raise LakehouseError(
+                f"{partition.uri}: these are not the scores of this run's claims; another run has "
+                "scored in between. Start a new run."
+            )
+        labels = labels_of(claims).astype(np.float64)
+        labels[labels < 0] = np.nan
+        times = claims.column(EVENT_TIME).to_numpy(zero_copy_only=False)
+        scores = scored.column("score").to_numpy()
+        periods += performance_by_period(
+            times,
+            labels,
+            scores,
+            scored.column("alert").to_numpy(zero_copy_only=False),
+            column_or_none(claims, AMOUNT),
+            period=contract.partition,
+        )
+        days += daily_precision_at_budget(times, labels, scores, budget=contract.alerts.budget).days
+    return tuple(periods), mean_precision(days)

@@ -23,6 +23,8 @@ def publish(
     features: FeatureSet,
     choice: Choice,
     validated: Validated,
+    *,
+    dagster_run_id: str | None = None,
 ) -> Manifest:
     """Writes the bundle, then moves one pointer: champion after a win, else challenger.
 
@@ -30,7 +32,9 @@ def publish(
     somebody else has moved the champion since the run began.
     """
     dataset = features.contract.name
-    manifest = _manifest(plan, ingested, features, choice, validated)
+    manifest = _manifest(plan, ingested, features, choice, validated).model_copy(
+        update={"dagster_run_id": dagster_run_id}
+    )
     bundle = write_bundle(plan.model_uri, dataset, validated.version, validated.files, manifest)
     move = {"by": plan.run, "reason": validated.gate.reason}
     if validated.promoted:

@@ -15,11 +15,14 @@ from fraud_mlops.errors import FraudMlopsError, SplitError
 from fraud_mlops.evaluation.gate import GateDecision, decide
 from fraud_mlops.evaluation.metrics import evaluate
 from fraud_mlops.evaluation.oot import OotReport, validate_oot
-from fraud_mlops.features.build import FeatureSet, window_batches
+from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.plan import RunPlan
-from fraud_mlops.pipeline.windows import column_or_none, labels_of
+from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
 from fraud_mlops.registry.bundle import bundle_version, load_bundle
+
+MAX_JUDGED_CLAIMS = 1_000_000
+"""More than that would narrow the intervals little, and memory would grow with the claims."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,14 @@ def validate(
 
 
 def oot_claims(features: FeatureSet) -> pa.Table:
-    """The labelled claims of the OOT window, without those after its end."""
+    """The labelled claims of the OOT window, without those after its end.
+
+    Of a window with more than MAX_JUDGED_CLAIMS, that many, spread evenly over it.
+    """
     window = features.split.oot
     end = pa.scalar(window.end, pa.timestamp("us", "UTC"))
     kept = []
-    for batch in window_batches(features, "oot"):
+    for batch in thinned(features, "oot", MAX_JUDGED_CLAIMS):
         inside = pc.less(batch.column(EVENT_TIME), end)
         kept.append(batch.filter(pc.and_(pc.is_valid(batch.column(LABEL)), inside)))
     claims = pa.Table.from_batches(kept) if kept else None

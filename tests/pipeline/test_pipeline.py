@@ -1,0 +1,230 @@
+"""What the steps of a flow call, one after the other in one process, and what holds between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from fraud_mlops.claims import IngestReport
+from fraud_mlops.errors import LakehouseError, RegistryError, SplitError
+from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.models.candidates import Candidate
+from fraud_mlops.models.params import LogisticParams
+from fraud_mlops.pipeline import validation
+from fraud_mlops.pipeline.choosing import Choice, Result, choose, refit_winner
+from fraud_mlops.pipeline.closing import closing_words
+from fraud_mlops.pipeline.ingesting import ingest, prepare
+from fraud_mlops.pipeline.metrics import METRICS
+from fraud_mlops.pipeline.monitoring import monitor
+from fraud_mlops.pipeline.plan import RunPlan, plan_run
+from fraud_mlops.pipeline.publishing import publish
+from fraud_mlops.pipeline.scoring import OUTPUTS, score
+from fraud_mlops.pipeline.training import train_candidate, training_claims, validation_claims
+from fraud_mlops.pipeline.validation import Validated, oot_claims, validate
+from fraud_mlops.pipeline.windows import thinned
+from fraud_mlops.registry.pointers import promote, read_pointer
+
+DATASET = "synthetic_claims"
+EPOCHS = {"good": 8, "poor": 1}
+
+
+def silent(_: str) -> None:
+    """Progress is for people."""
+
+
+def planned(root: Path, run: str, *names: str) -> RunPlan:
+    plan = plan_run(DATASET, run=f"Test/{run}", output_uri=str(root), sample_size=6000, seed=7)
+    rates = {"good": 0.05, "poor": 1e-6}
+    candidates = tuple(
+        Candidate(name=n, params=LogisticParams(epochs=EPOCHS[n], learning_rate=rates[n]))
+        for n in names
+    )
+    return plan.model_copy(update={"candidates": candidates})
+
+
+class Run:
+    """One run up to validation; scoring and publishing are left to the tests."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        self.plan = plan
+        self.ingested: IngestReport = ingest(plan)
+        self.features: FeatureSet = prepare(plan, self.ingested)
+        results = [
+            Result(c, train_candidate(c, self.features, silent), None) for c in plan.candidates
+        ]
+        self.choice: Choice = choose(plan, self.features, results)
+        files, _ = refit_winner(self.choice, self.features, silent)
+        self.validated: Validated = validate(plan, self.features, self.ingested, files)
+
+    def score(self) -> tuple[Partition, ...]:
+        return score(self.plan, self.features, self.validated)
+
+    def publish(self) -> None:
+        publish(self.plan, self.ingested, self.features, self.choice, self.validated)
+
+    @property
+    def lake(self) -> Lakehouse:
+        return Lakehouse(self.plan.output_uri)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The first run of a dataset: nothing is published yet."""
+    return Run(planned(tmp_path_factory.mktemp("lake"), "1", "poor", "good"))
+
+
+def begins(claims: pa.Table) -> object:
+    return pc.min(claims["event_time"]).as_py()
+
+
+def ends(claims: pa.Table) -> object:
+    return pc.max(claims["event_time"]).as_py()
+
+
+def test_nothing_is_learnt_from_a_label_that_was_unknown_at_the_time(first: Run) -> None:
+    split = first.features.split
+    for claims, judged_from in (
+        (training_claims(first.features), split.validation.start),
+        (validation_claims(first.features), split.oot.start),
+    ):
+        assert pc.max(claims["label_time"]).as_py() < judged_from
+        assert ends(claims) < judged_from - first.features.contract.label.delay + timedelta(1)
+
+
+def test_the_windows_follow_each_other_with_the_label_delay_between(first: Run) -> None:
+    train, valid = training_claims(first.features), validation_claims(first.features)
+    delay = first.features.contract.label.delay
+    assert ends(train) + delay <= begins(valid)
+    assert ends(valid) + delay <= begins(oot_claims(first.features))
+
+
+def test_the_winner_is_the_best_on_the_validation_window(first: Run) -> None:
+    rows = {row.name: row for row in first.choice.leaderboard.rows}
+    assert first.choice.winner.name == "good"
+    assert rows["good"].metrics["average_precision"] > rows["poor"].metrics["average_precision"]
+
+
+def test_alerts_keep_to_the_budget(first: Run) -> None:
+    budget = first.features.contract.alerts.budget
+    logits, labels = first.choice.logits["good"], first.choice.labels
+    alerted = (logits >= first.choice.decision.threshold.value).mean()
+    assert 0.5 * budget < alerted <= budget
+    assert len(labels) == len(logits)
+
+
+def test_every_claim_since_the_oot_window_is_scored_once_and_again_alike(first: Run) -> None:
+    once = first.score()
+    again = first.score()
+    assert [p.data_version for p in once] == [p.data_version for p in again]
+    scores = first.lake.read(once)
+    assert scores.schema.equals(OUTPUTS, check_metadata=False)
+    assert scores.num_rows == first.features.windows["oot"].rows
+    assert len(set(scores["claim_id"].to_pylist())) == scores.num_rows
+
+
+def test_metrics_stand_in_the_partitions_that_were_scored(first: Run) -> None:
+    scores = first.score()
+    monitored = monitor(first.plan, first.features, first.validated, scores)
+    assert [p.value for p in monitored.partitions] == [p.value for p in scores]
+    metrics = first.lake.read(monitored.partitions)
+    assert metrics.schema.equals(METRICS, check_metadata=False)
+    assert [p.period for p in monitored.performance] == [p.value for p in scores]
+    assert sum(p.rows for p in monitored.performance) == first.features.windows["oot"].rows
+    words = closing_words(first.plan, first.ingested, first.validated, scores, monitored)
+    assert first.validated.version in words
+
+
+def test_drift_is_measured_on_claims_with_full_histories(first: Run) -> None:
+    monitored = monitor(first.plan, first.features, first.validated, first.score())
+    contract = first.features.contract
+    warm = timedelta(max(contract.windows)) + contract.label.delay
+    assert begins(monitored.reference) >= first.features.split.train.start + warm
+
+
+def test_scores_of_another_run_are_not_taken_for_ones_own(first: Run, tmp_path: Path) -> None:
+    scores = first.score()
+    other = scores[0]
+    rows = first.lake.read([other])
+    changed = pc.replace_substring(rows["claim_id"], "CLM", "XXX").combine_chunks()
+    foreign = rows.set_column(0, OUTPUTS.field(0), changed)
+    lake = Lakehouse(str(tmp_path))
+    place = (other.zone, other.dataset, other.key, other.value)
+    stranger = lake.write(*place, foreign.to_batches(), OUTPUTS)
+    with pytest.raises(LakehouseError, match="another run has scored"):
+        monitor(first.plan, first.features, first.validated, [stranger, *scores[1:]])
+
+
+def test_more_claims_than_are_judged_are_thinned_over_the_whole_window(
+    first: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = oot_claims(first.features)
+    monkeypatch.setattr(validation, "MAX_JUDGED_CLAIMS", 500)
+    some = oot_claims(first.features)
+    assert 250 < some.num_rows < 500  # later claims and unknown labels are not judged
+    assert set(some["claim_id"].to_pylist()) < set(every["claim_id"].to_pylist())
+    assert ends(some) - begins(some) > 0.9 * (ends(every) - begins(every))
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000, 10**9])
+def test_thinning_takes_as_many_as_it_says_evenly(first: Run, limit: int) -> None:
+    total = first.features.windows["train"].rows
+    taken = pa.Table.from_batches(thinned(first.features, "train", limit))
+    assert taken.num_rows == min(limit, total)
+    if 1 < taken.num_rows < total:
+        gaps = np.diff(taken["event_time"].to_numpy().astype("int64"))
+        assert gaps.max() < 20 * gaps.mean()
+
+
+def test_an_oot_window_without_a_label_is_told_with_its_dates(first: Run) -> None:
+    split = first.features.split
+    moment = split.oot.model_copy(update={"end": split.oot.start + timedelta(microseconds=1)})
+    features = first.features.model_copy(update={"split": split.model_copy(update={"oot": moment})})
+    with pytest.raises(SplitError, match=f"{split.oot.start:%F}"):
+        oot_claims(features)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Callable[[str, str], Run]:
+    return lambda run, candidate: Run(planned(tmp_path, run, candidate))
+
+
+def test_a_champion_stays_until_a_better_one_comes(lake: Callable[[str, str], Run]) -> None:
+    good = lake("1", "good")
+    good.score()
+    good.publish()
+    poor = lake("2", "poor")
+    assert poor.validated.gate.verdict == "hold"
+    scored = {v for p in [poor.lake.read(poor.score())] for v in p["model_version"].to_pylist()}
+    assert scored == {good.validated.version}
+    poor.publish()
+    models = poor.plan.model_uri
+    champion, challenger = (read_pointer(models, DATASET, n) for n in ("champion", "challenger"))
+    assert champion is not None
+    assert champion.version == good.validated.version
+    assert challenger is not None
+    assert challenger.version == poor.validated.version
+    beside = [row for row in poor.choice.leaderboard.rows if row.status == "incumbent"]
+    assert [row.name for row in beside] == [good.validated.version]
+
+
+def test_a_champion_that_was_moved_meanwhile_is_not_overwritten(
+    lake: Callable[[str, str], Run],
+) -> None:
+    slow, quick = lake("1", "good"), lake("2", "poor")
+    quick.publish()
+    with pytest.raises(RegistryError):
+        slow.publish()
+    pointer = read_pointer(slow.plan.model_uri, DATASET, "champion")
+    assert pointer is not None
+    assert pointer.version == quick.validated.version
+    promote(
+        slow.plan.model_uri, DATASET, slow.validated.version,
+        expected=quick.validated.version, by="a person", reason="seen and approved",
+    )  # fmt: skip
