@@ -141,22 +141,22 @@ def in_pandas(frame: pd.DataFrame, entity: str, contract: Contract = CONTRACT) -
     all_labels = frame[frame["label"] >= 0]
     groups = dict(list(frame.groupby(entity)))
     found = []
-    for claim in frame.itertuples():
-        group = groups[getattr(claim, entity)]
-        past = group[group["t"] < claim.t]
-        known = all_labels[all_labels["known"] < claim.t]["label"]
+    for now, who in zip(frame["t"].tolist(), frame[entity].tolist(), strict=True):
+        group = groups[who]
+        past = group[group["t"] < now]
+        known = all_labels[all_labels["known"] < now]["label"]
         prior = (known.sum() + STRENGTH * NEUTRAL_RATE) / (len(known) + STRENGTH)
-        labels = group[(group["label"] >= 0) & (group["known"] < claim.t)]
-        within = past[past["t"] >= claim.t - max(lookbacks(contract)) * DAY]
-        row = {f"{entity}_days_since_last": (claim.t - within["t"].max()) / DAY}
+        labels = group[(group["label"] >= 0) & (group["known"] < now)]
+        within = past[past["t"] >= now - max(lookbacks(contract)) * DAY]
+        row = {f"{entity}_days_since_last": (now - within["t"].max()) / DAY}
         for days in lookbacks(contract):
-            seen = past[past["t"] >= claim.t - days * DAY]
+            seen = past[past["t"] >= now - days * DAY]
             row[f"{entity}_claims_{days}d"] = len(seen)
             row[f"{entity}_amount_sum_{days}d"] = seen["amount"].sum()
             row[f"{entity}_amount_mean_{days}d"] = seen["amount"].mean()
             for other in others:
                 row[f"{entity}_distinct_{other}_{days}d"] = seen[other].nunique()
-            recent = labels[labels["known"] >= claim.t - days * DAY]["label"]
+            recent = labels[labels["known"] >= now - days * DAY]["label"]
             lift = (recent.sum() + STRENGTH * prior) / (len(recent) + STRENGTH) / prior
             row[f"{entity}_fraud_lift_{days}d"] = lift
         found.append(row)

@@ -39,7 +39,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 def frame(claims: pa.Table, features: FeatureSet, levels: dict[str, Any]) -> pd.DataFrame:
     """Features as trees take them; categories coded by what training has seen."""
-    data = claims.select([*features.numeric, *features.categorical]).to_pandas()
+    data: pd.DataFrame = claims.select([*features.numeric, *features.categorical]).to_pandas()
     for name in features.numeric:
         data[name] = data[name].astype("float32")
     for name in features.categorical:
@@ -64,7 +64,7 @@ def lightgbm(trial: optuna.Trial, x: pd.DataFrame, y: np.ndarray, seed: int) -> 
         n_jobs=-1,
         verbose=-1,
     ).fit(x, y)
-    return lambda new: model.predict_proba(new)[:, 1]
+    return lambda new: np.asarray(model.predict_proba(new))[:, 1]
 
 
 def xgboost(trial: optuna.Trial, x: pd.DataFrame, y: np.ndarray, seed: int) -> Fitted:

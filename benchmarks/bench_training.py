@@ -20,12 +20,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.models.candidates import Candidate, draw_candidates
+
+if TYPE_CHECKING:
+    from fraud_mlops.models.training import TrainingLog
 
 CATEGORIES = (12,) * 8
 REPEATS = 3
@@ -44,19 +47,19 @@ def one_epoch(candidate: Candidate) -> Candidate:
     return candidate.model_copy(update={"params": params})
 
 
-def ours(candidate: Candidate, matrix: Matrix, labels: np.ndarray, threads: int) -> float:
+def ours(candidate: Candidate, matrix: Matrix, labels: np.ndarray, threads: int) -> TrainingLog:
     from fraud_mlops.models.training import train
 
-    log = train(candidate, matrix, labels, CATEGORIES, threads=threads, device="cpu")[1]
-    return log.samples_per_second
+    return train(candidate, matrix, labels, CATEGORIES, threads=threads, device="cpu")[1]
 
 
-def plain(candidate: Candidate, matrix: Matrix, labels: np.ndarray, threads: int) -> float:
+def plain(
+    candidate: Candidate, matrix: Matrix, labels: np.ndarray, threads: int, batch_size: int
+) -> float:
     """Samples a second of the loop written by hand, building the network included."""
     import torch
 
     from fraud_mlops.models.networks import FraudNetwork
-    from fraud_mlops.models.training import _plan
 
     torch.set_num_threads(threads)
     started = time.perf_counter()
@@ -66,7 +69,6 @@ def plain(candidate: Candidate, matrix: Matrix, labels: np.ndarray, threads: int
     optimizer = torch.optim.AdamW(part.parameters(), lr=candidate.params.learning_rate)
     numeric, categories = torch.from_numpy(matrix.numeric), torch.from_numpy(matrix.categories)
     targets = torch.from_numpy(labels.astype(np.float32))
-    batch_size = _plan(candidate.params, len(labels), len(labels)).batch_size
     part.train()
     for rows in torch.randperm(len(labels)).split(batch_size):
         optimizer.zero_grad()
@@ -94,12 +96,13 @@ def speeds(rows: int, inputs: int) -> list[dict[str, Any]]:
     small = Matrix(matrix.numeric[:1000], matrix.categories[:1000])
     table = []
     for candidate in map(one_epoch, draw_candidates(3, 0)):
-        for run in (ours, plain):  # warm up: libraries load, memory is mapped
-            run(candidate, small, labels[:1000], 1)
-        pairs = [
-            (ours(candidate, matrix, labels, 1), plain(candidate, matrix, labels, 1))
-            for _ in range(REPEATS)
-        ]
+        log = ours(candidate, small, labels[:1000], 1)  # libraries load, memory is mapped
+        plain(candidate, small, labels[:1000], 1, log.batch_size)
+        pairs = []
+        for _ in range(REPEATS):
+            log = ours(candidate, matrix, labels, 1)
+            beside = plain(candidate, matrix, labels, 1, log.batch_size)
+            pairs.append((log.samples_per_second, beside))
         mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)
         row = {"candidate": candidate.name, "rows": rows, "inputs": inputs}
