@@ -131,8 +131,12 @@ def _explain(path: Path, tree: yaml.Node | None, error: ValidationError) -> str:
         loc = mistake["loc"]
         line, column = position(tree, loc)
         field = _field(tree, loc, absent=mistake["type"] == "missing") or "contract"
-        lines.append(f"  line {line}, column {column}: {field}: {mistake['msg']}")
+        lines.append(f"  line {line}, column {column}: {field}: {_said(mistake['msg'])}")
     return "\n".join(lines)
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ")
 
 
 def _field(node: yaml.Node | None, loc: tuple[Any, ...], *, absent: bool) -> str:

@@ -13,6 +13,10 @@ EPOCHS = ("unix", "unix_s", "unix_ms", "unix_us", "unix_ns")
 """Formats of times that count from 1970; `unix` counts seconds."""
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*")
+_LOGIN = re.compile(r"[^/?#]*:[^/?#]*@")
+_SIGNED = re.compile(
+    r"[?&](sig|signature|x-amz-\w+|x-goog-\w+|\w*token|\w*key|\w*secret|password|pwd)=", re.I
+)
 _DURATION = re.compile(r"([0-9]{1,12})([smhdw])")
 
 
@@ -32,6 +36,22 @@ def parse_duration(value: Any) -> Any:
         except OverflowError:
             raise ValueError(f"{value!r} is longer than time itself") from None
     raise ValueError(f"{value!r} is not a duration; write 30d, 12h, 90m, 45s or 2w")
+
+
+def refuse_credentials(uri: str) -> str:
+    """`uri`, unless it holds a password or a signature.
+
+    Addresses are shown: in logs, cards, manifests and reports. Raises ValueError, which does not
+    repeat the address.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if separator and (_LOGIN.match(rest) or _SIGNED.search(rest)):
+        raise ValueError(
+            f"this {scheme}:// address holds a password or a signature, and addresses are shown in "
+            "logs, cards and reports; take it out, and give it in the environment (for Azure "
+            "AZURE_STORAGE_SAS_TOKEN, for other stores as their client documents)"
+        )
+    return uri
 
 
 def _as_utc(value: datetime) -> datetime:

@@ -53,8 +53,10 @@ def table(text: str) -> dict[str, list[str]]:
 
 
 def test_check_says_what_is_read_as_what(shell, place) -> None:
-    text = shell.says("check", place())
+    path = place()
+    text = shell.says("check", path)
     found = table(text)
+    assert text.endswith(f"--dataset {path}\n")
     assert found["claim_id"] == ["id", "claim", "id", "string"]
     assert found["event_time"][:3] == ["at", "event", "time"]
     assert found["amount"] == ["paid", "amount", "double"]

@@ -10,7 +10,8 @@ import pytest
 
 from fraud_mlops import catalog
 from fraud_mlops.contract import Contract, FileSource, SyntheticSource
-from fraud_mlops.errors import ContractError
+from fraud_mlops.errors import ContractError, LakehouseError
+from fraud_mlops.lakehouse.stores import filesystem
 from fraud_mlops.settings import settings
 
 MOTOR = """\
@@ -207,3 +208,38 @@ def test_anchors_and_merges_work(tmp_path: Path) -> None:
     """
     path = write(tmp_path / "motor.yaml", MOTOR + textwrap.dedent(windows))
     assert catalog.load(path).split.gap is None
+
+
+# Secrets -----------------------------------------------------------------------------------
+
+HIDDEN = "hunter2-not-to-be-shown"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"https://ana:{HIDDEN}@files.example/claims.csv",
+        f"https://acct.blob.core.windows.net/lake/claims.csv?sv=2024&sig={HIDDEN}",
+        f"https://lake.s3.amazonaws.com/claims.csv?X-Amz-Signature={HIDDEN}",
+        f"https://files.example/claims.csv?access_token={HIDDEN}",
+    ],
+)
+def test_an_address_with_a_credential_is_refused_without_repeating_it(
+    tmp_path: Path, address: str
+) -> None:
+    text = mistakes(tmp_path / "m.yaml", MOTOR.replace("motor.csv", f"'{address}'"))
+    assert "line 2" in text
+    assert "in the environment" in text
+    assert HIDDEN not in text
+    with pytest.raises(LakehouseError) as error:
+        filesystem(address)
+    assert HIDDEN not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["abfss://lake@acct.dfs.core.windows.net/raw", "s3://lake/day=2024-01-01/*.csv", "a:b@c.csv"],
+)
+def test_an_address_without_a_credential_stands(tmp_path: Path, address: str) -> None:
+    made = catalog.load(write(tmp_path / "m.yaml", MOTOR.replace("motor.csv", f"'{address}'")))
+    assert uri(made).endswith(address)

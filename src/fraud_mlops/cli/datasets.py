@@ -59,7 +59,7 @@ def check(dataset: str) -> None:
     for warning in seen.warnings:
         say(f"Note: {warning}")
     _say_rows(seen)
-    _say_problems(seen)
+    _say_problems(seen, dataset)
 
 
 def _say_rows(seen: Preview) -> None:
@@ -72,10 +72,10 @@ def _say_rows(seen: Preview) -> None:
     )
 
 
-def _say_problems(seen: Preview) -> None:
+def _say_problems(seen: Preview, dataset: str) -> None:
     if not seen.bad:
         say("No row of them breaks the contract.")
-        say(f"Run it: python flows/fraud_detection_flow.py run --dataset {seen.contract.name}")
+        say(f"Run it: python flows/fraud_detection_flow.py run --dataset {dataset}")
         return
     rows = [(p.file, p.row, p.column, p.value, p.reason) for p in seen.problems[:_PROBLEMS_SHOWN]]
     title = f"{seen.bad:,} of them break the contract" + (

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from fraud_mlops.errors import LakehouseError
+from fraud_mlops.fields import refuse_credentials
 from fraud_mlops.settings import settings
 
 if TYPE_CHECKING:
@@ -27,9 +28,15 @@ _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{32}\.tmp$")
 def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     """The store of `uri` and the path in it; local paths become absolute.
 
-    Raises LakehouseError when the store's client is not installed or knows no such account.
+    Raises LakehouseError when the store's client is not installed or knows no such account, and
+    for an address that holds a password or a signature.
     """
     import fsspec
+
+    try:
+        refuse_credentials(uri)
+    except ValueError as error:
+        raise LakehouseError(str(error)) from None
 
     protocol = uri.partition("://")[0] if "://" in uri else "file"
     if protocol == "file":

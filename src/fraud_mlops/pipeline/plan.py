@@ -98,7 +98,8 @@ def _launch_id(text: str) -> str:
 
 def _absolute(uri: str) -> str:
     """Steps may run in another folder than the one the run was started from."""
-    return Path(filesystem(uri)[1]).as_posix() if is_local(uri) else uri.rstrip("/")
+    path = filesystem(uri)[1]
+    return Path(path).as_posix() if is_local(uri) else uri.rstrip("/")
 
 
 def _as_of(text: str | None, contract: Contract) -> datetime:
