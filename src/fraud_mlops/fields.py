@@ -38,6 +38,11 @@ def parse_duration(value: Any) -> Any:
     raise ValueError(f"{value!r} is not a duration; write 30d, 12h, 90m, 45s or 2w")
 
 
+def in_words(duration: timedelta) -> str:
+    """`30 days`, `2 days, 12:00:00`."""
+    return str(duration).removesuffix(", 0:00:00")
+
+
 def refuse_credentials(uri: str) -> str:
     """`uri`, unless it holds a password or a signature.
 

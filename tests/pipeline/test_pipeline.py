@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -139,6 +140,21 @@ def test_metrics_stand_in_the_partitions_that_were_scored(first: Run) -> None:
     assert sum(p.rows for p in monitored.performance) == first.features.windows["oot"].rows
     words = closing_words(first.plan, first.ingested, first.validated, scores, monitored)
     assert first.validated.version in words
+
+
+def test_scores_that_may_be_chance_are_told(first: Run) -> None:
+    scores = first.score()
+    monitored = monitor(first.plan, first.features, first.validated, scores)
+    metrics = dict(first.validated.report.metrics)
+    metrics["roc_auc"] = metrics["roc_auc"].model_copy(update={"low": 0.48})
+    report = first.validated.report.model_copy(update={"metrics": metrics})
+    by_chance = replace(first.validated, report=report)
+
+    def words(validated: Validated) -> str:
+        return closing_words(first.plan, first.ingested, validated, scores, monitored)
+
+    assert "no better than chance" in words(by_chance)
+    assert "no better than chance" not in words(first.validated)
 
 
 def test_drift_is_measured_on_claims_with_full_histories(first: Run) -> None:

@@ -27,6 +27,7 @@ from fraud_mlops.contract import (
     Contract,
     SyntheticSource,
 )
+from fraud_mlops.fields import in_words
 
 _ROWS = 10_000
 _PROBLEMS = ["file", "row", "column", "value", "reason"]
@@ -130,5 +131,5 @@ def _source(contract: Contract, origin: Origin, name: str) -> str:
     if name == EVENT_TIME:
         return ", ".join(contract.event_time.columns())
     if name == LABEL_TIME and not contract.label.time_column:
-        return f"(event time + {contract.label.delay})"
+        return f"(event time + {in_words(contract.label.delay)})"
     return origin.names[name]

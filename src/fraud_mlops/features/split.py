@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fraud_mlops.contract import Contract, DateSplit, ShareSplit, Window
 from fraud_mlops.errors import SplitError
+from fraud_mlops.fields import in_words
 
 WHOLE_DAYS_FROM = timedelta(days=60)
 """Claims that span more are cut at midnight (UTC), which people can read and repeat."""
@@ -97,8 +98,8 @@ def _no_time(contract: Contract, name: str, start: datetime, end: datetime) -> s
     way = "dates" if isinstance(contract.split, DateSplit) else "shares"
     return (
         f"{contract.name}: no time is left for the {name} window, which begins {_shown(start)} and "
-        f"would end {_shown(end)} once {contract.gap} before the next window are left for labels "
-        f"to become known. Give split {way} with a longer {name} window or a shorter split.gap, "
+        f"would end {_shown(end)} once {in_words(contract.gap)} before the next window are left for "
+        f"labels to become known. Give split {way} with a longer {name} window or a shorter split.gap, "
         "or take claims of a longer period."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fraud_mlops.claims.report import IngestReport
+from fraud_mlops.evaluation.oot import OotReport
 from fraud_mlops.lakehouse.partitions import Partition
 from fraud_mlops.monitoring.drift import DriftReport
 from fraud_mlops.pipeline.monitoring import Monitored
@@ -38,6 +39,7 @@ def closing_words(
             f"{dataset}: {validated.gate.reason}",
             f"Out of time, {report.rows:,} claims with {report.frauds:,} frauds (95 % interval):",
             *figures,
+            *_no_better_than_chance(report),
             *(_drift(measured) for measured in monitored.drift),
             f"Claims  {ingested.kept:,} kept, {ingested.quarantined:,} in quarantine",
             f"Scores  {sum(p.rows for p in scores):,} in {plan.output_uri}/ml_outputs/{dataset}",
@@ -48,6 +50,16 @@ def closing_words(
             "/validate_oot",
         ]
     )
+
+
+def _no_better_than_chance(report: OotReport) -> list[str]:
+    found = report.metrics.get("roc_auc")
+    if found is None or found.low > 0.5:
+        return []
+    return [
+        "Note    these scores may be no better than chance: the interval of ROC-AUC reaches 0.5. "
+        "Look for columns that tell more, or take more claims."
+    ]
 
 
 def _drift(measured: DriftReport) -> str:
