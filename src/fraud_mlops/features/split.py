@@ -98,9 +98,9 @@ def _no_time(contract: Contract, name: str, start: datetime, end: datetime) -> s
     way = "dates" if isinstance(contract.split, DateSplit) else "shares"
     return (
         f"{contract.name}: no time is left for the {name} window, which begins {_shown(start)} and "
-        f"would end {_shown(end)} once {in_words(contract.gap)} before the next window are left for "
-        f"labels to become known. Give split {way} with a longer {name} window or a shorter split.gap, "
-        "or take claims of a longer period."
+        f"would end {_shown(end)} once {in_words(contract.gap)} before the next window are left "
+        f"for labels to become known. Give split {way} with a longer {name} window or a shorter "
+        "split.gap, or take claims of a longer period."
     )
 
 
