@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -20,16 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from fraud_mlops.fields import (
-    Duration,
-    Instant,
-    Share,
-    Sign,
-    Text,
-    TimeFormat,
-    Words,
-    refuse_credentials,
-)
+from fraud_mlops.fields import Address, Duration, Instant, Share, Sign, Text, TimeFormat, Words
 
 RESERVED = ("claim_id", "event_time", "label", "label_time", "amount")
 CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT = RESERVED
@@ -54,7 +44,7 @@ class FileSource(_Model):
     """Claims in files: one file, a folder, a glob, any fsspec URI."""
 
     kind: Literal["file"] = "file"
-    uri: Annotated[str, Field(min_length=1), AfterValidator(refuse_credentials)]
+    uri: Address
     format: Literal["csv", "parquet"] | None = None
     csv: CsvOptions = CsvOptions()
 

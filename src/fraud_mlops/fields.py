@@ -109,6 +109,7 @@ def _sign(value: Any) -> Any:
     return "\t" if value in (r"\t", "tab") else value
 
 
+Address = Annotated[str, Field(min_length=1), AfterValidator(refuse_credentials)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
 Instant = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(_as_utc)]
 Share = Annotated[float, Field(gt=0, lt=1)]
