@@ -73,7 +73,7 @@ def watched(command: list[str], folder: Path) -> tuple[float, float, str]:
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
         while process.poll() is None:
             peak = max(peak, _memory(process))
-            time.sleep(0.1)
+            time.sleep(0.5)  # a look at every page of every process costs some milliseconds
         seconds = time.perf_counter() - began
         output.seek(0)
         text = output.read()
