@@ -1,36 +1,57 @@
 """Wall time and memory of the whole flow against the same library calls in one plain process.
 
     python benchmarks/bench_flow.py                      20,000 claims
-    python benchmarks/bench_flow.py --claims 1000000
+    python benchmarks/bench_flow.py --claims 1000000 --rounds 1
 
-The plain process calls the functions that the steps call, one after the other, candidates too.
-The flow pays for a process and artifacts a task, and gains from candidates side by side.
+The plain process calls the functions that the steps call, one after the other, candidates too:
+once with the one thread that a candidate's task has, once with all cores for every candidate,
+which is what one would do by hand. The flow pays for a process and artifacts a task, and gains
+from candidates side by side. Contenders take turns; a ratio is the median over the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
+import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 FLOW = ROOT / "flows" / "fraud_detection_flow.py"
+CORES = len(os.sched_getaffinity(0))
+BASELINE = "plain process, all cores"
+_TASK = re.compile(
+    r"^(?P<at>\S+ \S+) \[\d+/(?P<step>\w+)/\d+ .*Task (?P<what>is starting|finished)", re.M
+)
 
 
-def plain(claims: int, root: str) -> None:
+class Measured(NamedTuple):
+    """seconds: wall time. megabytes: peak of the process and all its children. steps: seconds."""
+
+    seconds: float
+    megabytes: float
+    steps: dict[str, float]
+
+
+def plain(claims: int, root: str, threads: int) -> None:
     """What the flow does, without the flow; a line a step."""
+    from fraud_mlops.pipeline import training
     from fraud_mlops.pipeline.choosing import Result, choose, refit_winner
     from fraud_mlops.pipeline.ingesting import ingest, prepare
     from fraud_mlops.pipeline.monitoring import monitor
     from fraud_mlops.pipeline.plan import plan_run
     from fraud_mlops.pipeline.publishing import publish
     from fraud_mlops.pipeline.scoring import score
-    from fraud_mlops.pipeline.training import train_candidate
     from fraud_mlops.pipeline.validation import validate
 
+    training.CANDIDATE_THREADS = threads
     told = time.perf_counter()
 
     def tell(name: str) -> None:
@@ -44,8 +65,9 @@ def plain(claims: int, root: str) -> None:
     tell("ingest")
     features = prepare(plan, ingested)
     tell("prepare")
-    results = [Result(c, train_candidate(c, features, print), None) for c in plan.candidates]
+    trained = [training.train_candidate(c, features, print) for c in plan.candidates]
     tell("train")
+    results = [Result(t.candidate, t, None) for t in trained]
     choice = choose(plan, features, results)
     tell("leaderboard")
     files, _ = refit_winner(choice, features, print)
@@ -95,37 +117,76 @@ def _memory(process: object) -> int:
     return total
 
 
-def compare(claims: int) -> None:
+def run_plain(claims: int, threads: int) -> Measured:
     with tempfile.TemporaryDirectory(prefix="bench-flow-") as name:
-        folder = Path(name)
-        own = [sys.executable, __file__, "--plain", "--claims", str(claims), "--root"]
-        plain_seconds, plain_memory, text = watched([*own, str(folder / "plain")], folder)
-        options = ["--sample-size", str(claims), "--output-uri", str(folder / "flow")]
-        command = [sys.executable, str(FLOW), "run", *options]
-        flow_seconds, flow_memory, _ = watched(command, folder)
-    cores = len(os.sched_getaffinity(0))
-    print(f"\n{claims:,} claims, 4 candidates, {cores} cores")
+        options = ["--claims", str(claims), "--root", f"{name}/lake", "--threads", str(threads)]
+        command = [sys.executable, __file__, "--plain", *options]
+        seconds, megabytes, text = watched(command, Path(name))
+    told = (line.split() for line in text.splitlines() if line.startswith("STEP "))
+    return Measured(seconds, megabytes, {step: float(took) for _, step, took in told})
+
+
+def run_flow(claims: int) -> Measured:
+    with tempfile.TemporaryDirectory(prefix="bench-flow-") as name:
+        options = ["--sample-size", str(claims), "--output-uri", f"{name}/lake"]
+        seconds, megabytes, text = watched([sys.executable, str(FLOW), "run", *options], Path(name))
+    return Measured(seconds, megabytes, dict(_steps(text)))
+
+
+def _steps(text: str) -> Iterator[tuple[str, float]]:
+    """From the start of a step's first task to the end of its last one."""
+    spans: dict[str, list[datetime]] = {}
+    for line in _TASK.finditer(text):
+        spans.setdefault(line["step"], []).append(datetime.fromisoformat(line["at"]))
+    for step, moments in spans.items():
+        yield step, (max(moments) - min(moments)).total_seconds()
+
+
+def compare(claims: int, rounds: int) -> None:
+    contenders: dict[str, Callable[[], Measured]] = {
+        BASELINE: lambda: run_plain(claims, CORES),
+        "plain process, one core": lambda: run_plain(claims, 1),
+        "FraudDetectionFlow": lambda: run_flow(claims),
+    }
+    found: dict[str, list[Measured]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, work in contenders.items():
+            found[name].append(work())
+            print(f"{name}: {found[name][-1].seconds:.1f} s", flush=True)
+    print(f"\n{claims:,} claims, 4 candidates, {CORES} cores, median of {rounds} round(s)")
     print(f"{'':28}{'seconds':>9}{'ratio':>8}{'peak MB':>9}")
-    print(f"{'plain process (baseline)':28}{plain_seconds:9.1f}{1:8.2f}{plain_memory:9.0f}")
-    ratio = flow_seconds / plain_seconds
-    print(f"{'FraudDetectionFlow':28}{flow_seconds:9.1f}{ratio:8.2f}{flow_memory:9.0f}")
-    print("\nwhere the plain process spends it")
-    for line in text.splitlines():
-        if line.startswith("STEP "):
-            _, step, seconds = line.split()
-            print(f"  {step:14}{float(seconds):9.2f} s{float(seconds) / plain_seconds:8.0%}")
+    for name, runs in found.items():
+        pairs = zip(runs, found[BASELINE], strict=True)
+        ratio = statistics.median(run.seconds / base.seconds for run, base in pairs)
+        seconds = statistics.median(run.seconds for run in runs)
+        print(f"{name:28}{seconds:9.1f}{ratio:8.2f}{max(run.megabytes for run in runs):9.0f}")
+    report_steps(found)
+
+
+def report_steps(found: dict[str, list[Measured]]) -> None:
+    print("\nwhere it goes, seconds of the last round")
+    print(f"{'':14}" + "".join(f"{name:>26}" for name in found))
+    last = {name: runs[-1] for name, runs in found.items()}
+    steps = last["FraudDetectionFlow"].steps
+    for step in steps:
+        cells = (f"{run.steps.get(step, 0):26.1f}" for run in last.values())
+        print(f"{step:14}" + "".join(cells))
+    rest = (f"{run.seconds - sum(run.steps.values()):26.1f}" for run in last.values())
+    print(f"{'between steps':14}" + "".join(rest))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--claims", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--root", help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.plain:
-        plain(options.claims, options.root)
+        plain(options.claims, options.root, options.threads)
     else:
-        compare(options.claims)
+        compare(options.claims, options.rounds)
 
 
 if __name__ == "__main__":
