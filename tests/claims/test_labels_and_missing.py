@@ -183,6 +183,14 @@ def test_missing_words_hold_for_typed_columns_too(tmp_path: Path) -> None:
     assert frame["age"].isna().tolist() == [True, False]
 
 
+def test_a_category_that_no_other_claim_has_is_kept_as_it_is(tmp_path: Path) -> None:
+    """New words come with new products: they are for the model to call unknown, not a mistake."""
+    lake, rows = lakehouse(tmp_path), [*claims(20), claim(21, make="Hovercraft")]
+    report = take_in(contract(write_csv(tmp_path / "m.csv", rows)), lake)
+    assert report.quarantined == 0
+    assert published(lake, report)["make"].tolist()[-1] == "Hovercraft"
+
+
 def test_a_column_that_is_all_null_is_warned_of_and_the_run_goes_on(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "m.csv", [claim(i, age="", make="NA") for i in range(1, 10)])
     report = take_in(contract(path), lakehouse(tmp_path))

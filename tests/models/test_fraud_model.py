@@ -75,6 +75,23 @@ def test_a_record_batch_scores_like_its_table_and_nothing_scores_nothing() -> No
     assert scorer.logits(TABLE.slice(0, 0)).shape == (0,)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_category_that_training_never_saw_is_scored_as_unknown(
+    family: str,
+) -> None:
+    scorer = MODELS[family]
+
+    def with_peril(value: str | None) -> np.ndarray:
+        perils = pa.array([value] * TABLE.num_rows, pa.string())
+        return scorer.logits(TABLE.set_column(3, "peril", perils))
+
+    flood = with_peril("flood")
+    assert np.isfinite(flood).all()
+    np.testing.assert_array_equal(flood, with_peril("earthquake"))
+    np.testing.assert_array_equal(flood, with_peril(None))
+    assert not np.allclose(flood, with_peril("theft"))
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "network.json", "preprocessing.json"])
 def test_a_missing_or_truncated_file_is_refused_by_name(name: str) -> None:
     files = whole("tabm").to_files()
