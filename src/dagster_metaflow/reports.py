@@ -116,7 +116,7 @@ def write_report(
     )
     data = json.dumps(report.model_dump(mode="json"), indent=1, allow_nan=False).encode() + b"\n"
     if not _says_the_same(uri, data):
-        _write(uri, data)
+        write_file(uri, data)
     return uri
 
 
@@ -233,8 +233,8 @@ def _parsed(path: str, data: bytes) -> AssetReport:
         raise ReportError(f"{path}: is no asset report: {where}: {first['msg']}") from None
 
 
-def _write(uri: str, data: bytes) -> None:
-    """Stores other than a folder make an object visible when its one upload has ended."""
+def write_file(uri: str, data: bytes) -> None:
+    """Whole or not at all: other stores make an object visible when its one upload has ended."""
     if "://" in uri and not uri.startswith("file://"):
         import fsspec
 

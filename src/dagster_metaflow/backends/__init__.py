@@ -1,0 +1,1 @@
+"""Where Metaflow runs run: one file a backend, behind one small protocol."""

@@ -1,0 +1,81 @@
+"""What a backend can do; everything above it is the same for this machine and for any cloud.
+
+A backend keeps nothing in memory: all that it needs to find a run again, tomorrow and from another
+process, stands in the run's **handle**, a JSON mapping that only the backend reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+Handle = Mapping[str, Any]
+
+
+class RunState(Enum):
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    """The processes are gone and left no word: a machine that went away, or SIGKILL."""
+
+    @property
+    def ended(self) -> bool:
+        return self is not RunState.RUNNING
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """run_id: Metaflow's, as soon as it is known. reason: why it ended otherwise than well."""
+
+    state: RunState
+    run_id: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """One start of a flow.
+
+    flow_file: the flow. parameters: by option; None means the flow's default.
+    tags: of the Metaflow run. folder: on this machine, for logs and the like; it is made by the
+    backend, and stays. environment: variables for the run, beside this process's own.
+    """
+
+    launch_id: str
+    flow_file: Path
+    flow_name: str
+    parameters: Mapping[str, Any]
+    tags: Sequence[str]
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """Starts, follows and ends Metaflow runs somewhere."""
+
+    def launch(self, request: LaunchRequest) -> Handle:
+        """Starts a run and comes back at once. Raises LaunchError when it cannot be started."""
+
+    def resume(self, request: LaunchRequest, origin_run_id: str) -> Handle:
+        """Starts a run that goes on where `origin_run_id` ended; finished steps are not run."""
+
+    def poll(self, handle: Handle) -> RunStatus:
+        """How the run stands now. A passing fault of a remote service is retried, not told."""
+
+    def read_log(self, handle: Handle, offset: int) -> tuple[list[str], int]:
+        """Whole lines that came after `offset`, and the offset to go on from."""
+
+    def cancel(self, handle: Handle) -> None:
+        """Ends the run and every task of it, within ten seconds; no error if it has ended."""
+
+    def links(self, handle: Handle) -> Mapping[str, str]:
+        """Where a person can look: a log, a console page."""
+
+
+class LaunchError(RuntimeError):
+    """A run that could not be started, followed or resumed. The message says what to do."""

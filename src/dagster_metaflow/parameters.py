@@ -1,0 +1,91 @@
+"""A flow's parameters: as typed run config of Dagster, and as arguments of Metaflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dagster import Field, Noneable
+from pydantic import BaseModel, ConfigDict
+
+_TYPES: Mapping[str, Any] = {
+    "int": int, "integer": int, "float": float, "bool": bool, "boolean": bool, "str": str,
+}  # fmt: skip
+
+
+class FlowParameter(BaseModel):
+    """One `metaflow.Parameter`. name: in Python; option: on the command line.
+
+    separator: of a parameter that takes a list. default: None also where the flow computes it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    option: str
+    type: str
+    default: Any = None
+    required: bool = False
+    help: str = ""
+    separator: str | None = None
+
+    def to_field(self) -> Field:
+        """Leaving it out, or null, means what it means to the flow: its own default."""
+        kind = _TYPES.get(self.type, str)
+        if self.separator:
+            kind = [str]
+        text = self.help or f"Parameter --{self.option} of the flow."
+        if self.required:
+            return Field(kind, description=text, is_required=True)
+        if self.default is None or not isinstance(self.default, kind if kind in _CHECKED else ()):
+            return Field(Noneable(kind), description=text, is_required=False)
+        return Field(kind, description=text, default_value=self.default)
+
+
+_CHECKED = (int, float, bool, str)
+
+
+class ProtocolParameters(BaseModel):
+    """Names of the parameters by which a flow and Dagster understand each other.
+
+    A flow has those that it needs: a name that it does not have is not passed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    launch_id: str = "launch_id"
+    """Names the run's folder in the ledger; without it, the run id does."""
+    ledger_root: str = "output_uri"
+    """Root under which the flow writes `_reports/`."""
+    assets: str = "assets"
+    """Comma-separated names of the assets to publish, when not all are selected."""
+    partition_start: str = "partition_start"
+    partition_end: str = "partition_end"
+    """First and last partition of the selection, the latter inclusive."""
+    partition: str = "partition"
+    """For flows that take one partition at a time."""
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self.model_dump().values())
+
+
+def config_schema(parameters: Iterable[FlowParameter], without: Iterable[str]) -> dict[str, Field]:
+    """Run config of an op that launches the flow; `without`: parameters that others set."""
+    hidden = frozenset(without)
+    return {p.name: p.to_field() for p in parameters if p.name not in hidden}
+
+
+def to_arguments(parameters: Mapping[str, Any]) -> list[str]:
+    """`--option=value` for what is not None, in the order given."""
+    return [
+        f"--{option}={_text(value)}" for option, value in parameters.items() if value is not None
+    ]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return json.dumps(value, sort_keys=True) if isinstance(value, Mapping) else str(value)

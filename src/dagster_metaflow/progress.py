@@ -1,0 +1,58 @@
+"""What Metaflow's log lines say of a run: which step it is at, and which task failed, and why."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+_LINE = re.compile(
+    r"^\S+ \S+ \[(?P<run>[^/\]]+)/(?P<step>[^/\]]+)/(?P<task>[^/\] ]+)[^\]]*\] (?P<text>.*)$"
+)
+_STARTS, _ENDS = "Task is starting.", "Task finished successfully."
+_FAILS = ("Task failed.", "Task fell through")
+_CLONES = re.compile(r"Cloning (?:results of|task)")
+_KEPT_LINES = 40
+_TOLD_LINES = 15
+
+
+class Progress:
+    """Follows the log of one run. steps: of the flow, in order."""
+
+    def __init__(self, steps: Sequence[str]) -> None:
+        self._steps = list(steps)
+        self._begun: list[str] = []
+        self._tail: dict[str, deque[str]] = {}
+        self._last: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.failed_task: str | None = None
+
+    def read(self, line: str) -> Iterator[str]:
+        """What is worth a line in Dagster's event log: steps that begin, tasks that fail."""
+        match = _LINE.match(line)
+        if match is None:
+            self._last.append(line)
+            return
+        step, text = match["step"], match["text"]
+        task = f"{match['run']}/{step}/{match['task']}"
+        if text == _STARTS:
+            self._tail.pop(task, None)
+            if step not in self._begun:
+                self._begun.append(step)
+                yield self._place(step)
+        elif text == _ENDS:
+            self._tail.pop(task, None)
+        elif text.startswith(_FAILS):
+            self.failed_task = task
+            yield f"{task} failed"
+        elif not _CLONES.match(text):
+            self._tail.setdefault(task, deque(maxlen=_KEPT_LINES)).append(text)
+
+    def _place(self, step: str) -> str:
+        if step not in self._steps:
+            return f"step {step}"
+        return f"step {step} ({self._steps.index(step) + 1} of {len(self._steps)})"
+
+    def reason(self) -> str:
+        """The last words of the task that failed, or of the run itself."""
+        lines = self._tail.get(self.failed_task or "", deque()) or self._last
+        return "\n".join(list(lines)[-_TOLD_LINES:]).strip()
