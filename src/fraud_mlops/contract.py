@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from fraud_mlops.fields import Address, Duration, Instant, Share, Sign, Text, TimeFormat, Words
+from fraud_mlops.limits import Checks
 
 RESERVED = ("claim_id", "event_time", "label", "label_time", "amount")
 CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT = RESERVED
@@ -229,6 +230,8 @@ class Contract(_Model):
     numeric: tuple[str, ...] | None = None
     categorical: tuple[str, ...] | None = None
     ignore: tuple[str, ...] = ()
+    personal: tuple[str, ...] = ()
+    """Columns with personal data; masked, as ids and entities are, wherever rows are shown."""
     missing: dict[str, tuple[Text, ...]] = {}
     """Values that mean 'not known' in one column only, e.g. `Age: [0]`."""
     windows: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 7, 30, 90)
@@ -242,6 +245,7 @@ class Contract(_Model):
     quality: Quality = Quality()
     drift: Drift = Drift()
     gate: Gate = Gate()
+    checks: Checks = Checks()
 
     @model_validator(mode="before")
     @classmethod

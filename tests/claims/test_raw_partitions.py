@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from fraud_mlops import catalog
 from fraud_mlops.claims import csv_files, parquet_files, raw_schema
 from fraud_mlops.claims.reading import evenly_spaced
+from fraud_mlops.contract import Contract
 from fraud_mlops.errors import SettingsError, SourceError
 from fraud_mlops.lakehouse.stores import open_input
 from fraud_mlops.settings import settings as project_settings
@@ -67,7 +68,9 @@ def test_one_partition_a_period_in_order_of_time(
     frame = published(lake, report)
     assert frame["claim_id"].tolist() == [f"c{i}" for i in range(1, 34)]
     assert frame["agent"].tolist() == frame["rep"].tolist() == [f"r{i % 7}" for i in range(1, 34)]
-    assert lake.metadata(report.partitions[0]) | {"data_version": ""} == {
+    told = lake.metadata(report.partitions[0])
+    assert Contract.model_validate_json(told.pop("contract")) == report.contract
+    assert told | {"data_version": ""} == {
         "dataset": "motor",
         "contract_version": "1",
         "launch_id": "launch",

@@ -39,6 +39,10 @@ class Faults:
             self._kinds.append(Fault(reason, column))
             self._which[fresh] = len(self._kinds)
 
+    def forgive(self, rows: Mask) -> None:
+        """Rows that are none of this run's business have no fault."""
+        self._which[rows] = 0
+
     @property
     def bad(self) -> Mask:
         mask: Mask = self._which > 0

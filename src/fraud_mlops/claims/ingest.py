@@ -15,13 +15,22 @@ from pathlib import Path
 from fraud_mlops.claims.intake import Intake
 from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
 from fraud_mlops.claims.quarantine import Quarantine
+from fraud_mlops.claims.raw_zone import (
+    TRUTH_ZONE,
+    ZONE,
+    known_beside,
+    partition_metadata,
+    with_columns_of,
+)
 from fraud_mlops.claims.report import ColumnProfile, IngestReport
-from fraud_mlops.claims.schema import raw_schema
+from fraud_mlops.claims.schema import masked_columns, raw_schema
 from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
 from fraud_mlops.contract import EVENT_TIME, Contract, SyntheticSource
 from fraud_mlops.errors import QualityError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, by_partition
+from fraud_mlops.lakehouse.ranges import PartitionRange
+from fraud_mlops.lakehouse.stores import list_children
 
 
 def ingest(
@@ -33,6 +42,7 @@ def ingest(
     sample_size: int | None,
     seed: int | None = None,
     run: str = "",
+    partitions: PartitionRange | None = None,
     progress: Callable[[str], None] = print,
 ) -> IngestReport:
     """Reads the contract's source as known at `as_of` into the lakehouse's raw zone.
@@ -41,10 +51,14 @@ def ingest(
     sample_size: rows wanted, evenly spaced over the source; of a generated source, its claims.
     seed: overrides a generated source's; files are sampled without chance.
     run: stored in the metadata of every partition.
+    partitions: the ones to write, all of them, also those without a claim; what the source has
+    beyond them is neither written nor quarantined, and a partition comes out the same whatever
+    range it is written with. Without it all partitions that the source has claims of.
 
     Labels that the contract's delay puts after `as_of` are blank and counted as immature.
     Raises SourceError when the source cannot be read, and QualityError when more than
-    `quality.max_bad_share` of its rows break the contract; neither publishes a partition.
+    `quality.max_bad_share` of the rows of `partitions` break the contract, or so many of the
+    whole source have no readable time; neither publishes a partition.
     """
     as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
     if sample_size is not None and sample_size < 1:
@@ -52,50 +66,84 @@ def ingest(
     file = f"{launch_id}.parquet"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claims-")))
-        origin = _origin(contract, as_of, sample_size, seed, folder)
+        if partitions is not None and not contract.resolved:
+            contract = with_columns_of(contract, known_beside(contract, lakehouse, partitions))
+        origin = _origin(contract, as_of, sample_size, seed, folder, partitions)
         contract = origin.contract
+        masked_columns(contract)
         quarantine = stack.enter_context(closing(Quarantine(folder / "quarantine.parquet")))
         staging = stack.enter_context(Staging(folder, raw_schema(contract)))
         rules = Rules(contract, as_of, origin.names)
-        intake = Intake(origin, rules, staging, quarantine, progress)
+        intake = Intake(origin, rules, staging, quarantine, progress, partitions)
         intake.read_all()
         intake.drop_duplicates()
         uri = quarantine.publish(lakehouse.uri("quarantine", contract.name, file))
-        _check_quality(contract, quarantine, intake.read, uri)
+        bad_share = _bad_share(intake, len(quarantine))
+        _check_quality(contract, quarantine, intake, bad_share, uri)
         summary = staging.summary()
-        truth_uri = origin.publish_truth(lakehouse.uri("truth", contract.name, file))
-        partitions = _publish(contract, lakehouse, staging, launch_id, run)
+        truth_uri = origin.publish_truth(lakehouse.uri(TRUTH_ZONE, contract.name, file))
+        metadata = {"dataset": contract.name, "launch_id": launch_id, "run": run}
+        metadata |= partition_metadata(contract, file if truth_uri else None)
+        published = _publish(contract, lakehouse, staging, partitions, metadata)
     return IngestReport(
         contract=contract,
         read=intake.read,
         kept=summary.rows,
         quarantined=len(quarantine),
+        bad_share=bad_share,
         reasons=dict(quarantine.reasons.most_common()),
         quarantine_uri=uri,
         immature_labels=intake.immature,
         fraud_rate=summary.fraud_rate,
-        warnings=(*origin.warnings, *_empty_columns(summary.columns)),
-        partitions=tuple(partitions),
+        warnings=(
+            *origin.warnings,
+            *_empty_columns(summary.columns),
+            *_left_behind(contract, lakehouse, published, partitions),
+        ),
+        partitions=tuple(published),
         truth_uri=truth_uri,
-        first_event=summary.first_event.replace(tzinfo=UTC),
-        last_event=summary.last_event.replace(tzinfo=UTC),
+        first_event=_utc(summary.first_event),
+        last_event=_utc(summary.last_event),
         columns=summary.columns,
     )
 
 
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC)
+
+
 def _origin(
-    contract: Contract, as_of: datetime, sample_size: int | None, seed: int | None, folder: Path
+    contract: Contract,
+    as_of: datetime,
+    sample_size: int | None,
+    seed: int | None,
+    folder: Path,
+    partitions: PartitionRange | None,
 ) -> Origin:
     if isinstance(contract.source, SyntheticSource):
-        return SyntheticOrigin(contract, as_of, sample_size, seed, folder)
+        return SyntheticOrigin(contract, as_of, sample_size, seed, folder, partitions)
     return FileOrigin(contract, as_of, sample_size)
 
 
-def _check_quality(contract: Contract, quarantine: Quarantine, read: int, uri: str | None) -> None:
-    if not read:
+def _bad_share(intake: Intake, bad: int) -> float:
+    """Of the rows read. Rows without a time, which every range reads, are set against the source.
+
+    A range of one partition would else answer for the broken times of all others.
+    """
+    timed = intake.read - intake.timeless
+    shares = [intake.timeless / max(intake.source_rows, 1)]
+    shares += [(bad - intake.timeless) / timed] if timed else []
+    whole = intake.read == intake.source_rows
+    return bad / max(intake.read, 1) if whole else max(shares)
+
+
+def _check_quality(
+    contract: Contract, quarantine: Quarantine, intake: Intake, bad_share: float, uri: str | None
+) -> None:
+    if not intake.source_rows:
         raise SourceError(f"{contract.name}: not one claim happened by the moment of this run")
-    bad, limit = len(quarantine), contract.quality.max_bad_share
-    if bad <= limit * read and bad < read:
+    bad, read, limit = len(quarantine), intake.read, contract.quality.max_bad_share
+    if bad_share <= limit and bad_share < 1:
         return
     reasons = "\n".join(
         f"  {count:,} {reason}, e.g. {quarantine.examples[reason]}"
@@ -112,20 +160,35 @@ def _empty_columns(columns: Iterable[ColumnProfile]) -> list[str]:
     return [f"column {c.name!r} is empty (all null)" for c in columns if c.missing == 1]
 
 
+def _left_behind(
+    contract: Contract,
+    lakehouse: Lakehouse,
+    published: Iterable[Partition],
+    partitions: PartitionRange | None,
+) -> list[str]:
+    """Raw partitions that a whole source has nothing of any more; nobody asked to empty them."""
+    if partitions is not None:
+        return []
+    there = {name.rpartition("=")[2] for name in list_children(lakehouse.uri(ZONE, contract.name))}
+    left = sorted(there - {partition.value for partition in published})
+    return [
+        f"raw partition {value} has no claims in the source, and stays as it is; to empty it, "
+        f"ingest it by --partition-start {value}"
+        for value in left
+    ]
+
+
 def _publish(
-    contract: Contract, lakehouse: Lakehouse, staging: Staging, launch_id: str, run: str
+    contract: Contract,
+    lakehouse: Lakehouse,
+    staging: Staging,
+    partitions: PartitionRange | None,
+    metadata: dict[str, str],
 ) -> list[Partition]:
-    metadata = {
-        "dataset": contract.name,
-        "contract_version": str(contract.version),
-        "launch_id": launch_id,
-        "run": run,
-    }
-    return lakehouse.write_sorted(
-        "raw",
-        contract.name,
-        contract.partition,
-        by_partition(staging.in_order(), EVENT_TIME, contract.partition),
-        raw_schema(contract),
-        metadata,
-    )
+    place = ZONE, contract.name, contract.partition
+    schema = raw_schema(contract)
+    batches = by_partition(staging.in_order(), EVENT_TIME, contract.partition)
+    written = lakehouse.write_sorted(*place, batches, schema, metadata)
+    empty = set(partitions.values() if partitions else ()) - {p.value for p in written}
+    written += [lakehouse.write(*place, value, (), schema, metadata) for value in empty]
+    return sorted(written, key=lambda partition: partition.value)

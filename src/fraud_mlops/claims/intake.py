@@ -8,13 +8,16 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fraud_mlops.claims.canonical import Converted
 from fraud_mlops.claims.origins import Origin
 from fraud_mlops.claims.quarantine import Quarantine
 from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
-from fraud_mlops.contract import CLAIM_ID
+from fraud_mlops.claims.values import Mask, mask_of
+from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
+from fraud_mlops.lakehouse.ranges import PartitionRange
 
 _PROGRESS_SECONDS = 3.0
 
@@ -22,7 +25,11 @@ _PROGRESS_SECONDS = 3.0
 class Intake:
     """Reads an origin once, and looks at it a second time only for claims that came twice.
 
-    read: rows seen. immature: labels that were blanked because they were not known yet.
+    partitions: the only ones wanted; all when None. Rows without a readable time may belong to
+    them, and are told in any case.
+
+    source_rows: rows seen. read: those of the wanted partitions, and those without a time;
+    timeless: the latter. immature: labels that were blanked because they were not known yet.
     """
 
     def __init__(
@@ -32,13 +39,17 @@ class Intake:
         staging: Staging,
         quarantine: Quarantine,
         progress: Callable[[str], None],
+        partitions: PartitionRange | None = None,
     ) -> None:
         self._origin = origin
         self._rules = rules
         self._staging = staging
         self._quarantine = quarantine
         self._progress = progress
+        self._partitions = partitions
+        self.source_rows = 0
         self.read = 0
+        self.timeless = 0
         self.immature = 0
 
     def read_all(self) -> None:
@@ -47,7 +58,6 @@ class Intake:
         for converted in self._origin.converted():
             self._take(converted, position)
             position += len(converted.chunk)
-            self.read += len(converted.chunk) + len(converted.chunk.unreadable)
             if time.monotonic() - told > _PROGRESS_SECONDS:
                 told = time.monotonic()
                 self._progress(self._so_far(told - began))
@@ -55,19 +65,36 @@ class Intake:
     def _take(self, converted: Converted, position: int) -> None:
         chunk, faults = converted.chunk, converted.faults
         self._rules(converted.claims, faults)
+        positions = np.arange(position, position + len(chunk), dtype=np.int64)
+        times = converted.claims.column(EVENT_TIME)
+        timed = mask_of(pc.is_valid(times))
+        wanted = self._partitions.covers(times) | ~timed if self._partitions else None
+        if wanted is not None:
+            others = ~wanted & ~faults.bad
+            ids = converted.claims.column(CLAIM_ID)
+            self._staging.add_others(ids.filter(pa.array(others)), positions[others])
+            faults.forgive(~wanted)
+        self._count(converted, wanted, timed)
         bad = faults.bad
         if bad.any() or chunk.unreadable:
             self._quarantine.add(chunk, faults)
-        self.immature += int((converted.immature & ~bad).sum())
-        positions = np.arange(position, position + len(chunk), dtype=np.int64)
-        if bad.any():
-            self._staging.add(converted.claims.filter(pa.array(~bad)), positions[~bad])
-        else:
+        kept = ~bad if wanted is None else wanted & ~bad
+        self.immature += int((converted.immature & kept).sum())
+        if kept.all():
             self._staging.add(converted.claims, positions)
+        else:
+            self._staging.add(converted.claims.filter(pa.array(kept)), positions[kept])
+
+    def _count(self, converted: Converted, wanted: Mask | None, timed: Mask) -> None:
+        rows, unreadable = len(converted.chunk), len(converted.chunk.unreadable)
+        self.source_rows += rows + unreadable
+        self.read += unreadable + (rows if wanted is None else int(wanted.sum()))
+        self.timeless += unreadable + int((~timed).sum())
 
     def _so_far(self, seconds: float) -> str:
         of = f" of {self._origin.total:,}" if self._origin.total else ""
-        return f"read {self.read:,}{of} claims ({self.read / seconds:,.0f} a second)"
+        rows = self.source_rows
+        return f"read {rows:,}{of} claims ({rows / seconds:,.0f} a second)"
 
     def drop_duplicates(self) -> None:
         """The first claim of an id in the source stays; the others go to quarantine."""

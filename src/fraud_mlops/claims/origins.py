@@ -21,6 +21,7 @@ from fraud_mlops.claims.schema import raw_schema, source_columns
 from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.claims.values import Mask, mask_of
 from fraud_mlops.contract import EVENT_TIME, LABEL, LABEL_TIME, Contract, SyntheticSource
+from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import upload
 
 _GENERATED = SourceFile(None, "", "generated claims")
@@ -85,6 +86,7 @@ class SyntheticOrigin:
         sample_size: int | None,
         seed: int | None,
         folder: Path,
+        partitions: PartitionRange | None = None,
     ) -> None:
         source = contract.source
         if not isinstance(source, SyntheticSource):
@@ -98,6 +100,7 @@ class SyntheticOrigin:
         self._source = source
         self._as_of = pa.scalar(as_of, UTC_TIME)
         self._truth = folder / "truth.parquet"
+        self._partitions = partitions
 
     def chunks(self) -> Iterator[Chunk]:
         return (converted.chunk for converted in self.converted())
@@ -109,12 +112,18 @@ class SyntheticOrigin:
         with pq.ParquetWriter(self._truth, truth_schema(), compression="zstd") as truth:
             for claims, known in generate(self._source):
                 happened = pc.less_equal(claims.column(EVENT_TIME), self._as_of)
-                truth.write_batch(known.filter(happened))
+                truth.write_batch(known.filter(self._wanted(claims, happened)))
                 batch, immature = self._as_known(claims.filter(happened))
                 rows = np.arange(row, row + batch.num_rows, dtype=np.int64)
                 row += batch.num_rows
                 chunk = Chunk(_GENERATED, batch, rows)
                 yield Converted(chunk, batch, Faults(batch.num_rows), immature)
+
+    def _wanted(self, claims: pa.RecordBatch, happened: pa.Array) -> pa.Array:
+        """Nothing is told of partitions that are not to be written."""
+        if self._partitions is None:
+            return happened
+        return pc.and_(happened, pa.array(self._partitions.covers(claims.column(EVENT_TIME))))
 
     def _as_known(self, claims: pa.RecordBatch) -> tuple[pa.RecordBatch, Mask]:
         """Labels that are known after `as_of` are blank, and so are those beyond the source."""

@@ -33,8 +33,8 @@ class Summary(NamedTuple):
     """Of all kept claims; times are UTC without saying so."""
 
     rows: int
-    first_event: datetime
-    last_event: datetime
+    first_event: datetime | None
+    last_event: datetime | None
     fraud_rate: float | None
     columns: tuple[ColumnProfile, ...]
 
@@ -47,6 +47,8 @@ class IngestReport(_Model):
     read: int
     kept: int
     quarantined: int
+    bad_share: float
+    """Of the rows read, as held against `quality.max_bad_share`."""
     reasons: dict[str, int]
     quarantine_uri: str | None
     immature_labels: int
@@ -56,6 +58,12 @@ class IngestReport(_Model):
     partitions: tuple[Partition, ...]
     truth_uri: str | None
     """True fraud probabilities; of generated claims only."""
-    first_event: datetime
-    last_event: datetime
+    first_event: datetime | None
+    """None when the partitions that were asked for have no claim."""
+    last_event: datetime | None
     columns: tuple[ColumnProfile, ...]
+
+    @property
+    def truths(self) -> dict[str, str]:
+        """File of true fraud probabilities of each partition, where they are known."""
+        return {p.value: self.truth_uri for p in self.partitions if self.truth_uri}

@@ -58,6 +58,21 @@ def source_columns(contract: Contract) -> dict[str, str]:
     return columns
 
 
+def masked_columns(contract: Contract) -> frozenset[str]:
+    """Canonical columns whose values are not to be shown: ids, entities, personal data.
+
+    Raises ContractError for a personal column that the claims do not have.
+    """
+    behind = source_columns(contract)
+    if unknown := sorted(set(contract.personal) - set(behind.values())):
+        raise ContractError(
+            f"{contract.name}: personal names {', '.join(unknown)}, which is no column of the "
+            f"claims; there are {', '.join(sorted(set(behind.values())))}"
+        )
+    personal = {name for name, source in behind.items() if source in contract.personal}
+    return frozenset({CLAIM_ID, *contract.entities, *personal})
+
+
 def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFrameSchema:
     """The rules of the canonical table. A check is named for the reason a row breaks it.
 

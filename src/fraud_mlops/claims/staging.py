@@ -26,6 +26,7 @@ from fraud_mlops.settings import settings
 # Few, since several copies of a batch of wide rows are alive at a time.
 _BATCH_ROWS = 1 << 15
 _POSITION = "position"
+_OTHER = "other"
 
 
 class Staging:
@@ -41,7 +42,7 @@ class Staging:
         self._spill = folder / "spill"
         self._stored = pa.schema(
             [pa.field(f"c{i}", _stored(f.type)) for i, f in enumerate(schema)]
-            + [pa.field(_POSITION, pa.int64())]
+            + [pa.field(_POSITION, pa.int64()), pa.field(_OTHER, pa.bool_())]
         )
         text = [f.name for f in self._stored if pa.types.is_string(f.type)]
         self._writer = pq.ParquetWriter(
@@ -68,9 +69,18 @@ class Staging:
         if not claims.num_rows:
             return
         arrays = [a.cast(f.type) for a, f in zip(claims.columns, self._stored, strict=False)]
-        arrays.append(pa.array(positions))
+        arrays += [pa.array(positions), pa.repeat(False, len(positions))]
         self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._stored))
         self.rows += claims.num_rows
+
+    def add_others(self, claim_ids: pa.Array, positions: npt.NDArray[np.int64]) -> None:
+        """Claims of partitions that are not wanted: they only say which ids are taken."""
+        if not len(claim_ids):
+            return
+        known = {self._column(CLAIM_ID): claim_ids, _POSITION: pa.array(positions)}
+        known[_OTHER] = pa.repeat(True, len(positions))
+        arrays = [known.get(f.name, pa.nulls(len(positions), f.type)) for f in self._stored]
+        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._stored))
 
     @contextmanager
     def _within_limit(self) -> Iterator[None]:
@@ -97,18 +107,18 @@ class Staging:
         self._open().execute(f"""
             CREATE TEMP TABLE duplicates AS
             SELECT {_POSITION} FROM (
-                SELECT {_POSITION},
+                SELECT {_POSITION}, {_OTHER},
                     row_number() OVER (PARTITION BY {name} ORDER BY {_POSITION}) AS n
                 FROM staged
                 WHERE {name} IN (SELECT {name} FROM staged GROUP BY {name} HAVING count(*) > 1)
-            ) WHERE n > 1
+            ) WHERE n > 1 AND NOT {_OTHER}
         """)
         found = self._connection.execute(f"SELECT {_POSITION} FROM duplicates ORDER BY 1")
         positions: npt.NDArray[np.int64] = found.fetchnumpy()[_POSITION]
         if len(positions):
             self._connection.execute(f"""
                 CREATE OR REPLACE TEMP VIEW claims AS SELECT * FROM staged
-                WHERE {_POSITION} NOT IN (SELECT {_POSITION} FROM duplicates)
+                WHERE NOT {_OTHER} AND {_POSITION} NOT IN (SELECT {_POSITION} FROM duplicates)
             """)
         return np.asarray(positions, dtype=np.int64)
 
@@ -147,14 +157,15 @@ class Staging:
         )
 
     def _profile(self, field: pa.Field, rows: int, row: Iterator[Any]) -> ColumnProfile:
-        missing = 1 - next(row) / rows if rows else 0.0
+        known = next(row)
+        missing = 1 - known / rows if rows else 0.0
         if pa.types.is_floating(field.type):
             low, mean, high = next(row), next(row), next(row)
             return ColumnProfile(
                 name=field.name, kind="number", missing=missing, min=low, mean=mean, max=high
             )
         if pa.types.is_string(field.type):
-            distinct = rows if field.name == CLAIM_ID else int(next(row))
+            distinct = rows if field.name == CLAIM_ID else int(next(row) or 0)
             return ColumnProfile(name=field.name, kind="text", missing=missing, distinct=distinct)
         kind = "label" if pa.types.is_integer(field.type) else "time"
         return ColumnProfile(name=field.name, kind=kind, missing=missing)
@@ -177,7 +188,7 @@ class Staging:
             )
             path = str(self._path).replace("'", "''")
             self._connection.execute(f"CREATE TEMP VIEW staged AS FROM read_parquet('{path}')")
-            self._connection.execute("CREATE TEMP VIEW claims AS FROM staged")
+            self._connection.execute(f"CREATE TEMP VIEW claims AS FROM staged WHERE NOT {_OTHER}")
         return self._connection
 
 

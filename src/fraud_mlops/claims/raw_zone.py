@@ -1,0 +1,132 @@
+"""The raw zone as it stands: which partitions, under which contract, with which known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fraud_mlops.contract import Contract
+from fraud_mlops.errors import LakehouseError
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.ranges import PartitionRange
+
+ZONE = "raw"
+TRUTH_ZONE = "truth"
+_CONTRACT, _TRUTH = "contract", "truth"
+
+
+class RawClaims(Protocol):
+    """Raw partitions that are pinned, whoever wrote them."""
+
+    @property
+    def contract(self) -> Contract:
+        """Resolved."""
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """In order of value."""
+
+    @property
+    def truths(self) -> Mapping[str, str]:
+        """File of true fraud probabilities of each partition, where they are known."""
+
+
+class RawZone(BaseModel):
+    """RawClaims as found in the lakehouse."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    contract: Contract
+    partitions: tuple[Partition, ...]
+    truths: dict[str, str]
+
+
+def partition_metadata(contract: Contract, truth: str | None) -> dict[str, str]:
+    """What a raw partition says of itself, so that others can read it without its source.
+
+    truth: name of the file of true fraud probabilities in the truth zone.
+    """
+    told = {"contract_version": str(contract.version), _CONTRACT: contract.model_dump_json()}
+    return told | ({_TRUTH: truth} if truth else {})
+
+
+def pin_raw_zone(contract: Contract, lakehouse: Lakehouse) -> RawZone:
+    """Pins every raw partition that there is now.
+
+    Feature columns that the contract leaves to inference are those the partitions were written
+    with. Raises LakehouseError when the zone is empty, and when partitions were written under
+    another version of the contract, or with other columns than the newest.
+    """
+    partitions = lakehouse.partitions(ZONE, contract.name)
+    if not any(partition.rows for partition in partitions):
+        raise LakehouseError(
+            f"{lakehouse.uri(ZONE, contract.name)}: holds no claims yet. Ingest some: "
+            f"python flows/ingest_flow.py run --dataset {contract.name}"
+        )
+    told = {p.value: lakehouse.metadata(p) for p in partitions if p.rows}
+    stored = {value: _contract(value, metadata) for value, metadata in told.items()}
+    newest = stored[max(stored)]
+    resolved = with_columns_of(contract, newest)
+    if odd := [value for value, other in stored.items() if not _alike(other, resolved)]:
+        raise LakehouseError(
+            f"{contract.name}: {len(odd)} raw partitions, {odd[0]} the first and {odd[-1]} the "
+            f"last, were written under another version or with other columns than version "
+            f"{contract.version} has now. Ingest them again: python flows/ingest_flow.py run "
+            f"--dataset {contract.name} --partition-start {odd[0]} --partition-end {odd[-1]}"
+        )
+    truths = {v: lakehouse.uri(TRUTH_ZONE, contract.name, m[_TRUTH]) for v, m in told.items()
+              if _TRUTH in m}  # fmt: skip
+    return RawZone(contract=resolved, partitions=tuple(partitions), truths=truths)
+
+
+def with_columns_of(contract: Contract, resolved: Contract | None) -> Contract:
+    """The contract; what it leaves to inference is as it was found before."""
+    if contract.resolved or resolved is None:
+        return contract
+    found = {kind: getattr(resolved, kind) for kind in ("numeric", "categorical")}
+    missing = {kind: names for kind, names in found.items() if getattr(contract, kind) is None}
+    return Contract.model_validate(contract.model_dump() | missing)
+
+
+def known_beside(
+    contract: Contract, lakehouse: Lakehouse, written: PartitionRange
+) -> Contract | None:
+    """The contract of the newest raw partition that is not about to be replaced, if any.
+
+    One file more must not turn a column of one partition from a number into a category.
+    """
+    beside = [p for p in lakehouse.partitions(ZONE, contract.name) if p.value not in written]
+    for partition in reversed(beside):
+        if partition.rows:
+            found = _contract(partition.value, lakehouse.metadata(partition))
+            if found.version == contract.version:
+                return found
+    return None
+
+
+def in_range(partitions: Sequence[Partition], wanted: PartitionRange | None) -> list[Partition]:
+    """Those of the range, in order; all without one."""
+    return [p for p in partitions if wanted is None or p.value in wanted]
+
+
+def _contract(value: str, metadata: Mapping[str, str]) -> Contract:
+    try:
+        return Contract.model_validate_json(metadata[_CONTRACT])
+    except (KeyError, ValidationError):
+        raise LakehouseError(
+            f"raw partition {value} does not say which contract it was written under; ingest it "
+            f"again: python flows/ingest_flow.py run --partition-start {value}"
+        ) from None
+
+
+def _alike(one: Contract, other: Contract) -> bool:
+    """Rows written under the one can be read under the other."""
+    return one.version == other.version and _columns(one) == _columns(other)
+
+
+def _columns(contract: Contract) -> tuple[object, ...]:
+    entities = tuple(sorted(contract.entities))
+    features = set(contract.numeric or ()), set(contract.categorical or ())
+    return bool(contract.amount), entities, *features, contract.partition
