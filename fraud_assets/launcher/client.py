@@ -1,0 +1,141 @@
+"""Dagster's GraphQL API over HTTP: time-outs, retries, errors that say what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+TOKEN_VARIABLE = "DAGSTER_WEBSERVER_TOKEN"  # noqa: S105 - a name, not a secret
+URL_VARIABLE = "DAGSTER_WEBSERVER_URL"
+CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 60.0
+REFUSED = {401: "does not know who you are", 403: "does not let you in"}
+
+
+class RunProblem(click.ClickException):
+    """The run is why: it failed, was cancelled, or Dagster could not make it. Exit code 1."""
+
+    exit_code = 1
+
+
+class Unusable(click.ClickException):
+    """Usage or server is why: nothing was launched, or nobody knows. Exit code 2."""
+
+    exit_code = 2
+
+
+class Unreachable(Unusable):
+    """No answer came. What was asked for may have happened nevertheless."""
+
+
+class Server:
+    """A webserver. Questions are asked again after a failure; orders are sent once."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        """
+        Args:
+            url: as in a browser; a path in front of Dagster's own is kept.
+            token: sent as a bearer token; never shown.
+
+        Raises:
+            Unusable: the address is none, or holds a password.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Unusable("--url is no address of a webserver, such as http://127.0.0.1:3000")
+        if parts.username or parts.password:
+            raise Unusable(
+                "--url holds a user or a password, and addresses end up in logs: "
+                f"put a token into {TOKEN_VARIABLE}."
+            )
+        self.url = url.rstrip("/").removesuffix("/graphql")
+        # Only what surely did not arrive is sent again: an order twice is two runs.
+        self._orders = _session(token, Retry(total=None, connect=4, read=0, backoff_factor=0.3))
+        self._questions = _session(
+            token,
+            Retry(
+                total=5,
+                backoff_factor=0.3,
+                status_forcelist=(429, 502, 503, 504),
+                allowed_methods=None,
+                raise_on_status=False,
+            ),
+        )
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The `data` of the answer. Raises Unreachable, or Unusable where no Dagster answers."""
+        return self._post(self._questions, query, variables)
+
+    def order(self, mutation: str, **variables: Any) -> Any:
+        """As `ask`, for what must not be sent twice."""
+        return self._post(self._orders, mutation, variables)
+
+    def run_link(self, run_id: str) -> str:
+        return f"{self.url}/runs/{run_id}"
+
+    def _post(self, session: requests.Session, text: str, variables: Mapping[str, Any]) -> Any:
+        try:
+            response = session.post(
+                f"{self.url}/graphql",
+                json={"query": text, "variables": variables},
+                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                allow_redirects=False,  # a login page is no answer
+            )
+        except requests.RequestException as error:
+            raise Unreachable(
+                f"No Dagster webserver answers at {self.url}: {_why(error)}. Start one with "
+                f"`dagster dev`, or name another with --url or {URL_VARIABLE}."
+            ) from None
+        return self._data(response)
+
+    def _data(self, response: requests.Response) -> Any:
+        code = response.status_code
+        if code in REFUSED:
+            raise Unusable(
+                f"{self.url} {REFUSED[code]} (HTTP {code}): set {TOKEN_VARIABLE} to a token that "
+                "it accepts."
+            )
+        if code in (429, 502, 503, 504):
+            raise Unreachable(f"{self.url} is not up (HTTP {code}): try again later.")
+        body = _json(response)
+        if not isinstance(body, dict) or not ({"data", "errors"} & set(body)):
+            raise Unusable(
+                f"{self.url} answers (HTTP {code}), but is no Dagster webserver: check --url."
+            )
+        if body.get("errors"):
+            told = "; ".join(str(one.get("message", one)) for one in body["errors"])
+            raise Unusable(f"The webserver at {self.url} cannot answer: {told[:2000]}")
+        return body["data"]
+
+
+def _session(token: str | None, retry: Retry) -> requests.Session:
+    session = requests.Session()
+    session.mount("http://", HTTPAdapter(max_retries=retry))
+    session.mount("https://", HTTPAdapter(max_retries=retry))
+    if token:
+        session.headers["Authorization"] = f"Bearer {token}"
+    return session
+
+
+def _json(response: requests.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _why(error: requests.RequestException) -> str:
+    if isinstance(error, requests.Timeout):
+        return f"nothing came within {ANSWER_SECONDS:.0f} s"
+    cause: object = error.args[0] if error.args else error
+    cause = getattr(cause, "reason", cause)
+    text = str(cause)
+    for known in ("Connection refused", "Name or service not known", "Connection reset"):
+        if known in text:
+            return known.lower()
+    return text.rsplit(": ", 1)[-1][:200]
