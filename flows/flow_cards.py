@@ -12,7 +12,7 @@ from fraud_mlops.claims import IngestReport
 from fraud_mlops.evaluation.leaderboard import LeaderboardRow
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.pipeline.choosing import Choice, curves
-from fraud_mlops.pipeline.ingesting import Periods
+from fraud_mlops.pipeline.ingesting import Periods, span
 from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.pipeline.validation import Validated
 
@@ -26,7 +26,7 @@ def data(report: IngestReport, periods: Periods) -> None:
     facts = [
         ["claims kept", f"{report.kept:,} of {report.read:,}"],
         ["in quarantine", f"{report.quarantined:,}"],
-        ["from, to", f"{report.first_event:%F} to {report.last_event:%F}"],
+        ["from, to", span(report).removeprefix(" from ") or "no claims"],
         ["fraud rate of labelled claims", rate],
         ["labels not known yet", f"{report.immature_labels:,}"],
         ["quarantine file", report.quarantine_uri or "none"],
@@ -37,7 +37,7 @@ def data(report: IngestReport, periods: Periods) -> None:
         Markdown(report.contract.description),
         Table(facts),
         *[Markdown(f"- {_safe(warning)}") for warning in report.warnings],
-        _image(plots.claims_over_time(*periods)),
+        _image(plots.claims_over_time(periods.values, periods.claims, periods.fraud_rates)),
         _image(plots.quarantine_reasons(report.reasons)),
         _image(plots.missing_values(report.columns)),
     )

@@ -1,34 +1,67 @@
-"""What a run has published, told to whoever launched it."""
+"""What a step has published, told to whoever launched the run."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metaflow import current  # noqa: TID253 - this file is part of the flows
 
 from dagster_metaflow.reports import Check, Materialization, write_report
-from fraud_mlops.claims import IngestReport, raw_schema
+from flow_task import card_command, pathspec, seconds
+from fraud_mlops.claims import IngestReport
 from fraud_mlops.features.build import FeatureSet
-from fraud_mlops.lakehouse.partitions import Partition
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.stores import write_bytes
+from fraud_mlops.pipeline.ingesting import Periods
 from fraud_mlops.pipeline.metrics import METRICS
 from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.scoring import OUTPUTS
 from fraud_mlops.pipeline.validation import Validated
+from fraud_mlops.plots import to_png
 from fraud_mlops.registry.bundle import Manifest
+from fraud_mlops.reporting.told import Told
 
 
-def raw(plan: RunPlan, ingested: IngestReport) -> None:
-    bad = ingested.quarantined / ingested.read
-    facts = {"contract_version": plan.contract.version, "quarantined": ingested.quarantined}
-    check = Check(
-        name="contract",
-        passed=True,
-        metadata={"read": ingested.read, "bad_share": bad, "reasons": ingested.reasons},
+def raw_zone(plan: RunPlan, ingested: IngestReport, periods: Periods) -> None:
+    from fraud_mlops.reporting.raw_zone import told
+
+    _report(plan, "raw_zone", told(Lakehouse(plan.output_uri), ingested, periods))
+
+
+def _report(plan: RunPlan, asset: str, told: Told) -> None:
+    common = {
+        "run": pathspec(),
+        "card": card_command(),
+        "plots": _drawn(plan, asset, told.figures),
+        "duration_seconds": round(seconds(), 3),
+    }
+    made = [
+        Materialization(
+            data_version=part.data_version, partition=part.partition, metadata=part.facts | common
+        )
+        for part in told.published
+    ]
+    checks = [
+        Check(name=f.name, passed=f.passed, severity=f.severity, metadata=f.facts)
+        for f in told.findings
+    ]
+    key = [plan.contract.name, asset]
+    write_report(
+        plan.output_uri, current.flow_name, plan.launch_id, key, made, checks, run=pathspec()
     )
-    schema = _columns(raw_schema(ingested.contract))
-    _report(plan, "raw", _partitions(ingested.partitions, schema, facts), [check])
+
+
+def _drawn(plan: RunPlan, asset: str, figures: Mapping[str, Any]) -> dict[str, str]:
+    """The figures as PNG files beside the reports; their addresses by name."""
+    folder = f"{plan.output_uri}/_reports/{current.flow_name}/{plan.launch_id}"
+    addresses = {}
+    for name, figure in figures.items():
+        addresses[name] = f"{folder}/{asset}-{re.sub(r'[^a-z0-9_]', '_', name)}.png"
+        write_bytes(addresses[name], to_png(figure))
+    return addresses
 
 
 def ml_outputs(
@@ -42,7 +75,7 @@ def ml_outputs(
         metadata={"scored": rows, "claims": expected},
     )
     facts = {"model_version": validated.version if validated.promoted else plan.champion}
-    _report(plan, "ml_outputs", _partitions(scores, _columns(OUTPUTS), facts), [check])
+    _old_report(plan, "ml_outputs", _partitions(scores, _columns(OUTPUTS), facts), [check])
 
 
 def metrics(plan: RunPlan, monitored: Monitored) -> None:
@@ -56,7 +89,7 @@ def metrics(plan: RunPlan, monitored: Monitored) -> None:
         for report in monitored.drift
     ]
     made = _partitions(monitored.partitions, _columns(METRICS), {})
-    _report(plan, "metrics", made, checks)
+    _old_report(plan, "metrics", made, checks)
 
 
 def model(plan: RunPlan, manifest: Manifest, validated: Validated) -> None:
@@ -74,16 +107,12 @@ def model(plan: RunPlan, manifest: Manifest, validated: Validated) -> None:
         passed=manifest.trained_until <= validated.report.window.start,
         metadata={"trained_until": manifest.trained_until.isoformat()},
     )
-    _report(
-        plan, "model", [Materialization(data_version=manifest.version, metadata=facts)], [check]
+    _old_report(
+        plan,
+        "model_artifact",
+        [Materialization(data_version=manifest.version, metadata=facts)],
+        [check],
     )
-
-
-def dagster_run_id() -> str | None:
-    """Of the Dagster run that launched this one: it says so in a tag."""
-    prefix = "dagster_run_id:"
-    found = [tag.removeprefix(prefix) for tag in current.tags if tag.startswith(prefix)]
-    return found[0] if found else None
 
 
 def _partitions(
@@ -114,7 +143,7 @@ def _task() -> str:
     return f"{current.flow_name}/{current.run_id}/{current.step_name}/{current.task_id}"
 
 
-def _report(
+def _old_report(
     plan: RunPlan, asset: str, made: Sequence[Materialization], checks: Sequence[Check]
 ) -> None:
     key = [plan.contract.name, asset]

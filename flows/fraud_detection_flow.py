@@ -118,8 +118,9 @@ class FraudDetectionFlow(FlowSpec):
         from fraud_mlops.pipeline.ingesting import ingest, periods
 
         self.ingested = ingest(self.plan)
-        flow_reports.raw(self.plan, self.ingested)
-        flow_cards.data(self.ingested, periods(self.plan, self.ingested))
+        self.periods = periods(self.plan, self.ingested)
+        flow_reports.raw_zone(self.plan, self.ingested, self.periods)
+        flow_cards.data(self.ingested, self.periods)
         self.next(self.prepare)
 
     @resources(memory=8000)
@@ -228,6 +229,7 @@ class FraudDetectionFlow(FlowSpec):
     def publish(self):
         """Write the bundle, and move the champion pointer if the gate said so."""
         import flow_reports
+        import flow_task
         from fraud_mlops.pipeline.publishing import publish
 
         self.manifest = publish(
@@ -236,7 +238,7 @@ class FraudDetectionFlow(FlowSpec):
             self.features,
             self.choice,
             self.validated,
-            dagster_run_id=flow_reports.dagster_run_id(),
+            dagster_run_id=flow_task.dagster_run_id(),
         )
         flow_reports.model(self.plan, self.manifest, self.validated)
         self.next(self.end)

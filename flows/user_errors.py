@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,17 +13,12 @@ from metaflow.exception import (  # noqa: TID253 - likewise
     MetaflowException,
 )
 
+from flow_task import Task
 from fraud_mlops.errors import FraudMlopsError
 
 
 class CannotGoOn(MetaflowException):  # type: ignore[misc]
     headline = "The run cannot go on"
-
-
-class _Task:
-    """The one task of this process."""
-
-    retry_is_useless = False
 
 
 @user_step_decorator  # type: ignore[untyped-decorator]
@@ -33,12 +29,13 @@ def explained(
     attributes: Any = None,  # noqa: ARG001
 ) -> Iterator[None]:
     """Shows a FraudMlopsError as its message; anything else is our mistake and keeps its trace."""
+    Task.began = time.monotonic()
     try:
         yield
     except FraudMlopsError as error:
         # Metaflow's @catch sees only the last attempt, so that a step that has it must be retried.
         decorators = getattr(flow, step_name).decorators
-        _Task.retry_is_useless = all(d.name != "catch" for d in decorators)
+        Task.retry_is_useless = all(d.name != "catch" for d in decorators)
         raise CannotGoOn(str(error)) from None
 
 
@@ -47,7 +44,7 @@ def main(flow: type) -> None:
     try:
         flow()
     except SystemExit:
-        if _Task.retry_is_useless:
+        if Task.retry_is_useless:
             sys.exit(METAFLOW_EXIT_DISALLOW_RETRY)
         raise
 

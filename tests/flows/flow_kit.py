@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,10 +13,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from dagster_metaflow.reports import AssetReport, read_reports
 from fraud_mlops.lakehouse.partitions import Lakehouse
 
-FLOW = Path(__file__).parents[2] / "flows" / "fraud_detection_flow.py"
+FLOWS = Path(__file__).parents[2] / "flows"
 
 QUICK = """\
 - {name: small, family: mlp, seed: 1, params: {epochs: 4, width: 32, blocks: 1, bins: 8}}
@@ -39,11 +42,12 @@ class Place:
         return Lakehouse(str(self.root))
 
     def file(self, name: str, text: str) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
         return path
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, flow: str = "fraud_detection_flow") -> subprocess.Popen[str]:
         self.folder.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {
             "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(self.folder / "metaflow"),
@@ -52,7 +56,7 @@ class Place:
         }
         environment.pop("LAKEHOUSE_URI", None)
         process = subprocess.Popen(
-            [sys.executable, str(FLOW), *arguments],
+            [sys.executable, str(FLOWS / f"{flow}.py"), *arguments],
             cwd=self.folder,
             env=environment,
             stdout=subprocess.PIPE,
@@ -63,15 +67,32 @@ class Place:
         self.started.append(process)
         return process
 
-    def flow(self, *arguments: str) -> Ended:
-        process = self.start(*arguments)
+    def flow(self, *arguments: str, flow: str = "fraud_detection_flow") -> Ended:
+        process = self.start(*arguments, flow=flow)
         output, _ = process.communicate(timeout=600)
         return Ended(process.returncode, output)
 
-    def run(self, *arguments: str, candidates: str = QUICK) -> Ended:
+    def run(
+        self, *arguments: str, candidates: str = QUICK, flow: str = "fraud_detection_flow"
+    ) -> Ended:
+        return self.flow("run", *self.options(flow, candidates), *arguments, flow=flow)
+
+    def options(self, flow: str, candidates: str = QUICK) -> list[str]:
+        """Quick candidates for a flow that trains, and where to write."""
         file = self.file("candidates.yaml", candidates)
-        given = ["--candidates-file", str(file), "--output-uri", str(self.root), *arguments]
-        return self.flow("run", *given)
+        trains = flow in ("fraud_detection_flow", "training_flow")
+        quick = ["--candidates-file", str(file)] if trains else []
+        return [*quick, "--output-uri", str(self.root)]
+
+    def reports(self, flow: str, launch: str, dataset: str = "synthetic_claims") -> Reported:
+        """The report of each asset that the launch has published."""
+        found = read_reports(str(self.root), flow, launch)
+        assert {report.asset_key[0] for report in found} <= {dataset}
+        return {report.asset_key[1]: Report.of(report) for report in found}
+
+    def champion(self, dataset: str = "synthetic_claims") -> str:
+        pointer = json.loads((self.root / "models" / dataset / "champion.json").read_text())
+        return str(pointer["version"])
 
     def versions(self) -> dict[str, str]:
         """Data version of every partition of every zone that a run publishes."""
@@ -87,6 +108,34 @@ class Place:
         for process in self.started:
             if process.poll() is None:
                 kill(process)
+
+
+@dataclass(frozen=True)
+class Report:
+    """An asset report in plain values: metadata by partition, checks by name."""
+
+    partitions: dict[str | None, dict[str, Any]]
+    passed: dict[str, bool]
+    severity: dict[str, str]
+    facts: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, report: AssetReport) -> Report:
+        made = cls({}, {}, {}, {})
+        for message in report.messages:
+            params = message["params"]
+            metadata = {name: value["raw_value"] for name, value in params["metadata"].items()}
+            if message["method"] == "report_asset_materialization":
+                metadata["data_version"] = params["data_version"]
+                made.partitions[metadata.get("partition")] = metadata
+            else:
+                name = params["check_name"]
+                made.passed[name], made.severity[name] = params["passed"], params["severity"]
+                made.facts[name] = metadata
+        return made
+
+
+Reported = dict[str, Report]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from fraud_mlops.claims import IngestReport
 from fraud_mlops.claims import ingest as ingest_claims
+from fraud_mlops.claims.raw_zone import RawClaims
 from fraud_mlops.contract import LABEL
 from fraud_mlops.features.build import FeatureSet, build_features
 from fraud_mlops.lakehouse.partitions import Lakehouse
@@ -24,41 +25,70 @@ def ingest(plan: RunPlan) -> IngestReport:
         sample_size=plan.sample_size,
         seed=plan.source_seed,
         run=plan.run,
+        partitions=plan.partitions,
     )
     print(
-        f"{report.kept:,} claims from {report.first_event:%F} to {report.last_event:%F}, "
-        f"{report.quarantined:,} in quarantine, {report.immature_labels:,} labels not known yet"
+        f"{report.kept:,} claims{span(report)}, {report.quarantined:,} in quarantine, "
+        f"{report.immature_labels:,} labels not known yet"
     )
     for warning in report.warnings:
         print(f"note: {warning}")
     return report
 
 
+def span(report: IngestReport) -> str:
+    """` from 2024-01-01 to 2024-12-31`; nothing where there is no claim."""
+    if report.first_event is None:
+        return ""
+    return f" from {report.first_event:%F} to {report.last_event:%F}"
+
+
+def words_of_ingest(plan: RunPlan, ingested: IngestReport) -> str:
+    """What an ingest has written, and what to do next."""
+    dataset = plan.contract.name
+    written = [partition.value for partition in ingested.partitions]
+    named = written[0] if len(written) == 1 else f"{written[0]} to {written[-1]}"
+    return "\n".join(
+        [
+            "",
+            f"{dataset}: {ingested.kept:,} claims in {len(written)} raw partitions, {named}",
+            f"Claims  {plan.output_uri}/raw/{dataset}",
+            *([f"Bad     {ingested.quarantine_uri}"] if ingested.quarantine_uri else []),
+            "",
+            f"Next:   python flows/training_flow.py run --dataset {dataset}",
+            f"        python flows/scoring_flow.py run --dataset {dataset}",
+        ]
+    )
+
+
 class Periods(NamedTuple):
-    """Claims and fraud rate of each partition; the rate is None where no label is known."""
+    """Claims, known labels and fraud rate of each partition; no rate where no label is known."""
 
     values: list[str]
     claims: list[int]
+    labelled: list[int]
     fraud_rates: list[float | None]
 
 
 def periods(plan: RunPlan, ingested: IngestReport) -> Periods:
-    """What the data card shows over time."""
+    """What the data card and the report of the raw zone show of each partition."""
     lakehouse = Lakehouse(plan.output_uri)
-    rates = [
-        pc.mean(lakehouse.read([partition], [LABEL]).column(LABEL)).as_py()
-        for partition in ingested.partitions
-    ]
-    values = [partition.value for partition in ingested.partitions]
-    return Periods(values, [partition.rows for partition in ingested.partitions], rates)
+    found = Periods([], [], [], [])
+    for partition in ingested.partitions:
+        labels = lakehouse.read([partition], [LABEL]).column(LABEL)
+        found.values.append(partition.value)
+        found.claims.append(partition.rows)
+        found.labelled.append(len(labels) - labels.null_count)
+        found.fraud_rates.append(pc.mean(labels).as_py())
+    return found
 
 
-def prepare(plan: RunPlan, ingested: IngestReport) -> FeatureSet:
-    """Builds the features of the partitions that this run has written."""
+def prepare(plan: RunPlan, raw: RawClaims) -> FeatureSet:
+    """Builds the features of all claims in the raw partitions, in windows for training."""
     features = build_features(
-        ingested.contract,
+        raw.contract,
         Lakehouse(plan.output_uri),
-        ingested.partitions,
+        raw.partitions,
         launch_id=plan.launch_id,
         as_of=plan.as_of,
     )

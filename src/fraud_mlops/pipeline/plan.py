@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,10 +12,14 @@ from pydantic import BaseModel, ConfigDict
 from fraud_mlops import catalog
 from fraud_mlops.contract import Contract, SyntheticSource
 from fraud_mlops.errors import ContractError, SettingsError
+from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import filesystem, is_local, join
 from fraud_mlops.models.candidates import Candidate, draw_candidates, load_candidates
 from fraud_mlops.registry.pointers import read_pointer
 from fraud_mlops.settings import settings
+
+ASSETS = ("raw_zone", "model_artifact", "ml_outputs", "metrics")
+"""What flows publish, in the order in which each builds on those before it."""
 
 _LAUNCH_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
@@ -24,6 +29,7 @@ class RunPlan(BaseModel):
 
     as_of: labels that become known after it are unknown to the run.
     champion: version that was champion when the run began; None for a first run.
+    partitions: the only ones wanted; as many as there are when None. assets: what is published.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +45,12 @@ class RunPlan(BaseModel):
     seed: int
     candidates: tuple[Candidate, ...]
     champion: str | None
+    partitions: PartitionRange | None = None
+    assets: tuple[str, ...] = ASSETS
+
+    def publishes(self, *assets: str) -> bool:
+        """Whether any of these is wanted."""
+        return not set(assets).isdisjoint(self.assets)
 
 
 def plan_run(
@@ -51,13 +63,20 @@ def plan_run(
     as_of: str | None = None,
     sample_size: int | None = None,
     seed: int | None = None,
-    candidates: int = 4,
+    candidates: int | None = 4,
     candidates_file: str | None = None,
+    partition_start: str | None = None,
+    partition_end: str | None = None,
+    assets: str | None = None,
+    of_assets: Sequence[str] = ASSETS,
 ) -> RunPlan:
     """Reads contract, candidates and champion; what is left out comes from the settings.
 
     dataset: a name, or the path of a contract. as_of: ISO 8601; by default the end of a
     generated source, and now for claims in files. seed: of training, and of a generated source.
+    candidates: how many to draw; None for a run that trains none. partition_start, partition_end:
+    first and last, both included; the first alone is that one. assets: names from `of_assets`
+    with commas between; all of them when left out.
     Raises ContractError or SettingsError for what cannot be planned with.
     """
     contract = catalog.load(dataset)
@@ -77,12 +96,33 @@ def plan_run(
         seed=seed or 0,
         candidates=tuple(chosen),
         champion=pointer.version if pointer else None,
+        partitions=_partitions(partition_start, partition_end, contract),
+        assets=_assets(assets, of_assets),
     )
 
 
-def _candidates(count: int, file: str | None, seed: int) -> list[Candidate]:
+def _partitions(first: str | None, last: str | None, contract: Contract) -> PartitionRange | None:
+    if first:
+        return PartitionRange.of(first, last or None, contract.partition)
+    if last:
+        raise SettingsError(f"--partition-end {last} needs --partition-start, the first partition")
+    return None
+
+
+def _assets(text: str | None, known: Sequence[str]) -> tuple[str, ...]:
+    named = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if unknown := [name for name in named if name not in known]:
+        raise SettingsError(
+            f"--assets {', '.join(unknown)}: this flow publishes {', '.join(known)}"
+        )
+    return tuple(name for name in known if name in named or not named)
+
+
+def _candidates(count: int | None, file: str | None, seed: int) -> list[Candidate]:
     if file:
         return load_candidates(file)
+    if count is None:
+        return []
     if count < 1:
         raise SettingsError(f"--candidates is {count}; give 1 or more")
     return draw_candidates(count, seed)

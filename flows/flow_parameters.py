@@ -1,0 +1,98 @@
+"""Parameters that flows share, said once."""
+
+from __future__ import annotations
+
+import flow_environment  # noqa: F401 - sets what Metaflow reads when it is imported
+
+# isort: split
+
+from metaflow import FlowSpec, Parameter  # noqa: TID253 - this file is part of the flows
+
+
+class FraudFlow(FlowSpec):  # type: ignore[misc]
+    """What every flow takes: of which dataset, where to, on whose behalf, as of when."""
+
+    dataset = Parameter(
+        "dataset",
+        default="synthetic_claims",
+        help="Name of a contract in datasets/, or the path of a contract YAML anywhere.",
+    )
+    output_uri = Parameter(
+        "output-uri",
+        type=str,
+        default=None,
+        required=False,
+        help="Root of the lakehouse; LAKEHOUSE_URI, or ./lakehouse, when left out.",
+    )
+    model_uri = Parameter(
+        "model-uri",
+        type=str,
+        default=None,
+        required=False,
+        help="Root of the model registry; `models` in the lakehouse when left out.",
+    )
+    launch_id = Parameter(
+        "launch-id",
+        type=str,
+        default=None,
+        required=False,
+        help="Names the run's reports for whoever launched it; the run id when left out.",
+    )
+    seed = Parameter(
+        "seed",
+        type=int,
+        default=None,
+        required=False,
+        help="Of training, bootstrap, and generated claims.",
+    )
+    as_of = Parameter(
+        "as-of",
+        type=str,
+        default=None,
+        required=False,
+        help="Labels known after this time are unknown to the run; ISO 8601, UTC.",
+    )
+
+
+class SampleSize:
+    """For flows that read the source."""
+
+    sample_size = Parameter(
+        "sample-size",
+        type=int,
+        default=None,
+        required=False,
+        help="Claims to generate, or to take evenly spaced from the source; all when left out.",
+    )
+
+
+class Candidates:
+    """For flows that train."""
+
+    candidates = Parameter("candidates", type=int, default=4, help="How many candidates to train.")
+    candidates_file = Parameter(
+        "candidates-file",
+        type=str,
+        default=None,
+        required=False,
+        help="YAML list of candidates to train instead of drawn ones.",
+    )
+
+
+class PartitionRange:
+    """For flows that publish partitions."""
+
+    partition_start = Parameter(
+        "partition-start",
+        type=str,
+        default=None,
+        required=False,
+        help="First partition to publish, named as the contract cuts them: 2024-01, 2024-01-31.",
+    )
+    partition_end = Parameter(
+        "partition-end",
+        type=str,
+        default=None,
+        required=False,
+        help="Last partition to publish, included; the first alone when left out.",
+    )

@@ -1,0 +1,38 @@
+"""What is known of the one task of this process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from metaflow import current  # noqa: TID253 - this file is part of the flows
+
+
+class Task:
+    """began: when the step's own code began, by the monotonic clock."""
+
+    began = time.monotonic()
+    retry_is_useless = False
+
+
+def seconds() -> float:
+    """Since the step began."""
+    return time.monotonic() - Task.began
+
+
+def pathspec() -> str:
+    return f"{current.flow_name}/{current.run_id}/{current.step_name}/{current.task_id}"
+
+
+def card_command() -> str:
+    """How a person looks at this step's card."""
+    flow = Path(sys.argv[0]).name
+    return f"python flows/{flow} card view {current.run_id}/{current.step_name}"
+
+
+def dagster_run_id() -> str | None:
+    """Of the Dagster run that launched this one: it says so in a tag."""
+    prefix = "dagster_run_id:"
+    found = [tag.removeprefix(prefix) for tag in current.tags if tag.startswith(prefix)]
+    return found[0] if found else None

@@ -1,0 +1,86 @@
+"""What is told of the raw zone."""
+
+from __future__ import annotations
+
+from fraud_mlops import plots
+from fraud_mlops.claims.raw_zone import ZONE
+from fraud_mlops.claims.report import IngestReport
+from fraud_mlops.claims.schema import masked_columns, raw_schema
+from fraud_mlops.contract import CLAIM_ID
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.uniqueness import repeated_values
+from fraud_mlops.pipeline.ingesting import Periods
+from fraud_mlops.reporting.told import Finding, Told, published_partitions
+
+
+def told(lakehouse: Lakehouse, ingested: IngestReport, periods: Periods) -> Told:
+    """periods: of the partitions that were written."""
+    contract = ingested.contract
+    facts = {
+        value: {
+            "contract_version": contract.version,
+            "labelled": labelled,
+            "fraud_rate": rate,
+            "quarantine_uri": ingested.quarantine_uri,
+        }
+        for value, labelled, rate in zip(
+            periods.values, periods.labelled, periods.fraud_rates, strict=True
+        )
+    }
+    return Told(
+        published=published_partitions(
+            lakehouse,
+            ingested.partitions,
+            raw_schema(contract),
+            facts,
+            masked=masked_columns(contract),
+        ),
+        findings=(_contract(ingested), _quarantine(ingested), _duplicates(lakehouse, ingested)),
+        figures={
+            "claims_over_time": plots.claims_over_time(
+                periods.values, periods.claims, periods.fraud_rates
+            ),
+            "quarantine_reasons": plots.quarantine_reasons(ingested.reasons),
+        },
+    )
+
+
+def _contract(ingested: IngestReport) -> Finding:
+    """A claim that breaks the contract is not published, so that this holds by construction."""
+    return Finding(
+        "contract",
+        passed=True,
+        facts={
+            "contract_version": ingested.contract.version,
+            "read": ingested.read,
+            "kept": ingested.kept,
+            "immature_labels": ingested.immature_labels,
+            "warnings": list(ingested.warnings),
+        },
+    )
+
+
+def _quarantine(ingested: IngestReport) -> Finding:
+    limit = ingested.contract.quality.max_bad_share
+    return Finding(
+        "quarantine_share",
+        passed=ingested.bad_share <= limit,
+        facts={
+            "bad_share": ingested.bad_share,
+            "limit": limit,
+            "quarantined": ingested.quarantined,
+            "reasons": ingested.reasons,
+            "quarantine_uri": ingested.quarantine_uri,
+        },
+    )
+
+
+def _duplicates(lakehouse: Lakehouse, ingested: IngestReport) -> Finding:
+    """Over the whole zone: a claim whose date was corrected may stand in two partitions."""
+    zone = lakehouse.partitions(ZONE, ingested.contract.name)
+    twice = repeated_values(lakehouse, zone, CLAIM_ID)
+    return Finding(
+        "no_duplicate_claims",
+        passed=not twice,
+        facts={"claims_twice": twice, "partitions": len(zone)},
+    )
