@@ -41,11 +41,7 @@ class Selection:
         checks: dict[AssetKey, frozenset[str]] = {}
         for key in context.selected_asset_check_keys:
             checks[key.asset_key] = checks.get(key.asset_key, frozenset()) | {key.name}
-        partitions = (
-            tuple(context.partition_keys)
-            if context.has_partition_key or (context.has_partition_key_range)
-            else None
-        )
+        partitions = tuple(context.partition_keys) if _is_partitioned(context, assets) else None
         return cls(
             assets=assets,
             checks=checks,
@@ -57,6 +53,14 @@ class Selection:
             },
             tags=_tags(context, assets, partitions),
         )
+
+
+def _is_partitioned(context: AssetExecutionContext, assets: frozenset[AssetKey]) -> bool:
+    """A job may hold assets without partitions beside others: the run's are none of theirs."""
+    specs = context.assets_def.specs_by_key
+    return (context.has_partition_key or context.has_partition_key_range) and any(
+        specs[key].partitions_def is not None for key in assets
+    )
 
 
 def _asset_parameter(

@@ -41,7 +41,7 @@ def load(dataset: str | os.PathLike[str]) -> Contract:
 
     Raises ContractError with file, line, column and field of every mistake at once.
     """
-    path = _find(os.fspath(dataset))
+    path = find(os.fspath(dataset))
     tree, data = read_yaml(path)
     if not isinstance(data, dict):
         raise ContractError(f"{path}: expected a mapping with name, source, event_time, label")
@@ -93,7 +93,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _find(dataset: str) -> Path:
+def find(dataset: str) -> Path:
+    """The contract file of a name or path. Raises ContractError when there is none."""
     if dataset.endswith((".yaml", ".yml")) or os.sep in dataset:
         path = Path(dataset).expanduser()
         if not path.is_file():

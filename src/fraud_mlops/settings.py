@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_mlops.errors import SettingsError
+from fraud_mlops.fields import Duration, Instant
 
 
 class Settings(BaseSettings):
@@ -34,6 +35,23 @@ class Settings(BaseSettings):
         None,
         alias="FRAUD_DATASETS_DIR",
         description="Folder of dataset contracts that is looked up before ./datasets.",
+    )
+    datasets: str = Field(
+        "synthetic_claims",
+        alias="FRAUD_DATASETS",
+        description="Contracts that Dagster shows, by name or path, separated by commas.",
+    )
+    first_partition: Instant = Field(
+        "2020-01-01",
+        alias="FRAUD_FIRST_PARTITION",
+        validate_default=True,
+        description="Where Dagster's partitions begin for contracts that give no dates.",
+    )
+    retrain_cool_down: Duration = Field(
+        "14d",
+        alias="FRAUD_RETRAIN_COOL_DOWN",
+        validate_default=True,
+        description="Least time between a training and one that drift or decay asks for.",
     )
     threads: int = Field(
         default_factory=lambda: (
