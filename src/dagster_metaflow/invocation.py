@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from dagster import (
@@ -18,13 +18,15 @@ from dagster import (
 
 from dagster_metaflow.backends.protocol import LaunchError, RunState, RunStatus
 from dagster_metaflow.events import Published
+from dagster_metaflow.following import ReportFollower
+from dagster_metaflow.interrupts import held_back
 from dagster_metaflow.launching import Launch, Launcher
-from dagster_metaflow.ledger import LaunchRecord, ReportFollower
+from dagster_metaflow.ledger import LaunchRecord
 from dagster_metaflow.progress import Progress
 from dagster_metaflow.recording import Recorder
 from dagster_metaflow.selection import Selection
 
-_PERIODIC_SECONDS = 30.0
+_LEDGER_TRIES = 5
 
 Event = MaterializeResult[Any] | AssetCheckResult
 
@@ -50,6 +52,7 @@ class MetaflowInvocation:
         self._timeout_seconds = timeout_seconds
         self._progress = Progress(launcher.flow.steps)
         self._offset = 0
+        self._known: LaunchRecord | None = None
 
     def stream(self) -> Iterator[Event]:
         """Materializations and check results, each as soon as the run has published the asset.
@@ -57,120 +60,182 @@ class MetaflowInvocation:
         Raises Failure when the run fails, is lost, takes too long, or ends without having
         published what was selected; its message says which task failed, why, and what to do.
         """
-        try:
-            launch = self._launcher.start()
-        except LaunchError as error:
-            raise Failure(str(error)) from None
-        self._tell_of(launch)
-        with self._ended_with_us(launch.record):
-            yield from self._follow(launch.record)
+        with self._ended_with_us():
+            try:
+                with held_back():  # between a start and the note of it, nothing comes
+                    launch = self._launcher.start()
+                    self._known = launch.record
+            except LaunchError as error:
+                raise Failure(str(error)) from None
+            self._tell_of(launch)
+            yield from self._follow()
 
-    def _follow(self, record: LaunchRecord) -> Iterator[Event]:
+    @property
+    def _record(self) -> LaunchRecord:
+        if self._known is None:
+            raise RuntimeError("nothing has been started yet")
+        return self._known
+
+    def _follow(self) -> Iterator[Event]:
+        record = self._record
         follower = ReportFollower(self._launcher.ledger, record.flow, record.launch_id)
-        deadline = (
-            None if self._timeout_seconds is None else time.monotonic() + self._timeout_seconds
-        )
+        deadline = time.monotonic() + (self._timeout_seconds or float("inf"))
         while True:
             # Asked first: what was written before the end is read after it, and nothing is missed.
-            status = self._launcher.backend.poll(record.handle)
-            record = self._with_run_id(record, status)
-            self._read_log(record)
-            for report in follower.new():
-                yield from self._recorder.record(Published.of(report), record)
+            status = self._poll()
+            more = self._read_log()
+            for published in self._published(follower, last=status.state.ended):
+                yield from self._recorder.record(published, self._record)
             if status.state.ended:
                 break
-            if deadline is not None and time.monotonic() > deadline:
-                self._take_no_longer(record)
-            time.sleep(self._poll_seconds)
-        while self._read_log(record):
+            if time.monotonic() > deadline:
+                self._take_no_longer()
+            if not more:
+                time.sleep(self._poll_seconds)
+        while self._read_log():
             pass
-        self._close(record, status.state)
+        self._close(status)
         if status.state is not RunState.SUCCEEDED:
-            raise self._failure(record, status)
-        yield from self._recorder.finish(record)
+            raise self._failure(status)
+        self._recorder.finish(self._record, follower.unreadable)
+
+    def _poll(self) -> RunStatus:
+        status = self._launcher.backend.poll(self._record.handle)
+        known = self._record.with_run_id(status.run_id)
+        if known is not self._record:
+            self._known = known
+            self._note({})
+            self._tag(f"Metaflow run {known.flow}/{status.run_id}")
+        return status
+
+    def _published(self, follower: ReportFollower, *, last: bool) -> list[Published]:
+        """A ledger that does not answer for a while is asked again; at the end, a few times."""
+        for left in reversed(range(_LEDGER_TRIES if last else 1)):
+            try:
+                return follower.new()
+            except OSError as error:
+                if last and not left:
+                    raise Failure(
+                        f"{self._record.flow} ended, but its reports cannot be read: {error}. "
+                        "Materialize the assets again: the run's reports are taken, it is not run "
+                        "again.",
+                        metadata=self._where(),
+                    ) from None
+                self._context.log.warning(f"The ledger does not answer: {error}")
+                time.sleep(self._poll_seconds)
+        return []
 
     def _tell_of(self, launch: Launch) -> None:
         record = launch.record
-        flow = self._launcher.flow.name
         words = {
-            "launched": f"{flow} launched on {record.backend}",
-            "adopted": f"{flow}: went on with run {record.run_id}, which Dagster had lost sight of",
-            "resumed": f"{flow}: resumes run {record.run_id}; finished steps are not run again",
+            "launched": f"{record.flow} launched on {record.backend}",
+            "adopted": f"{record.flow}: goes on with run {record.run_id or '(not known yet)'}, "
+            "which Dagster had lost sight of",
+            "resumed": f"{record.flow}: resumes run {record.run_id}; finished steps are not run "
+            "again",
         }
         links = self._launcher.backend.links(record.handle)
         places = "".join(f"\n{name}: {place}" for name, place in links.items())
-        self._context.log.info(f"{words[launch.way]} (launch {record.launch_id}){places}")
+        text = f"{words[launch.way]} (launch {record.launch_id}){places}"
+        if launch.way == "adopted" and record.run_id:
+            self._tag(text)
+        else:
+            self._context.log.info(text)
 
-    def _with_run_id(self, record: LaunchRecord, status: RunStatus) -> LaunchRecord:
-        known = record.with_run_id(status.run_id)
-        if known is not record:
-            self._context.log.info(f"Metaflow run {record.flow}/{status.run_id}")
-            self._context.instance.add_run_tags(
-                self._context.run.run_id,
-                {f"metaflow/{record.flow}": f"{record.flow}/{status.run_id}"},
-            )
-            self._launcher.ledger.write(known)
-        return known
+    def _tag(self, text: str) -> None:
+        """Says which Metaflow run it is, in the log and on the Dagster run."""
+        self._context.log.info(text)
+        flow, run = self._record.flow, self._record.run_id
+        tags = {f"metaflow/{flow}": f"{flow}/{run}"}
+        self._context.instance.add_run_tags(self._context.run.run_id, tags)
 
-    def _read_log(self, record: LaunchRecord) -> bool:
-        """Metaflow's lines go to the compute log as they are; steps to the event log too."""
+    def _read_log(self) -> bool:
+        """Metaflow's lines go to the compute log as they are; steps to the event log too.
+
+        False when there was nothing new.
+        """
+        record = self._record
         lines, self._offset = self._launcher.backend.read_log(record.handle, self._offset)
+        if not lines:
+            return False
+        _print(lines)
         for line in lines:
-            sys.stdout.write(f"{line}\n")
             for words in self._progress.read(line):
                 self._context.log.info(f"{record.flow}: {words}")
-        if lines:
-            sys.stdout.flush()
-        return bool(lines)
+        return True
 
     @contextmanager
-    def _ended_with_us(self, record: LaunchRecord) -> Iterator[None]:
+    def _ended_with_us(self) -> Iterator[None]:
         """A terminated Dagster run takes the Metaflow run with it, or leaves it to the next one."""
         try:
             yield
         except Failure:
             raise
-        except BaseException:
-            if self._forward_termination:
-                self._context.log.info(f"{record.flow}: ends run, as this one is being ended")
-                self._launcher.backend.cancel(record.handle)
-                self._close(record, RunState.CANCELLED)
-            else:
-                self._context.log.info(
-                    f"{record.flow}: left going on; the next execution of these assets adopts it"
-                )
-                latest = self._latest(record)
-                self._launcher.ledger.write(latest.model_copy(update={"outcome": "detached"}))
+        except BaseException:  # interrupts and closed generators too
+            with held_back():  # a second interrupt would leave processes behind
+                self._leave()
             raise
 
-    def _take_no_longer(self, record: LaunchRecord) -> None:
-        self._launcher.backend.cancel(record.handle)
-        self._close(record, RunState.CANCELLED)
+    def _leave(self) -> None:
+        """Ending comes first, and whatever Dagster may not be able to do any more after it."""
+        if self._known is None:
+            return
+        if not self._forward_termination:
+            self._note({"outcome": "detached"})
+            words = "left going on; the next execution of these assets adopts it"
+        else:
+            try:
+                self._launcher.backend.cancel(self._record.handle)
+                self._note({"outcome": RunState.CANCELLED.value})
+                words = "run ended, as this one is being ended"
+            except LaunchError as error:
+                words = f"the run could not be ended: {error}"
+        with suppress(Exception):
+            self._context.log.info(f"{self._record.flow}: {words}")
+
+    def _take_no_longer(self) -> None:
+        self._launcher.backend.cancel(self._record.handle)
+        self._note({"outcome": RunState.CANCELLED.value})
         raise Failure(
-            f"{record.flow} took longer than timeout_seconds = {self._timeout_seconds:g} and was "
-            "ended. Re-execute from failure to resume it, or give it more time.",
-            metadata=self._where(record),
+            f"{self._record.flow} took longer than timeout_seconds = {self._timeout_seconds:g} "
+            "and was ended. Re-execute from failure to resume it, or give it more time.",
+            metadata=self._where(),
         )
 
-    def _close(self, record: LaunchRecord, state: RunState) -> None:
-        latest = self._latest(record)
-        self._launcher.ledger.write(latest.model_copy(update={"outcome": state.value}))
+    def _close(self, status: RunStatus) -> None:
+        if status.state is not RunState.SUCCEEDED:
+            self._launcher.backend.cancel(self._record.handle)  # what a lost run left running
+            self._note({"outcome": status.state.value})
+            return
+        self._note({"outcome": "succeeded"})
+        with suppress(OSError):
+            self._launcher.ledger.settle(self._record)
 
-    def _latest(self, record: LaunchRecord) -> LaunchRecord:
-        """The run id may have become known since the caller was given its copy."""
-        return self._launcher.ledger.record(record.flow, record.launch_id) or record
+    def _note(self, update: dict[str, Any]) -> None:
+        """A run that goes well is not ended for a note that cannot be written."""
+        self._known = self._record.model_copy(update=update)
+        try:
+            self._launcher.ledger.write(self._known)
+        except OSError as error:
+            with suppress(Exception):
+                self._context.log.warning(f"The record of the launch cannot be written: {error}")
 
-    def _failure(self, record: LaunchRecord, status: RunStatus) -> Failure:
-        task = self._progress.failed_task
+    def _failure(self, status: RunStatus) -> Failure:
+        record, task = self._record, self._progress.failed_task
         where = f" in {record.flow}/{task}" if task else ""
-        why = self._progress.reason() or status.reason or "it gave no reason"
-        return Failure(
-            f"{record.flow} {status.state.value}{where}:\n{why}\n"
+        why = f" ({status.reason})" if status.reason else ""
+        last = self._progress.reason()
+        links = self._launcher.backend.links(record.handle)
+        lines = [
+            f"{record.flow} {status.state.value}{where}{why}" + (":" if last else "."),
+            *([last] if last else []),
+            *(f"{name}: {place}" for name, place in links.items()),
             "Re-execute from failure to resume it: steps that finished are not run again.",
-            metadata={**self._where(record), "reason": MetadataValue.text(why)},
-        )
+        ]
+        return Failure("\n".join(lines), metadata=self._where())
 
-    def _where(self, record: LaunchRecord) -> dict[str, MetadataValue]:
+    def _where(self) -> dict[str, MetadataValue]:
+        record = self._record
         run = f"{record.flow}/{record.run_id}" if record.run_id else "not known"
         links = self._launcher.backend.links(record.handle)
         return {
@@ -178,3 +243,10 @@ class MetaflowInvocation:
             "launch_id": MetadataValue.text(record.launch_id),
             **{name: MetadataValue.text(place) for name, place in links.items()},
         }
+
+
+def _print(lines: list[str]) -> None:
+    text = "\n".join(lines) + "\n"
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()

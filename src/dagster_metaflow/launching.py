@@ -7,23 +7,27 @@ assets, backend) that the ledger knows:
     one that ended well while Dagster was away                   its reports are taken
     one that failed or was lost, when this execution retries it  it is resumed
     none of these                                                a new run
+
+A run that Dagster lost sight of is gone on with only under the code that it was started with; one
+that is retried is resumed under the code of today, which is what one mends a flow for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from dagster import DagsterInstance, DagsterRun, RunsFilter
+from dagster import DagsterInstance, DagsterLogManager, DagsterRun, RunsFilter
 
 from dagster_metaflow.backends.protocol import (
     Backend,
     LaunchError,
     LaunchRequest,
     RunState,
+    RunStatus,
 )
 from dagster_metaflow.flow import MetaflowFlow
 from dagster_metaflow.ledger import LaunchRecord, Ledger, identity, launch_id, now
@@ -55,10 +59,11 @@ class Launcher:
     instance: DagsterInstance
     run: DagsterRun
     parameters: Mapping[str, Any]
-    tags: Sequence[str]
+    tags: tuple[str, ...]
     folder: Path
     environment: Mapping[str, str]
     adopt_within: timedelta
+    log: DagsterLogManager
 
     @property
     def identity(self) -> str:
@@ -70,25 +75,41 @@ class Launcher:
 
     def start(self) -> Launch:
         """Raises LaunchError when nothing can be started."""
-        for record in self.ledger.of_identity(self.flow.name, self.identity):
-            if (launch := self._go_on_with(record)) is not None:
-                return launch
-        return self._launch(launch_id(self.identity, self.run.run_id), ())
+        try:
+            for record in self.ledger.of_identity(self.flow.name, self.identity):
+                if (launch := self._go_on_with(record)) is not None:
+                    return launch
+            return self._launch()
+        except OSError as error:
+            raise LaunchError(
+                f"the ledger under {self.ledger.root} cannot be used: {error}. Correct the "
+                "resource's ledger_root, or the rights to write there."
+            ) from None
 
     def _go_on_with(self, record: LaunchRecord) -> Launch | None:
         retried = self._retries(record)
         if not retried and not self._is_abandoned(record):
             return None
-        if record.outcome == "succeeded":
+        if (status := self._seen(record)) is None:
             return None
-        status = self.backend.poll(record.handle)
+        if not retried and status.state.ended and now() - record.launched > self.adopt_within:
+            return None
         record = record.with_run_id(status.run_id)
-        if status.state in (RunState.RUNNING, RunState.SUCCEEDED):
+        going = status.state in (RunState.RUNNING, RunState.SUCCEEDED)
+        if going and (retried or self._is_of_this_code(record)):
             return self._adopt(record)
-        self.backend.cancel(record.handle)  # what a lost run may have left running
-        if record.run_id is None:
-            return self._launch(record.launch_id, record.run_ids) if retried else None
-        return self._resume(record)
+        self.backend.cancel(record.handle)  # also what a lost run may have left running
+        self._note(record, RunState.CANCELLED if going else status.state)
+        resumable = record.run_id is not None and (retried or self._is_of_this_code(record))
+        return self._launch(record) if resumable else None
+
+    def _seen(self, record: LaunchRecord) -> RunStatus | None:
+        """None for a run that cannot be followed from here: it is not gone on with."""
+        try:
+            return self.backend.poll(record.handle)
+        except LaunchError as error:
+            self.log.warning(f"Launch {record.launch_id} is not gone on with: {error}")
+            return None
 
     def _retries(self, record: LaunchRecord) -> bool:
         """By Dagster's retry policy within a run, or by re-execution from failure."""
@@ -98,16 +119,22 @@ class Launcher:
 
     def _is_abandoned(self, record: LaunchRecord) -> bool:
         """Nobody has seen its end, and who launched it is gone."""
-        if record.outcome not in ("open", "detached"):
-            return False
-        if now() - record.launched > self.adopt_within:
+        if not record.is_unattended:
             return False
         if record.outcome == "detached":
             return True
-        if record.watcher.is_here:
-            return not record.watcher.is_alive
+        watcher = record.watcher
+        if watcher.is_here and watcher != Watcher.this_process():
+            return not watcher.is_alive
         found = self.instance.get_runs(RunsFilter(run_ids=[record.dagster_run_id]), limit=1)
         return not found or found[0].is_finished
+
+    def _is_of_this_code(self, record: LaunchRecord) -> bool:
+        """Else its assets would be said to be made by code that did not make them."""
+        return record.code_version == self.flow.code_version
+
+    def _note(self, record: LaunchRecord, state: RunState) -> None:
+        self.ledger.write(record.model_copy(update={"outcome": state.value}))
 
     def _adopt(self, record: LaunchRecord) -> Launch:
         mine = record.model_copy(
@@ -118,36 +145,41 @@ class Launcher:
                 "outcome": "open",
             }
         )
-        self.ledger.write(mine)
+        self.ledger.begin(mine)
         return Launch(mine, "adopted")
 
-    def _launch(self, name: str, run_ids: tuple[str, ...]) -> Launch:
-        handle = self.backend.launch(self._request(name))
-        return Launch(self._recorded(name, handle, run_ids), "launched")
+    def _launch(self, origin: LaunchRecord | None = None) -> Launch:
+        """origin: to resume, under the same launch id: what it has reported stays true."""
+        request = self._request(origin.launch_id if origin else launch_id(self.identity))
+        record = self._record(request, origin)
+        # Noted first: from here on, whatever happens, the next execution finds the run.
+        self.ledger.begin(record)
+        try:
+            if origin is None or origin.run_id is None:
+                handle = self.backend.launch(request, record.handle)
+            else:
+                handle = self.backend.resume(request, record.handle, origin.run_id)
+        except LaunchError:
+            self._note(record, RunState.FAILED)
+            raise
+        if handle != record.handle:
+            record = record.model_copy(update={"handle": dict(handle)})
+            self.ledger.write(record)
+        return Launch(record, "resumed" if origin else "launched")
 
-    def _resume(self, record: LaunchRecord) -> Launch:
-        if record.run_id is None:
-            raise LaunchError(f"{record.launch_id}: there is no run to resume")
-        request = self._request(record.launch_id)
-        handle = self.backend.resume(request, record.run_id)
-        return Launch(self._recorded(record.launch_id, handle, record.run_ids), "resumed")
-
-    def _recorded(
-        self, name: str, handle: Mapping[str, Any], run_ids: tuple[str, ...]
-    ) -> LaunchRecord:
-        record = LaunchRecord(
-            launch_id=name,
+    def _record(self, request: LaunchRequest, origin: LaunchRecord | None) -> LaunchRecord:
+        return LaunchRecord(
+            launch_id=request.launch_id,
             flow=self.flow.name,
+            code_version=self.flow.code_version,
             backend=self.backend_name,
-            handle=dict(handle),
+            handle=dict(self.backend.prepare(request)),
             dagster_run_id=self.run.run_id,
             chain=self.chain,
             watcher=Watcher.this_process(),
-            run_ids=run_ids,
+            run_ids=origin.run_ids if origin else (),
             launched=now(),
         )
-        self.ledger.write(record)
-        return record
 
     def _request(self, name: str) -> LaunchRequest:
         protocol = self.flow.protocol

@@ -2,10 +2,12 @@
 
     <root>/_reports/<flow>/<launch_id>/<asset>.json     written by the flow (`reports`)
     <root>/_reports/<flow>/<launch_id>/.launch.json     written here: who launched it, and how
+    <root>/_launches/<flow>/<identity>/<launch_id>      written here: it may have to be gone on with
 
 The record stands beside the reports, so that a run is found again from any machine that sees the
 store, with no memory of the process that started it. A launch id begins with the **identity** of
-what is run (flow, parameters, partitions, assets): two launches of the same thing are found by it.
+what is run (flow, parameters, partitions, assets): launches of the same thing that have not ended
+well are found by it, in one listing, however many there have been.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -31,7 +34,7 @@ class LaunchRecord(BaseModel):
 
     run_ids: of Metaflow, the first and then its resumptions. outcome: `open` until Dagster has seen
     the end and recorded it, which a Dagster process that was killed has not; `detached` when it
-    was ended and told to leave the run going. handle: the backend's.
+    was ended and told to leave the run going. handle: the backend's. code_version: of the flow.
     chain: the first of the Dagster runs that re-execute each other. watcher: Dagster's process.
     """
 
@@ -40,6 +43,7 @@ class LaunchRecord(BaseModel):
     schema_version: Literal[1] = 1
     launch_id: str
     flow: str
+    code_version: str
     backend: str
     handle: dict[str, Any]
     dagster_run_id: str
@@ -47,12 +51,20 @@ class LaunchRecord(BaseModel):
     watcher: Watcher
     run_ids: tuple[str, ...] = ()
     outcome: Literal["open", "detached", "succeeded", "failed", "cancelled", "lost"] = "open"
-    reason: str | None = None
     launched: AwareDatetime
 
     @property
     def run_id(self) -> str | None:
         return self.run_ids[-1] if self.run_ids else None
+
+    @property
+    def identity(self) -> str:
+        return self.launch_id.partition("-")[0]
+
+    @property
+    def is_unattended(self) -> bool:
+        """Its end has not been seen."""
+        return self.outcome in ("open", "detached")
 
     def with_run_id(self, run_id: str | None) -> LaunchRecord:
         if run_id is None or run_id in self.run_ids:
@@ -66,9 +78,9 @@ def identity(flow: str, backend: str, parameters: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_IDENTITY_LENGTH]
 
 
-def launch_id(identity: str, chain: str) -> str:
-    """Named for what is run, and for the chain of Dagster runs that wants it."""
-    return f"{identity}-{hashlib.sha256(chain.encode()).hexdigest()[:8]}"
+def launch_id(identity: str) -> str:
+    """Named for what is run, and for when; never the same twice."""
+    return f"{identity}-{now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 class Ledger:
@@ -99,65 +111,49 @@ class Ledger:
         uri = self.folder(record.flow, record.launch_id, RECORD)
         write_file(uri, record.model_dump_json(indent=1).encode() + b"\n")
 
+    def begin(self, record: LaunchRecord) -> None:
+        """Before it is started: from now on the launch is found by what it runs."""
+        self.write(record)
+        write_file(self._mark(record), b"")
+
+    def settle(self, record: LaunchRecord) -> None:
+        """It ended well: nothing is left to resume of it, nor of those that failed before it."""
+        self.write(record)
+        for other in self.of_identity(record.flow, record.identity):
+            if not other.is_unattended:
+                self._remove(self._mark(other))
+
     def of_identity(self, flow: str, identity: str) -> list[LaunchRecord]:
-        """Launches of the same thing, the latest first."""
-        names = [n for n in self._launches(flow) if n.startswith(f"{identity}-")]
+        """Launches of the same thing that have not ended well, the latest first."""
+        names = _names(posixpath.join(self.root, "_launches", flow, identity))
         found = [record for name in names if (record := self.record(flow, name)) is not None]
         return sorted(found, key=lambda record: record.launched, reverse=True)
 
-    def _launches(self, flow: str) -> Sequence[str]:
+    def _mark(self, record: LaunchRecord) -> str:
+        parts = ("_launches", record.flow, record.identity, record.launch_id)
+        return posixpath.join(self.root, *parts)
+
+    def _remove(self, uri: str) -> None:
         import fsspec
 
-        fs, path = fsspec.url_to_fs(self.folder(flow))
-        fs.invalidate_cache()
+        fs, path = fsspec.url_to_fs(uri)
         try:
-            found = fs.ls(path, detail=False)
-        except FileNotFoundError:
-            return ()
-        return [posixpath.basename(str(name).rstrip("/")) for name in found]
+            fs.rm_file(path)
+        except FileNotFoundError:  # by another process, at the same time
+            return
+
+
+def _names(uri: str) -> Sequence[str]:
+    import fsspec
+
+    fs, path = fsspec.url_to_fs(uri)
+    fs.invalidate_cache()
+    try:
+        found = fs.ls(path, detail=False)
+    except FileNotFoundError:
+        return ()
+    return [posixpath.basename(str(name).rstrip("/")) for name in found]
 
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-class ReportFollower:
-    """What is new in one launch's folder; a report that is replaced is new again.
-
-    Only files that have changed are read, so that looking often costs one listing.
-    """
-
-    def __init__(self, ledger: Ledger, flow: str, launch_id: str) -> None:
-        self._ledger = ledger
-        self._flow = flow
-        self._launch_id = launch_id
-        self._listing: Any = None
-        self._seen: dict[tuple[str, ...], datetime] = {}
-
-    def new(self) -> list[AssetReport]:
-        """In order of writing. Raises ReportError for a report that cannot be read."""
-        listing = self._look()
-        if listing == self._listing:
-            return []
-        found = self._ledger.reports(self._flow, self._launch_id)
-        new = [r for r in found if self._seen.get(r.asset_key) != r.written]
-        self._seen |= {r.asset_key: r.written for r in new}
-        self._listing = listing
-        return new
-
-    def _look(self) -> Any:
-        import fsspec
-
-        fs, path = fsspec.url_to_fs(self._ledger.folder(self._flow, self._launch_id))
-        fs.invalidate_cache()
-        try:
-            found = fs.ls(path, detail=True)
-        except FileNotFoundError:
-            return None
-        # Stores name the moment of writing differently; size and tag or time tell a new file.
-        keys = ("name", "size", "mtime", "LastModified", "last_modified", "ETag", "etag", "created")
-        return sorted(
-            tuple(str(entry.get(key)) for key in keys)
-            for entry in found
-            if not posixpath.basename(entry["name"]).startswith(".")
-        )

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 _LINE = re.compile(
     r"^\S+ \S+ \[(?P<run>[^/\]]+)/(?P<step>[^/\]]+)/(?P<task>[^/\] ]+)[^\]]*\] (?P<text>.*)$"
 )
-_STARTS, _ENDS = "Task is starting.", "Task finished successfully."
+_STARTS, _ENDS = "Task is starting", "Task finished successfully."
 _FAILS = ("Task failed.", "Task fell through")
 _CLONES = re.compile(r"Cloning (?:results of|task)")
 _KEPT_LINES = 40
 _TOLD_LINES = 15
+_LONGEST = 2_000
 
 
 class Progress:
@@ -30,22 +31,28 @@ class Progress:
         """What is worth a line in Dagster's event log: steps that begin, tasks that fail."""
         match = _LINE.match(line)
         if match is None:
-            self._last.append(line)
+            self._last.append(line[:_LONGEST])
             return
         step, text = match["step"], match["text"]
         task = f"{match['run']}/{step}/{match['task']}"
-        if text == _STARTS:
-            self._tail.pop(task, None)
+        if text.startswith(_STARTS):  # "Task is starting (retry)." too
+            self._forget(task)
             if step not in self._begun:
                 self._begun.append(step)
                 yield self._place(step)
         elif text == _ENDS:
-            self._tail.pop(task, None)
+            self._forget(task)
         elif text.startswith(_FAILS):
             self.failed_task = task
             yield f"{task} failed"
         elif not _CLONES.match(text):
-            self._tail.setdefault(task, deque(maxlen=_KEPT_LINES)).append(text)
+            self._tail.setdefault(task, deque(maxlen=_KEPT_LINES)).append(text[:_LONGEST])
+
+    def _forget(self, task: str) -> None:
+        """Of a task that runs, or ran well in the end, no failure is to be told."""
+        self._tail.pop(task, None)
+        if self.failed_task == task:
+            self.failed_task = None
 
     def _place(self, step: str) -> str:
         if step not in self._steps:

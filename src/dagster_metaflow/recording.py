@@ -32,18 +32,26 @@ class Recorder:
         self._selection = selection
         self._parameters = dict(parameters)
         self._done: set[AssetKey] = set()
+        self._lacking: dict[AssetKey, str] = {}
         self._began = time.monotonic()
 
     def record(
         self, published: Published, record: LaunchRecord
-    ) -> Iterator[MaterializeResult[Any] | AssetCheckResult]:
-        """Results for one report. Raises Failure when it lacks a partition that was selected."""
+    ) -> Iterator[MaterializeResult[Any]]:
+        """The result for one report. What cannot be a result becomes events of their own: assets
+        and partitions that were not selected, and what is published again with another content."""
         key = published.asset_key
         if key not in self._selection.assets:
-            self._beside(published)
+            self._beside(published, "which was not selected")
             return
         if key in self._done:
+            self._beside(published, "again: a task was retried")
             return
+        if missing := self._missing(published):
+            self._lacking[key] = missing
+            self._beside(published, f"without {missing}")
+            return
+        self._lacking.pop(key, None)
         self._done.add(key)
         chosen = self._chosen(published)
         common = {**published.metadata(), **self._of_launch(record)}
@@ -55,16 +63,36 @@ class Recorder:
             tags={LAUNCH_TAG: record.launch_id},
         )
 
-    def finish(self, record: LaunchRecord) -> Iterator[MaterializeResult[Any] | AssetCheckResult]:
-        """Raises Failure when an asset that was selected has no report."""
-        if missing := sorted(k.to_user_string() for k in self._selection.assets - self._done):
-            raise Failure(
-                f"{record.flow} ended well, but reported nothing of {', '.join(missing)} under "
-                f"launch {record.launch_id}. Does the flow write its reports with this launch id, "
-                "under the resource's ledger_root, and under these keys?",
-                metadata={"launch_id": MetadataValue.text(record.launch_id)},
-            )
-        yield from ()
+    def finish(self, record: LaunchRecord, unreadable: Mapping[str, str]) -> None:
+        """Raises Failure when something that was selected has no report. unreadable: files."""
+        missing = sorted(self._selection.assets - self._done)
+        if not missing:
+            return
+        names = ", ".join(
+            f"{key.to_user_string()} (without {self._lacking[key]})"
+            if key in self._lacking
+            else key.to_user_string()
+            for key in missing
+        )
+        hint = " ".join(unreadable.values()) or (
+            "Does the flow write its reports with this launch id, under the resource's "
+            "ledger_root, and under these keys?"
+        )
+        raise Failure(
+            f"{record.flow} ended well, but did not report {names} under launch "
+            f"{record.launch_id}. {hint}",
+            metadata={"launch_id": MetadataValue.text(record.launch_id)},
+            allow_retries=False,
+        )
+
+    def _missing(self, published: Published) -> str | None:
+        """Partitions that were selected and are not in the report, in words."""
+        there = {made.partition for made in published.made}
+        missing = [p for p in self._selection.partitions or () if p not in there]
+        if not missing:
+            return None
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        return f"partition {', '.join(missing[:5])}{more}"
 
     def _chosen(self, published: Published) -> list[Made]:
         """What was made of the selection; other partitions become events of their own."""
@@ -72,15 +100,9 @@ class Recorder:
         if wanted is None:
             return list(published.made)
         made = {m.partition: m for m in published.made}
-        if missing := [p for p in wanted if p not in made]:
-            raise Failure(
-                f"{published.flow} published {published.asset_key.to_user_string()} without "
-                f"partition {', '.join(missing[:5])}{' and more' if len(missing) > 5 else ''}, "
-                "which was selected.",
-                metadata=published.metadata(),
-            )
+        selected = set(wanted)
         for event in published.materializations():
-            if event.partition not in wanted:
+            if event.partition not in selected:
                 self._context.log_event(event)
         return [made[partition] for partition in wanted]
 
@@ -124,10 +146,9 @@ class Recorder:
                 description=f"{published.flow} did not report this check.",
             )
 
-    def _beside(self, published: Published) -> None:
+    def _beside(self, published: Published, why: str) -> None:
         self._context.log.info(
-            f"{published.flow} also published {published.asset_key.to_user_string()}, which was "
-            "not selected"
+            f"{published.flow} published {published.asset_key.to_user_string()}, {why}"
         )
         for event in published.materializations():
             self._context.log_event(event)

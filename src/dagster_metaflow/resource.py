@@ -50,8 +50,8 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
     adopt_within_hours: float = Field(
         default=24.0,
         ge=0,
-        description="Age up to which a run that Dagster lost sight of is adopted or resumed by the "
-        "next execution of the same assets.",
+        description="Age up to which a run that ended while Dagster had lost sight of it is taken "
+        "or resumed by the next execution of the same assets; one that still goes on always is.",
     )
     state_folder: str | None = Field(
         default=None,
@@ -89,6 +89,7 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
             folder=self._folder(context),
             environment={},
             adopt_within=timedelta(hours=self.adopt_within_hours),
+            log=context.log,
         )
         return MetaflowInvocation(
             context,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -9,14 +10,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 from dagster import Config
 from pydantic import Field
 
+from dagster_metaflow.backends.processes import MARK, end_strays, is_locked
 from dagster_metaflow.backends.protocol import (
     Handle,
     LaunchError,
@@ -25,14 +27,10 @@ from dagster_metaflow.backends.protocol import (
     RunStatus,
 )
 from dagster_metaflow.parameters import to_arguments
-from dagster_metaflow.watcher import find
-
-MARK = "DAGSTER_METAFLOW_LAUNCH"
-"""Variable in the environment of every process of a run: how strays are found again."""
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _START_SECONDS = 30.0
-_CANCEL_SECONDS = 9.0
+_CANCEL_SECONDS = 8.0
 _BLOCK = 1 << 20
 
 
@@ -60,23 +58,31 @@ class LocalBackend(Config):
         default=[], description="Options before `run`, such as `--datastore=s3`."
     )
 
-    def launch(self, request: LaunchRequest) -> Handle:
-        given = to_arguments(request.parameters)
-        return self._start(request, ["run", *self._run_options(), *given])
+    def prepare(self, request: LaunchRequest) -> Handle:
+        if not request.flow_file.is_file():
+            raise LaunchError(f"{request.flow_file}: there is no such flow")
+        return {
+            "host": socket.gethostname(),
+            "folder": str(_new_attempt(request.folder)),
+            "launch_id": request.launch_id,
+        }
 
-    def resume(self, request: LaunchRequest, origin_run_id: str) -> Handle:
+    def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
+        given = to_arguments(request.parameters)
+        return self._start(request, handle, ["run", *self._run_options(), *given])
+
+    def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
         options = self._run_options(resumed=True)
-        return self._start(request, ["resume", "--origin-run-id", origin_run_id, *options])
+        command = ["resume", f"--origin-run-id={origin_run_id}", *options]
+        return self._start(request, handle, command)
 
     def _run_options(self, *, resumed: bool = False) -> list[str]:
         options = [] if self.max_workers is None else [f"--max-workers={self.max_workers}"]
         # Metaflow has no --with for a resumed run: its steps keep their own decorators.
         return options + ([] if resumed else [f"--with={name}" for name in self.decorators])
 
-    def _start(self, request: LaunchRequest, command: Sequence[str]) -> Handle:
-        if not request.flow_file.is_file():
-            raise LaunchError(f"{request.flow_file}: there is no such flow")
-        folder = _new_attempt(request.folder)
+    def _start(self, request: LaunchRequest, handle: Handle, command: Sequence[str]) -> Handle:
+        folder = _folder(handle)
         verb, *rest = command
         arguments = [
             self.python,
@@ -90,48 +96,50 @@ class LocalBackend(Config):
         environment = os.environ | self.environment | dict(request.environment)
         environment |= {MARK: request.launch_id, "PYTHONUNBUFFERED": "1"}
         (folder / "log").write_text(f"$ {shlex.join(arguments)}\n", encoding="utf-8")
-        pid = _supervised(folder, arguments, self.working_directory, environment)
-        return {
-            "host": socket.gethostname(),
-            "pid": pid,
-            "started": psutil.Process(pid).create_time(),
-            "folder": str(folder),
-            "launch_id": request.launch_id,
-        }
+        _supervised(folder, arguments, self.working_directory, environment)
+        return handle
 
     def poll(self, handle: Handle) -> RunStatus:
-        _require_here(handle)
-        run_id = _run_id(handle)
-        alive = _supervisor(handle) is not None
-        ended = _read_json(_folder(handle) / "exit.json")
-        if ended is None:
-            if alive:
-                return RunStatus(RunState.RUNNING, run_id)
-            return RunStatus(
-                RunState.LOST, run_id, "its processes are gone without a word (killed?)"
+        alive = _is_supervised(handle)  # asked first: the word is written before it goes
+        run_id, ended = _run_id(handle), _read_json(_folder(handle) / "exit.json")
+        if ended is not None:
+            return _ended(ended["code"], ended["cancelled"], run_id)
+        if alive:
+            return RunStatus(RunState.RUNNING, run_id)
+        if not _folder(handle).is_dir():
+            raise LaunchError(
+                f"the run was started on {handle['host']}, and {handle['folder']} cannot be seen "
+                f"from {socket.gethostname()}"
             )
-        if ended["cancelled"]:
-            return RunStatus(RunState.CANCELLED, run_id, "it was cancelled")
-        if ended["code"] == 0:
-            return RunStatus(RunState.SUCCEEDED, run_id)
-        return RunStatus(RunState.FAILED, run_id, f"exit status {ended['code']}")
+        return RunStatus(RunState.LOST, run_id, "its processes are gone without a word (killed?)")
 
     def read_log(self, handle: Handle, offset: int) -> tuple[list[str], int]:
         path = _folder(handle) / "log"
         if not path.is_file():
             return [], offset
+        over = not _is_supervised(handle)  # then a line without an end is a line too
         with path.open("rb") as stream:
             stream.seek(offset)
             data = stream.read(_BLOCK)
-        whole = data[: data.rfind(b"\n") + 1] if len(data) < _BLOCK or b"\n" in data else data
-        return whole.decode("utf-8", "replace").splitlines(), offset + len(whole)
+        if over or (len(data) == _BLOCK and b"\n" not in data):
+            whole = data
+        else:
+            whole = data[: data.rfind(b"\n") + 1]
+        lines = whole.decode("utf-8", "replace").removesuffix("\n").split("\n") if whole else []
+        return lines, offset + len(whole)
 
     def cancel(self, handle: Handle) -> None:
-        _require_here(handle)
-        supervisor = _supervisor(handle)
-        if supervisor is not None:
-            supervisor.send_signal(signal.SIGTERM)
-            _gone([supervisor], _CANCEL_SECONDS)
+        if handle["host"] != socket.gethostname():
+            if _is_supervised(handle):
+                raise LaunchError(
+                    f"the run goes on on {handle['host']}; it can be ended there only"
+                )
+            return
+        if _is_supervised(handle):
+            _terminate(_folder(handle) / "supervisor")
+            deadline = time.monotonic() + _CANCEL_SECONDS
+            while _is_supervised(handle) and time.monotonic() < deadline:
+                time.sleep(0.05)
         end_strays(str(handle["launch_id"]))
 
     def links(self, handle: Handle) -> Mapping[str, str]:
@@ -140,11 +148,11 @@ class LocalBackend(Config):
 
 def _supervised(
     folder: Path, arguments: Sequence[str], cwd: str | None, environment: Mapping[str, str]
-) -> int:
-    """Number of the process that stands over the run."""
+) -> None:
+    """Comes back when the supervisor holds its lock."""
     try:
-        started = subprocess.run(  # noqa: S603 - a list of arguments, no shell
-            [sys.executable, str(_SUPERVISOR), str(folder), *arguments],
+        subprocess.run(  # noqa: S603 - a list of arguments, no shell
+            [sys.executable, "-I", "-S", str(_SUPERVISOR), str(folder), *arguments],
             cwd=cwd,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -153,49 +161,51 @@ def _supervised(
             timeout=_START_SECONDS,
             check=True,
         )
+    except subprocess.CalledProcessError as error:
+        raise LaunchError(f"the run cannot be started: {error.stderr.strip()}") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise LaunchError(f"the run cannot be started: {error}") from None
-    return int(started.stdout)
 
 
-def end_strays(launch_id: str) -> list[int]:
-    """Kills every process of a launch that is still there, whoever its parent is; their ids."""
-    strays = list(_marked(launch_id))
-    for process in strays:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    _gone(strays, 2.0)
-    return [process.pid for process in strays]
+def _terminate(lock: Path) -> None:
+    number = lock.read_text()
+    if number:  # none yet: it has just been started, and is found by its mark
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(number), signal.SIGTERM)
 
 
-def _marked(launch_id: str) -> Iterator[psutil.Process]:
-    own = os.getpid()
-    for process in psutil.process_iter():
-        try:
-            marked = process.environ().get(MARK) == launch_id and process.pid != own
-        except (psutil.Error, OSError):  # another user's, or gone
-            continue
-        if marked:
-            yield process
-
-
-def _gone(processes: Sequence[psutil.Process], seconds: float) -> None:
-    psutil.wait_procs(processes, timeout=seconds)
+def _ended(code: int, cancelled: bool, run_id: str | None) -> RunStatus:
+    if code == 0:  # also when it was told to end, and had just ended well
+        return RunStatus(RunState.SUCCEEDED, run_id)
+    if cancelled:
+        return RunStatus(RunState.CANCELLED, run_id, "it was cancelled")
+    if code < 0:
+        name = signal.Signals(-code).name
+        return RunStatus(RunState.FAILED, run_id, f"its scheduler was killed by {name}")
+    return RunStatus(RunState.FAILED, run_id, f"exit status {code}")
 
 
 def _new_attempt(folder: Path) -> Path:
     """`folder/1`, `folder/2`, ...: a resumed run has a log and an end of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    number = 1 + max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0)
-    made = folder / str(number)
-    made.mkdir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        number = 1 + max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0)
+        made = folder / str(number)
+        made.mkdir()
+    except OSError as error:
+        raise LaunchError(
+            f"the folder for the run's log cannot be made: {error}. Give the resource another "
+            "`state_folder`."
+        ) from None
     return made
 
 
 def _folder(handle: Handle) -> Path:
     return Path(str(handle["folder"]))
+
+
+def _is_supervised(handle: Handle) -> bool:
+    return is_locked(_folder(handle) / "supervisor")
 
 
 def _run_id(handle: Handle) -> str | None:
@@ -210,15 +220,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return found
-
-
-def _supervisor(handle: Handle) -> psutil.Process | None:
-    return find(int(handle["pid"]), float(handle["started"]))
-
-
-def _require_here(handle: Handle) -> None:
-    if (host := handle["host"]) != socket.gethostname():
-        raise LaunchError(
-            f"the run was started on {host}, and this is {socket.gethostname()}; runs of the local "
-            "backend can be followed on their own machine only. Execute the assets anew."
-        )

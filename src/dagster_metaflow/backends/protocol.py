@@ -1,12 +1,14 @@
 """What a backend can do; everything above it is the same for this machine and for any cloud.
 
 A backend keeps nothing in memory: all that it needs to find a run again, tomorrow and from another
-process, stands in the run's **handle**, a JSON mapping that only the backend reads.
+process, stands in the run's **handle**, a JSON mapping that only the backend reads. The handle is
+made before the run is started, and noted; so there is no moment in which a run goes on and nobody
+could find it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -50,7 +52,7 @@ class LaunchRequest:
     flow_file: Path
     flow_name: str
     parameters: Mapping[str, Any]
-    tags: Sequence[str]
+    tags: tuple[str, ...]
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -58,20 +60,33 @@ class LaunchRequest:
 class Backend(Protocol):
     """Starts, follows and ends Metaflow runs somewhere."""
 
-    def launch(self, request: LaunchRequest) -> Handle:
-        """Starts a run and comes back at once. Raises LaunchError when it cannot be started."""
+    def prepare(self, request: LaunchRequest) -> Handle:
+        """What the run will be found by: a folder, a name, a token. Starts nothing."""
 
-    def resume(self, request: LaunchRequest, origin_run_id: str) -> Handle:
+    def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
+        """Starts a run and comes back at once, with the handle and what else is known by now.
+
+        Raises LaunchError when it cannot be started.
+        """
+
+    def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
         """Starts a run that goes on where `origin_run_id` ended; finished steps are not run."""
 
     def poll(self, handle: Handle) -> RunStatus:
-        """How the run stands now. A passing fault of a remote service is retried, not told."""
+        """How the run stands now; LOST for one that was prepared and never started.
+
+        A passing fault of a remote service is retried, not told. Raises LaunchError for a run that
+        cannot be seen from here.
+        """
 
     def read_log(self, handle: Handle, offset: int) -> tuple[list[str], int]:
         """Whole lines that came after `offset`, and the offset to go on from."""
 
     def cancel(self, handle: Handle) -> None:
-        """Ends the run and every task of it, within ten seconds; no error if it has ended."""
+        """Ends the run and every task of it, within ten seconds; no error if it has ended.
+
+        Raises LaunchError for a run that cannot be ended from here.
+        """
 
     def links(self, handle: Handle) -> Mapping[str, str]:
         """Where a person can look: a log, a console page."""
