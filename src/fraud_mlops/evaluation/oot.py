@@ -23,6 +23,9 @@ MAX_SLICE_VALUES = 20
 MISSING = "(missing)"
 """Value of the slice of claims in which a category is not known."""
 
+TOP_PARTS = 5
+"""The top tenth of the probabilities, where alerts come from, is looked at in so many parts."""
+
 _Z = 1.959964
 """Standard score of a 95 % interval."""
 
@@ -53,7 +56,8 @@ class Slice(_Report):
 
 
 class ReliabilityBin(_Report):
-    """Claims of similar probability: a tenth of the window, equal probabilities together.
+    """Claims of similar probability: a tenth of the window, of its top tenth a fifth; equal
+    probabilities together.
 
     probability_low, probability_high: least and greatest in the bin. fraud_rate_low,
     fraud_rate_high: 95 % interval of the fraud rate (Wilson 1927).
@@ -206,9 +210,10 @@ def _slice(kind: Literal["category", "month"], feature: str, value: str, part: _
 
 def _reliability(scored: _Scored) -> tuple[ReliabilityBin, ...]:
     """Bins by rising probability; those left empty by equal probabilities are left out."""
-    bins = equal_mass_bins(scored.probabilities)
-    parts = (scored.of(bins == i) for i in range(CALIBRATION_BINS))
-    return tuple(_reliability_bin(part) for part in parts if len(part.frauds))
+    parts = CALIBRATION_BINS * TOP_PARTS
+    fine = equal_mass_bins(scored.probabilities, parts)
+    bins = np.where(fine < parts - TOP_PARTS, fine // TOP_PARTS * TOP_PARTS, fine)
+    return tuple(_reliability_bin(scored.of(bins == place)) for place in np.unique(bins))
 
 
 def _reliability_bin(part: _Scored) -> ReliabilityBin:
