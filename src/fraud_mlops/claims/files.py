@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -90,11 +91,11 @@ class Chunk:
         return self.batch.column(self.batch.schema.get_field_index(column))
 
 
-def find_files(source: FileSource) -> list[SourceFile]:
+def find_files(source: FileSource, without: Collection[str] = ()) -> list[SourceFile]:
     """The files behind `source.uri` in order of their path: one, a folder's or a glob's.
 
     In a folder, names that start with a dot or an underscore (`_SUCCESS`) are passed over.
-    Raises SourceError when there is none.
+    without: paths of files that are not to be read. Raises SourceError when there is none.
     """
     fs, path = filesystem(source.uri)
     try:
@@ -111,6 +112,9 @@ def find_files(source: FileSource) -> list[SourceFile]:
         raise SourceError(f"{source.uri}: cannot be listed: {error}") from error
     if not paths:
         raise SourceError(f"{source.uri}: matches no file; correct `source.uri` of the contract")
+    paths = [path for path in paths if path not in without]
+    if not paths:
+        raise SourceError(f"{source.uri}: all {len(without)} files are bad, and are set aside")
     local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
     return [SourceFile(fs, p, p if local else fs.unstrip_protocol(p)) for p in sorted(paths)]
 

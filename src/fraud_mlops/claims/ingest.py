@@ -31,6 +31,7 @@ from fraud_mlops.errors import QualityError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, by_partition
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import list_children
+from fraud_mlops.landing.aside import files_aside
 
 
 def ingest(
@@ -68,7 +69,7 @@ def ingest(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claims-")))
         if partitions is not None and not contract.resolved:
             contract = with_columns_of(contract, known_beside(contract, lakehouse, partitions))
-        origin = _origin(contract, as_of, sample_size, seed, folder, partitions)
+        origin = _origin(contract, lakehouse, as_of, sample_size, seed, folder, partitions)
         contract = origin.contract
         masked_columns(contract)
         quarantine = stack.enter_context(closing(Quarantine(folder / "quarantine.parquet")))
@@ -114,6 +115,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 def _origin(
     contract: Contract,
+    lakehouse: Lakehouse,
     as_of: datetime,
     sample_size: int | None,
     seed: int | None,
@@ -122,7 +124,7 @@ def _origin(
 ) -> Origin:
     if isinstance(contract.source, SyntheticSource):
         return SyntheticOrigin(contract, as_of, sample_size, seed, folder, partitions)
-    return FileOrigin(contract, as_of, sample_size)
+    return FileOrigin(contract, as_of, sample_size, files_aside(lakehouse, contract.name))
 
 
 def _bad_share(intake: Intake, bad: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ from fraud_mlops.claims.values import Mask, mask_of
 from fraud_mlops.contract import EVENT_TIME, LABEL, LABEL_TIME, Contract, SyntheticSource
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import upload
+from fraud_mlops.landing.aside import SetAside
 
 _GENERATED = SourceFile(None, "", "generated claims")
 
@@ -51,10 +52,17 @@ class Origin(Protocol):
 class FileOrigin:
     """Claims in files."""
 
-    def __init__(self, contract: Contract, as_of: datetime, sample_size: int | None) -> None:
-        self._source = open_source(contract)
+    def __init__(
+        self,
+        contract: Contract,
+        as_of: datetime,
+        sample_size: int | None,
+        aside: Sequence[SetAside] = (),
+    ) -> None:
+        self._source = open_source(contract, {record.path for record in aside})
         self._source.require(named_columns(contract))
-        self.contract, self.warnings = infer(contract, self._source)
+        self.contract, warnings = infer(contract, self._source)
+        self.warnings = (*warnings, *[f"set aside, not read: {r.reason}" for r in aside])
         self._source.require(named_columns(self.contract))
         self.names: Mapping[str, str] = source_columns(self.contract)
         self._sample = sample_size

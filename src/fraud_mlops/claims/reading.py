@@ -6,7 +6,7 @@ and their number in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,11 @@ class Source:
         if absent := [c for c in dict.fromkeys(columns) if c not in self.types]:
             raise diagnosis.missing_columns(self.files[0].name, absent, self.columns)
 
+    def require_like(self, other: Source) -> None:
+        """SourceError tells how the columns of the other source differ from those of this one."""
+        if differences := _differences(self.types, other.types):
+            raise diagnosis.unlike_schemas(self.files[0].name, other.files[0].name, differences)
+
     def count(self) -> int:
         """Data records, the unreadable ones included. A CSV is parsed once for it."""
         if self.format == "parquet":
@@ -67,16 +72,17 @@ class Source:
         return parquet_files.read_chunks(file, columns)
 
 
-def open_source(contract: Contract) -> Source:
+def open_source(contract: Contract, without: Collection[str] = ()) -> Source:
     """Finds the files of a contract's source and checks that their columns agree.
 
+    without: paths of files that are not to be read.
     Raises SourceError for a source that is not there, is empty or is not what it should be,
     and for columns that bear one name or differ from file to file.
     """
     source = contract.source
     if not isinstance(source, FileSource):
         raise TypeError(f"{contract.name} is generated, not read from files")
-    form, files = format_of(source, find_files(source))
+    form, files = format_of(source, find_files(source, without))
     schemas = (_types(file, form, source.csv, contract.ignore) for file in files)
     first = next(schemas)
     for file, other in zip(files[1:], schemas, strict=True):

@@ -1,0 +1,125 @@
+"""What lies in the landing zone of a contract, by one listing.
+
+The rules are those of `fraud_mlops.claims.files.find_files`: one file, a folder, or a pattern.
+That one asks the store about each file; this one takes what the listing says, so that a hundred
+thousand files are looked over in a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from fraud_mlops.contract import FileSource
+from fraud_mlops.errors import SourceError
+from fraud_mlops.lakehouse.stores import filesystem, is_local
+
+_PATTERN = re.compile(r"[*?\[]")
+_TIMES = ("LastModified", "last_modified", "mtime", "modified", "created")
+_TAGS = ("ETag", "etag", "versionId", "md5Checksum")
+
+
+class Landed(NamedTuple):
+    """A file and the version of it that was seen.
+
+    path: as the store names it. changed: seconds since 1970; on this machine also of a rename,
+    which leaves the time of the content as it was. tag: the store's own of the content, if any.
+    """
+
+    path: str
+    size: int
+    changed: float
+    tag: str = ""
+
+
+def landed_files(source: FileSource) -> list[Landed]:
+    """The files of a source as they are now, in order of their path; none where it is empty.
+
+    Raises SourceError for a place that is not there, or that cannot be listed.
+    """
+    fs, path = filesystem(source.uri)
+    try:
+        found = _here(path) if is_local(source.uri) else _there(fs, path)
+        return sorted(found)
+    except FileNotFoundError:
+        raise SourceError(f"{source.uri}: there is no such file or folder yet") from None
+    except OSError as error:
+        raise SourceError(f"{source.uri}: cannot be listed: {error}") from None
+
+
+def landed_file(uri: str) -> Landed | None:
+    """One file as it is now; None when it is gone."""
+    fs, path = filesystem(uri)
+    try:
+        if is_local(uri):
+            return _stamped(path, os.stat(path))  # noqa: PTH116 - one stat, no object
+        return _described(path, fs.info(path))
+    except FileNotFoundError:
+        return None
+
+
+def listing_version(files: Iterable[Landed]) -> str:
+    """Hash of names, sizes and times: another one when a file is new, gone or not the same."""
+    digest = hashlib.sha256()
+    digest.update("\n".join(map(repr, files)).encode())
+    return digest.hexdigest()[:32]
+
+
+def _here(path: str) -> Iterator[Landed]:
+    """Of this machine, with a stat for each file and nothing else."""
+    if os.path.isfile(path):  # noqa: PTH113 - a path of fsspec's
+        return iter([_stamped(path, os.stat(path))])  # noqa: PTH116
+    if os.path.isdir(path):  # noqa: PTH112
+        return _walk(path, None, lambda _: True, hidden=False)
+    match = _PATTERN.search(path)
+    if match is None:
+        raise FileNotFoundError(path)
+    from fsspec.utils import glob_translate
+
+    base = posixpath.dirname(path[: match.start()]) or "/"
+    depth = None if "**" in path else path.count("/") - base.rstrip("/").count("/")
+    return _walk(base, depth, re.compile(glob_translate(path)).match, hidden=True)
+
+
+def _walk(
+    folder: str, depth: int | None, wanted: Callable[[str], object], *, hidden: bool
+) -> Iterator[Landed]:
+    """Files below a folder. depth: levels to go down, 1 for the folder's own files."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not hidden and entry.name.startswith((".", "_")):
+                continue
+            if entry.is_dir():
+                if depth is None or depth > 1:
+                    deeper = None if depth is None else depth - 1
+                    yield from _walk(entry.path, deeper, wanted, hidden=hidden)
+            elif wanted(entry.path):
+                yield _stamped(entry.path, entry.stat())
+
+
+def _stamped(path: str, stat: os.stat_result) -> Landed:
+    return Landed(path, stat.st_size, max(stat.st_mtime, stat.st_ctime))
+
+
+def _there(fs: Any, path: str) -> Iterator[Landed]:
+    """Of another store: one listing, whose answer says all there is to know."""
+    fs.invalidate_cache()
+    pattern = bool(_PATTERN.search(path))
+    found = fs.glob(path, detail=True) if pattern else fs.find(path, detail=True)
+    for name, info in found.items():
+        inside = name.removeprefix(path).strip("/")
+        hidden = any(part.startswith((".", "_")) for part in inside.split("/"))
+        if info.get("type", "file") == "file" and (pattern or not hidden):
+            yield _described(name, info)
+
+
+def _described(path: str, info: Mapping[str, Any]) -> Landed:
+    changed = next((info[key] for key in _TIMES if info.get(key) is not None), 0.0)
+    seconds = changed.timestamp() if isinstance(changed, datetime) else float(changed)
+    tag = next((str(info[key]) for key in _TAGS if info.get(key)), "")
+    return Landed(path, int(info.get("size") or 0), seconds, tag.strip('"'))

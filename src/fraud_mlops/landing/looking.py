@@ -1,0 +1,97 @@
+"""What one file holds, told by the contract's own reader from a few of its columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import pyarrow.compute as pc
+
+from fraud_mlops.claims.canonical import Converter
+from fraud_mlops.claims.inference import named_columns
+from fraud_mlops.claims.reading import Source, open_source
+from fraud_mlops.contract import EVENT_TIME, Contract, FileSource
+from fraud_mlops.errors import SourceError
+from fraud_mlops.lakehouse.partitions import partition_value
+from fraud_mlops.lakehouse.ranges import partition_start
+from fraud_mlops.lakehouse.stores import filesystem, is_local
+from fraud_mlops.landing.listing import Landed
+
+EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class FileClaims:
+    """partitions: those that the file has claims of, in order."""
+
+    partitions: tuple[str, ...]
+    rows: int
+
+    def days(self, contract: Contract) -> tuple[int, int]:
+        """First day of the first and of the last partition, counted from 1970."""
+        ends = self.partitions[0], self.partitions[-1]
+        first, last = (partition_start(p, contract.partition).date() - EPOCH for p in ends)
+        return first.days, last.days
+
+
+def file_uri(source: FileSource, file: Landed) -> str:
+    """The address of a file of the source."""
+    if is_local(source.uri):
+        return file.path
+    return str(filesystem(source.uri)[0].unstrip_protocol(file.path))
+
+
+def look_into(contract: Contract, uri: str, like: str | None = None) -> FileClaims:
+    """Which partitions a file of the contract's source touches.
+
+    Reads event time and label, and nothing else. like: a file that it must agree with in its
+    columns, since a source is read as one table.
+    Raises SourceError for a file that ingest would stumble over: it cannot be read, lacks a
+    column or has others than `like`, or more rows than `quality.max_bad_share` allows have no
+    readable time or an unknown label.
+    """
+    source = _opened(contract, uri)
+    source.require(named_columns(contract))
+    if like is not None:
+        _opened(contract, like).require_like(source)
+    return _read(contract, uri, source)
+
+
+def _opened(contract: Contract, uri: str) -> Source:
+    given = contract.source
+    if not isinstance(given, FileSource):
+        raise TypeError(f"{contract.name} is generated, not read from files")
+    return open_source(
+        contract.model_copy(update={"source": given.model_copy(update={"uri": uri})})
+    )
+
+
+def _read(contract: Contract, uri: str, source: Source) -> FileClaims:
+    few = contract.model_copy(
+        update={"claim_id": None, "amount": None, "entities": {}, "numeric": (), "categorical": ()}
+    )
+    convert = Converter(few, source.files, datetime.now(UTC), source.decimal)
+    wanted = set(few.role_columns())
+    rows, found, reasons = 0, set(), Counter[str]()
+    for chunk in source.chunks([name for name in source.columns if name in wanted]):
+        converted = convert(chunk)
+        rows += len(chunk) + len(chunk.unreadable)
+        reasons["unreadable row"] += len(chunk.unreadable)
+        reasons.update(f"{f.reason} in {f.column!r}" for _, f in converted.faults)
+        times = converted.claims.column(EVENT_TIME).drop_null()
+        found |= set(pc.unique(partition_value(times, contract.partition)).to_pylist())
+    _require_good(contract, uri, rows, +reasons)
+    if not found:
+        raise SourceError(f"{uri}: not one row has a readable event time")
+    return FileClaims(tuple(sorted(found)), rows)
+
+
+def _require_good(contract: Contract, uri: str, rows: int, reasons: Counter[str]) -> None:
+    bad, limit = reasons.total(), contract.quality.max_bad_share
+    if bad > limit * rows:
+        told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(3))
+        raise SourceError(
+            f"{uri}: {bad:,} of {rows:,} rows are bad, more than quality.max_bad_share = "
+            f"{limit:.1%} allows: {told}"
+        )

@@ -1,0 +1,120 @@
+"""Which files have been looked at, and which partitions they touched.
+
+24 bytes a file, however long its name is; a file that is gone is forgotten, so that the record
+stays as large as the landing zone. It is kept on the lakehouse under the hash of its content, and
+never changed: whoever remembers the name of one has it as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fraud_mlops.errors import LakehouseError
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.stores import delete, list_children, read_bytes, write_bytes
+from fraud_mlops.landing.listing import Landed
+
+FOLDER = "_landing"
+NONE = -(2**31)
+_RECORD = np.dtype([("path", "<u8"), ("version", "<u8"), ("first", "<i4"), ("last", "<i4")])
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A file that was looked at. first, last: days since 1970 of its claims; NONE without any."""
+
+    file: Landed
+    first: int = NONE
+    last: int = NONE
+
+
+class SeenFiles:
+    """Files by the hash of their path, in its order."""
+
+    def __init__(self, records: npt.NDArray[Any] | None = None) -> None:
+        self._records = np.empty(0, _RECORD) if records is None else records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def fresh(self, files: Sequence[Landed]) -> list[Landed]:
+        """Those that have not been seen, or are not the same any more."""
+        at, known = self._find(_hashes(file.path for file in files))
+        versions = _versions(files)
+        same = known & (self._records["version"][at] == versions if len(self) else known)
+        return [files[int(i)] for i in np.flatnonzero(~same)]
+
+    def days(self, file: Landed) -> tuple[int, int] | None:
+        """First and last day of what the file held when it was seen; None without any."""
+        at, known = self._find(_hashes([file.path]))
+        if not known[0]:
+            return None
+        first, last = (int(self._records[at[0]][name]) for name in ("first", "last"))
+        return None if first == NONE else (first, last)
+
+    def first_good(self, files: Iterable[Landed]) -> Landed | None:
+        """The first of the files that was found to hold claims."""
+        return next((file for file in files if self.days(file)), None)
+
+    def after(self, looked: Sequence[Looked], there: Sequence[Landed]) -> SeenFiles:
+        """With these files, and without those that are not `there` any more."""
+        new = np.empty(len(looked), _RECORD)
+        new["path"] = _hashes(entry.file.path for entry in looked)
+        new["version"] = _versions([entry.file for entry in looked])
+        new["first"] = [entry.first for entry in looked]
+        new["last"] = [entry.last for entry in looked]
+        kept = self._records[~np.isin(self._records["path"], new["path"])]
+        records = np.concatenate([kept, new])
+        records = records[np.isin(records["path"], _hashes(file.path for file in there))]
+        return SeenFiles(np.sort(records, order="path"))
+
+    def _find(self, paths: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], Any]:
+        if not len(self):
+            return np.zeros(len(paths), np.intp), np.zeros(len(paths), bool)
+        at = np.searchsorted(self._records["path"], paths).clip(max=len(self) - 1)
+        return at, self._records["path"][at] == paths
+
+    @classmethod
+    def read(cls, lakehouse: Lakehouse, dataset: str, name: str | None) -> Self:
+        """The record of that name; nothing seen without one. LakehouseError when it is gone."""
+        if name is None:
+            return cls()
+        uri = lakehouse.uri(FOLDER, dataset, f"seen-{name}.npy")
+        try:
+            return cls(np.load(io.BytesIO(read_bytes(uri)), allow_pickle=False))
+        except (FileNotFoundError, ValueError):
+            raise LakehouseError(
+                f"{uri}: the record of files seen is gone or damaged. Reset the sensor's cursor: "
+                "every file is then looked at again, which does no harm but takes its time."
+            ) from None
+
+    def write(self, lakehouse: Lakehouse, dataset: str, *, keep: str | None = None) -> str:
+        """Its name. Others but `keep`, which somebody may go back to, are removed."""
+        stream = io.BytesIO()
+        np.save(stream, self._records, allow_pickle=False)
+        data = stream.getvalue()
+        name = hashlib.sha256(data).hexdigest()[:32]
+        write_bytes(lakehouse.uri(FOLDER, dataset, f"seen-{name}.npy"), data)
+        wanted = {f"seen-{kept}.npy" for kept in (name, keep)}
+        for child in list_children(lakehouse.uri(FOLDER, dataset)):
+            if child.startswith("seen-") and child not in wanted:
+                delete(lakehouse.uri(FOLDER, dataset, child))
+        return name
+
+
+def _hashes(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
+    digest = hashlib.blake2b
+    data = b"".join(digest(text.encode("utf-8", "replace"), digest_size=8).digest()
+                    for text in texts)  # fmt: skip
+    return np.frombuffer(data, "<u8")
+
+
+def _versions(files: Sequence[Landed]) -> npt.NDArray[np.uint64]:
+    return _hashes(f"{size} {changed} {tag}" for _, size, changed, tag in files)

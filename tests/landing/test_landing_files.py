@@ -1,0 +1,196 @@
+"""Files land, are looked at once, and bad ones are set aside without holding up the others."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from fraud_mlops.claims import ingest
+from fraud_mlops.contract import Contract, FileSource
+from fraud_mlops.errors import LakehouseError, SourceError
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.landing.aside import files_aside, set_aside, take_back
+from fraud_mlops.landing.listing import Landed, landed_files, listing_version
+from fraud_mlops.landing.looking import file_uri, look_into
+from fraud_mlops.landing.seen import Looked, SeenFiles
+
+HEADER = "claim,day,fraud,amount,garage\n"
+
+
+def contract(folder: Path | str, pattern: str = "*.csv") -> Contract:
+    return Contract.model_validate(
+        {
+            "name": "parcels",
+            "source": {"uri": f"{folder}/{pattern}"},
+            "claim_id": "claim",
+            "event_time": {"column": "day"},
+            "label": {"column": "fraud", "delay": "30d"},
+            "amount": "amount",
+            "entities": {"garage": "garage"},
+        }
+    )
+
+
+def claims(*days: str, fraud: str = "0", start: int = 0) -> str:
+    rows = (f"c{i},{day},{fraud},10,g{i % 2}\n" for i, day in enumerate(days, start))
+    return HEADER + "".join(rows)
+
+
+def names(files: list[Landed]) -> list[str]:
+    return sorted(file.path.rpartition("/")[2] for file in files)
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    made = tmp_path / "landing"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lakehouse:
+    return Lakehouse(str(tmp_path / "lake"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("", ["a.csv", "b.csv", "c.csv", "notes.txt"]),
+        ("/*.csv", ["a.csv", "b.csv"]),
+        ("/**/*.csv", ["a.csv", "b.csv", "c.csv"]),
+        ("/2024/*", ["c.csv"]),
+        ("/a.csv", ["a.csv"]),
+        ("/[ab].csv", ["a.csv", "b.csv"]),
+    ],
+)
+def test_a_folder_a_pattern_and_a_file_are_listed_as_ingest_reads_them(
+    landing: Path, uri: str, expected: list[str]
+) -> None:
+    for name in ("a.csv", "b.csv", "2024/c.csv", "notes.txt", "_SUCCESS", ".b.csv.tmp"):
+        (landing / name).parent.mkdir(exist_ok=True)
+        (landing / name).write_text("x")
+    assert names(landed_files(FileSource(uri=f"{landing}{uri}"))) == expected
+
+
+def test_a_store_elsewhere_is_listed_once() -> None:
+    store = fsspec.filesystem("memory")
+    for name in ("a.csv", "b.csv", "_SUCCESS", "deep/c.csv"):
+        store.pipe_file(f"/landed/{name}", b"x")
+    found = landed_files(FileSource(uri="memory://landed"))
+    assert names(found) == ["a.csv", "b.csv", "c.csv"]
+    assert all(file.changed > 0 and file.size == 1 for file in found)
+    assert names(landed_files(FileSource(uri="memory://landed/*.csv"))) == ["a.csv", "b.csv"]
+
+
+def test_a_landing_zone_that_is_not_there_yet_is_told_in_words(landing: Path) -> None:
+    with pytest.raises(SourceError, match="no such file or folder yet"):
+        landed_files(FileSource(uri=f"{landing}/not/here"))
+
+
+def test_the_listing_has_another_version_when_a_file_is_new_changed_or_gone(landing: Path) -> None:
+    source = FileSource(uri=str(landing))
+    versions = [listing_version(landed_files(source))]
+    for text in ("one", "another", None):
+        (landing / "a.csv").write_text(text) if text else (landing / "a.csv").unlink()
+        versions.append(listing_version(landed_files(source)))
+    assert versions[0] == versions[3]
+    assert len(set(versions)) == 3
+
+
+def test_a_file_is_fresh_until_it_was_looked_at_and_again_when_it_changes(
+    landing: Path, lake: Lakehouse
+) -> None:
+    for name in ("a.csv", "b.csv"):
+        (landing / name).write_text("x")
+    files = landed_files(FileSource(uri=str(landing)))
+    seen = SeenFiles().after([Looked(files[0], 19000, 19031)], files)
+    assert names(seen.fresh(files)) == ["b.csv"]
+    name = seen.write(lake, "parcels")
+    (landing / "a.csv").write_text("xy")
+    files = landed_files(FileSource(uri=str(landing)))
+    again = SeenFiles.read(lake, "parcels", name)
+    assert names(again.fresh(files)) == ["a.csv", "b.csv"]
+    assert again.days(files[0]) == (19000, 19031)
+    assert again.days(files[1]) is None
+
+
+def test_the_record_forgets_files_that_are_gone_and_its_own_past(lake: Lakehouse) -> None:
+    files = [Landed(f"/landed/{i}.csv", i, 1.0) for i in range(1000)]
+    first = SeenFiles().after([Looked(file, i, i) for i, file in enumerate(files)], files)
+    names = [first.write(lake, "parcels")]
+    for count in (500, 2):
+        later = SeenFiles.read(lake, "parcels", names[-1]).after([], files[:count])
+        assert len(later) == count
+        names.append(later.write(lake, "parcels", keep=names[-1]))
+    kept = {path.name for path in Path(lake.uri("_landing", "parcels")).iterdir()}
+    assert kept == {f"seen-{name}.npy" for name in names[1:]}
+    with pytest.raises(LakehouseError, match="Reset the sensor's cursor"):
+        SeenFiles.read(lake, "parcels", names[0])
+
+
+def test_a_file_tells_its_partitions_without_being_read_whole(landing: Path) -> None:
+    (landing / "a.csv").write_text(claims("2024-03-31T23:59", "2024-01-02", "2024-03-01"))
+    described = contract(landing)
+    found = look_into(described, str(landing / "a.csv"))
+    assert found.partitions == ("2024-01", "2024-03")
+    assert found.rows == 3
+    weekly = described.model_copy(update={"partition": "week"})
+    assert look_into(weekly, str(landing / "a.csv")).partitions[0] == "2024-01-01"
+
+
+BAD = {
+    "no_label.csv": ("claim,day,amount,garage\nc1,2024-01-02,1,g\n", "no column 'fraud'"),
+    "more.csv": ("claim,day,fraud,amount,garage,colour\nc1,2024-01-02,0,1,g,red\n", "'colour'"),
+    "no_time.csv": (claims("yesterday", "2024-01-02"), "bad_event_time"),
+    "no_word.csv": (claims("2024-01-02", fraud="perhaps"), "unknown_label"),
+    "empty.csv": ("", "empty"),
+    "zipped.csv.gz": ("not a gzip file", "zipped"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_ingest_would_stumble_over_is_said_beforehand(landing: Path, name: str) -> None:
+    text, reason = BAD[name]
+    (landing / "a.csv").write_text(claims("2024-01-02"))
+    (landing / name).write_text(text)
+    with pytest.raises(SourceError, match=reason):
+        look_into(contract(landing), str(landing / name), like=str(landing / "a.csv"))
+
+
+def test_ingest_goes_past_a_file_that_is_set_aside_until_it_is_replaced(
+    landing: Path, lake: Lakehouse
+) -> None:
+    days = [f"2024-01-{day:02}" for day in range(1, 29)]
+    (landing / "a.csv").write_text(claims(*days))
+    (landing / "b.csv").write_text("what is this")
+    described = contract(landing)
+    now = datetime(2024, 12, 1, tzinfo=UTC)
+    given = {"launch_id": "1", "as_of": now, "sample_size": None}
+    with pytest.raises(SourceError, match=r"b\.csv"):
+        ingest(described, lake, **given)
+    bad = landed_files(described.source)[1]
+    set_aside(lake, "parcels", file_uri(described.source, bad), bad, "b.csv: is no table")
+    report = ingest(described, lake, **given)
+    assert report.kept == 28
+    assert any("b.csv: is no table" in warning for warning in report.warnings)
+    assert (landing / "b.csv").read_text() == "what is this"
+
+    time.sleep(0.01)
+    (landing / "b.csv").write_text(claims(*days, start=100))
+    assert files_aside(lake, "parcels") == []
+    assert ingest(described, lake, **given).kept == 56
+    take_back(lake, "parcels", bad.path)
+    assert not list(Path(lake.uri("_landing", "parcels", "aside")).iterdir())
+
+
+def test_a_renamed_file_counts_as_changed_at_the_time_of_its_renaming(landing: Path) -> None:
+    """Uploads are renamed when they are whole, and keep the time of their content."""
+    (landing / "a.part").write_text("x")
+    os.utime(landing / "a.part", (1_000_000_000, 1_000_000_000))
+    (landing / "a.part").rename(landing / "a.csv")
+    assert time.time() - landed_files(FileSource(uri=f"{landing}/*.csv"))[0].changed < 60
