@@ -136,6 +136,11 @@ def _neighbours(fs: Any, path: str) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def is_readable(path: str) -> bool:
+    """By its name, a file of a known format."""
+    return SourceFile(None, path, path).suffix in _FORMATS
+
+
 def format_of(source: FileSource, files: list[SourceFile]) -> tuple[Format, list[SourceFile]]:
     """The source's format, and the files that are in it.
 

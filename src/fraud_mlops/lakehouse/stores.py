@@ -72,6 +72,12 @@ def join(root: str, *parts: str) -> str:
     return posixpath.join(root.rstrip("/") or "/", *parts)
 
 
+def absolute(uri: str) -> str:
+    """The same place from whatever folder one asks."""
+    path = filesystem(uri)[1]
+    return Path(path).as_posix() if is_local(uri) else uri.rstrip("/")
+
+
 def exists(uri: str) -> bool:
     fs, path = filesystem(uri)
     return bool(fs.exists(path))

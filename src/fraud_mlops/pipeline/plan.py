@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,7 +12,7 @@ from fraud_mlops import catalog
 from fraud_mlops.contract import Contract, SyntheticSource
 from fraud_mlops.errors import ContractError, SettingsError
 from fraud_mlops.lakehouse.ranges import PartitionRange
-from fraud_mlops.lakehouse.stores import filesystem, is_local, join
+from fraud_mlops.lakehouse.stores import absolute, join
 from fraud_mlops.models.candidates import Candidate, draw_candidates, load_candidates
 from fraud_mlops.registry.pointers import read_pointer
 from fraud_mlops.settings import settings
@@ -80,8 +79,8 @@ def plan_run(
     Raises ContractError or SettingsError for what cannot be planned with.
     """
     contract = catalog.load(dataset)
-    root = _absolute(output_uri or settings().lakehouse_uri)
-    models = _absolute(model_uri or settings().model_uri or join(root, "models"))
+    root = absolute(output_uri or settings().lakehouse_uri)
+    models = absolute(model_uri or settings().model_uri or join(root, "models"))
     chosen = _candidates(candidates, candidates_file, seed or 0)
     pointer = read_pointer(models, contract.name, "champion")
     return RunPlan(
@@ -134,12 +133,6 @@ def _launch_id(text: str) -> str:
             f"launch id {text!r} is no name: use letters, digits, '.', '_' and '-', at most 100"
         )
     return text
-
-
-def _absolute(uri: str) -> str:
-    """Steps may run in another folder than the one the run was started from."""
-    path = filesystem(uri)[1]
-    return Path(path).as_posix() if is_local(uri) else uri.rstrip("/")
 
 
 def _as_of(text: str | None, contract: Contract) -> datetime:

@@ -1,0 +1,89 @@
+"""What claims are read from: files that land, or the generator. Observed, never made."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from fraud_assets.assets.specs import CLAIMS, asset_spec
+from fraud_assets.dataset import LANDING, Dataset
+from fraud_mlops.contract import FileSource, SyntheticSource
+from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.landing.listing import Landed, landed_files, listing_version
+
+_SHOWN = 10
+
+_FILES = """Files that claims are read from: `{uri}`.
+
+An observation lists them once. The data version says names, sizes and times, so that `raw_zone`
+is out of date as soon as one is new, gone or another. Which partitions a new file touches the
+landing sensor finds out, by reading it."""
+
+_GENERATED = """Claims that are generated, not read. The data version says with which settings."""
+
+
+def landing(dataset: Dataset) -> dg.AssetsDefinition:
+    """An asset whose observation says what there is to be ingested."""
+    source = dataset.contract.source
+    spec = asset_spec(
+        dataset,
+        LANDING,
+        group=CLAIMS,
+        kinds={(source.format or "file") if isinstance(source, FileSource) else "synthetic"},
+        description=_FILES.format(uri=source.uri) if isinstance(source, FileSource) else _GENERATED,
+    )
+
+    def observe() -> Iterator[dg.ObserveResult]:
+        yield observed(dataset)
+
+    with warnings.catch_warnings():
+        # Dagster calls it beta, and has nothing else that its Observe button calls.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        declare = dg.multi_observable_source_asset(name=f"{dataset.name}__observe", specs=[spec])
+    made: dg.AssetsDefinition = declare(observe)
+    return made
+
+
+def observed(dataset: Dataset) -> dg.ObserveResult:
+    """Raises Failure for a landing zone that cannot be listed."""
+    source = dataset.contract.source
+    if isinstance(source, SyntheticSource):
+        settings = source.model_dump_json()
+        version = hashlib.sha256(settings.encode()).hexdigest()[:32]
+        metadata: dict[str, Any] = {
+            "settings": dg.MetadataValue.json(source.model_dump(mode="json"))
+        }
+    else:
+        try:
+            files = landed_files(source)
+        except FraudMlopsError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        version, metadata = listing_version(files), _told(source, files)
+    return dg.ObserveResult(
+        asset_key=dataset.key(LANDING), data_version=dg.DataVersion(version), metadata=metadata
+    )
+
+
+def _told(source: FileSource, files: list[Landed]) -> dict[str, Any]:
+    newest = sorted(files, key=lambda file: file.changed, reverse=True)[:_SHOWN]
+    rows = [
+        dg.TableRecord({"file": f.path, "bytes": f.size, "changed": _moment(f.changed)})
+        for f in newest
+    ]
+    told: dict[str, Any] = {
+        "dagster/uri": source.uri,
+        "files": len(files),
+        "bytes": sum(file.size for file in files),
+    }
+    if rows:
+        told["newest"] = dg.MetadataValue.table(rows)
+    return told
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%F %T}"

@@ -1,0 +1,70 @@
+"""Claims that keep the contract, a Parquet object a partition: IngestFlow."""
+
+# No `from __future__ import annotations`: Dagster reads the types of context and resources.
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from dagster_metaflow import MetaflowResource, metaflow_assets
+from fraud_assets.assets.specs import CLAIMS, asset_spec, claims_freshness
+from fraud_assets.dataset import LANDING, RAW_ZONE, Dataset
+from fraud_assets.flows import ingest_flow
+from fraud_assets.stores import Stores
+
+_DESCRIPTION = """Claims in canonical columns, one Parquet object a partition by event time.
+
+A partition is a function of the source: it is read again whole, and replaced atomically. Rows that
+break the contract are in quarantine, each with its reason. Labels that are not known yet are
+blank, so that a partition is worth reading again when its label delay is over (ingest schedule)."""
+
+
+def raw_zone(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset of IngestFlow; several partitions are one run."""
+    flow = ingest_flow(dataset)
+    key = dataset.key(RAW_ZONE)
+    spec = asset_spec(
+        dataset,
+        RAW_ZONE,
+        group=CLAIMS,
+        kinds={"parquet"},
+        description=_DESCRIPTION,
+        freshness=claims_freshness(dataset),
+        deps=[dataset.key(LANDING)],
+        partitions_def=dataset.partitions,
+    )
+    checks = [
+        dg.AssetCheckSpec(
+            "contract",
+            asset=key,
+            blocking=True,
+            description="Every claim that was published keeps the contract.",
+        ),
+        dg.AssetCheckSpec(
+            "quarantine_share",
+            asset=key,
+            blocking=True,
+            description="No more rows are in quarantine than `quality.max_bad_share` allows.",
+        ),
+        dg.AssetCheckSpec(
+            "no_duplicate_claims",
+            asset=key,
+            blocking=True,
+            description="No claim stands in the zone twice.",
+        ),
+    ]
+
+    @metaflow_assets(
+        flow=flow,
+        name=f"{dataset.name}__ingest",
+        assets=[spec],
+        check_specs=checks,
+        pool="writer_raw",
+    )
+    def ingest(
+        context: dg.AssetExecutionContext, metaflow: MetaflowResource, stores: Stores
+    ) -> Iterator[Any]:
+        yield from metaflow.run(context, flow, {"model_uri": stores.models}).stream()
+
+    return ingest

@@ -1,0 +1,67 @@
+"""What all assets have in common: owners, tags, groups, how old they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from fraud_assets.dataset import Dataset
+
+OWNERS = ["team:fraud-ml"]
+CLAIMS, MODELS, SCORES, SERVING = "claims", "models", "scores", "serving"
+
+# A closed history changes only with the code. It is made anew at least once a year all the same,
+# so that somebody knows it still can be.
+_CLOSED = (timedelta(days=365), timedelta(days=330))
+_PERIOD_DAYS = {"day": 1, "week": 7, "month": 31}
+_MODEL = (timedelta(days=45), timedelta(days=35))
+
+
+def asset_spec(
+    dataset: Dataset,
+    name: str,
+    *,
+    group: str,
+    kinds: set[str],
+    description: str,
+    freshness: dg.FreshnessPolicy | None = None,
+    deps: Iterable[dg.AssetDep | dg.AssetKey] = (),
+    **given: Any,
+) -> dg.AssetSpec:
+    """A spec under `[dataset, name]`."""
+    return dg.AssetSpec(
+        dataset.key(name),
+        deps=list(deps),
+        group_name=group,
+        kinds=kinds,
+        description=description,
+        owners=OWNERS,
+        tags=tags(dataset),
+        freshness_policy=freshness,
+        **given,
+    )
+
+
+def tags(dataset: Dataset) -> dict[str, str]:
+    """By which people find the assets of a dataset among others."""
+    return {"dataset": dataset.name, "domain": "fraud"}
+
+
+def claims_freshness(dataset: Dataset) -> dg.FreshnessPolicy:
+    """Of what should be written as claims come: once a period, and a grace of half a one.
+
+    Any partition counts, so that a backfill of an old one makes an asset look fresh; the check
+    `newest_partitions_present` looks at the partitions themselves.
+    """
+    period = timedelta(days=_PERIOD_DAYS[dataset.contract.partition])
+    fail, warn = (1.5 * period, 1.1 * period) if dataset.is_live else _CLOSED
+    return dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn)
+
+
+def model_freshness(dataset: Dataset) -> dg.FreshnessPolicy:
+    """Retraining is monthly; a model that was not challenged for longer is nobody's choice."""
+    fail, warn = _MODEL if dataset.is_live else _CLOSED
+    return dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn)

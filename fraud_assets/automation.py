@@ -1,0 +1,84 @@
+"""When assets are made by themselves, once somebody has switched the automation sensor on.
+
+`AutomationCondition.eager()` would look at the latest partition only, so that claims which land
+late would not be scored; without that limit it would score all of history as soon as a first model
+is there. These conditions are in between.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from fraud_assets.dataset import METRICS, ML_OUTPUTS, MODEL_ARTIFACT, RAW_ZONE, Dataset
+
+Condition = dg.AutomationCondition
+AssetCondition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
+
+_DAYS = {"day": 1, "week": 7, "month": 28}
+
+
+def score_when_changed(dataset: Dataset) -> AssetCondition:
+    """Scores what its claims, or the model, have changed for.
+
+    Claims: a partition whose raw claims, or the histories before them, have become others is
+    scored again if it has been scored before, and scored for the first time if it is one of the
+    latest two. Older ones that were never scored are training data, or a backfill's business.
+
+    Model: a new champion scores the latest partition. What was decided by an older one stays as
+    it was decided; scoring it again is a backfill that somebody asks for.
+
+    Data that comes out the same as before, and a training that leaves the champion, change
+    nothing. Nothing is requested for what lay there when the sensor was switched on.
+    """
+    changed = Condition.data_version_changed()
+    # A first materialization is a change too, whatever version it has.
+    claims = Condition.any_deps_match(changed | Condition.newly_true(~Condition.missing())).allow(
+        dg.AssetSelection.assets(dataset.key(RAW_ZONE))
+    )
+    model = Condition.any_deps_match(changed).allow(
+        dg.AssetSelection.assets(dataset.key(MODEL_ARTIFACT))
+    )
+    two = timedelta(days=_DAYS[dataset.contract.partition] + 1)
+    worth_it = Condition.in_latest_time_window(two) | ~Condition.missing()
+    wanted: Any = (claims & worth_it) | (model & Condition.in_latest_time_window())
+    when: AssetCondition = (
+        wanted.with_label("claims or champion changed").since_last_handled()
+        & ~_missing_claims_or_model(dataset)
+        & ~Condition.any_deps_in_progress()
+        & ~Condition.in_progress()
+    ).with_label("score when claims or champion change")
+    return when
+
+
+def _missing_claims_or_model(dataset: Dataset) -> AssetCondition:
+    """Histories may begin in the middle: only a model is needed, and some claims."""
+    return Condition.any_deps_match(Condition.missing()).allow(
+        dg.AssetSelection.assets(dataset.key(MODEL_ARTIFACT))
+    )
+
+
+def measure_when_scored() -> AssetCondition:
+    """Metrics of what is scored, in the same run where both are asked for."""
+    return (
+        Condition.any_deps_match(Condition.newly_updated() | Condition.will_be_requested())
+        .with_label("scored anew")
+        .since_last_handled()
+        & ~Condition.any_deps_in_progress()
+        & ~Condition.in_progress()
+    ).with_label("measure when scored")
+
+
+def automation_sensor(dataset: Dataset) -> dg.AutomationConditionSensorDefinition:
+    """Evaluates the conditions. Off until somebody switches it on: it launches runs."""
+    return dg.AutomationConditionSensorDefinition(
+        dataset.titled("scoring_automation"),
+        target=dg.AssetSelection.assets(*dataset.keys(ML_OUTPUTS, METRICS)),
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        minimum_interval_seconds=60,
+        description="Scores partitions whose claims changed, and the latest one when the champion "
+        "changes; then measures them.",
+        run_tags={"dataset": dataset.name},
+    )

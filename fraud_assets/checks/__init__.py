@@ -1,0 +1,32 @@
+"""Checks that look at the stores, whatever the flows said: they also run on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from fraud_assets.checks.bundle import bundle_is_whole
+from fraud_assets.checks.claims import newest_partitions_present, no_claim_twice, rows_agree
+from fraud_assets.dataset import Dataset
+
+
+def store_checks(dataset: Dataset) -> Sequence[dg.AssetChecksDefinition]:
+    """All of one dataset."""
+    return [
+        rows_agree(dataset),
+        *no_claim_twice(dataset),
+        bundle_is_whole(dataset),
+        *newest_partitions_present(dataset),
+    ]
+
+
+def check_keys(dataset: Dataset) -> set[dg.AssetCheckKey]:
+    """What they are called."""
+    return {key for check in store_checks(dataset) for key in check.check_keys}
+
+
+def blocking_check_keys(dataset: Dataset) -> set[dg.AssetCheckKey]:
+    """Those that assets downstream wait for."""
+    specs = (spec for check in store_checks(dataset) for spec in check.check_specs)
+    return {spec.key for spec in specs if spec.blocking}

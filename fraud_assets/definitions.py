@@ -1,0 +1,53 @@
+"""The code location: every dataset of FRAUD_DATASETS, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+
+from dagster_metaflow import MetaflowResource
+from fraud_assets.assets.landing import landing
+from fraud_assets.assets.model_artifact import model_artifact
+from fraud_assets.assets.raw_zone import raw_zone
+from fraud_assets.assets.scores import scores
+from fraud_assets.assets.serving import served_model
+from fraud_assets.automation import automation_sensor
+from fraud_assets.checks import store_checks
+from fraud_assets.dataset import Dataset, datasets
+from fraud_assets.jobs import jobs
+from fraud_assets.schedules import schedules
+from fraud_assets.sensors.champion import champion_sensor
+from fraud_assets.sensors.failures import run_failure_sensor
+from fraud_assets.sensors.landing import landing_sensor
+from fraud_assets.sensors.retraining import retraining_sensor
+from fraud_assets.stores import Stores
+
+
+def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
+    """Everything of these datasets, in these stores."""
+    return dg.Definitions.merge(
+        *(_of_dataset(dataset) for dataset in given),
+        dg.Definitions(
+            sensors=[run_failure_sensor(stores)],
+            resources={"metaflow": MetaflowResource(ledger_root=stores.root), "stores": stores},
+            # Steps launch Metaflow runs and follow them; processes of their own would only cost.
+            executor=dg.in_process_executor,
+        ),
+    )
+
+
+def _of_dataset(dataset: Dataset) -> dg.Definitions:
+    made: list[Callable[[Dataset], dg.AssetsDefinition | dg.SourceAsset | dg.AssetSpec]]
+    made = [landing, raw_zone, model_artifact, scores, served_model]
+    watched = [automation_sensor, champion_sensor, retraining_sensor]
+    return dg.Definitions(
+        assets=[make(dataset) for make in made],
+        asset_checks=store_checks(dataset),
+        jobs=jobs(dataset),
+        schedules=schedules(dataset),
+        sensors=[make(dataset) for make in [*watched, *([landing_sensor] * dataset.lands)]],
+    )
+
+
+defs = definitions(datasets(), Stores.of_settings())

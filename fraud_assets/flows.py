@@ -1,0 +1,35 @@
+"""The flows that materialize assets, as Dagster launches them for one dataset."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import fraud_mlops
+from dagster_metaflow import MetaflowFlow
+from fraud_assets.dataset import Dataset
+
+FOLDER = Path(__file__).parents[1] / "flows"
+_LIBRARY = Path(fraud_mlops.__file__).parent
+# What people look at; no asset comes out otherwise for it.
+_FOR_SHOW = {"cli", "plots", "__pycache__"}
+
+
+def flow(file: str, dataset: Dataset) -> MetaflowFlow:
+    """A flow file with its dataset settled.
+
+    Its code version covers the domain library and the contract, so that assets are stale when
+    either changes what a run would do.
+    """
+    code = [path for path in sorted(_LIBRARY.iterdir()) if path.name not in _FOR_SHOW]
+    return MetaflowFlow(
+        FOLDER / file,
+        code=[*(path for path in code if path.is_dir() or path.suffix == ".py"), dataset.file],
+        # The registry is the resource's to say, when a run starts.
+        fixed={"dataset": str(dataset.file), "model_uri": None},
+    )
+
+
+ingest_flow = partial(flow, "ingest_flow.py")
+training_flow = partial(flow, "training_flow.py")
+scoring_flow = partial(flow, "scoring_flow.py")

@@ -1,0 +1,78 @@
+"""Jobs that people, schedules and CI servers launch by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from fraud_assets.checks import blocking_check_keys, check_keys
+from fraud_assets.dataset import METRICS, ML_OUTPUTS, MODEL_ARTIFACT, RAW_ZONE, Dataset
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+INGEST, TRAINING, SCORING = "ingest_job", "training_job", "scoring_job"
+PIPELINE, METRICS_SYNC, CHECKS = "fraud_pipeline_job", "metrics_sync_job", "store_checks_job"
+
+
+def jobs(dataset: Dataset) -> list[UnresolvedAssetJobDefinition]:
+    """Of one dataset. Partitioned ones take one partition, or a range of them as one run."""
+    asset = dg.AssetSelection.assets
+    ml_outputs, metrics = dataset.keys(ML_OUTPUTS, METRICS)
+    return [
+        _job(dataset, INGEST, asset(dataset.key(RAW_ZONE)), "Reads claims into the raw zone."),
+        _job(
+            dataset,
+            TRAINING,
+            asset(dataset.key(MODEL_ARTIFACT)),
+            "Trains candidates, and makes the best one champion if it beats the one that leads.",
+        ),
+        _job(
+            dataset,
+            SCORING,
+            asset(ml_outputs, metrics),
+            "Scores claims with the champion, and measures drift and performance.",
+        ),
+        _job(
+            dataset,
+            PIPELINE,
+            asset(*dataset.keys(RAW_ZONE, MODEL_ARTIFACT, ML_OUTPUTS, METRICS)),
+            "Everything in order: ingest and score the partitions asked for, train in between.",
+        ),
+        _job(
+            dataset,
+            METRICS_SYNC,
+            # What will copy metrics elsewhere lies downstream of them.
+            asset(metrics).downstream(),
+            "Measures scored partitions again, with the labels that are known by now, without "
+            "scoring them again; and what is downstream of the metrics.",
+        ),
+        _job(
+            dataset,
+            CHECKS,
+            _checks_of_stores(dataset),
+            "Looks at what lies in the stores; makes nothing.",
+        ),
+    ]
+
+
+def _job(
+    dataset: Dataset, name: str, selection: dg.AssetSelection, description: str
+) -> UnresolvedAssetJobDefinition:
+    """With the checks of its assets; those that read a whole zone have a job of their own."""
+    slow = dg.AssetSelection.checks(*(check_keys(dataset) - blocking_check_keys(dataset)))
+    return dg.define_asset_job(
+        dataset.titled(name),
+        selection=selection if name == CHECKS else selection - slow,
+        description=description,
+        tags={"dataset": dataset.name},
+        # Each step only launches a Metaflow run and follows it.
+        executor_def=dg.in_process_executor,
+    )
+
+
+def _checks_of_stores(dataset: Dataset) -> dg.AssetSelection:
+    return dg.AssetSelection.checks(*check_keys(dataset))

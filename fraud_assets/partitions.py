@@ -1,0 +1,104 @@
+"""A contract's partitions in Dagster's terms.
+
+Names are those of the lakehouse: `2024-01`, a week's Monday, or `2024-01-31`. Where they begin
+and end:
+
+- Generated claims: as the generator's dates say.
+- Claims in a folder or a pattern keep coming: from the start of training on, without an end. The
+  period that is under way is there too, since its claims are scored as they land.
+- One file whose contract gives dates is a closed history, which ends with its OOT window. Write
+  `claims*.csv` for a file that grows or is followed by others.
+- Contracts without dates begin at the setting FRAUD_FIRST_PARTITION.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+from dagster import (
+    AllPartitionMapping,
+    DailyPartitionsDefinition,
+    IdentityPartitionMapping,
+    MonthlyPartitionsDefinition,
+    PartitionMapping,
+    SpecificPartitionsPartitionMapping,
+    TimeWindowPartitionMapping,
+    TimeWindowPartitionsDefinition,
+    WeeklyPartitionsDefinition,
+)
+
+from fraud_mlops.contract import Contract, DateSplit, SyntheticSource
+from fraud_mlops.lakehouse.partitions import Period
+from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
+from fraud_mlops.settings import settings
+
+_DAY = "%Y-%m-%d"
+_SHORTEST_DAYS = {"day": 1, "week": 7, "month": 28}
+_PATTERN = re.compile(r"[*?\[]")
+_FILE = re.compile(r"\.[A-Za-z0-9]+$")
+_MOMENT = timedelta(microseconds=1)
+
+
+def partitions_of(contract: Contract) -> TimeWindowPartitionsDefinition:
+    """Partitions as every partitioned asset of a dataset has them."""
+    start, end = _span(contract)
+    period = contract.partition
+    given: dict[str, Any] = {"start_date": partition_of(start, period)}
+    if end is None:
+        given["end_offset"] = 1  # the period under way
+    else:
+        given["end_date"] = f"{_whole(start, end, period).end:{_format(period)}}"
+    if period == "month":
+        return MonthlyPartitionsDefinition(fmt="%Y-%m", **given)
+    if period == "week":
+        return WeeklyPartitionsDefinition(day_offset=1, fmt=_DAY, **given)
+    return DailyPartitionsDefinition(fmt=_DAY, **given)
+
+
+def history(contract: Contract) -> PartitionMapping:
+    """Raw partitions that the scores of one partition are made of.
+
+    Its own claims, and those before it as far as the longest window looks back. (Everybody's
+    fraud rate looks back over all of them, but moves too little to score anew for.)
+    """
+    if not contract.entities:
+        return IdentityPartitionMapping()
+    periods = math.ceil(max(contract.windows) / _SHORTEST_DAYS[contract.partition])
+    return TimeWindowPartitionMapping(start_offset=-periods)
+
+
+def learnt_from(contract: Contract) -> PartitionMapping:
+    """Raw partitions that a model is made of: up to the end of the OOT window, where it is known.
+
+    Claims that came later make no model out of date; the contract's dates have to move for that.
+    """
+    if not isinstance(contract.split, DateSplit):
+        return AllPartitionMapping()
+    start, _ = _span(contract)
+    return SpecificPartitionsPartitionMapping(
+        _whole(start, contract.split.oot.end, contract.partition).values()
+    )
+
+
+def _span(contract: Contract) -> tuple[datetime, datetime | None]:
+    source, split = contract.source, contract.split
+    if isinstance(source, SyntheticSource):
+        return source.start, source.end
+    if not isinstance(split, DateSplit):
+        return settings().first_partition, None
+    one_file = _FILE.search(source.uri) and not _PATTERN.search(source.uri)
+    return split.train.start, split.oot.end if one_file else None
+
+
+def _whole(start: datetime, end: datetime, period: Period) -> PartitionRange:
+    """Partitions that `start` <= t < `end` touches."""
+    return PartitionRange.of(
+        partition_of(start, period), partition_of(end - _MOMENT, period), period
+    )
+
+
+def _format(period: Period) -> str:
+    return "%Y-%m" if period == "month" else _DAY

@@ -1,0 +1,1 @@
+"""What happens outside, and what follows from it."""

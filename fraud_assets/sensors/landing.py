@@ -1,0 +1,185 @@
+"""New files in the landing zone: which partitions they touch, and a run that ingests those.
+
+A tick lists the landing zone once. Files that it does not know are read for their event times; the
+run requests carry what was asked for in their run key, so that a tick which is repeated after a
+crash launches nothing twice. The cursor names a record on the lakehouse (`landing.seen`), which
+is written before and found again after any restart.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the types of context and resources.
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+import dagster as dg
+
+from fraud_assets.dataset import Dataset
+from fraud_assets.jobs import INGEST
+from fraud_assets.requests import run_request, runs_of_partitions
+from fraud_assets.stores import Stores
+from fraud_mlops.claims.files import is_readable
+from fraud_mlops.contract import FileSource
+from fraud_mlops.errors import SourceError
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
+from fraud_mlops.lakehouse.stores import is_local
+from fraud_mlops.landing.aside import set_aside, take_back
+from fraud_mlops.landing.listing import Landed, landed_files
+from fraud_mlops.landing.looking import EPOCH, file_uri, look_into
+from fraud_mlops.landing.seen import NONE, Looked, SeenFiles
+
+SETTLE_SECONDS = 30.0
+"""A file of this machine that changed more recently may still be being written. Object stores
+show whole objects only."""
+TICK_SECONDS = 20.0
+"""Time for reading files in one tick; the next tick goes on with the rest."""
+_INTERVAL_SECONDS = 30
+
+
+def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
+    """Off until somebody switches it on: it launches runs."""
+
+    @dg.sensor(
+        name=dataset.titled("landing_sensor"),
+        job_name=dataset.titled(INGEST),
+        minimum_interval_seconds=_INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Ingests the partitions that new or changed files touch. A bad file is set "
+        "aside and reported, and the others go on. A file that is gone changes nothing.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SensorResult:
+        tick = Tick(dataset, stores.lakehouse, context.cursor or None)
+        try:
+            tick.look()
+        except SourceError as error:
+            return dg.SensorResult(skip_reason=str(error))
+        for line in tick.problems:
+            context.log.error(line)
+        cursor = tick.remember()
+        requests = tick.requests()
+        if requests:
+            return dg.SensorResult(run_requests=requests, cursor=cursor)
+        return dg.SensorResult(skip_reason=tick.summary(), cursor=cursor)
+
+    return sensor
+
+
+@dataclass
+class Tick:
+    """One look at the landing zone. cursor: name of the record of files seen so far."""
+
+    dataset: Dataset
+    lakehouse: Lakehouse
+    cursor: str | None
+    files: list[Landed] = field(default_factory=list)
+    looked: list[Looked] = field(default_factory=list)
+    touched: dict[str, list[Landed]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    unsettled: int = 0
+
+    @property
+    def source(self) -> FileSource:
+        source = self.dataset.contract.source
+        if not isinstance(source, FileSource):
+            raise TypeError(f"{self.dataset.name} is generated; nothing lands")
+        return source
+
+    def look(self) -> None:
+        """Raises SourceError for a landing zone that cannot be listed."""
+        self.files = landed_files(self.source)
+        self.seen = SeenFiles.read(self.lakehouse, self.dataset.name, self.cursor)
+        fresh = self._settled(self.seen.fresh(self.files))
+        until = time.monotonic() + TICK_SECONDS
+        for file in sorted(fresh, key=lambda file: file.changed):
+            self.looked.append(self._look_into(file))
+            if time.monotonic() > until:
+                break
+
+    def remember(self) -> str | None:
+        """The cursor from now on. The record that the old one names stays, to go back to."""
+        if not self.looked:
+            return self.cursor
+        seen = self.seen.after(self.looked, self.files)
+        return seen.write(self.lakehouse, self.dataset.name, keep=self.cursor)
+
+    def requests(self) -> list[dg.RunRequest]:
+        """A run for each stretch of partitions that were touched."""
+        return [
+            run_request(self.dataset, INGEST, part, key=self._key(part))
+            for part in runs_of_partitions(self.dataset, set(self.touched))
+        ]
+
+    def summary(self) -> str:
+        if self.looked:
+            return f"{len(self.looked)} files looked at; none has claims to ingest."
+        waiting = f"; {self.unsettled} may still be being written" if self.unsettled else ""
+        return f"No new file among {len(self.files):,}{waiting}."
+
+    def _key(self, part: PartitionRange) -> str:
+        files = sorted({repr(file) for value in part.values() for file in self.touched[value]})
+        return "\n".join([part.first, part.last, *files])
+
+    def _settled(self, files: Sequence[Landed]) -> list[Landed]:
+        if not is_local(self.source.uri):
+            return list(files)
+        latest = time.time() - SETTLE_SECONDS
+        settled = [file for file in files if file.changed <= latest]
+        self.unsettled = len(files) - len(settled)
+        return settled
+
+    def _look_into(self, file: Landed) -> Looked:
+        """Partitions that a file held before it changed count too: rows may have moved.
+
+        One that has become bad touches nothing: what is known of its claims stays as it is.
+        """
+        name, uri = self.dataset.name, file_uri(self.source, file)
+        if self.source.format is None and not is_readable(file.path):
+            return Looked(file)
+        try:
+            claims = look_into(self.dataset.contract, uri, like=self._like(file))
+        except SourceError as error:
+            record = set_aside(self.lakehouse, name, uri, file, str(error))
+            self.problems.append(f"{error}. It is set aside until it is replaced ({record}).")
+            return Looked(file)
+        take_back(self.lakehouse, name, file.path)
+        days = claims.days(self.dataset.contract)
+        self._touch(file, {*claims.partitions, *self._values(self.seen.days(file))})
+        return Looked(file, *days)
+
+    @cached_property
+    def _partitions(self) -> frozenset[str]:
+        return frozenset(self.dataset.partitions.get_partition_keys())
+
+    def _like(self, file: Landed) -> str | None:
+        """A good file to compare with: one source has one set of columns."""
+        others = [other for other in self.files if other.path != file.path]
+        good = self.seen.first_good(others) or next(
+            (entry.file for entry in self.looked if entry.first != NONE), None
+        )
+        return None if good is None else file_uri(self.source, good)
+
+    def _values(self, days: tuple[int, int] | None) -> set[str]:
+        """Partitions of a span of days."""
+        if days is None:
+            return set()
+        period = self.dataset.contract.partition
+        ends = (_moment(day) for day in days)
+        first, last = (partition_of(moment, period) for moment in ends)
+        return set(PartitionRange.of(first, last, period).values())
+
+    def _touch(self, file: Landed, values: Iterable[str]) -> None:
+        for value in sorted(values):
+            if value in self._partitions:
+                self.touched.setdefault(value, []).append(file)
+            else:
+                self.problems.append(
+                    f"{file.path}: holds claims of {value}, which is no partition of "
+                    f"{self.dataset.name}; they are not ingested."
+                )
+
+
+def _moment(day: int) -> datetime:
+    return datetime(EPOCH.year, EPOCH.month, EPOCH.day, tzinfo=UTC) + timedelta(day)

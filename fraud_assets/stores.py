@@ -1,0 +1,39 @@
+"""Where the zones and the models are: one resource for checks, sensors and flows."""
+
+from __future__ import annotations
+
+from dagster import ConfigurableResource
+from pydantic import Field
+
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.stores import absolute, join
+from fraud_mlops.settings import settings
+
+
+class Stores(ConfigurableResource):  # type: ignore[type-arg]
+    """The lakehouse and the model registry. Credentials come from the environment."""
+
+    lakehouse_uri: str = Field(
+        description="Root of the lakehouse zones: a folder, `abfss://...` or `s3://...`."
+    )
+    model_uri: str | None = Field(
+        default=None, description="Root of the model registry; `models` in the lakehouse if unset."
+    )
+
+    @classmethod
+    def of_settings(cls) -> Stores:
+        return cls(lakehouse_uri=settings().lakehouse_uri, model_uri=settings().model_uri)
+
+    @property
+    def root(self) -> str:
+        """Absolute: runs may start in another folder than this process."""
+        return absolute(self.lakehouse_uri)
+
+    @property
+    def lakehouse(self) -> Lakehouse:
+        return Lakehouse(self.root)
+
+    @property
+    def models(self) -> str:
+        """Root of the registry, absolute."""
+        return absolute(self.model_uri) if self.model_uri else join(self.root, "models")
