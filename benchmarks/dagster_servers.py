@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,29 +107,25 @@ def dagster(
     location: Path,
     *,
     daemon: bool = True,
+    preload: Sequence[str] | None = None,
     environment: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Iterator[Servers]:
-    """location: a Python file with definitions. settings: laid over the top of dagster.yaml."""
+    """Everything runs, and the code location is loaded, when the block begins.
+
+    Args:
+        location: a Python file with definitions; its folder is importable.
+        preload: modules for run workers instead of the project's own, which are another location.
+        settings: laid over the top of dagster.yaml.
+    """
     home.mkdir(parents=True, exist_ok=True)
-    if settings is None:
-        shutil.copy(ROOT / "dagster.yaml", home)
-    else:
-        written = yaml.safe_load((ROOT / "dagster.yaml").read_text()) | dict(settings)
-        (home / "dagster.yaml").write_text(yaml.safe_dump(written))
+    _write_instance(home, preload or [], settings or {})
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_")}
-    paths = os.pathsep.join([str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])
-    servers = Servers(
-        url=f"http://127.0.0.1:{port}",
-        home=home,
-        environment={
-            **kept,
-            "DAGSTER_HOME": str(home),
-            "PYTHONPATH": paths,
-            **(environment or {}),
-        },
-    )
+    paths = [str(ROOT), str(location.parent), *filter(None, [kept.get("PYTHONPATH")])]
+    own = {"DAGSTER_HOME": str(home), "PYTHONPATH": os.pathsep.join(paths)}
+    url = f"http://127.0.0.1:{port}"
+    servers = Servers(url, home, kept | own | dict(environment or {}))
     code = ["--python-file", str(location)]
     try:
         servers.start("dagster-webserver", *code, "--host", "127.0.0.1", "--port", str(port))
@@ -142,6 +137,12 @@ def dagster(
     finally:
         for name in list(servers.processes):
             servers.stop(name)
+
+
+def _write_instance(home: Path, preload: Sequence[str], settings: Mapping[str, Any]) -> None:
+    instance = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    instance["run_launcher"]["config"]["preload"] = list(preload)
+    (home / "dagster.yaml").write_text(yaml.safe_dump(instance | dict(settings)))
 
 
 _CODE_LOADED = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"

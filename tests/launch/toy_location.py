@@ -1,6 +1,9 @@
 """A code location of the kind that operators launch jobs in: quick, failing, slow, partitioned."""
 
+import os
+import signal
 import time
+from pathlib import Path
 
 import dagster as dg
 
@@ -14,7 +17,7 @@ class Greeting(dg.Config):
 @dg.asset(pool="writer_raw")
 def claims(context: dg.AssetExecutionContext, config: Greeting) -> dg.MaterializeResult[None]:
     context.log.info("reading claims for %s", config.name)
-    return dg.MaterializeResult(metadata={"rows": 3, "name": config.name})
+    return dg.MaterializeResult(metadata={"rows": 3, "loss": 0.25})
 
 
 @dg.asset_check(asset=claims)
@@ -29,22 +32,28 @@ def model() -> None:
 
 @dg.asset
 def shaky() -> None:
-    """An asset that is always made, with a check that always fails."""
+    """Always made, never sound."""
 
 
-@dg.asset_check(asset=shaky, description="Never passes.")
+@dg.asset_check(asset=shaky)
 def shaky_is_sound() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=False, description="3 of 3 rows are unsound")
+
+
+@dg.asset_check(asset=shaky)
+def shaky_is_pretty() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run())
 def monthly(context: dg.AssetExecutionContext) -> None:
     context.log.info("months: %s", ", ".join(context.partition_keys))
+    time.sleep(0.5)
 
 
 @dg.op
 def fail_with_message() -> None:
-    raise dg.Failure("The source is empty", metadata={"rows": 0})
+    raise dg.Failure("The source is empty \x1b[31mand red\x1b[0m")
 
 
 @dg.op
@@ -54,8 +63,22 @@ def sleep_a_minute() -> None:
 
 
 @dg.op(pool="training")
+def train() -> None:
+    time.sleep(2)
+
+
+@dg.op
 def quick() -> None:
     """Says nothing, does nothing."""
+
+
+@dg.op
+def die_once() -> None:
+    """What the kernel does to a process that takes too much memory, the first time."""
+    mark = Path(os.environ["DAGSTER_HOME"]) / "died"
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dg.job
@@ -69,20 +92,32 @@ def slow_job() -> None:
 
 
 @dg.job
+def training_job() -> None:
+    train()
+
+
+@dg.job
 def quick_job() -> None:
     quick()
 
 
+@dg.job
+def mortal_job() -> None:
+    die_once()
+
+
 defs = dg.Definitions(
     assets=[claims, model, shaky, monthly],
-    asset_checks=[claims_are_unique, shaky_is_sound],
+    asset_checks=[claims_are_unique, shaky_is_sound, shaky_is_pretty],
     jobs=[
         dg.define_asset_job("claims_job", selection=["claims", "model"]),
         dg.define_asset_job("shaky_job", selection=["shaky"]),
         dg.define_asset_job("monthly_job", selection=["monthly"]),
         failing_job,
         slow_job,
+        training_job,
         quick_job,
+        mortal_job,
     ],
     executor=dg.in_process_executor,
 )

@@ -1,0 +1,68 @@
+"""A proxy in front of a webserver, with the faults that networks have."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Proxy:
+    """`drop`: that many launches are passed on, and their answers lost. `busy`: that many 503."""
+
+    target: str
+    url: str = ""
+    token: str | None = None
+    drop: int = 0
+    busy: int = 0
+    launches: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@contextlib.contextmanager
+def proxy(target: str) -> Iterator[Proxy]:
+    state = Proxy(target)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            with state.lock:
+                busy, state.busy = state.busy > 0, max(0, state.busy - 1)
+                lost = b"launchRun" in body and state.drop > 0
+                state.launches += b"launchRun" in body
+                state.drop -= lost
+            if state.token and self.headers.get("Authorization") != f"Bearer {state.token}":
+                self.send_error(401)
+            elif busy:
+                self.send_error(503)
+            else:
+                answer = _forward(state.target + self.path, body)
+                if lost:
+                    self.close_connection = True
+                    return
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        state.url = f"http://127.0.0.1:{server.server_address[1]}"
+        yield state
+        server.shutdown()
+
+
+def _forward(url: str, body: bytes) -> bytes:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+        answer: bytes = response.read()
+        return answer
