@@ -21,6 +21,7 @@ from fraud_mlops.claims.schema import raw_schema, source_columns
 from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.claims.values import Mask, mask_of
 from fraud_mlops.contract import EVENT_TIME, LABEL, LABEL_TIME, Contract, SyntheticSource
+from fraud_mlops.errors import ContractError
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import upload
 from fraud_mlops.landing.aside import SetAside
@@ -102,7 +103,9 @@ class SyntheticOrigin:
         update = {"claims": sample_size, "seed": seed}
         source = source.model_copy(update={k: v for k, v in update.items() if v is not None})
         self.contract = infer(contract.model_copy(update={"source": source})).contract
-        self.names: Mapping[str, str] = {name: name for name in raw_schema(self.contract).names}
+        self._behind = source_columns(self.contract)
+        _require_generated(self.contract, self._behind)
+        self.names: Mapping[str, str] = {name: name for name in self._behind}
         self.warnings: tuple[str, ...] = ()
         self.total: int | None = source.claims
         self._source = source
@@ -142,8 +145,25 @@ class SyntheticOrigin:
             field = claims.schema.field(at)
             blank = pc.if_else(unripe, pa.scalar(None, field.type), claims.column(at))
             claims = claims.set_column(at, field, blank)
-        return claims.cast(raw_schema(self.contract)), mask_of(unripe)
+        return self._in_contract(claims), mask_of(unripe)
+
+    def _in_contract(self, claims: pa.RecordBatch) -> pa.RecordBatch:
+        """The columns that the contract has, under its names."""
+        schema = raw_schema(self.contract)
+        columns = [claims.column(self._behind[f.name]).cast(f.type) for f in schema]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def publish_truth(self, uri: str) -> str | None:
         upload(self._truth, uri)
         return uri
+
+
+def _require_generated(contract: Contract, names: Mapping[str, str]) -> None:
+    from fraud_mlops.synthetic import claims_schema
+
+    made = claims_schema().names
+    if unknown := sorted(set(names.values()) - set(made)):
+        raise ContractError(
+            f"{contract.name}: the generator makes no column {', '.join(map(repr, unknown))}; "
+            f"name one of {', '.join(made)}, or leave numeric and categorical out to have them all"
+        )
