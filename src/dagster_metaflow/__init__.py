@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dagster_metaflow.flow import MetaflowFlow
     from dagster_metaflow.parameters import ProtocolParameters
     from dagster_metaflow.resource import BACKEND_TAG, MetaflowResource
+    from dagster_metaflow.sensors import build_external_runs_sensor
     from dagster_metaflow.translator import MetaflowTranslator
 
 METAFLOW_PACKAGE_POLICY = "include"
@@ -23,6 +24,7 @@ __all__ = [
     "MetaflowResource",
     "MetaflowTranslator",
     "ProtocolParameters",
+    "build_external_runs_sensor",
     "metaflow_assets",
 ]
 
@@ -32,6 +34,7 @@ _HOMES = {
     "MetaflowResource": "resource",
     "MetaflowTranslator": "translator",
     "ProtocolParameters": "parameters",
+    "build_external_runs_sensor": "sensors",
     "metaflow_assets": "decorator",
 }
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dagster import (
     AssetCheckEvaluation,
@@ -17,11 +17,13 @@ from dagster import (
 )
 
 from dagster_metaflow.metadata import typed_metadata
-from dagster_metaflow.reports import PARTITION, AssetReport
+from dagster_metaflow.reports import PARTITION, AssetReport, ReportError
 
 DATA_VERSION_TAG = "dagster/data_version"
 DATA_VERSION_IS_GIVEN_TAG = "dagster/data_version_is_user_provided"
 LAUNCH_TAG = "dagster_metaflow/launch_id"
+PUBLISHED = "published"
+"""Metadata entry: when the flow wrote its report, which with the launch names a publication."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +57,18 @@ class Published:
 
     @classmethod
     def of(cls, report: AssetReport) -> Published:
-        made, checks = [], []
-        for message in report.messages:
-            params = message["params"]
-            if message["method"] == "report_asset_materialization":
-                made.append(_made(params))
-            elif message["method"] == "report_asset_check":
-                checks.append(_check(params))
+        """Messages that this version does not know are passed over.
+
+        Raises ReportError for a message that lacks what its method asks for.
+        """
         return cls(
             asset_key=AssetKey(list(report.asset_key)),
             run=report.run,
             launch_id=report.launch_id,
             flow=report.flow,
             timestamp=report.written.timestamp(),
-            made=tuple(made),
-            checks=tuple(checks),
+            made=tuple(_read(report, _MATERIALIZATION, _made)),
+            checks=tuple(_read(report, _CHECK, _check)),
         )
 
     @property
@@ -85,6 +84,7 @@ class Published:
         return {
             "metaflow_run": MetadataValue.text(self.run),
             "launch_id": MetadataValue.text(self.launch_id),
+            PUBLISHED: MetadataValue.timestamp(self.timestamp),
         }
 
     def materializations(self) -> Iterator[AssetMaterialization]:
@@ -93,7 +93,7 @@ class Published:
             yield AssetMaterialization(
                 asset_key=self.asset_key,
                 partition=made.partition,
-                metadata={**self.metadata(), **made.metadata},
+                metadata={**made.metadata, **self.metadata()},
                 tags={
                     DATA_VERSION_TAG: made.data_version,
                     DATA_VERSION_IS_GIVEN_TAG: "true",
@@ -112,13 +112,14 @@ class Published:
             )
 
     def check_evaluations(self) -> Iterator[AssetCheckEvaluation]:
+        """As events of their own, which say themselves where they come from."""
         for check in self.checks:
             yield AssetCheckEvaluation(
                 asset_key=self.asset_key,
                 check_name=check.name,
                 passed=check.passed,
                 severity=check.severity,
-                metadata=check.metadata,
+                metadata={**check.metadata, **self.metadata()},
             )
 
 
@@ -130,12 +131,35 @@ def total_rows(made: Sequence[Made]) -> int | None:
     return sum(int(str(count)) for count in counts) if counts else None
 
 
+def made_partitions(report: AssetReport) -> list[str | None]:
+    """Of each materialization; cheaper than `Published.of`. Raises ReportError as that does."""
+    return _read(report, _MATERIALIZATION, _partition)
+
+
+_MATERIALIZATION, _CHECK = "report_asset_materialization", "report_asset_check"
+_T = TypeVar("_T")
+
+
+def _read(report: AssetReport, method: str, read: Callable[[Mapping[str, Any]], _T]) -> list[_T]:
+    try:
+        return [read(m["params"]) for m in report.messages if m["method"] == method]
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise ReportError(
+            f"report of {'/'.join(report.asset_key)} by {report.run}: a message is not as Dagster "
+            f"Pipes has it: {type(error).__name__}: {error}"
+        ) from None
+
+
+def _partition(params: Mapping[str, Any]) -> str | None:
+    partition = params["metadata"].get(PARTITION)
+    return None if partition is None else str(partition["raw_value"])
+
+
 def _made(params: Mapping[str, Any]) -> Made:
-    metadata = dict(params["metadata"])
-    partition = metadata.pop(PARTITION, None)
+    metadata = {name: entry for name, entry in params["metadata"].items() if name != PARTITION}
     return Made(
-        partition=None if partition is None else str(partition["raw_value"]),
-        data_version=params["data_version"],
+        partition=_partition(params),
+        data_version=str(params["data_version"]),
         metadata=typed_metadata(metadata),
     )
 

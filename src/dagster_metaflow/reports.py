@@ -134,7 +134,7 @@ def read_reports(root: str, flow: str, launch_id: str) -> list[AssetReport]:
     except FileNotFoundError:
         return []
     paths = [path for path in found if _REPORT.fullmatch(posixpath.basename(path))]
-    reports = [_parsed(path, fs.cat_file(path)) for path in paths]
+    reports = [parse_report(path, fs.cat_file(path)) for path in paths]
     return sorted(reports, key=lambda report: (report.written, report.asset_key))
 
 
@@ -224,7 +224,8 @@ def _says_the_same(uri: str, data: bytes) -> bool:
     return isinstance(there, dict) and there | {"written": ""} == json.loads(data) | {"written": ""}
 
 
-def _parsed(path: str, data: bytes) -> AssetReport:
+def parse_report(path: str, data: bytes) -> AssetReport:
+    """path: for the message. Raises ReportError for what is damaged or of a later version."""
     try:
         return AssetReport.model_validate_json(data)
     except ValidationError as error:

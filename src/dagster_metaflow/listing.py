@@ -1,0 +1,123 @@
+"""Which reports a ledger holds, found by one listing and without reading any."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dagster_metaflow.ledger import RECORD
+
+_REPORT = re.compile(r"[^.].*\.json")
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+_TAGS = ("ETag", "etag", "md5Hash")
+_READERS = 16
+
+
+@dataclass(frozen=True, order=True)
+class ReportFile:
+    """A report as a listing has it.
+
+    time: when the store took it, in seconds, by the one clock that all writers share. id: 64 bits
+    of place, size, time and tag; another one when the file is replaced.
+    """
+
+    time: float
+    id: int
+    path: str
+
+
+def list_reports(root: str, flows: Collection[str] | None = None) -> list[ReportFile]:
+    """Reports of launches that are not Dagster's, oldest first. flows: None for all.
+
+    Raises OSError when the store cannot be listed; a ledger that is not there yet is empty.
+    """
+    import fsspec
+
+    only = next(iter(flows)) if flows is not None and len(flows) == 1 else ""
+    fs, top = fsspec.url_to_fs(posixpath.join(root.rstrip("/") or "/", "_reports"))
+    top = top.rstrip("/")
+    launched_by_dagster, found = set(), []
+    for path, info in _files(fs, posixpath.join(top, only).rstrip("/")):
+        parts = path.removeprefix(f"{top}/").split("/")
+        if len(parts) != 3 or (flows is not None and parts[0] not in flows):
+            continue
+        flow, launch, name = parts
+        if name == RECORD:
+            launched_by_dagster.add((flow, launch))
+        elif _REPORT.fullmatch(name):
+            found.append(((flow, launch), _report_file(path, info)))
+    return sorted(file for launch, file in found if launch not in launched_by_dagster)
+
+
+def read_files(root: str, files: Sequence[ReportFile]) -> list[bytes | OSError]:
+    """Contents, in the order given, or why there is none."""
+    import fsspec
+
+    fs, _ = fsspec.url_to_fs(root)
+
+    def read(file: ReportFile) -> bytes | OSError:
+        try:
+            return bytes(fs.cat_file(file.path))
+        except OSError as error:
+            return error
+
+    if _is_local(fs):
+        return [read(file) for file in files]
+    with ThreadPoolExecutor(_READERS) as pool:  # each waits for the network
+        return list(pool.map(read, files))
+
+
+def _files(fs: Any, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every file below a folder, as the store has it now."""
+    if _is_local(fs):  # fsspec asks three times for what one look tells
+        yield from _local_files(folder)
+        return
+    fs.invalidate_cache()
+    try:
+        yield from fs.find(folder, detail=True).items()
+    except FileNotFoundError:
+        return
+
+
+def _local_files(folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _local_files(entry.path)
+            continue
+        try:
+            facts = entry.stat()
+        except FileNotFoundError:  # a writer's temporary file, renamed meanwhile
+            continue
+        yield entry.path, {"size": facts.st_size, "mtime": facts.st_mtime}
+
+
+def _is_local(fs: Any) -> bool:
+    from fsspec.implementations.local import LocalFileSystem
+
+    return isinstance(fs, LocalFileSystem)
+
+
+def _report_file(path: str, info: Mapping[str, Any]) -> ReportFile:
+    time = next((_seconds(info[key]) for key in _TIMES if info.get(key) is not None), 0.0)
+    tag = next((str(info[key]) for key in _TAGS if info.get(key)), "")
+    text = "\0".join([path, str(info.get("size")), repr(time), tag])
+    return ReportFile(time, int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"), path)
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).timestamp()
+    return float(value)
