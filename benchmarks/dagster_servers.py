@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class Servers:
     home: Path
     environment: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    commands: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def query(self, text: str, **variables: Any) -> Any:
         """The `data` of a GraphQL answer.
@@ -52,6 +53,7 @@ class Servers:
 
     def start(self, name: str, *arguments: str) -> None:
         """`name`: a command beside this Python, which becomes the leader of a process group."""
+        self.commands[name] = arguments
         with (self.home / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [str(Path(sys.executable).with_name(name)), *arguments],
@@ -75,6 +77,16 @@ class Servers:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def restart(self, name: str) -> None:
+        """After a kill, with the same arguments; it may take a while to be up."""
+        self.start(name, *self.commands[name])
+
+    def kill(self, name: str) -> None:
+        """SIGKILL for the server and all its children, which get no chance to say a word."""
+        process = self.processes.pop(name)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
     def wait(self, what: str, ready: str) -> None:
         """Until the GraphQL query `ready` holds no False. Raises RuntimeError with the logs."""
@@ -107,7 +119,6 @@ def dagster(
     location: Path,
     *,
     daemon: bool = True,
-    preload: Sequence[str] | None = None,
     environment: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Iterator[Servers]:
@@ -115,11 +126,10 @@ def dagster(
 
     Args:
         location: a Python file with definitions; its folder is importable.
-        preload: modules for run workers instead of the project's own, which are another location.
         settings: laid over the top of dagster.yaml.
     """
     home.mkdir(parents=True, exist_ok=True)
-    _write_instance(home, preload or [], settings or {})
+    _write_instance(home, settings or {})
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_")}
     paths = [str(ROOT), str(location.parent), *filter(None, [kept.get("PYTHONPATH")])]
@@ -139,9 +149,8 @@ def dagster(
             servers.stop(name)
 
 
-def _write_instance(home: Path, preload: Sequence[str], settings: Mapping[str, Any]) -> None:
+def _write_instance(home: Path, settings: Mapping[str, Any]) -> None:
     instance = yaml.safe_load((ROOT / "dagster.yaml").read_text())
-    instance["run_launcher"]["config"]["preload"] = list(preload)
     (home / "dagster.yaml").write_text(yaml.safe_dump(instance | dict(settings)))
 
 

@@ -8,33 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from dagster import DagsterInstance
 from dagster._core.instance import InstanceRef
 from dagster._core.instance.ref import configurable_storage_data
 
-from fraud_assets.warm_launcher import WarmRunLauncher
-
-if TYPE_CHECKING:  # a daemon has it; a worker would pay a third of a second for it
-    from dagster._daemon.types import DaemonHeartbeat
-
 URL_VARIABLE = "DAGSTER_POSTGRES_URL"
 PASSWORD_VARIABLE = "DAGSTER_POSTGRES_PASSWORD"  # noqa: S105 - a name, not a secret
 
 
 class FraudInstance(DagsterInstance):
-    """Named by dagster.yaml as `instance_class`; differs by its default storage, and by warmth."""
-
-    def add_daemon_heartbeat(self, daemon_heartbeat: DaemonHeartbeat) -> None:
-        """A daemon lives in this process, so runs are launched from it: their launcher is warmed.
-
-        The first heartbeat comes as the daemon starts, the others twice a minute.
-        """
-        super().add_daemon_heartbeat(daemon_heartbeat)
-        if isinstance(self.run_launcher, WarmRunLauncher):
-            self.run_launcher.keep_warm()
+    """Named by dagster.yaml as `instance_class`; differs by its default storage."""
 
     @classmethod
     def config_schema(cls) -> Mapping[str, Any]:

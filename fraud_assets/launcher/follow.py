@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -60,6 +61,7 @@ class Follower:
         self.deadline = time.monotonic() + timeout if timeout else None
         self.timeout = timeout
         self._last_answer = time.monotonic()
+        self._told_of_queue = False
 
     def follow(self, launched: Launched) -> Outcome:
         """Until the run, or the last of its automatic retries, has ended.
@@ -80,7 +82,7 @@ class Follower:
 
     def _one(self, run_id: str, request: str) -> tuple[Outcome, Mapping[str, str]]:
         cursor: str | None = None
-        queued, warned = time.monotonic(), False
+        began = time.monotonic()
         while True:
             answer = self._read(run_id, cursor)
             if answer is not None:
@@ -92,13 +94,10 @@ class Follower:
                 cursor = log["cursor"]
                 if run["status"] in FINISHED and not log["events"]:
                     return Outcome(run_id, run["status"], self._why(run["status"])), _tags(run)
-                if log["events"]:
-                    continue  # there may be more; only a quiet log is read to its end
+                if log["hasMore"] or run["status"] in FINISHED:
+                    continue  # only a quiet log is read to its end
                 if run["status"] in ("QUEUED", "NOT_STARTED"):
-                    settle(self.server, self.job, request)
-                    if not warned and time.monotonic() - queued > QUEUE_SECONDS:
-                        warned = True
-                        self.story.tell(self._queue_state())
+                    self._wait_in_queue(request, time.monotonic() - began)
             if self._over():
                 return self._cancel(run_id, cursor), {}
             self.stop.wait(POLL_SECONDS)
@@ -110,13 +109,18 @@ class Follower:
         except Unreachable as gone:
             away = time.monotonic() - self._last_answer
             if away > GONE_SECONDS or self._over():
-                raise Unreachable(
-                    f"{gone.message} Run {run_id} goes on without it, so far as one can tell."
-                ) from None
+                raise self._left_alone(gone, run_id) from None
             self.story.tell(f"The webserver does not answer; waiting ({away:.0f} s)")
             return None
         self._last_answer = time.monotonic()
         return answer
+
+    def _left_alone(self, gone: Unreachable, run_id: str) -> Unreachable:
+        return Unreachable(
+            f"{gone.message} Run {run_id} goes on without it, so far as one can tell: see "
+            f"{self.server.run_link(run_id)} when it is back. With the same --idempotency-key, "
+            "the same command follows the same run."
+        )
 
     def _over(self) -> bool:
         late = self.deadline is not None and time.monotonic() > self.deadline
@@ -124,6 +128,14 @@ class Follower:
 
     def _why(self, status: str) -> str:
         return "" if status == "SUCCESS" else self.story.failure
+
+    def _wait_in_queue(self, request: str, seconds: float) -> None:
+        # A webserver that goes away in between is told of by whoever reads the log next.
+        with contextlib.suppress(Unreachable):
+            settle(self.server, self.job, request)
+            if not self._told_of_queue and seconds > QUEUE_SECONDS:
+                self.story.tell(self._queue_state())
+                self._told_of_queue = True
 
     def _queue_state(self) -> str:
         """Why a run that waits may be waiting."""
@@ -136,25 +148,34 @@ class Follower:
         return "The run waits in the queue: its pool, its partition or all places are taken."
 
     def _cancel(self, run_id: str, cursor: str | None) -> Outcome:
-        """Asks the run to end and waits for it, within a bound; nothing stops this but a kill."""
+        """Asks the run to end and waits for it, within a bound; nothing stops this but a kill.
+
+        Raises:
+            Unreachable: the webserver was gone all the while.
+        """
         asked_for = (
             "stopped" if self.stop.is_set() else f"--timeout of {self.timeout:.0f} s is over"
         )
         self.story.tell(f"{asked_for[0].upper()}{asked_for[1:]}: cancelling run {run_id}")
         deadline = time.monotonic() + CANCEL_SECONDS
-        status, refused = "unknown", None
+        status, refused, lost = "unknown", None, None
         while time.monotonic() < deadline:
-            answer = self.server.ask(_RUN, run=run_id, cursor=cursor, limit=PAGE)
-            log, status = answer["logsForRun"], answer["runOrError"]["status"]
-            for event in log["events"]:
-                self.story.add(event)
-            cursor = log["cursor"]
-            if status in FINISHED and not log["events"]:
-                return Outcome(run_id, status, asked_for)
-            if status not in (*FINISHED, "CANCELING"):
-                # Refused while a worker is starting, so it is asked until it listens.
-                refused = terminate(self.server, run_id)
+            try:
+                answer = self.server.ask(_RUN, run=run_id, cursor=cursor, limit=PAGE)
+                log, status = answer["logsForRun"], answer["runOrError"]["status"]
+                for event in log["events"]:
+                    self.story.add(event)
+                cursor = log["cursor"]
+                if status in FINISHED and not log["events"]:
+                    return Outcome(run_id, status, asked_for)
+                if status not in (*FINISHED, "CANCELING"):
+                    # Refused while a worker is starting, so it is asked until it listens.
+                    refused = terminate(self.server, run_id)
+            except Unreachable as gone:
+                lost = gone
             time.sleep(POLL_SECONDS)
+        if lost and status == "unknown":
+            raise self._left_alone(lost, run_id)
         late = f"still {status} {CANCEL_SECONDS:.0f} s after it was asked to end"
         return Outcome(run_id, status, f"{late}. {refused}" if refused else late)
 

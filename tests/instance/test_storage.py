@@ -21,9 +21,7 @@ def test_a_run_goes_through_and_is_kept_in_postgres(postgres: Any, tmp_path: Pat
         "DAGSTER_POSTGRES_URL": postgres.url,
         "DAGSTER_POSTGRES_PASSWORD": postgres.password,
     }
-    with dagster_servers.dagster(
-        tmp_path / "home", LOCATION, preload=["toy_location"], environment=variables
-    ) as servers:
+    with dagster_servers.dagster(tmp_path / "home", LOCATION, environment=variables) as servers:
         done = launch(servers.url, "claims_job")
         assert done.returncode == 0, done.stdout + done.stderr
         commands = str([process.info for process in psutil.process_iter(["cmdline"])])
@@ -38,7 +36,7 @@ def test_a_run_goes_through_and_is_kept_in_postgres(postgres: Any, tmp_path: Pat
 
 
 def test_without_a_variable_history_is_kept_in_sqlite(tmp_path: Path) -> None:
-    with dagster_servers.dagster(tmp_path, LOCATION, preload=["toy_location"]) as servers:
+    with dagster_servers.dagster(tmp_path, LOCATION) as servers:
         done = launch(servers.url, "quick_job")
         assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "history" / "runs.db").exists()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
+import re
 import subprocess
 import sys
 import time
@@ -19,17 +17,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LOCATION = ROOT / "tests" / "launch" / "toy_location.py"
+COMMAND = [sys.executable, "-m", "fraud_assets.launch"]
 _RUNS = """
-query($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags}) { ... on Runs {
-  results { runId status startTime endTime tags { key value }
-    eventConnection { events { ... on EngineEvent { message } } } } } } }
+query($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags}) { ... on Runs { results {
+  runId status
+  eventConnection { events { __typename ... on MessageEvent { message timestamp } } }
+} } } }
 """
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dagster_servers.Servers]:
     home = tmp_path_factory.mktemp("home")
-    with dagster_servers.dagster(home, LOCATION, preload=["toy_location"]) as running:
+    with dagster_servers.dagster(home, LOCATION) as running:
         yield running
 
 
@@ -51,18 +51,18 @@ def test_one_training_at_a_time(servers: Any) -> None:
     for _ in range(2):
         launch(servers.url, "training_job", "who=train", "--no-wait")
     assert launch(servers.url, "training_job", "who=train").returncode == 0
-    wait(lambda: all(run["endTime"] for run in runs(servers, "train")))
-    spans = sorted((run["startTime"], run["endTime"]) for run in runs(servers, "train"))
+    wait(lambda: all(run["status"] == "SUCCESS" for run in runs(servers, "train")))
+    spans = sorted(span_of_step(run) for run in runs(servers, "train"))
     assert len(spans) == 3
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
 def test_a_run_outlives_the_daemon_and_can_be_cancelled_without_it(servers: Any) -> None:
     assert launch(servers.url, "slow_job", "who=orphan", "--no-wait").returncode == 0
-    worker = wait(lambda: started(servers, "orphan"))
-    os.kill(servers.processes["dagster-daemon"].pid, signal.SIGKILL)
-    servers.processes.pop("dagster-daemon").wait()
-    wait(lambda: not forkers(servers, worker))  # the process that forks ends with the daemon
+    worker = wait(lambda: worker_of(servers, "orphan"))
+    daemon = servers.processes.pop("dagster-daemon")
+    daemon.kill()
+    daemon.wait()
     assert psutil.pid_exists(worker)
     [run] = runs(servers, "orphan")
     assert run["status"] == "STARTED"
@@ -70,42 +70,49 @@ def test_a_run_outlives_the_daemon_and_can_be_cancelled_without_it(servers: Any)
         "mutation($run: String!) { terminateRun(runId: $run) { __typename } }", run=run["runId"]
     )
     wait(lambda: runs(servers, "orphan")[0]["status"] == "CANCELED")
-    servers.start("dagster-daemon", "run", "--python-file", str(LOCATION))
+    servers.restart("dagster-daemon")
     assert launch(servers.url, "quick_job", "who=after").returncode == 0
 
 
-def test_workers_run_the_code_of_today(tmp_path: Path) -> None:
-    location = tmp_path / "changing_location.py"
-    source = """
-import dagster as dg
-from pathlib import Path
-NUMBERS = [int(line) for line in (Path(__file__).parent / "numbers.txt").read_text().split()]
-@dg.asset
-def thing():
-    return dg.MaterializeResult(metadata={"first": NUMBERS[0], "version": VERSION})
-defs = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("job", "*")],
-                      executor=dg.in_process_executor)
-"""
-    numbers = tmp_path / "numbers.txt"
-    numbers.write_text("1")
-    location.write_text("VERSION = 1" + source)
-    with dagster_servers.dagster(
-        tmp_path / "home", location, preload=["changing_location"]
-    ) as servers:
-        assert "first 1, version 1" in launch(servers.url, "job", "who=me").stdout
-        location.write_text("VERSION = 22" + source)
-        assert "first 1, version 22" in launch(servers.url, "job", "who=me").stdout
-        numbers.write_text("33")  # no module, but read while importing one
-        assert "first 33, version 22" in launch(servers.url, "job", "who=me").stdout
-        log = (tmp_path / "home" / "dagster-daemon.log").read_text()
-        assert f"{numbers} has changed; importing anew" in log
+def test_everything_is_killed_and_comes_back_while_a_client_waits(servers: Any) -> None:
+    command = [*COMMAND, "hanging_job", "--tag", "who=power", "--url", servers.url]
+    with waiting(command) as client:
+        worker = wait(lambda: worker_of(servers, "power"))
+        wait(lambda: (servers.home / "hung").exists())
+        for name in ("dagster-daemon", "dagster-webserver"):
+            servers.kill(name)
+        wait(lambda: not psutil.pid_exists(worker))
+        for name in ("dagster-webserver", "dagster-daemon"):
+            servers.restart(name)
+        said, _ = client.communicate(timeout=120)
+    assert client.returncode == 0, said
+    assert "The worker's process is gone" in said
+    assert "Dagster tries again: " in said
+    assert [run["status"] for run in runs(servers, "power")] == ["SUCCESS", "FAILURE"]
+
+
+def test_who_waits_is_told_where_to_look_when_the_webserver_stays_away(servers: Any) -> None:
+    command = [*COMMAND, "slow_job", "--tag", "who=alone", "--url", servers.url, "--timeout", "15"]
+    with waiting(command) as client:
+        wait(lambda: worker_of(servers, "alone"))
+        [run] = runs(servers, "alone")
+        servers.kill("dagster-webserver")
+        said, _ = client.communicate(timeout=60)
+    servers.restart("dagster-webserver")
+    assert client.returncode == 2
+    assert "The webserver does not answer; waiting" in said
+    link = f"{servers.url}/runs/{run['runId']}"
+    assert f"Run {run['runId']} goes on without it, so far as one can tell: see {link}" in said
 
 
 def launch(url: str, job: str, tag: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fraud_assets.launch", job, "--tag", tag, "--url", url]
-    return subprocess.run(
-        [*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+    command = [*COMMAND, job, "--tag", tag, "--url", url, *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def waiting(command: list[str]) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=pipe, stderr=subprocess.STDOUT)
 
 
 def runs(servers: Any, who: str) -> list[dict[str, Any]]:
@@ -114,23 +121,20 @@ def runs(servers: Any, who: str) -> list[dict[str, Any]]:
     return list(found)
 
 
-def started(servers: Any, who: str) -> int | None:
-    """The process id of the worker of a run that has started."""
-    [run] = runs(servers, who)
-    if run["status"] != "STARTED":
+def worker_of(servers: Any, who: str) -> int | None:
+    """The process id of the worker, once the run has started."""
+    run = next(iter(runs(servers, who)), None)
+    if run is None or run["status"] != "STARTED":
         return None
-    return int((servers.home / "run_workers" / run["runId"]).read_text())
+    said = [event["message"] for event in run["eventConnection"]["events"] if "message" in event]
+    found = re.search(r"Started process for run \(pid: (\d+)\)", " ".join(said))
+    return int(found[1]) if found else None
 
 
-def forkers(servers: Any, worker: int) -> list[int]:
-    """Processes that fork workers for this deployment; workers themselves look the same."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            ours = process.environ().get("DAGSTER_HOME") == str(servers.home)
-            if ours and "fraud_assets.run_workers" in process.cmdline() and process.pid != worker:
-                found.append(process.pid)
-    return found
+def span_of_step(run: dict[str, Any]) -> tuple[float, float]:
+    """Start and end of a run's only step."""
+    at = {e["__typename"]: float(e["timestamp"]) for e in run["eventConnection"]["events"]}
+    return at["ExecutionStepStartEvent"], at["ExecutionStepSuccessEvent"]
 
 
 def wait(ready: Callable[[], Any], seconds: float = 60) -> Any:

@@ -23,7 +23,7 @@ Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dagster_servers.Servers]:
     home = tmp_path_factory.mktemp("dagster_home")
-    with dagster_servers.dagster(home, LOCATION, preload=["toy_location"]) as running:
+    with dagster_servers.dagster(home, LOCATION) as running:
         yield running
 
 

@@ -102,7 +102,7 @@ def test_an_unknown_job_lists_those_that_there_are(launch: Launch) -> None:
     done = launch("claim_job")
     assert done.returncode == 2
     assert "No job claim_job" in done.stderr
-    assert "claims_job, failing_job, monthly_job" in done.stderr
+    assert "There are: claims_job, failing_job, " in done.stderr
     assert "__ASSET_JOB" not in done.stderr
 
 

@@ -75,10 +75,21 @@ def quick() -> None:
 @dg.op
 def die_once() -> None:
     """What the kernel does to a process that takes too much memory, the first time."""
-    mark = Path(os.environ["DAGSTER_HOME"]) / "died"
-    if not mark.exists():
-        mark.touch()
+    if is_first("died"):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dg.op
+def hang_once() -> None:
+    if is_first("hung"):
+        time.sleep(600)
+
+
+def is_first(name: str) -> bool:
+    mark = Path(os.environ["DAGSTER_HOME"]) / name
+    first = not mark.exists()
+    mark.touch()
+    return first
 
 
 @dg.job
@@ -106,6 +117,11 @@ def mortal_job() -> None:
     die_once()
 
 
+@dg.job
+def hanging_job() -> None:
+    hang_once()
+
+
 defs = dg.Definitions(
     assets=[claims, model, shaky, monthly],
     asset_checks=[claims_are_unique, shaky_is_sound, shaky_is_pretty],
@@ -118,6 +134,7 @@ defs = dg.Definitions(
         training_job,
         quick_job,
         mortal_job,
+        hanging_job,
     ],
     executor=dg.in_process_executor,
 )
