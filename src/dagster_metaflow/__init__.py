@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagster_metaflow.component import MetaflowComponent
     from dagster_metaflow.decorator import metaflow_assets
     from dagster_metaflow.flow import MetaflowFlow
     from dagster_metaflow.parameters import ProtocolParameters
@@ -20,6 +21,7 @@ METAFLOW_PACKAGE_POLICY = "include"
 
 __all__ = [
     "BACKEND_TAG",
+    "MetaflowComponent",
     "MetaflowFlow",
     "MetaflowResource",
     "MetaflowTranslator",
@@ -30,6 +32,7 @@ __all__ = [
 
 _HOMES = {
     "BACKEND_TAG": "resource",
+    "MetaflowComponent": "component",
     "MetaflowFlow": "flow",
     "MetaflowResource": "resource",
     "MetaflowTranslator": "translator",
