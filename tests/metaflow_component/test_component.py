@@ -154,7 +154,10 @@ def test_a_schedule_of_partitioned_assets_runs_the_latest_partition(project: Pat
     definitions = with_resource(load(project, PARTITIONED), project)
     schedule = definitions.resolve_schedule_def("toy_flow_schedule")
     moment = datetime(2024, 6, 3, 6, tzinfo=UTC)
-    tick = schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=moment))
+    context = dg.build_schedule_context(
+        scheduled_execution_time=moment, repository_def=definitions.get_repository_def()
+    )
+    tick = schedule.evaluate_tick(context)
     assert [request.partition_key for request in tick.run_requests] == ["2024-03"]
 
 
