@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -80,7 +81,7 @@ def _programs() -> Path:
         return found[-1].parent
     if elsewhere:
         return Path(elsewhere).resolve().parent
-    pytest.fail("These tests start a PostgreSQL server: apt-get install -y postgresql")
+    return _do_without("These tests start a PostgreSQL server: apt-get install postgresql")
 
 
 def _somebody() -> str:
@@ -89,7 +90,14 @@ def _somebody() -> str:
             return pwd.getpwnam(name).pw_name
         except KeyError:
             continue
-    pytest.fail("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`.")
+    return _do_without("PostgreSQL does not run as root: it takes a user `postgres` or `nobody`.")
+
+
+def _do_without(reason: str) -> NoReturn:
+    """A developer may lack a server; where CI is set, everything is there or the tests fail."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def _run(command: list[object], run_as: str | None, *, check: bool = True) -> None:
