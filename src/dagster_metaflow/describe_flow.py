@@ -96,6 +96,11 @@ def _step(node: Any) -> dict[str, Any]:
         "name": node.name,
         "description": (node.doc or "").strip(),
         "foreach": node.foreach_param,
+        "cards": [
+            deco.attributes.get("id") or deco.attributes.get("type")
+            for deco in node.decorators
+            if deco.name == "card"
+        ],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dagster import (
@@ -45,7 +45,10 @@ class CheckOutcome:
 
 @dataclass(frozen=True)
 class Published:
-    """What one report says, in Dagster's types. run: pathspec of the task that wrote it."""
+    """What one report says, in Dagster's types.
+
+    run: pathspec of the task that wrote it. links: metadata of where to see more.
+    """
 
     asset_key: AssetKey
     run: str
@@ -54,6 +57,7 @@ class Published:
     timestamp: float
     made: tuple[Made, ...]
     checks: tuple[CheckOutcome, ...]
+    links: Mapping[str, MetadataValue] = field(default_factory=dict)
 
     @classmethod
     def of(cls, report: AssetReport) -> Published:
@@ -85,6 +89,7 @@ class Published:
             "metaflow_run": MetadataValue.text(self.run),
             "launch_id": MetadataValue.text(self.launch_id),
             PUBLISHED: MetadataValue.timestamp(self.timestamp),
+            **self.links,
         }
 
     def materializations(self) -> Iterator[AssetMaterialization]:

@@ -23,11 +23,14 @@ _DESCRIBE_SECONDS = 60
 
 
 class FlowStep(BaseModel):
+    """foreach: artifact that it fans out over. cards: their ids, or types for want of an id."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     description: str = ""
     foreach: str | None = None
+    cards: tuple[str, ...] = ()
 
 
 class FlowDescription(BaseModel):
@@ -133,7 +136,7 @@ class MetaflowFlow:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
     def _ask(self) -> FlowDescription:
-        command = [self._python, str(_DESCRIBE), str(self.path)]
+        command = [self._python, "-P", str(_DESCRIBE), str(self.path)]
         try:
             done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
                 command, capture_output=True, text=True, timeout=_DESCRIBE_SECONDS, check=False

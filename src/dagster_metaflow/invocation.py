@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from dagster import (
@@ -17,6 +17,7 @@ from dagster import (
 )
 
 from dagster_metaflow.backends.protocol import LaunchError, RunState, RunStatus
+from dagster_metaflow.cards import CardExporter
 from dagster_metaflow.events import Published
 from dagster_metaflow.following import ReportFollower
 from dagster_metaflow.interrupts import held_back
@@ -68,7 +69,8 @@ class MetaflowInvocation:
             except LaunchError as error:
                 raise Failure(str(error)) from None
             self._tell_of(launch)
-            yield from self._follow()
+            with closing(self._exporter(launch.record)) as cards:
+                yield from self._follow(cards)
 
     @property
     def _record(self) -> LaunchRecord:
@@ -76,7 +78,12 @@ class MetaflowInvocation:
             raise RuntimeError("nothing has been started yet")
         return self._known
 
-    def _follow(self) -> Iterator[Event]:
+    def _exporter(self, record: LaunchRecord) -> CardExporter:
+        launcher = self._launcher
+        folder = launcher.ledger.folder(record.flow, record.launch_id)
+        return CardExporter(launcher.flow, launcher.backend, folder, self._context.log.warning)
+
+    def _follow(self, cards: CardExporter) -> Iterator[Event]:
         record = self._record
         follower = ReportFollower(self._launcher.ledger, record.flow, record.launch_id)
         deadline = time.monotonic() + (self._timeout_seconds or float("inf"))
@@ -85,7 +92,8 @@ class MetaflowInvocation:
             status = self._poll()
             more = self._read_log()
             for published in self._published(follower, last=status.state.ended):
-                yield from self._recorder.record(published, self._record)
+                yield from self._recorder.record(cards.linked(published), self._record)
+            cards.look(self._progress.finished)
             if status.state.ended:
                 break
             if time.monotonic() > deadline:
@@ -95,6 +103,7 @@ class MetaflowInvocation:
         while self._read_log():
             pass
         self._close(status)
+        cards.finish(self._progress.finished)
         if status.state is not RunState.SUCCEEDED:
             raise self._failure(status)
         self._recorder.finish(self._record, follower.unreadable)

@@ -18,7 +18,11 @@ _LONGEST = 2_000
 
 
 class Progress:
-    """Follows the log of one run. steps: of the flow, in order."""
+    """Follows the log of one run. steps: of the flow, in order.
+
+    finished: tasks that ended well, or were taken from the run that is resumed, in order;
+    `run/step/task`, as failed_task.
+    """
 
     def __init__(self, steps: Sequence[str]) -> None:
         self._steps = list(steps)
@@ -26,6 +30,7 @@ class Progress:
         self._tail: dict[str, deque[str]] = {}
         self._last: deque[str] = deque(maxlen=_KEPT_LINES)
         self.failed_task: str | None = None
+        self.finished: dict[str, None] = {}
 
     def read(self, line: str) -> Iterator[str]:
         """What is worth a line in Dagster's event log: steps that begin, tasks that fail."""
@@ -42,10 +47,13 @@ class Progress:
                 yield self._place(step)
         elif text == _ENDS:
             self._forget(task)
+            self.finished[task] = None
         elif text.startswith(_FAILS):
             self.failed_task = task
             yield f"{task} failed"
-        elif not _CLONES.match(text):
+        elif _CLONES.match(text):
+            self.finished[task] = None
+        else:
             self._tail.setdefault(task, deque(maxlen=_KEPT_LINES)).append(text[:_LONGEST])
 
     def _forget(self, task: str) -> None:

@@ -23,6 +23,7 @@ from dagster_metaflow.backends.protocol import (
     Handle,
     LaunchError,
     LaunchRequest,
+    MetaflowClient,
     RunState,
     RunStatus,
 )
@@ -141,6 +142,9 @@ class LocalBackend(Config):
             while _is_supervised(handle) and time.monotonic() < deadline:
                 time.sleep(0.05)
         end_strays(str(handle["launch_id"]))
+
+    def client(self) -> MetaflowClient:
+        return MetaflowClient(self.python, self.working_directory, self.environment)
 
     def links(self, handle: Handle) -> Mapping[str, str]:
         return {"log": str(_folder(handle) / "log")}

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Handle = Mapping[str, Any]
 
@@ -90,6 +90,23 @@ class Backend(Protocol):
 
     def links(self, handle: Handle) -> Mapping[str, str]:
         """Where a person can look: a log, a console page."""
+
+
+@dataclass(frozen=True)
+class MetaflowClient:
+    """How Metaflow's client sees the runs of a backend: a Python, a folder, variables beside those
+    of this process."""
+
+    python: str
+    working_directory: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class HasClient(Protocol):
+    """A backend whose runs can be looked at from here, by their cards for one."""
+
+    def client(self) -> MetaflowClient: ...
 
 
 class LaunchError(RuntimeError):
