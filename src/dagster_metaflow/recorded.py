@@ -28,7 +28,6 @@ _PAGE = 500
 _MOST_PARTITIONS_ASKED = 200
 _SKEW_SECONDS = 86_400.0
 """By which a writer's clock may be ahead of the instance's."""
-_CHECKS_ASKED = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,12 +107,24 @@ class Recorded:
             cursor, more = page.cursor, page.has_more
 
     def _has_check(self, event: AssetCheckEvaluation) -> bool:
-        history = self._instance.event_log_storage.get_asset_check_execution_history(
-            AssetCheckKey(event.asset_key, event.check_name), limit=_CHECKS_ASKED
-        )
         origin = _origin(event.metadata)
-        evaluations = [record.evaluation for record in history]
-        return any(e is not None and _origin(e.metadata) == origin for e in evaluations)
+        return any(_origin(e.metadata) == origin for e in self._evaluations(event, origin[1]))
+
+    def _evaluations(
+        self, event: AssetCheckEvaluation, since: object
+    ) -> Iterator[AssetCheckEvaluation]:
+        """Of the same check, the latest first; none that is older than the publication."""
+        key, cursor = AssetCheckKey(event.asset_key, event.check_name), None
+        oldest = float(str(since)) - _SKEW_SECONDS
+        while page := self._instance.event_log_storage.get_asset_check_execution_history(
+            key, limit=_PAGE, cursor=cursor
+        ):
+            for record in page:
+                if record.create_timestamp < oldest:
+                    return
+                if record.evaluation is not None:
+                    yield record.evaluation
+            cursor = page[-1].id
 
 
 def _name(report: Report, partition: str | None) -> tuple[object, ...]:

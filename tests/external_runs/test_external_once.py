@@ -58,6 +58,17 @@ def test_what_ops_have_recorded_meanwhile_does_not_hide_what_was_recorded(
     assert daemon.tick() == []
 
 
+def test_a_check_is_found_on_record_however_many_came_after_it(daemon: Daemon, lake: Path) -> None:
+    publish(lake, "1", checks=[FINE], minute=1)
+    daemon.tick()
+    for _ in range(600):
+        daemon.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(asset_key=dg.AssetKey("first"), check_name="fine", passed=True)
+        )
+    daemon.cursor = None
+    assert daemon.tick() == []
+
+
 def test_a_report_without_materializations_is_recorded_once(daemon: Daemon, lake: Path) -> None:
     publish(lake, "1", partitions=(), checks=[FINE])
     daemon.tick()
