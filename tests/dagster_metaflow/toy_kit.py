@@ -1,0 +1,239 @@
+"""The toy flow as assets, in a folder of its own, run as users run them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dagster as dg
+import psutil
+
+from dagster_metaflow import MetaflowFlow, MetaflowResource, metaflow_assets
+from dagster_metaflow.backends.local import LocalBackend
+from dagster_metaflow.backends.processes import MARK
+from dagster_metaflow.ledger import RECORD, LaunchRecord
+
+HERE = Path(__file__).parent
+FLOW = MetaflowFlow(HERE / "toy" / "toy_flow.py")
+MONTHS = dg.StaticPartitionsDefinition([f"2024-{month:02}" for month in range(1, 7)])
+T = TypeVar("T")
+
+
+class Toy:
+    """One ledger, one Metaflow datastore, one Dagster instance."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def lake(self) -> Path:
+        return self.folder / "lake"
+
+    # -- what the toy does ---------------------------------------------------------------------
+
+    def fail(self, step: str, times: int = 1) -> None:
+        (self.folder / f"fail_{step}").write_text("x\n" * times)
+
+    def hold(self, step: str) -> None:
+        (self.folder / f"hold_{step}").touch()
+
+    def release(self, step: str) -> None:
+        (self.folder / f"hold_{step}").unlink(missing_ok=True)
+
+    def is_held(self, step: str) -> int:
+        """Number of the task that waits, 0 when none does."""
+        path = self.folder / f"held_{step}"
+        return int(path.read_text() or 0) if path.exists() else 0
+
+    def wait_held(self, step: str) -> int:
+        return wait_for(lambda: self.is_held(step), f"step {step} to be reached")
+
+    def tell(self, word: str) -> None:
+        (self.folder / word).touch()
+
+    @property
+    def steps_run(self) -> Counter[str]:
+        path = self.folder / "count"
+        return Counter(path.read_text().split() if path.exists() else [])
+
+    @property
+    def published(self) -> Counter[str]:
+        path = self.folder / "published"
+        return Counter(path.read_text().splitlines() if path.exists() else [])
+
+    @property
+    def metaflow_runs(self) -> list[str]:
+        return sorted(p.name for p in (self.folder / ".metaflow" / "ToyFlow").glob("[0-9]*"))
+
+    @property
+    def launches(self) -> list[LaunchRecord]:
+        files = (self.lake / "_reports" / "ToyFlow").glob(f"*/{RECORD}")
+        found = [LaunchRecord.model_validate_json(file.read_text()) for file in files]
+        return sorted(found, key=lambda record: record.launched)
+
+    def processes(self) -> list[psutil.Process]:
+        """Living processes of this toy's launches, whoever their parents are."""
+        return [p for p in psutil.process_iter() if self._is_ours(p)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            environment = process.environ()
+            ours = environment.get("TOY_FOLDER") == str(self.folder) and MARK in environment
+            return ours and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.Error, OSError):
+            return False
+
+    def supervisor(self) -> psutil.Process:
+        return next(p for p in self.processes() if "supervisor.py" in " ".join(p.cmdline()))
+
+    def scheduler(self) -> psutil.Process:
+        return self.supervisor().children()[0]
+
+    # -- as assets -----------------------------------------------------------------------------
+
+    def resource(self, **settings: Any) -> MetaflowResource:
+        local = LocalBackend(
+            working_directory=str(self.folder),
+            environment={
+                "TOY_FOLDER": str(self.folder),
+                "METAFLOW_HOME": str(self.folder / "metaflow_home"),
+                "METAFLOW_USER": "toy",
+                "PYTHONWARNINGS": "ignore",
+            },
+            **settings.pop("local", {}),
+        )
+        given = {"ledger_root": str(self.lake), "local": local, "poll_seconds": 0.05}
+        return MetaflowResource(**{**given, **settings})
+
+    def assets(self, **options: Any) -> dg.AssetsDefinition:
+        checks = [dg.AssetCheckSpec("sound", asset=name) for name in ("first", "second")]
+        given = {"flow": FLOW, "assets": ["first", "second"], "check_specs": checks, "name": "toy"}
+
+        @metaflow_assets(**{**given, **options})
+        def toy(context: dg.AssetExecutionContext, metaflow: MetaflowResource) -> Iterator[Any]:
+            yield from metaflow.run(context, FLOW).stream()
+
+        return toy
+
+    def definitions(self, *, assets: dg.AssetsDefinition | None = None, **settings: Any) -> Any:
+        return dg.Definitions(
+            assets=[assets or self.assets()],
+            jobs=[dg.define_asset_job("toy_job", selection=["first", "second"])],
+            resources={"metaflow": self.resource(**settings)},
+            executor=dg.in_process_executor,
+        )
+
+    def instance(self) -> dg.DagsterInstance:
+        """A persistent one, as of `dagster dev` with DAGSTER_HOME."""
+        self.home.mkdir(exist_ok=True)
+        settings = self.home / "dagster.yaml"
+        if not settings.exists():
+            settings.write_text("telemetry: {enabled: false}\n")
+        return dg.DagsterInstance.from_config(str(self.home))
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    def materialize(
+        self,
+        *,
+        instance: dg.DagsterInstance | None = None,
+        assets: dg.AssetsDefinition | None = None,
+        config: dict[str, Any] | None = None,
+        resource: MetaflowResource | None = None,
+        **options: Any,
+    ) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [assets or self.assets()],
+            instance=instance,
+            resources={"metaflow": resource or self.resource()},
+            run_config={"ops": {"toy": {"config": config}}} if config else None,
+            raise_on_error=False,
+            **options,
+        )
+
+    # -- in processes of their own -------------------------------------------------------------
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """`dagster asset materialize` of both assets."""
+        self.instance()
+        command = [str(Path(sys.executable).with_name("dagster")), "asset", "materialize"]
+        select = [] if "--select" in arguments else ["--select", "first,second"]
+        log = (self.folder / "dagster.log").open("a")
+        with log:
+            return subprocess.Popen(
+                [*command, "-f", str(HERE / "toy_defs.py"), *select, *arguments],
+                cwd=self.folder,
+                env=self.environment() | environment,
+                stdout=log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+
+    def environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("DAGSTER_")}
+        return {
+            **kept,
+            "DAGSTER_HOME": str(self.home),
+            "TOY_FOLDER": str(self.folder),
+            "PYTHONPATH": str(HERE),
+        }
+
+    @property
+    def output(self) -> str:
+        path = self.folder / "dagster.log"
+        return path.read_text() if path.exists() else ""
+
+    def stop_all(self) -> None:
+        for process in self.processes():
+            try:
+                process.send_signal(signal.SIGKILL)
+            except psutil.NoSuchProcess:
+                continue
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A toy that has been materialized once, undisturbed."""
+
+    toy: Toy
+    instance: dg.DagsterInstance
+    result: dg.ExecuteInProcessResult
+
+
+def job(toy: Toy, **options: Any) -> dg.JobDefinition:
+    """The job of the toy's location, for runs that are executed again."""
+    definitions: dg.Definitions = toy.definitions(**options)
+    return definitions.resolve_job_def("toy_job")
+
+
+def wait_for(look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:g} s for {what}")
+        time.sleep(0.05)
+    return found
+
+
+def materialized(instance: dg.DagsterInstance, asset: str) -> Sequence[dg.EventLogRecord]:
+    """Materializations of an asset, the first one first."""
+    records = instance.fetch_materializations(dg.AssetKey([asset]), limit=100).records
+    return list(reversed(records))
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    """What the operator reads of a failed step."""
+    event = result.failure_data_for_node("toy")
+    assert event is not None
+    assert event.error is not None
+    return event.error.cause.message if event.error.cause else event.error.message
