@@ -67,7 +67,7 @@ def _asset_parameter(
     context: AssetExecutionContext, flow: MetaflowFlow, assets: frozenset[AssetKey]
 ) -> dict[str, str]:
     """Nothing when all are selected: the flow's own default."""
-    if assets == frozenset(context.assets_def.keys):
+    if assets == frozenset(context.assets_def.specs_by_key):  # `keys` are the selected ones
         return {}
     return {flow.protocol.assets: ",".join(sorted(key.path[-1] for key in assets))}
 
