@@ -71,7 +71,7 @@ def test_the_run_and_dagster_name_each_other(finished: Finished) -> None:
     dagster_run = finished.instance.get_run_by_id(finished.result.run_id)
     assert dagster_run is not None
     assert dagster_run.tags["metaflow/ToyFlow"] == f"ToyFlow/{run}"
-    tags = _metaflow_tags(finished.toy, run)
+    tags = finished.toy.metaflow_tags(run)
     assert {f"dagster_run_id:{dagster_run.run_id}", "asset:first", "asset:second"} <= tags
 
 
@@ -93,10 +93,3 @@ def test_a_run_that_ended_leaves_no_process_and_nothing_to_go_on_with(finished: 
     (launch,) = finished.toy.launches
     assert launch.outcome == "succeeded"
     assert not list((finished.toy.lake / "_launches" / "ToyFlow").glob("*/*"))
-
-
-def _metaflow_tags(toy: Toy, run: str) -> set[str]:
-    import json
-
-    meta = toy.folder / ".metaflow" / "ToyFlow" / run / "_meta" / "_self.json"
-    return set(json.loads(meta.read_text())["tags"])

@@ -1,5 +1,6 @@
 """The toy flow as assets, in a folder of its own, run as users run them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from dagster_metaflow.backends.processes import MARK
 from dagster_metaflow.ledger import RECORD, LaunchRecord
 
 HERE = Path(__file__).parent
-FLOW = MetaflowFlow(HERE / "toy" / "toy_flow.py")
+FLOW = MetaflowFlow(os.environ.get("TOY_FLOW", HERE / "toy" / "toy_flow.py"))
 MONTHS = dg.StaticPartitionsDefinition([f"2024-{month:02}" for month in range(1, 7)])
 T = TypeVar("T")
 
@@ -71,6 +72,10 @@ class Toy:
     @property
     def metaflow_runs(self) -> list[str]:
         return sorted(p.name for p in (self.folder / ".metaflow" / "ToyFlow").glob("[0-9]*"))
+
+    def metaflow_tags(self, run: str) -> set[str]:
+        meta = self.folder / ".metaflow" / "ToyFlow" / run / "_meta" / "_self.json"
+        return set(json.loads(meta.read_text())["tags"])
 
     @property
     def launches(self) -> list[LaunchRecord]:
@@ -159,6 +164,14 @@ class Toy:
             raise_on_error=False,
             **options,
         )
+
+    def materialize_range(self, first: str, last: str, **options: Any) -> dg.ExecuteInProcessResult:
+        """Months of 2024 in one run of Dagster's."""
+        tags = {
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last,
+        }
+        return self.materialize(assets=self.assets(partitions_def=MONTHS), tags=tags, **options)
 
     # -- in processes of their own -------------------------------------------------------------
 

@@ -1,0 +1,70 @@
+"""What the operator is told of a run, from Metaflow's own lines."""
+
+from __future__ import annotations
+
+from dagster_metaflow.progress import Progress
+
+
+def line(task: str, text: str) -> str:
+    return f"2026-01-01 06:00:00.123 [17/{task} (pid 42)] {text}"
+
+
+def read(progress: Progress, *lines: str) -> list[str]:
+    return [words for text in lines for words in progress.read(text)]
+
+
+def test_each_step_is_told_once_with_its_place() -> None:
+    progress = Progress(["start", "work", "end"])
+    starts = [line(f"work/{n}", "Task is starting.") for n in range(3)]
+    said = read(progress, line("start/1", "Task is starting."), *starts)
+    assert said == ["step start (1 of 3)", "step work (2 of 3)"]
+
+
+def test_a_step_that_is_not_known_is_told_without_a_place() -> None:
+    assert read(Progress([]), line("new/1", "Task is starting.")) == ["step new"]
+
+
+def test_a_failure_is_told_with_the_last_words_of_its_task() -> None:
+    progress = Progress(["start"])
+    said = read(
+        progress,
+        line("start/1", "Task is starting."),
+        line("start/1", "ValueError: no more disk"),
+        line("start/2", "another task talks"),
+        line("start/1", "Task failed."),
+    )
+    assert said[-1] == "17/start/1 failed"
+    assert progress.failed_task == "17/start/1"
+    assert progress.reason() == "ValueError: no more disk"
+
+
+def test_a_task_that_ran_well_when_retried_has_not_failed() -> None:
+    progress = Progress(["start"])
+    read(
+        progress,
+        line("start/1", "Task is starting."),
+        line("start/1", "ValueError: once"),
+        line("start/1", "Task failed."),
+        line("start/1", "Task is starting (retry)."),
+        line("start/1", "Task finished successfully."),
+        "    the run itself complains",
+    )
+    assert progress.failed_task is None
+    assert progress.reason() == "the run itself complains"
+
+
+def test_long_lines_and_long_logs_are_cut() -> None:
+    progress = Progress(["start"])
+    read(progress, *[line("start/1", f"{n} " + "x" * 10_000) for n in range(500)])
+    read(progress, line("start/1", "Task failed."))
+    reason = progress.reason().splitlines()
+    assert len(reason) == 15
+    assert reason[-1].startswith("499 ")
+    assert len(reason[-1]) == 2_000
+
+
+def test_tasks_that_ended_well_or_were_taken_over_are_known() -> None:
+    progress = Progress(["start", "work"])
+    cloned = "Cloning results of a previously run task 16/start/1"
+    read(progress, line("start/1", cloned), line("work/2", "Task finished successfully."))
+    assert list(progress.finished) == ["17/start/1", "17/work/2"]
