@@ -80,15 +80,16 @@ def _is_json(value: Any) -> bool:
 
 
 def _in_order(graph: Any) -> list[Any]:
-    """Steps from `start` on, each once, breadth first."""
-    found, waiting = [], ["start"]
+    """Steps from `start` on, each once and after all that lead to it, but for loops."""
+    found: dict[str, Any] = {}
+    waiting = ["start"]
     while waiting:
-        name = waiting.pop(0)
-        node = graph[name]
-        if node not in found:
-            found.append(node)
-            waiting += node.out_funcs
-    return found
+        ready = (name for name in waiting if set(graph[name].in_funcs) <= found.keys())
+        name = next(ready, waiting[0])
+        waiting.remove(name)
+        found[name] = graph[name]
+        waiting += [n for n in graph[name].out_funcs if n not in found and n not in waiting]
+    return list(found.values())
 
 
 def _step(node: Any) -> dict[str, Any]:
