@@ -5,7 +5,7 @@
 Every model gets the same features, the same number of trials, chosen by average precision on the
 validation window, is fitted again on train and validation, and is judged on the OOT window; all
 of it once a seed. Trees take the numeric features as they are and categories as their own kind
-(LightGBM, XGBoost) or one-hot (random forest). On generated claims the true probabilities give
+(LightGBM, XGBoost) or one-hot (forests). On generated claims the true probabilities give
 the ceiling.
 """
 
@@ -89,7 +89,17 @@ def xgboost(trial: optuna.Trial, x: pd.DataFrame, y: np.ndarray, seed: int) -> F
 def forest(trial: optuna.Trial, x: pd.DataFrame, y: np.ndarray, seed: int) -> Fitted:
     from sklearn.ensemble import RandomForestClassifier
 
-    model = RandomForestClassifier(
+    return _forest(RandomForestClassifier, trial, x, y, seed)
+
+
+def extra_trees(trial: optuna.Trial, x: pd.DataFrame, y: np.ndarray, seed: int) -> Fitted:
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    return _forest(ExtraTreesClassifier, trial, x, y, seed)
+
+
+def _forest(kind: Any, trial: optuna.Trial, x: pd.DataFrame, y: np.ndarray, seed: int) -> Fitted:
+    model = kind(
         n_estimators=300,
         max_depth=trial.suggest_int("max_depth", 4, 30),
         min_samples_leaf=trial.suggest_int("min_samples_leaf", 1, 50, log=True),
@@ -98,14 +108,19 @@ def forest(trial: optuna.Trial, x: pd.DataFrame, y: np.ndarray, seed: int) -> Fi
         random_state=seed,
         n_jobs=-1,
     ).fit(_one_hot(x), y)
-    return lambda new: model.predict_proba(_one_hot(new))[:, 1]
+    return lambda new: np.asarray(model.predict_proba(_one_hot(new)))[:, 1]
 
 
 def _one_hot(x: pd.DataFrame) -> pd.DataFrame:
     return pd.get_dummies(x, dtype="float32").fillna(-999)
 
 
-TREES = {"LightGBM": lightgbm, "XGBoost": xgboost, "random forest": forest}
+TREES = {
+    "LightGBM": lightgbm,
+    "XGBoost": xgboost,
+    "random forest": forest,
+    "extra trees": extra_trees,
+}
 
 
 def tuned(fit: Any, features: FeatureSet, trials: int, seed: int) -> tuple[np.ndarray, float]:

@@ -172,7 +172,7 @@ def drift(monitored: Monitored, features: FeatureSet) -> None:
         components.append(Table(rows, headers=[*heads, "verdict"]))
     components += [
         Markdown("## Performance on labels known by now"),
-        _image(plots.performance_over_time(monitored.performance)),
+        _image(plots.performance_over_time(monitored.outcomes.performance)),
     ]
     _show("drift", *components)
 

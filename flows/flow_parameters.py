@@ -96,3 +96,15 @@ class PartitionRange:
         required=False,
         help="Last partition to publish, included; the first alone when left out.",
     )
+
+
+class Assets:
+    """For flows that publish several assets, of which some may be wanted alone."""
+
+    assets = Parameter(
+        "assets",
+        type=str,
+        default=None,
+        required=False,
+        help="Assets to publish, with commas between: ml_outputs,metrics; all when left out.",
+    )

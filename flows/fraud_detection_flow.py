@@ -1,5 +1,8 @@
 """From claims to a scored, validated champion, in one run."""
 
+# Metaflow's decorators carry no types; the steps under them are a few calls into typed code.
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, misc"
+
 from __future__ import annotations
 
 import flow_environment  # noqa: F401 - sets what Metaflow reads when it is imported
@@ -7,8 +10,6 @@ import flow_environment  # noqa: F401 - sets what Metaflow reads when it is impo
 # isort: split
 
 from metaflow import (  # noqa: TID253 - a flow is Metaflow's
-    FlowSpec,
-    Parameter,
     card,
     catch,
     current,
@@ -18,74 +19,19 @@ from metaflow import (  # noqa: TID253 - a flow is Metaflow's
     timeout,
 )
 
+from flow_parameters import Candidates, FraudFlow, SampleSize
 from user_errors import explained, main, said
 
 CARD_SECONDS = 300
 
 
-class FraudDetectionFlow(FlowSpec):
+class FraudDetectionFlow(FraudFlow, SampleSize, Candidates):
     """Ingest claims, train candidates in parallel, validate out of time, score, monitor, publish.
 
     python flows/fraud_detection_flow.py run --sample-size 20000
     python flows/fraud_detection_flow.py run --dataset vehicle_claims
     python flows/fraud_detection_flow.py resume --origin-run-id ID
     """
-
-    dataset = Parameter(
-        "dataset",
-        default="synthetic_claims",
-        help="Name of a contract in datasets/, or the path of a contract YAML anywhere.",
-    )
-    sample_size = Parameter(
-        "sample-size",
-        type=int,
-        default=None,
-        required=False,
-        help="Claims to generate, or to take evenly spaced from the source; all when left out.",
-    )
-    candidates = Parameter("candidates", type=int, default=4, help="How many candidates to train.")
-    candidates_file = Parameter(
-        "candidates-file",
-        type=str,
-        default=None,
-        required=False,
-        help="YAML list of candidates to train instead of drawn ones.",
-    )
-    output_uri = Parameter(
-        "output-uri",
-        type=str,
-        default=None,
-        required=False,
-        help="Root of the lakehouse; LAKEHOUSE_URI, or ./lakehouse, when left out.",
-    )
-    model_uri = Parameter(
-        "model-uri",
-        type=str,
-        default=None,
-        required=False,
-        help="Root of the model registry; `models` in the lakehouse when left out.",
-    )
-    launch_id = Parameter(
-        "launch-id",
-        type=str,
-        default=None,
-        required=False,
-        help="Names the run's reports for whoever launched it; the run id when left out.",
-    )
-    seed = Parameter(
-        "seed",
-        type=int,
-        default=None,
-        required=False,
-        help="Of training, bootstrap, and generated claims.",
-    )
-    as_of = Parameter(
-        "as-of",
-        type=str,
-        default=None,
-        required=False,
-        help="Labels known after this time are unknown to the run; ISO 8601, UTC.",
-    )
 
     @explained
     @step
@@ -202,10 +148,12 @@ class FraudDetectionFlow(FlowSpec):
     def score(self):
         """Score every claim from the OOT window on with the model that will be champion."""
         import flow_reports
+        from fraud_mlops.pipeline.leading import leader_to_be
         from fraud_mlops.pipeline.scoring import score
 
-        self.scores = score(self.plan, self.features, self.validated)
-        flow_reports.ml_outputs(self.plan, self.features, self.validated, self.scores)
+        leader = leader_to_be(self.plan, self.features, self.validated)
+        self.scores = score(self.plan, self.features, leader)
+        flow_reports.ml_outputs(self.plan, self.ingested, self.scores, leader.version)
         self.next(self.monitor)
 
     @card(type="blank", id="drift", timeout=CARD_SECONDS)
@@ -216,9 +164,11 @@ class FraudDetectionFlow(FlowSpec):
         """Measure drift, and performance on matured labels; write metrics."""
         import flow_cards
         import flow_reports
+        from fraud_mlops.pipeline.leading import leader_to_be
         from fraud_mlops.pipeline.monitoring import monitor
 
-        self.monitored = monitor(self.plan, self.features, self.validated, self.scores)
+        leader = leader_to_be(self.plan, self.features, self.validated)
+        self.monitored = monitor(self.plan, self.features, leader, self.scores)
         flow_reports.metrics(self.plan, self.monitored)
         flow_cards.drift(self.monitored, self.features)
         self.next(self.publish)
@@ -231,6 +181,7 @@ class FraudDetectionFlow(FlowSpec):
         import flow_reports
         import flow_task
         from fraud_mlops.pipeline.publishing import publish
+        from fraud_mlops.reporting.model_artifact import Training
 
         self.manifest = publish(
             self.plan,
@@ -240,7 +191,9 @@ class FraudDetectionFlow(FlowSpec):
             self.validated,
             dagster_run_id=flow_task.dagster_run_id(),
         )
-        flow_reports.model(self.plan, self.manifest, self.validated)
+        flow_reports.model_artifact(
+            Training(self.plan, self.features, self.choice, self.validated, self.manifest)
+        )
         self.next(self.end)
 
     @step

@@ -165,8 +165,8 @@ def test_histories_worked_on_in_parts_are_the_same(
 ) -> None:
     made, claims = transactions()
     whole = build(tmp_path / "a", made, claims)
-    monkeypatch.setattr("fraud_mlops.features.build._BUCKET_ROWS", 700)
-    monkeypatch.setattr("fraud_mlops.features.build._SLICE_ROWS", 123)
+    monkeypatch.setattr("fraud_mlops.features.histories._BUCKET_ROWS", 700)
+    monkeypatch.setattr("fraud_mlops.features.histories._SLICE_ROWS", 123)
     assert build(tmp_path / "b", made, claims).windows["oot"].data_version == (
         whole.windows["oot"].data_version
     )

@@ -1,57 +1,38 @@
-"""From raw partitions to one file of features for each window of the split."""
+"""From raw partitions to files of features: one for each window of a split, or one of a range."""
 
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from fraud_mlops.claims.schema import raw_schema
-from fraud_mlops.contract import AMOUNT, LABEL, Contract, Window
-from fraud_mlops.errors import LakehouseError
+from fraud_mlops.contract import AMOUNT, Contract, Window
 from fraud_mlops.features.feature_set import (
+    RANGE,
     ZONE,
     FeatureFile,
     FeatureSet,
     read_window,
     window_batches,
 )
-from fraud_mlops.features.ordering import OrderedClaims
-from fraud_mlops.features.split import (
-    Split,
-    WindowCount,
-    check_windows,
-    microseconds,
-    resolve_split,
-)
-from fraud_mlops.features.timeline import Timeline
-from fraud_mlops.features.windows import (
-    NEUTRAL_RATE,
-    STRENGTH,
-    entity_feature_names,
-    entity_features,
-    feature_names,
-    lookbacks,
-)
-from fraud_mlops.lakehouse.content import ContentWriter
+from fraud_mlops.features.histories import Histories, histories
+from fraud_mlops.features.split import Split, WindowCount, check_windows, resolve_split
+from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of, partition_start
 from fraud_mlops.lakehouse.stores import delete, filesystem, list_children
-from fraud_mlops.settings import settings
 
 KEPT = timedelta(days=7)
 """Feature sets are there for a run and its resumption, not for ever."""
-_SLICE_ROWS = 1 << 17
-_BUCKET_ROWS = 1 << 21
-"""Claims whose histories are worked on at a time: some hundred megabytes."""
 
-__all__ = ["FeatureFile", "FeatureSet", "build_features", "read_window", "window_batches"]
+__all__ = [
+    "FeatureFile",
+    "FeatureSet",
+    "build_features",
+    "build_range",
+    "read_window",
+    "window_batches",
+]
 
 
 def build_features(
@@ -68,169 +49,93 @@ def build_features(
 
     as_of: labels that are known later are null. threads: of DuckDB; the settings' when left out.
     A retry under one launch id replaces the files; feature sets of the dataset that are older
-    than a week are removed. Memory: the settings' limit for DuckDB, about 100 bytes a claim, and
-    some hundred megabytes; entity features wait in a temporary file, whose pages the system counts
-    as the process's while memory is free. An entity's claims are worked on all at once.
+    than a week are removed. Memory: as of `histories`.
 
     Raises LakehouseError when a raw partition is no longer the one that was pinned, SplitError
     when a window lacks what it needs, ContractError when names of features collide.
     """
-    schema = raw_schema(contract)
-    names = entity_feature_names(contract)
-    if not raw:
-        raise LakehouseError(f"{contract.name}: no raw partition to build features of; run ingest")
-    with tempfile.TemporaryDirectory(prefix="features-") as temporary:
-        folder = Path(temporary)
-        with OrderedClaims(
-            contract, schema, lakehouse.batches(raw, schema.names),
-            as_of=as_of, folder=folder, threads=threads or settings().threads,
-        ) as claims:  # fmt: skip
-            timeline = _timeline(contract, claims)
-            progress(f"{contract.name}: {len(timeline):,} claims in order of time")
-            split = resolve_split(contract, timeline.times)
-            check_windows(contract, split, _counts(split, timeline))
-            derived = _derived(contract, claims, timeline, names, folder, progress)
-            target = lakehouse.uri(ZONE, contract.name, launch_id)
-            layout = _schema(schema, contract, names)
-            files = {}
-            for name, (start, stop) in _places(split, timeline.times).items():
-                batches = _batches(claims, derived, layout, start, stop)
-                files[name] = _write(
-                    f"{target}/{name}.parquet", contract, launch_id, layout, batches
-                )
-                progress(f"{contract.name}: {files[name].rows:,} claims in window {name}")
-            del derived
+    target = lakehouse.uri(ZONE, contract.name, launch_id)
+    with histories(
+        contract, lakehouse, raw, as_of=as_of, threads=threads, progress=progress
+    ) as found:
+        split = resolve_split(contract, found.timeline.times)
+        check_windows(contract, split, _counts(split, found))
+        files = {}
+        for name, places in _places(split, found).items():
+            files[name] = found.write(f"{target}/{name}.parquet", launch_id, places)
+            progress(f"{contract.name}: {files[name].rows:,} claims in window {name}")
+        lead_in = _lead_in(split, found, target, launch_id)
     _remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
+    return _feature_set(contract, split, files, lead_in)
+
+
+def build_range(
+    contract: Contract,
+    lakehouse: Lakehouse,
+    raw: Sequence[Partition],
+    wanted: PartitionRange,
+    split: Split,
+    *,
+    launch_id: str,
+    as_of: datetime,
+    threads: int | None = None,
+    progress: Callable[[str], None] = print,
+) -> FeatureSet:
+    """Features of the claims of some partitions alone, bit for bit as `build_features` has them.
+
+    raw: every partition there is; those of the range and all before it are read, since a label
+    that became known today may be of a claim long ago. split: the model's, to go with them.
+    Otherwise as `build_features`; a range without claims gives a file without rows.
+    """
+    needed = [p for p in raw if partition_start(p.value, wanted.period) < wanted.end]
+    target = lakehouse.uri(ZONE, contract.name, launch_id, f"{RANGE}.parquet")
+    with histories(
+        contract, lakehouse, needed or raw, as_of=as_of, threads=threads, progress=progress
+    ) as found:
+        places = found.between(Window(start=wanted.start, end=wanted.end))
+        file = found.write(target, launch_id, places)
+    progress(f"{contract.name}: {file.rows:,} claims from {wanted.first} to {wanted.last}")
+    _remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
+    return _feature_set(contract, split, {RANGE: file}, None)
+
+
+def _feature_set(
+    contract: Contract, split: Split, files: dict[str, FeatureFile], lead_in: FeatureFile | None
+) -> FeatureSet:
     own = (AMOUNT,) if contract.amount else ()
     return FeatureSet(
         contract=contract,
         split=split,
-        numeric=(*own, *(contract.numeric or ()), *names),
+        numeric=(*own, *(contract.numeric or ()), *entity_feature_names(contract)),
         categorical=contract.categorical or (),
         windows=files,
+        lead_in=lead_in,
     )
 
 
-def _timeline(contract: Contract, claims: OrderedClaims) -> Timeline:
-    return Timeline.of(
-        claims.times(),
-        claims.labels(),
-        claims.label_times(),
-        claims.amounts(),
-        days=lookbacks(contract),
-        neutral_rate=NEUTRAL_RATE,
-        strength=STRENGTH,
-    )
-
-
-def _derived(
-    contract: Contract,
-    claims: OrderedClaims,
-    timeline: Timeline,
-    names: Sequence[str],
-    folder: Path,
-    progress: Callable[[str], None],
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Each entity feature, float32 [n], in a file that the system pages in and out."""
-    if not names:
-        return {}
-    shape = len(names), len(timeline)
-    file = np.memmap(folder / "derived.f32", dtype=np.float32, mode="w+", shape=shape)
-    out = dict(zip(names, file, strict=True))
-    codes = {entity: claims.codes(entity) for entity in contract.entities}
-    for entity, own in codes.items():
-        for rows in _buckets(own):
-            for name, values in entity_features(contract, timeline, entity, rows, codes):
-                out[name][rows] = values
-        nameless = np.flatnonzero(own < 0)
-        if len(nameless):
-            for name in feature_names(contract, entity):
-                out[name][nameless] = np.nan
-        progress(f"{contract.name}: history of every {entity}")
-    return out
-
-
-def _buckets(codes: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int64]]:
-    """Rows of entities, all of each together, in parts that fit in memory."""
-    buckets = -(-len(codes) // _BUCKET_ROWS)
-    for bucket in range(buckets):
-        yield np.flatnonzero((codes >= 0) & (codes % buckets == bucket))
-
-
-def _places(split: Split, times: npt.NDArray[np.int64]) -> dict[str, tuple[int, int]]:
+def _places(split: Split, found: Histories) -> dict[str, tuple[int, int]]:
     """First place of each window and the one after its last; oot goes on to the last claim."""
-    places = {name: _between(window, times) for name, window in split.named().items()}
-    return places | {"oot": (places["oot"][0], len(times))}
+    places = {name: found.between(window) for name, window in split.named().items()}
+    return places | {"oot": (places["oot"][0], len(found.timeline))}
 
 
-def _between(window: Window, times: npt.NDArray[np.int64]) -> tuple[int, int]:
-    edges = [microseconds(window.start), microseconds(window.end)]
-    start, stop = np.searchsorted(times, edges)
-    return int(start), int(stop)
+def _lead_in(split: Split, found: Histories, target: str, launch_id: str) -> FeatureFile | None:
+    """What comes before the OOT window in the partition that it begins in, if anything does."""
+    period = found.contract.partition
+    begins = partition_start(partition_of(split.oot.start, period), period)
+    if begins == split.oot.start:
+        return None
+    places = found.between(Window(start=begins, end=split.oot.start))
+    return found.write(f"{target}/lead_in.parquet", launch_id, places)
 
 
-def _counts(split: Split, timeline: Timeline) -> dict[str, WindowCount]:
+def _counts(split: Split, found: Histories) -> dict[str, WindowCount]:
     counts = {}
     for name, window in split.named().items():
-        start, stop = _between(window, timeline.times)
-        fraud = timeline.fraud[start:stop]
+        start, stop = found.between(window)
+        fraud = found.timeline.fraud[start:stop]
         counts[name] = WindowCount(stop - start, int((fraud >= 0).sum()), int((fraud == 1).sum()))
     return counts
-
-
-def _schema(raw: pa.Schema, contract: Contract, names: Sequence[str]) -> pa.Schema:
-    """The raw columns, with entity features after the contract's numeric ones."""
-    before = len(raw) - len(contract.categorical or ())
-    added = [pa.field(name, pa.float32()) for name in names]
-    return pa.schema([*list(raw)[:before], *added, *list(raw)[before:]])
-
-
-def _batches(
-    claims: OrderedClaims,
-    derived: Mapping[str, npt.NDArray[np.float32]],
-    schema: pa.Schema,
-    start: int,
-    stop: int,
-) -> Iterator[pa.RecordBatch]:
-    for low in range(start, stop, _SLICE_ROWS):
-        high = min(low + _SLICE_ROWS, stop)
-        raw = claims.slice(low, high)
-        columns = [
-            pa.array(derived[name][low:high], from_pandas=True)
-            if name in derived
-            else raw.column(name)
-            for name in schema.names
-        ]
-        yield pa.record_batch(columns, schema=schema)
-
-
-def _write(
-    uri: str,
-    contract: Contract,
-    launch_id: str,
-    schema: pa.Schema,
-    batches: Iterator[pa.RecordBatch],
-) -> FeatureFile:
-    labelled = frauds = 0
-    metadata = {
-        "dataset": contract.name,
-        "contract_version": str(contract.version),
-        "launch_id": launch_id,
-    }
-    with ContentWriter(uri, schema, metadata) as writer:
-        for batch in batches:
-            label = batch.column(LABEL)
-            labelled += len(label) - label.null_count
-            frauds += int(pc.sum(label).as_py() or 0)
-            writer.write(batch)
-    return FeatureFile(
-        uri=uri,
-        rows=writer.rows,
-        bytes=writer.bytes,
-        labelled=labelled,
-        frauds=frauds,
-        data_version=writer.data_version,
-    )
 
 
 def _remove_old(folder: str, *, keep: str, progress: Callable[[str], None]) -> None:

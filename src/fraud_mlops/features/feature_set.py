@@ -14,6 +14,7 @@ from fraud_mlops.lakehouse.partitions import BATCH_ROWS, Lakehouse, Partition
 from fraud_mlops.lakehouse.stores import exists
 
 ZONE = "features"
+LEAD_IN, OOT, RANGE = "lead_in", "oot", "range"
 
 
 class FeatureFile(BaseModel):
@@ -33,11 +34,13 @@ class FeatureFile(BaseModel):
 
 
 class FeatureSet(BaseModel):
-    """Features of a dataset's claims, by window: train, validation, oot.
+    """Features of a dataset's claims, by window: train, validation, oot; or those of a range.
 
     oot holds every claim from split.oot.start on, also later ones than split.oot.end and those
     whose label is not known yet. numeric: amount if there is one, the contract's numeric columns,
-    entity features; categorical: the contract's.
+    entity features; categorical: the contract's. lead_in: claims before the OOT window in the
+    partition that it begins in; nobody learns from them or judges by them, but they are scored,
+    so that every partition of scores is whole.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +50,22 @@ class FeatureSet(BaseModel):
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     windows: dict[str, FeatureFile]
+    lead_in: FeatureFile | None = None
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Names of the windows whose claims are scored, in order of time."""
+        if RANGE in self.windows:
+            return (RANGE,)
+        return (LEAD_IN, OOT) if self.lead_in else (OOT,)
+
+    @property
+    def scored_rows(self) -> int:
+        return sum(self.file(name).rows for name in self.scored)
+
+    def file(self, name: str) -> FeatureFile:
+        """Of a window, or of the lead-in."""
+        return self.lead_in if name == LEAD_IN and self.lead_in else self.windows[name]
 
 
 def read_window(
@@ -71,8 +90,16 @@ def window_batches(
     yield from _lakehouse(partition).batches([partition], columns, batch_rows)
 
 
+def scored_batches(
+    feature_set: FeatureSet, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Every claim that is to be scored, in order of time. Raises as `read_window` does."""
+    for name in feature_set.scored:
+        yield from window_batches(feature_set, name, columns=columns)
+
+
 def _partition(feature_set: FeatureSet, name: str) -> Partition:
-    file = feature_set.windows[name]
+    file = feature_set.file(name)
     return Partition(
         zone=ZONE,
         dataset=feature_set.contract.name,

@@ -87,6 +87,7 @@ def measure_drift(
     categorical: Sequence[str],
     limits: Drift,
     score: str | None = "score",
+    classifier: bool = True,
     window: str = "current",
     seed: int = 0,
     max_rows: int = 100_000,
@@ -94,7 +95,8 @@ def measure_drift(
     """Compares the features, and the score, of two sets of claims.
 
     reference: claims of the training window; current: new claims; both in order of time, which
-    the classifier's folds rest on. Of a longer table, `max_rows` claims drawn with `seed` are
+    the classifier's folds rest on. classifier: train one, which takes most of the time; else the
+    features are judged one by one. Of a longer table, `max_rows` claims drawn with `seed` are
     used; `rows_*` of the report say how many. An infinite number counts as missing. Features
     that grow with time by construction drift by construction; leave them out.
 
@@ -118,7 +120,7 @@ def measure_drift(
         *(judge.categorical(name, pair) for name, pair in categories.items()),
     )
     auc = None
-    if judge.enough:
+    if judge.enough and classifier:
         auc = domain_auc([*numbers.values()], [*categories.values()], seed=seed)
     scored = judge.numeric(score, _numbers(reference, current, score)) if score else None
     verdict, reasons = judge.whole(features, scored, auc)

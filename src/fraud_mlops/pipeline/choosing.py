@@ -16,6 +16,7 @@ from fraud_mlops.models.candidates import Candidate
 from fraud_mlops.models.training import TrainingLog
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.progress import Progress
+from fraud_mlops.pipeline.reference import REFERENCE, reference_bytes
 from fraud_mlops.pipeline.training import (
     Trained,
     failed_row,
@@ -94,10 +95,14 @@ def choose(plan: RunPlan, features: FeatureSet, results: Sequence[Result]) -> Ch
 def refit_winner(
     choice: Choice, features: FeatureSet, progress: Progress
 ) -> tuple[dict[str, bytes], TrainingLog]:
-    """The winner's bundle files after training on train and validation, decision included."""
+    """The winner's bundle files after training on train and validation.
+
+    With them the decision, and the claims of training that later ones are compared with.
+    """
     model, log = refit(choice.winner, features, progress)
     decision = choice.decision
-    return model.decided(decision.calibration, decision.threshold.value).to_files(), log
+    model = model.decided(decision.calibration, decision.threshold.value)
+    return {**model.to_files(), REFERENCE: reference_bytes(features, model)}, log
 
 
 def curves(choice: Choice) -> tuple[Curves, Curves]:

@@ -24,6 +24,53 @@ def closing_words(
     monitored: Monitored,
 ) -> str:
     """Verdict, figures, places, and what to do next."""
+    return "\n".join(
+        [
+            *_judged(plan, validated),
+            *(_drift(measured) for measured in monitored.drift),
+            f"Claims  {ingested.kept:,} kept, {ingested.quarantined:,} in quarantine",
+            _scored(plan, scores),
+            _model(plan, validated),
+            "",
+            _next_scores(plan),
+            _next_card(plan, "fraud_detection_flow.py", "validate_oot"),
+        ]
+    )
+
+
+def words_of_training(plan: RunPlan, validated: Validated) -> str:
+    """What a training has come to, and what to do next."""
+    return "\n".join(
+        [
+            *_judged(plan, validated),
+            _model(plan, validated),
+            "",
+            f"Next:   python flows/scoring_flow.py run --dataset {plan.contract.name}",
+            _next_card(plan, "training_flow.py", "validate_oot"),
+        ]
+    )
+
+
+def words_of_scoring(
+    plan: RunPlan, scores: Sequence[Partition], monitored: Monitored | None
+) -> str:
+    """What a scoring has written, and what to do next."""
+    wanted = plan.partitions
+    named = f", {wanted.first} to {wanted.last}" if wanted else ""
+    return "\n".join(
+        [
+            "",
+            f"{plan.contract.name}: {len(scores)} partitions{named}, by {plan.champion}",
+            *(_drift(measured) for measured in (monitored.drift if monitored else ())),
+            _scored(plan, scores),
+            "",
+            _next_scores(plan),
+            *([_next_card(plan, "scoring_flow.py", "monitor")] if monitored else []),
+        ]
+    )
+
+
+def _judged(plan: RunPlan, validated: Validated) -> list[str]:
     report = validated.report
     figures = [
         f"  {name.replace('_', ' '):22} {found.value:.3f}  ({found.low:.3f} to {found.high:.3f})"
@@ -32,24 +79,30 @@ def closing_words(
     ]
     if validated.oracle_average_precision is not None:
         figures.append(f"  {'best possible':22} {validated.oracle_average_precision:.3f}")
-    dataset = plan.contract.name
-    return "\n".join(
-        [
-            "",
-            f"{dataset}: {validated.gate.reason}",
-            f"Out of time, {report.rows:,} claims with {report.frauds:,} frauds (95 % interval):",
-            *figures,
-            *_no_better_than_chance(report),
-            *(_drift(measured) for measured in monitored.drift),
-            f"Claims  {ingested.kept:,} kept, {ingested.quarantined:,} in quarantine",
-            f"Scores  {sum(p.rows for p in scores):,} in {plan.output_uri}/ml_outputs/{dataset}",
-            f"Model   {validated.version} in {plan.model_uri}/{dataset}",
-            "",
-            f"Next:   fraud-mlops scores --dataset {dataset} --alerts",
-            f"        python flows/fraud_detection_flow.py card view {plan.run.rpartition('/')[2]}"
-            "/validate_oot",
-        ]
-    )
+    return [
+        "",
+        f"{plan.contract.name}: {validated.gate.reason}",
+        f"Out of time, {report.rows:,} claims with {report.frauds:,} frauds (95 % interval):",
+        *figures,
+        *_no_better_than_chance(report),
+    ]
+
+
+def _scored(plan: RunPlan, scores: Sequence[Partition]) -> str:
+    rows = sum(partition.rows for partition in scores)
+    return f"Scores  {rows:,} in {plan.output_uri}/ml_outputs/{plan.contract.name}"
+
+
+def _model(plan: RunPlan, validated: Validated) -> str:
+    return f"Model   {validated.version} in {plan.model_uri}/{plan.contract.name}"
+
+
+def _next_scores(plan: RunPlan) -> str:
+    return f"Next:   fraud-mlops scores --dataset {plan.contract.name} --alerts"
+
+
+def _next_card(plan: RunPlan, flow: str, step: str) -> str:
+    return f"        python flows/{flow} card view {plan.run.rpartition('/')[2]}/{step}"
 
 
 def _no_better_than_chance(report: OotReport) -> list[str]:

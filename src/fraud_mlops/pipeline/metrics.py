@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
 
-from fraud_mlops.evaluation.oot import OotReport, Slice
-from fraud_mlops.lakehouse.partitions import Partition
+from fraud_mlops.contract import Contract
+from fraud_mlops.evaluation.oot import Slice
+from fraud_mlops.lakehouse.ranges import partition_of
 from fraud_mlops.monitoring.drift import DriftReport, FeatureDrift
 from fraud_mlops.monitoring.performance import PeriodPerformance
-from fraud_mlops.pipeline.validation import Validated
+from fraud_mlops.pipeline.leading import Leader
+from fraud_mlops.pipeline.outcomes import Outcomes, in_sample
 
 METRICS = pa.schema(
     [
@@ -27,37 +30,61 @@ METRICS = pa.schema(
         pa.field("model_version", pa.string(), nullable=False),
     ]
 )
-"""Key: all text columns together. slice: `all`, or `feature=value`; low, high: 95 % interval."""
+"""Key: all text columns together. slice: `all`, or `feature=value`; low, high: 95 % interval.
+
+window: `partition`, or `in_sample` where the model may have learnt from its claims; `oot` and
+`after_oot`; `scored`, all that was; `drift_partition`, `drift_oot`, `drift_after_oot`."""
+
+_TICK = timedelta(microseconds=1)
 
 _Row = dict[str, Any]
 
 
 def metric_table(
-    version: str,
-    validated: Validated,
+    contract: Contract,
+    leader: Leader,
     drift: Sequence[DriftReport],
-    performance: Sequence[PeriodPerformance],
-    daily_precision: float | None,
-    scores: Sequence[Partition],
+    outcomes: Outcomes,
+    values: Sequence[str],
 ) -> dict[str, pa.Table]:
-    """Metrics by partition value. What concerns a whole window stands in the last partition."""
-    last = scores[-1]
-    by_value: dict[str, list[_Row]] = {p.value: [] for p in scores}
-    for period in performance:
-        by_value[period.period] += _performance_rows(period)
-    by_value[last.value] += _oot_rows(validated)
-    by_value[last.value] += _row("scored", "all", "daily_precision_at_budget", daily_precision)
-    by_value[last.value] += [row for report in drift for row in _drift_rows(report)]
-    return {
-        value: pa.Table.from_pylist(
-            [
-                {"dataset": last.dataset, "partition": value, "model_version": version, **row}
-                for row in rows
-            ],
-            schema=METRICS,
-        )
-        for value, rows in by_value.items()
-    }
+    """Metrics by partition value.
+
+    values: of the partitions that were scored. What concerns all scored claims stands in the last
+    one that has any. The OOT report of the model stands where its window ends, or in the last
+    one when that lies within the window.
+    """
+    by_value: dict[str, list[_Row]] = {value: [] for value in values}
+    for period in outcomes.performance:
+        window = "in_sample" if in_sample(period.period, contract, leader) else "partition"
+        by_value[period.period] += _performance_rows(window, period)
+    for value, report in outcomes.drift.items():
+        by_value[value] += _drift_rows(report)
+    if outcomes.performance:
+        last = by_value[outcomes.performance[-1].period]
+        last += _row("scored", "all", "daily_precision_at_budget", outcomes.daily_precision)
+        for name, found in outcomes.later.items():
+            last += _row("after_oot", "all", name, found.value, low=found.low, high=found.high)
+        last += [row for report in drift for row in _drift_rows(report)]
+    if (place := _place_of_oot(contract, leader, values)) is not None:
+        by_value[place] += _oot_rows(leader)
+    return {value: _table(contract, leader, value, rows) for value, rows in by_value.items()}
+
+
+def _place_of_oot(contract: Contract, leader: Leader, values: Sequence[str]) -> str | None:
+    if leader.oot is None or not values:
+        return None
+    window = leader.oot.window
+    begins, ends = (
+        partition_of(moment, contract.partition) for moment in (window.start, window.end - _TICK)
+    )
+    if ends in values:
+        return ends
+    return values[-1] if begins <= values[-1] < ends else None
+
+
+def _table(contract: Contract, leader: Leader, value: str, rows: Sequence[_Row]) -> pa.Table:
+    common = {"dataset": contract.name, "partition": value, "model_version": leader.version}
+    return pa.Table.from_pylist([common | row for row in rows], schema=METRICS)
 
 
 def _row(window: str, part: str, metric: str, value: float | None, **interval: Any) -> list[_Row]:
@@ -71,7 +98,7 @@ def _fields(window: str, part: str, source: Any, names: Sequence[str]) -> list[_
     return [row for name in names for row in _row(window, part, name, getattr(source, name))]
 
 
-def _performance_rows(period: PeriodPerformance) -> list[_Row]:
+def _performance_rows(window: str, period: PeriodPerformance) -> list[_Row]:
     names = (
         "rows",
         "labelled",
@@ -82,17 +109,19 @@ def _performance_rows(period: PeriodPerformance) -> list[_Row]:
         "value_detected",
         "average_precision",
     )
-    return _fields("partition", "all", period, names)
+    return _fields(window, "all", period, names)
 
 
-def _oot_rows(validated: Validated) -> list[_Row]:
-    report: OotReport = validated.report
+def _oot_rows(leader: Leader) -> list[_Row]:
+    report = leader.oot
     rows: list[_Row] = []
+    if report is None:
+        return rows
     for name, interval in report.metrics.items():
         rows += _row("oot", "all", name, interval.value, low=interval.low, high=interval.high)
     names = ("rows", "frauds", "alerts", "alert_share", "precision_of_alerts")
     rows += _fields("oot", "all", report, (*names, "recall_of_alerts", "value_detected"))
-    rows += _row("oot", "all", "oracle_average_precision", validated.oracle_average_precision)
+    rows += _row("oot", "all", "oracle_average_precision", leader.oracle_average_precision)
     for part in report.slices:
         rows += _slice_rows(part)
     return rows

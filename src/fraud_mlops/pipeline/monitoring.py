@@ -4,143 +4,88 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from itertools import groupby
-from operator import itemgetter
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL
-from fraud_mlops.errors import LakehouseError
-from fraud_mlops.features.build import FeatureSet, window_batches
-from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, by_partition
-from fraud_mlops.models.fraud_model import FraudModel
-from fraud_mlops.monitoring.drift import DriftReport, measure_drift
-from fraud_mlops.monitoring.performance import (
-    DayPrecision,
-    PeriodPerformance,
-    daily_precision_at_budget,
-    mean_precision,
-    performance_by_period,
-)
+from fraud_mlops.contract import EVENT_TIME
+from fraud_mlops.evaluation.oot import OotReport
+from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.features.feature_set import scored_batches
+from fraud_mlops.features.split import Split
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.monitoring.drift import DriftReport
+from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.metrics import METRICS, metric_table
+from fraud_mlops.pipeline.outcomes import Outcomes, follow
 from fraud_mlops.pipeline.plan import RunPlan
-from fraud_mlops.pipeline.scoring import champion_to_be
-from fraud_mlops.pipeline.validation import Validated
-from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
+from fraud_mlops.pipeline.reference import drift_from
+from fraud_mlops.pipeline.windows import thin
 
 DRIFT_CLAIMS = 100_000
-"""Claims of each window that drift is measured on, spread evenly over it."""
+"""Claims that drift as a whole is measured on, spread evenly over all that were scored."""
 
 
 @dataclass(frozen=True)
 class Monitored:
-    """reference, current: the claims drift was measured on, for plots."""
+    """version: of the model that scored; oot: how good it was out of time.
 
+    drift: of the OOT window, and of what came after it, where claims of them were scored.
+    """
+
+    version: str
+    oot: OotReport | None
     drift: tuple[DriftReport, ...]
-    performance: tuple[PeriodPerformance, ...]
+    outcomes: Outcomes
     partitions: tuple[Partition, ...]
-    reference: pa.Table
-    current: pa.Table
 
 
 def monitor(
-    plan: RunPlan, features: FeatureSet, validated: Validated, scores: Sequence[Partition]
+    plan: RunPlan, features: FeatureSet, leader: Leader, scores: Sequence[Partition]
 ) -> Monitored:
-    """Measures drift and performance, and writes the metrics zone, a partition a scored one."""
-    model, version = champion_to_be(plan, validated)
+    """Measures drift and performance, and writes the metrics zone, a partition a scored one.
+
+    scores: the ml_outputs partitions of the claims that `features` scores, by the leader.
+    """
     lakehouse = Lakehouse(plan.output_uri)
-    trained_on = pa.Table.from_batches(thinned(features, "train", DRIFT_CLAIMS))
-    reference = _with_scores(model, _with_full_histories(features, trained_on))
-    later = _with_scores(model, pa.Table.from_batches(thinned(features, "oot", DRIFT_CLAIMS)))
-    drift = tuple(
-        measure_drift(
-            reference,
-            current,
-            numeric=features.numeric,
-            categorical=features.categorical,
-            limits=features.contract.drift,
-            window=name,
-            seed=plan.seed,
-        )
-        for name, current in _windows(features, later)
+    if leader.reference is None:
+        print(f"note: {leader.version} carries no claims of its training, so that drift cannot be")
+        print("      measured; models trained from now on do")
+    drift = tuple(_drift(plan, features, leader, leader.reference))
+    outcomes = follow(features, lakehouse, scores, leader, as_of=plan.as_of)
+    rows = metric_table(
+        features.contract,
+        leader,
+        drift,
+        outcomes,
+        [partition.value for partition in scores],
     )
-    performance, daily = _performance(features, lakehouse, scores)
-    rows = metric_table(version, validated, drift, performance, daily, scores)
-    metadata = {"run": plan.run, "launch_id": plan.launch_id, "model_version": version}
+    metadata = {"run": plan.run, "launch_id": plan.launch_id, "model_version": leader.version}
     dataset, key = features.contract.name, features.contract.partition
     written = [
         lakehouse.write("metrics", dataset, key, value, table.to_batches(), METRICS, metadata)
         for value, table in rows.items()
     ]
-    return Monitored(drift, performance, tuple(written), reference, later)
+    return Monitored(leader.version, leader.oot, drift, outcomes, tuple(written))
 
 
-def _with_scores(model: FraudModel, claims: pa.Table) -> pa.Table:
-    return claims.append_column("score", pa.array(model.logits(claims).astype(np.float64)))
+def _drift(
+    plan: RunPlan, features: FeatureSet, leader: Leader, reference: pa.Table | None
+) -> Iterator[DriftReport]:
+    if reference is None or not features.scored_rows:
+        return
+    some = thin(scored_batches(features), features.scored_rows, DRIFT_CLAIMS)
+    scored = pa.Table.from_batches(some)
+    for name, claims in _windows(leader.split, scored):
+        yield drift_from(reference, features, leader.model, claims, window=name, seed=plan.seed)
 
 
-def _with_full_histories(features: FeatureSet, claims: pa.Table) -> pa.Table:
-    """Claims late enough to have a whole window of claims and of known labels behind them.
-
-    Records begin somewhere, and until then histories grow whether or not anything has changed.
-    All claims, where that would leave less than half of them.
-    """
-    contract = features.contract
-    if not contract.entities:
-        return claims
-    full = features.split.train.start + timedelta(max(contract.windows)) + contract.label.delay
-    moment = pa.scalar(full, pa.timestamp("us", "UTC"))
-    late = claims.filter(pc.greater_equal(claims.column(EVENT_TIME), moment))
-    return late if 2 * late.num_rows >= claims.num_rows else claims
-
-
-def _windows(features: FeatureSet, later: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """The OOT window, and what came after it, if anything did."""
-    end = pa.scalar(features.split.oot.end, pa.timestamp("us", "UTC"))
-    inside = pc.less(later.column(EVENT_TIME), end)
-    yield "oot", later.filter(inside)
-    after = later.filter(pc.invert(inside))
-    if after.num_rows:
-        yield "after_oot", after
-
-
-def _performance(
-    features: FeatureSet, lakehouse: Lakehouse, partitions: Sequence[Partition]
-) -> tuple[tuple[PeriodPerformance, ...], float | None]:
-    """Performance by period, and precision within the budget, day by day, on average.
-
-    A partition at a time: scores stand beside the labels of the same claims, both ordered by
-    time and id.
-    """
-    contract = features.contract
-    names = [CLAIM_ID, EVENT_TIME, LABEL, *([AMOUNT] if contract.amount else [])]
-    known = by_partition(
-        window_batches(features, "oot", columns=names), EVENT_TIME, contract.partition
-    )
-    periods: list[PeriodPerformance] = []
-    days: list[DayPrecision] = []
-    for partition, (_, parts) in zip(partitions, groupby(known, itemgetter(0)), strict=True):
-        claims = pa.Table.from_batches([part for _, part in parts])
-        scored = lakehouse.read([partition], [CLAIM_ID, "score", "alert"])
-        if not scored.column(CLAIM_ID).equals(claims.column(CLAIM_ID)):
-            raise LakehouseError(
-                f"{partition.uri}: these are not the scores of this run's claims; another run has "
-                "scored in between. Start a new run."
-            )
-        labels = labels_of(claims).astype(np.float64)
-        labels[labels < 0] = np.nan
-        times = claims.column(EVENT_TIME).to_numpy(zero_copy_only=False)
-        scores = scored.column("score").to_numpy()
-        periods += performance_by_period(
-            times,
-            labels,
-            scores,
-            scored.column("alert").to_numpy(zero_copy_only=False),
-            column_or_none(claims, AMOUNT),
-            period=contract.partition,
-        )
-        days += daily_precision_at_budget(times, labels, scores, budget=contract.alerts.budget).days
-    return tuple(periods), mean_precision(days)
+def _windows(split: Split, claims: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The OOT window, and what came after it, if anything did; not what was learnt from."""
+    times = claims.column(EVENT_TIME)
+    start, end = (pa.scalar(t, times.type) for t in (split.oot.start, split.oot.end))
+    inside = pc.and_(pc.greater_equal(times, start), pc.less(times, end))
+    for name, chosen in (("oot", inside), ("after_oot", pc.greater_equal(times, end))):
+        found = claims.filter(chosen)
+        if found.num_rows:
+            yield name, found

@@ -6,7 +6,7 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from fraud_mlops.claims.report import IngestReport
+from fraud_mlops.claims.raw_zone import RawClaims
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.pipeline.choosing import Choice
 from fraud_mlops.pipeline.plan import RunPlan
@@ -19,7 +19,7 @@ _LIBRARIES = ("fraud-mlops", "torch", "tabm", "numpy", "pandas", "pyarrow", "duc
 
 def publish(
     plan: RunPlan,
-    ingested: IngestReport,
+    raw: RawClaims,
     features: FeatureSet,
     choice: Choice,
     validated: Validated,
@@ -32,7 +32,7 @@ def publish(
     somebody else has moved the champion since the run began.
     """
     dataset = features.contract.name
-    manifest = _manifest(plan, ingested, features, choice, validated).model_copy(
+    manifest = _manifest(plan, raw, features, choice, validated).model_copy(
         update={"dagster_run_id": dagster_run_id}
     )
     bundle = write_bundle(plan.model_uri, dataset, validated.version, validated.files, manifest)
@@ -46,7 +46,7 @@ def publish(
 
 def _manifest(
     plan: RunPlan,
-    ingested: IngestReport,
+    raw: RawClaims,
     features: FeatureSet,
     choice: Choice,
     validated: Validated,
@@ -57,10 +57,14 @@ def _manifest(
         created=plan.as_of,
         trained_until=features.split.validation.end,
         run=plan.run,
-        data_versions={p.value: p.data_version for p in ingested.partitions},
+        data_versions={p.value: p.data_version for p in raw.partitions},
         contract=_plain(features.contract),
         split=_plain(features.split),
         metrics={k: _plain(v) for k, v in validated.report.metrics.items()},
+        oot={
+            "report": _plain(validated.report),
+            "oracle_average_precision": validated.oracle_average_precision,
+        },
         calibration=_plain(choice.decision.calibration),
         threshold=_plain(choice.decision.threshold),
         candidate=_plain(choice.winner),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
 
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
-from fraud_mlops.features.build import FeatureSet, window_batches
+from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.features.feature_set import scored_batches
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, by_partition
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.models.reasons import attributions, reason_texts
+from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.plan import RunPlan
-from fraud_mlops.pipeline.validation import Validated, champion_model
 
 OUTPUTS = pa.schema(
     [
@@ -31,45 +35,74 @@ OUTPUTS = pa.schema(
 alerted claims, strongest first."""
 
 _PROGRESS_SECONDS = 3.0
+_BATCH_ROWS = 1 << 16
 
 
-def champion_to_be(plan: RunPlan, validated: Validated) -> tuple[FraudModel, str]:
-    """The model that leads once the run is published: the winner, or the champion that held."""
-    if not validated.promoted and plan.champion is not None:
-        model = champion_model(plan)
-        if model is not None:
-            return model, plan.champion
-    return FraudModel.from_files(validated.files), validated.version
+def score(plan: RunPlan, features: FeatureSet, leader: Leader) -> tuple[Partition, ...]:
+    """Scores every claim that is to be, into the ml_outputs zone.
+
+    Every partition of the plan's range is written, also those without a claim. A partition's rows
+    are the same bit for bit whatever others are scored with it.
+    Raises FraudMlopsError when the model needs features that the claims do not have.
+    """
+    _require_features(features, leader)
+    dataset, period = features.contract.name, features.contract.partition
+    lakehouse, place = Lakehouse(plan.output_uri), ("ml_outputs", dataset, period)
+    metadata = {"run": plan.run, "launch_id": plan.launch_id, "model_version": leader.version}
+    written = lakehouse.write_sorted(*place, _scored(leader, features), OUTPUTS, metadata)
+    named = plan.partitions.values() if plan.partitions else ()
+    empty = set(named) - {partition.value for partition in written}
+    written += [lakehouse.write(*place, value, (), OUTPUTS, metadata) for value in empty]
+    print(f"scored {sum(p.rows for p in written):,} claims with {leader.version}")
+    return tuple(sorted(written, key=lambda partition: partition.value))
 
 
-def score(plan: RunPlan, features: FeatureSet, validated: Validated) -> tuple[Partition, ...]:
-    """Scores every claim from the start of the OOT window on into the ml_outputs zone."""
-    model, version = champion_to_be(plan, validated)
-    period = features.contract.partition
-    scored = _scored(model, version, features)
-    metadata = {"run": plan.run, "launch_id": plan.launch_id, "model_version": version}
-    partitions = Lakehouse(plan.output_uri).write_sorted(
-        "ml_outputs",
-        features.contract.name,
-        period,
-        by_partition(scored, EVENT_TIME, period),
-        OUTPUTS,
-        metadata,
-    )
-    print(f"scored {sum(p.rows for p in partitions):,} claims with {version}")
-    return tuple(partitions)
+def _require_features(features: FeatureSet, leader: Leader) -> None:
+    there = {*features.numeric, *features.categorical}
+    if missing := [name for name in leader.model.features if name not in there]:
+        raise FraudMlopsError(
+            f"model {leader.version} needs features that the contract no longer has: {missing}. "
+            "Restore them, train again, or give the changed contract another name."
+        )
 
 
-def _scored(model: FraudModel, version: str, features: FeatureSet) -> Iterator[pa.RecordBatch]:
+def _scored(leader: Leader, features: FeatureSet) -> Iterator[tuple[str, pa.RecordBatch]]:
     began = told = time.monotonic()
-    done, total = 0, features.windows["oot"].rows
-    for batch in window_batches(features, "oot"):
-        yield outputs(model, version, batch)
+    done, total = 0, features.scored_rows
+    for value, batch in _aligned(features):
+        yield value, outputs(leader.model, leader.version, batch)
         done += batch.num_rows
         if time.monotonic() - told > _PROGRESS_SECONDS:
             told = time.monotonic()
             rate = done / (told - began)
             print(f"scored {done:,} of {total:,} claims ({rate:,.0f} a second)")
+
+
+def _aligned(features: FeatureSet) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Batches of one size, counted from the first claim of each partition.
+
+    Float32 sums depend on the number of claims that are multiplied at once, in the last bit.
+    """
+    period = features.contract.partition
+    cut = by_partition(scored_batches(features), EVENT_TIME, period)
+    for value, parts in groupby(cut, itemgetter(0)):
+        for batch in _of_one_size(batch for _, batch in parts):
+            yield value, batch
+
+
+def _of_one_size(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += batch.num_rows
+        while rows >= _BATCH_ROWS:
+            table = pa.Table.from_batches(waiting)
+            yield table.slice(0, _BATCH_ROWS).combine_chunks().to_batches()[0]
+            waiting = table.slice(_BATCH_ROWS).to_batches()
+            rows -= _BATCH_ROWS
+    if rows:
+        yield pa.Table.from_batches(waiting).combine_chunks().to_batches()[0]
 
 
 def outputs(model: FraudModel, version: str, claims: pa.RecordBatch) -> pa.RecordBatch:

@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraud_mlops.claims.report import IngestReport
+from fraud_mlops.claims.raw_zone import RawClaims
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, Contract
 from fraud_mlops.errors import FraudMlopsError, SplitError
 from fraud_mlops.evaluation.gate import GateDecision, decide
 from fraud_mlops.evaluation.metrics import evaluate
 from fraud_mlops.evaluation.oot import OotReport, validate_oot
 from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.lakehouse.partitions import partition_value
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
@@ -49,7 +50,7 @@ class Validated:
 
 
 def validate(
-    plan: RunPlan, features: FeatureSet, ingested: IngestReport, files: Mapping[str, bytes]
+    plan: RunPlan, features: FeatureSet, raw: RawClaims, files: Mapping[str, bytes]
 ) -> Validated:
     """Bootstrap intervals, slices and the gate on the labelled claims of the OOT window.
 
@@ -87,7 +88,7 @@ def validate(
         files=dict(files),
         report=report,
         gate=gate,
-        oracle_average_precision=_oracle(ingested.truth_uri, claims, labels, contract),
+        oracle_average_precision=_oracle(raw.truths, claims, labels, contract),
         labels=labels,
         logits=logits,
         probabilities=probabilities,
@@ -150,12 +151,21 @@ def _champion_logits(plan: RunPlan, claims: pa.Table) -> np.ndarray | None:
 
 
 def _oracle(
-    truth_uri: str | None, claims: pa.Table, labels: np.ndarray, contract: Contract
+    truths: Mapping[str, str], claims: pa.Table, labels: np.ndarray, contract: Contract
 ) -> float | None:
-    if truth_uri is None:
+    """None unless the truth of every claim is known; an id alone may name claims of two seeds."""
+    if not truths:
         return None
     from fraud_mlops.synthetic.truth import true_probabilities
 
-    truth = true_probabilities(truth_uri, claims.column(CLAIM_ID))
+    values = partition_value(claims.column(EVENT_TIME), contract.partition)
+    truth = np.full(claims.num_rows, np.nan)
+    for uri in sorted(set(truths.values())):
+        own = [value for value, found in truths.items() if found == uri]
+        there = pc.is_in(values, value_set=pa.array(own, pa.string())).to_numpy()
+        if there.any():
+            truth[there] = true_probabilities(uri, claims.column(CLAIM_ID).filter(there))
+    if np.isnan(truth).any():
+        return None
     budget = contract.alerts.budget
     return evaluate(labels, truth, budget=budget)["average_precision"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -43,9 +43,13 @@ def labelled(
 
 def thinned(features: FeatureSet, window: str, limit: int) -> Iterator[pa.RecordBatch]:
     """At most `limit` of the window's claims, spread evenly over it; all when there are fewer."""
-    total = features.windows[window].rows
+    yield from thin(window_batches(features, window), features.windows[window].rows, limit)
+
+
+def thin(batches: Iterable[pa.RecordBatch], total: int, limit: int) -> Iterator[pa.RecordBatch]:
+    """`limit` of the `total` rows, spread evenly over them; all when there are no more."""
     seen = 0
-    for batch in window_batches(features, window):
+    for batch in batches:
         ordinals = np.arange(seen, seen + batch.num_rows)
         seen += batch.num_rows
         if total <= limit:
@@ -53,6 +57,11 @@ def thinned(features: FeatureSet, window: str, limit: int) -> Iterator[pa.Record
         else:
             keep = (ordinals + 1) * limit // total > ordinals * limit // total
             yield batch.filter(pa.array(keep))
+
+
+def evenly(table: pa.Table, limit: int) -> pa.Table:
+    """`limit` of a table's rows, spread evenly over it; all when there are no more."""
+    return pa.Table.from_batches(thin(table.to_batches(), table.num_rows, limit), table.schema)
 
 
 def labels_of(table: pa.Table | pa.RecordBatch) -> np.ndarray:

@@ -10,7 +10,12 @@ from fraud_mlops.plots.candidates import (
     precision_recall_curves,
     roc_curves,
 )
-from fraud_mlops.plots.data import claims_over_time, missing_values, quarantine_reasons
+from fraud_mlops.plots.data import (
+    alerts_over_time,
+    claims_over_time,
+    missing_values,
+    quarantine_reasons,
+)
 from fraud_mlops.plots.drift import distribution_pair, drift_bars, performance_over_time
 from fraud_mlops.plots.style import thin_curve, to_png
 from fraud_mlops.plots.validation import (
@@ -22,6 +27,7 @@ from fraud_mlops.plots.validation import (
 )
 
 __all__ = [
+    "alerts_over_time",
     "by_month",
     "claims_over_time",
     "distribution_pair",

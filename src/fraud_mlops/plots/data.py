@@ -62,6 +62,30 @@ def claims_over_time(
     return figure
 
 
+def alerts_over_time(
+    periods: Sequence[str], claims: Sequence[int], alert_shares: Sequence[float | None]
+) -> Figure:
+    """Scored claims of each period, and below them the share that is alerted (None: no claims)."""
+    if not periods:
+        return nothing("No scored claims to show")
+    shares = as_floats(alert_shares)
+    known = shares[np.isfinite(shares)]
+    found = f"; {percent(known.min())} to {percent(known.max())} alerted" if len(known) else ""
+    figure, [above, below] = new_figure(
+        f"{sum(claims):,} claims scored{found}", height=3.8, rows=2, ratios=(1.4, 1)
+    )
+    places = np.arange(len(periods))
+    above.bar(places, claims, color=BLUE, width=bar_width(len(periods)))
+    count_axis(above.yaxis)
+    name_axes(above, y="claims")
+    below.plot(places, shares, color=RED, linewidth=1.2, marker="o", markersize=2.5)
+    below.set_ylim(0, float(known.max(initial=0)) * 1.15 or 0.1)
+    percent_axis(below.yaxis)
+    name_axes(below, y="alerted")
+    period_axis(below, periods)
+    return figure
+
+
 def quarantine_reasons(reasons: Mapping[str, int]) -> Figure:
     """Claims in quarantine by reason, the most frequent first."""
     counts = sorted(((n, why) for why, n in reasons.items() if n), key=lambda c: (-c[0], c[1]))

@@ -38,7 +38,8 @@ class Manifest(BaseModel):
     """What a bundle is, where it comes from, and how good it was when it was made.
 
     created: the time that the run's labels were known as of. run: Metaflow pathspec.
-    data_versions: of the raw partitions, by partition. metrics: out of time, with intervals.
+    data_versions: of the raw partitions, by partition. metrics: out of time, with intervals; oot:
+    the whole out-of-time report, and the best that was possible where that is known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +55,7 @@ class Manifest(BaseModel):
     contract: dict[str, Any]
     split: dict[str, Any]
     metrics: dict[str, dict[str, float]]
+    oot: dict[str, Any] = {}
     calibration: dict[str, Any]
     threshold: dict[str, Any]
     candidate: dict[str, Any]

@@ -1,0 +1,162 @@
+"""From the raw zone to a validated champion."""
+
+# Metaflow's decorators carry no types; the steps under them are a few calls into typed code.
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, misc"
+
+from __future__ import annotations
+
+import flow_environment  # noqa: F401 - sets what Metaflow reads when it is imported
+
+# isort: split
+
+from metaflow import (  # noqa: TID253 - a flow is Metaflow's
+    card,
+    catch,
+    current,
+    resources,
+    retry,
+    step,
+    timeout,
+)
+
+from flow_parameters import Candidates, FraudFlow
+from user_errors import explained, main, said
+
+CARD_SECONDS = 300
+
+
+class TrainingFlow(FraudFlow, Candidates):
+    """Train candidates on the raw zone in parallel, validate the best out of time, publish it.
+
+    python flows/training_flow.py run
+    python flows/training_flow.py run --candidates 8
+    python flows/training_flow.py resume --origin-run-id ID
+    """
+
+    @explained
+    @step
+    def start(self):
+        """Pin every input: contract, raw partitions, candidates, champion, time."""
+        from fraud_mlops.pipeline.plan import plan_run
+        from fraud_mlops.pipeline.ranges import pin_raw
+
+        self.plan = plan_run(
+            self.dataset,
+            run=f"{current.flow_name}/{current.run_id}",
+            launch_id=self.launch_id,
+            output_uri=self.output_uri,
+            model_uri=self.model_uri,
+            as_of=self.as_of,
+            seed=self.seed,
+            candidates=self.candidates,
+            candidates_file=self.candidates_file,
+            of_assets=["model_artifact"],
+        )
+        self.raw = pin_raw(self.plan)
+        self.next(self.prepare)
+
+    @resources(memory=8000)
+    @retry(times=2, minutes_between_retries=0)
+    @explained
+    @step
+    def prepare(self):
+        """Features as of each claim's event time, in train, validation and OOT windows."""
+        from fraud_mlops.pipeline.ingesting import prepare
+
+        self.features = prepare(self.plan, self.raw)
+        self.contestants = list(self.plan.candidates)
+        self.next(self.train, foreach="contestants")
+
+    @catch(var="failure", print_exception=False)
+    @timeout(hours=2)
+    @retry(times=1, minutes_between_retries=0)
+    @resources(cpu=1, memory=4000)
+    @explained
+    @step
+    def train(self):
+        """Train one candidate and measure it on the validation window."""
+        from fraud_mlops.pipeline.progress import paced
+        from fraud_mlops.pipeline.training import train_candidate
+
+        self.trained = train_candidate(self.input, self.features, paced(print))
+        self.next(self.leaderboard)
+
+    @card(type="blank", id="leaderboard", timeout=CARD_SECONDS)
+    @explained
+    @step
+    def leaderboard(self, inputs):
+        """Choose the winner on the validation window only."""
+        import flow_cards
+        from fraud_mlops.pipeline.choosing import Result, choose
+
+        self.plan, self.raw = inputs[0].plan, inputs[0].raw
+        self.features = inputs[0].features
+        self.choice = choose(
+            self.plan,
+            self.features,
+            [Result(i.input, getattr(i, "trained", None), said(i.failure)) for i in inputs],
+        )
+        print(self.choice.leaderboard.to_text())
+        flow_cards.leaderboard(self.choice, self.features)
+        self.next(self.refit)
+
+    @timeout(hours=2)
+    @retry(times=1, minutes_between_retries=0)
+    @resources(memory=8000)
+    @explained
+    @step
+    def refit(self):
+        """Train the winner again on train and validation together."""
+        from fraud_mlops.pipeline.choosing import refit_winner
+        from fraud_mlops.pipeline.progress import paced
+
+        self.model_files, self.refit_log = refit_winner(self.choice, self.features, paced(print))
+        self.next(self.validate_oot)
+
+    @card(type="blank", id="oot", timeout=CARD_SECONDS)
+    @resources(memory=8000)
+    @explained
+    @step
+    def validate_oot(self):
+        """Judge it on the out-of-time window, against the champion."""
+        import flow_cards
+        from fraud_mlops.pipeline.validation import validate
+
+        self.validated = validate(self.plan, self.features, self.raw, self.model_files)
+        print(self.validated.gate.reason)
+        flow_cards.out_of_time(self.validated, self.features)
+        self.next(self.publish)
+
+    @retry(times=2, minutes_between_retries=0)
+    @explained
+    @step
+    def publish(self):
+        """Write the bundle, and move the champion pointer if the gate said so."""
+        import flow_reports
+        import flow_task
+        from fraud_mlops.pipeline.publishing import publish
+        from fraud_mlops.reporting.model_artifact import Training
+
+        self.manifest = publish(
+            self.plan,
+            self.raw,
+            self.features,
+            self.choice,
+            self.validated,
+            dagster_run_id=flow_task.dagster_run_id(),
+        )
+        flow_reports.model_artifact(
+            Training(self.plan, self.features, self.choice, self.validated, self.manifest)
+        )
+        self.next(self.end)
+
+    @step
+    def end(self):
+        """Say what came out, and where."""
+        from fraud_mlops.pipeline.closing import words_of_training
+
+        print(words_of_training(self.plan, self.validated))
+
+
+if __name__ == "__main__":
+    main(TrainingFlow)

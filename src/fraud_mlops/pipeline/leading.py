@@ -1,0 +1,81 @@
+"""The model that scores: the champion as it was pinned, or the one that this run will make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+
+from fraud_mlops.errors import RegistryError
+from fraud_mlops.evaluation.oot import OotReport
+from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.features.split import Split
+from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.pipeline.reference import read_reference
+from fraud_mlops.pipeline.validation import Validated
+from fraud_mlops.registry.bundle import Manifest, load_bundle, read_manifest
+
+
+@dataclass(frozen=True)
+class Leader:
+    """split: that it was trained and judged on. reference: claims of its training, with scores.
+
+    reference, oot and oracle_average_precision are None for a bundle that does not hold them.
+    """
+
+    model: FraudModel
+    version: str
+    trained_until: datetime
+    split: Split
+    reference: pa.Table | None
+    oot: OotReport | None
+    oracle_average_precision: float | None
+
+
+def leader_to_be(plan: RunPlan, features: FeatureSet, validated: Validated) -> Leader:
+    """The model that leads once the run is published: the winner, or the champion that held."""
+    if not validated.promoted and plan.champion is not None:
+        return pinned_champion(plan)
+    return Leader(
+        model=FraudModel.from_files(validated.files),
+        version=validated.version,
+        trained_until=features.split.validation.end,
+        split=features.split,
+        reference=read_reference(validated.files),
+        oot=validated.report,
+        oracle_average_precision=validated.oracle_average_precision,
+    )
+
+
+def pinned_champion(plan: RunPlan) -> Leader:
+    """The champion that the run pinned. Raises RegistryError when there was none."""
+    bundle = load_bundle(plan.model_uri, plan.contract.name, _version(plan))
+    manifest = bundle.manifest
+    report = manifest.oot.get("report")
+    return Leader(
+        model=FraudModel.from_files(bundle.files),
+        version=manifest.version,
+        trained_until=manifest.trained_until,
+        split=Split.model_validate(manifest.split),
+        reference=read_reference(bundle.files),
+        oot=OotReport.model_validate(report) if report else None,
+        oracle_average_precision=manifest.oot.get("oracle_average_precision"),
+    )
+
+
+def champion_manifest(plan: RunPlan) -> Manifest:
+    """What the pinned champion says of itself. Raises RegistryError when there was none."""
+    return read_manifest(plan.model_uri, plan.contract.name, _version(plan))
+
+
+def _version(plan: RunPlan) -> str:
+    if plan.champion is None:
+        dataset = plan.contract.name
+        raise RegistryError(
+            f"{dataset} has no champion in {plan.model_uri} to score with. Train one: "
+            f"python flows/training_flow.py run --dataset {dataset}; or, to promote a version that "
+            f"is there: fraud-mlops models promote --dataset {dataset}"
+        )
+    return plan.champion

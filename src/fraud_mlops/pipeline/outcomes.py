@@ -1,0 +1,235 @@
+"""What became of scored claims, a partition at a time: their labels so far, and their drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
+
+import numpy as np
+import pyarrow as pa
+
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
+from fraud_mlops.errors import LakehouseError
+from fraud_mlops.evaluation.bootstrap import Interval, bootstrap_intervals
+from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.features.feature_set import scored_batches
+from fraud_mlops.features.split import microseconds
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, by_partition
+from fraud_mlops.lakehouse.ranges import partition_start
+from fraud_mlops.monitoring.drift import DriftReport
+from fraud_mlops.monitoring.performance import (
+    DayPrecision,
+    PeriodPerformance,
+    daily_precision_at_budget,
+    mean_precision,
+    performance_by_period,
+)
+from fraud_mlops.pipeline.leading import Leader
+from fraud_mlops.pipeline.reference import SCORE, drift_from
+from fraud_mlops.pipeline.windows import column_or_none, evenly, labels_of, thin
+
+PARTITION_CLAIMS = 10_000
+"""Claims of each partition that drift is measured on, spread evenly over it."""
+JUDGED_CLAIMS = 50_000
+"""Labelled claims that the intervals of later performance rest on."""
+
+
+@dataclass
+class Later:
+    """Labelled claims after the OOT window, which the model's figures are held against."""
+
+    labels: list[np.ndarray] = field(default_factory=list)
+    scores: list[np.ndarray] = field(default_factory=list)
+
+    def intervals(self, budget: float) -> dict[str, Interval]:
+        """Metrics with 95 % intervals; none without a fraud and a genuine claim."""
+        if not self.frauds or self.frauds == self.claims:
+            return {}
+        both = pa.table([np.concatenate(self.labels), np.concatenate(self.scores)], ["y", "s"])
+        some = evenly(both, JUDGED_CLAIMS)
+        labels, scores = (some.column(name).to_numpy() for name in ("y", "s"))
+        return bootstrap_intervals(labels == 1, scores, budget=budget)
+
+    @property
+    def claims(self) -> int:
+        return sum(map(len, self.labels))
+
+    @property
+    def frauds(self) -> int:
+        return int(sum((part == 1).sum() for part in self.labels))
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """performance, drift: of each partition that has claims, in order; by value.
+
+    old_enough, known: claims whose label delay is over, and those of them with a label; of
+    partitions that the model has not learnt from. later: metrics on what came after the OOT
+    window.
+    """
+
+    performance: tuple[PeriodPerformance, ...]
+    drift: dict[str, DriftReport]
+    daily_precision: float | None
+    old_enough: int
+    known: int
+    later_claims: int
+    later_frauds: int
+    later: dict[str, Interval]
+
+
+def in_sample(value: str, contract: Contract, leader: Leader) -> bool:
+    """Whether the model may have learnt from claims of the partition."""
+    return partition_start(value, contract.partition) < leader.trained_until
+
+
+def follow(
+    features: FeatureSet,
+    lakehouse: Lakehouse,
+    scores: Sequence[Partition],
+    leader: Leader,
+    *,
+    as_of: datetime,
+) -> Outcomes:
+    """Scores stand beside labels and features of the same claims, both by time and id.
+
+    scores: the partitions of ml_outputs of all claims that `features` scores. Raises
+    LakehouseError when they are of other claims.
+    """
+    contract = features.contract
+    performance: list[PeriodPerformance] = []
+    drift: dict[str, DriftReport] = {}
+    days: list[DayPrecision] = []
+    later, old_enough, known = Later(), 0, 0
+    for partition, claims in _beside(features, [p for p in scores if p.rows]):
+        told = _Scored.of(lakehouse, partition, claims)
+        performance += told.performance(contract)
+        days += told.days(contract)
+        drifted = told.drift(features, leader)
+        if drifted is not None:
+            drift[partition.value] = drifted
+        if not in_sample(partition.value, contract, leader):
+            ripe = told.times <= microseconds(as_of - contract.label.delay)
+            old_enough += int(ripe.sum())
+            known += int((ripe & told.labelled).sum())
+        after = told.labelled & (told.times >= microseconds(leader.split.oot.end))
+        later.labels.append(told.labels[after])
+        later.scores.append(told.scores[after])
+    return Outcomes(
+        performance=tuple(performance),
+        drift=drift,
+        daily_precision=mean_precision(days),
+        old_enough=old_enough,
+        known=known,
+        later_claims=later.claims,
+        later_frauds=later.frauds,
+        later=later.intervals(contract.alerts.budget),
+    )
+
+
+def _beside(
+    features: FeatureSet, scores: Sequence[Partition]
+) -> Iterator[tuple[Partition, _Claims]]:
+    cut = by_partition(scored_batches(features), EVENT_TIME, features.contract.partition)
+    groups = groupby(cut, itemgetter(0))
+    for partition in scores:
+        value, parts = next(groups, ("", iter(())))
+        if value != partition.value:
+            raise _foreign(partition)
+        yield partition, _Claims.of(features, partition, (batch for _, batch in parts))
+    if next(groups, None) is not None:
+        raise _foreign(scores[-1])
+
+
+def _foreign(partition: Partition) -> LakehouseError:
+    return LakehouseError(
+        f"{partition.uri}: these are not the scores of this run's claims; another run has "
+        "scored in between. Start a new run."
+    )
+
+
+@dataclass(frozen=True)
+class _Claims:
+    """One partition's claims. known: what performance needs, of all; some: all columns, of few."""
+
+    known: pa.Table
+    some: pa.Table
+
+    @classmethod
+    def of(
+        cls, features: FeatureSet, partition: Partition, batches: Iterator[pa.RecordBatch]
+    ) -> _Claims:
+        names = [CLAIM_ID, EVENT_TIME, "label"]
+        names += [AMOUNT] if features.contract.amount else []
+        known: list[pa.RecordBatch] = []
+
+        def noted() -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                known.append(batch.select(names))
+                yield batch
+
+        some = pa.Table.from_batches(thin(noted(), partition.rows, PARTITION_CLAIMS))
+        return cls(pa.Table.from_batches(known), some)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """One partition: claims and how they were scored. labels: float64 [n], nan where unknown."""
+
+    claims: _Claims
+    labels: np.ndarray
+    times: np.ndarray
+    scores: np.ndarray
+    alerts: np.ndarray
+
+    @classmethod
+    def of(cls, lakehouse: Lakehouse, partition: Partition, claims: _Claims) -> _Scored:
+        scored = lakehouse.read([partition], [CLAIM_ID, SCORE, "alert"])
+        if not scored.column(CLAIM_ID).equals(claims.known.column(CLAIM_ID)):
+            raise _foreign(partition)
+        labels = labels_of(claims.known).astype(np.float64)
+        labels[labels < 0] = np.nan
+        times = claims.known.column(EVENT_TIME).to_numpy(zero_copy_only=False)
+        return cls(
+            claims=claims,
+            labels=labels,
+            times=times.astype("datetime64[us]").astype(np.int64),
+            scores=scored.column(SCORE).to_numpy(),
+            alerts=scored.column("alert").to_numpy(zero_copy_only=False),
+        )
+
+    @property
+    def labelled(self) -> np.ndarray:
+        return np.asarray(~np.isnan(self.labels))
+
+    @property
+    def _moments(self) -> np.ndarray:
+        return self.times.view("datetime64[us]")
+
+    def performance(self, contract: Contract) -> tuple[PeriodPerformance, ...]:
+        amounts = column_or_none(self.claims.known, AMOUNT)
+        return performance_by_period(
+            self._moments, self.labels, self.scores, self.alerts, amounts, period=contract.partition
+        )
+
+    def days(self, contract: Contract) -> tuple[DayPrecision, ...]:
+        budget = contract.alerts.budget
+        return daily_precision_at_budget(
+            self._moments, self.labels, self.scores, budget=budget
+        ).days
+
+    def drift(self, features: FeatureSet, leader: Leader) -> DriftReport | None:
+        """Without a classifier, which would take seconds a partition."""
+        if leader.reference is None:
+            return None
+        return drift_from(
+            leader.reference,
+            features,
+            leader.model,
+            self.claims.some,
+            window="partition",
+            classifier=False,
+        )

@@ -1,0 +1,86 @@
+"""What is told of the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow.compute as pc
+
+from fraud_mlops import plots
+from fraud_mlops.claims.raw_zone import RawClaims
+from fraud_mlops.contract import CLAIM_ID
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.uniqueness import repeated_values
+from fraud_mlops.pipeline.scoring import OUTPUTS
+from fraud_mlops.reporting.told import Facts, Finding, Told, published_partitions
+
+
+def told(
+    lakehouse: Lakehouse, raw: RawClaims, scores: Sequence[Partition], model_version: str
+) -> Told:
+    """scores: the partitions that were written, all by one model."""
+    facts = {p.value: _figures(lakehouse, p) | {"model_version": model_version} for p in scores}
+    values = [p.value for p in scores]
+    claims, alerts, shares = (
+        [facts[value][name] for value in values] for name in ("claims", "alerts", "alert_share")
+    )
+    return Told(
+        published=published_partitions(
+            lakehouse,
+            tuple(scores),
+            OUTPUTS,
+            facts,
+            masked=frozenset({CLAIM_ID}),
+            left_out=frozenset({"reasons"}),  # sentences with values of the claim in them
+        ),
+        findings=(
+            _every_claim(raw, scores),
+            _duplicates(lakehouse, scores),
+            _budget(raw, sum(claims), sum(alerts)),
+        ),
+        figures={"alerts_over_time": plots.alerts_over_time(values, claims, shares)},
+    )
+
+
+def _figures(lakehouse: Lakehouse, partition: Partition) -> Facts:
+    rows = lakehouse.read([partition], ["alert", "probability"])
+    alerts = int(np.sum(rows.column("alert").to_numpy(zero_copy_only=False)))
+    return {
+        "claims": rows.num_rows,
+        "alerts": alerts,
+        "alert_share": alerts / rows.num_rows if rows.num_rows else None,
+        "mean_probability": pc.mean(rows.column("probability")).as_py(),
+    }
+
+
+def _every_claim(raw: RawClaims, scores: Sequence[Partition]) -> Finding:
+    expected = {partition.value: partition.rows for partition in raw.partitions}
+    short = {p.value: p.rows - expected.get(p.value, 0) for p in scores}
+    wrong = {value: difference for value, difference in short.items() if difference}
+    return Finding(
+        "every_claim_scored",
+        passed=not wrong,
+        facts={
+            "scored": sum(p.rows for p in scores),
+            "claims": sum(expected.get(p.value, 0) for p in scores),
+            "differences": wrong,
+        },
+    )
+
+
+def _duplicates(lakehouse: Lakehouse, scores: Sequence[Partition]) -> Finding:
+    twice = repeated_values(lakehouse, scores, CLAIM_ID)
+    return Finding("no_duplicate_claims", passed=not twice, facts={"claims_twice": twice})
+
+
+def _budget(raw: RawClaims, claims: int, alerts: int) -> Finding:
+    """Only too many alerts are a fault: fewer may be what the costs of a review ask for."""
+    budget, tolerance = raw.contract.alerts.budget, raw.contract.checks.budget_tolerance
+    share = alerts / claims if claims else 0.0
+    return Finding(
+        "alert_budget",
+        passed=share <= budget * (1 + tolerance),
+        severity="WARN",
+        facts={"alert_share": share, "budget": budget, "tolerance": tolerance},
+    )
