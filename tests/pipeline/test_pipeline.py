@@ -14,7 +14,7 @@ import pytest
 
 from fraud_mlops.claims import IngestReport
 from fraud_mlops.errors import LakehouseError, RegistryError, SplitError
-from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.features.build import FeatureSet, read_window
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.models.candidates import Candidate
 from fraud_mlops.models.params import LogisticParams
@@ -22,10 +22,12 @@ from fraud_mlops.pipeline import validation
 from fraud_mlops.pipeline.choosing import Choice, Result, choose, refit_winner
 from fraud_mlops.pipeline.closing import closing_words
 from fraud_mlops.pipeline.ingesting import ingest, prepare
+from fraud_mlops.pipeline.leading import Leader, leader_to_be
 from fraud_mlops.pipeline.metrics import METRICS
 from fraud_mlops.pipeline.monitoring import monitor
 from fraud_mlops.pipeline.plan import RunPlan, plan_run
 from fraud_mlops.pipeline.publishing import publish
+from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.pipeline.scoring import OUTPUTS, score
 from fraud_mlops.pipeline.training import train_candidate, training_claims, validation_claims
 from fraud_mlops.pipeline.validation import Validated, oot_claims, validate
@@ -64,8 +66,12 @@ class Run:
         files, _ = refit_winner(self.choice, self.features, silent)
         self.validated: Validated = validate(plan, self.features, self.ingested, files)
 
+    @property
+    def leader(self) -> Leader:
+        return leader_to_be(self.plan, self.features, self.validated)
+
     def score(self) -> tuple[Partition, ...]:
-        return score(self.plan, self.features, self.validated)
+        return score(self.plan, self.features, self.leader)
 
     def publish(self) -> None:
         publish(self.plan, self.ingested, self.features, self.choice, self.validated)
@@ -132,19 +138,19 @@ def test_every_claim_since_the_oot_window_is_scored_once_and_again_alike(first: 
 
 def test_metrics_stand_in_the_partitions_that_were_scored(first: Run) -> None:
     scores = first.score()
-    monitored = monitor(first.plan, first.features, first.validated, scores)
+    monitored = monitor(first.plan, first.features, first.leader, scores)
     assert [p.value for p in monitored.partitions] == [p.value for p in scores]
     metrics = first.lake.read(monitored.partitions)
     assert metrics.schema.equals(METRICS, check_metadata=False)
-    assert [p.period for p in monitored.performance] == [p.value for p in scores]
-    assert sum(p.rows for p in monitored.performance) == first.features.windows["oot"].rows
+    assert [p.period for p in monitored.outcomes.performance] == [p.value for p in scores]
+    assert sum(p.rows for p in monitored.outcomes.performance) == first.features.windows["oot"].rows
     words = closing_words(first.plan, first.ingested, first.validated, scores, monitored)
     assert first.validated.version in words
 
 
 def test_scores_that_may_be_chance_are_told(first: Run) -> None:
     scores = first.score()
-    monitored = monitor(first.plan, first.features, first.validated, scores)
+    monitored = monitor(first.plan, first.features, first.leader, scores)
     metrics = dict(first.validated.report.metrics)
     metrics["roc_auc"] = metrics["roc_auc"].model_copy(update={"low": 0.48})
     report = first.validated.report.model_copy(update={"metrics": metrics})
@@ -157,11 +163,26 @@ def test_scores_that_may_be_chance_are_told(first: Run) -> None:
     assert "no better than chance" not in words(first.validated)
 
 
-def test_drift_is_measured_on_claims_with_full_histories(first: Run) -> None:
-    monitored = monitor(first.plan, first.features, first.validated, first.score())
-    contract = first.features.contract
+def test_a_model_carries_claims_of_its_training_with_full_histories_and_no_person(
+    first: Run,
+) -> None:
+    contract, features = first.features.contract, first.features
     warm = timedelta(max(contract.windows)) + contract.label.delay
-    assert begins(monitored.reference) >= first.features.split.train.start + warm
+    since = pa.scalar(features.split.train.start + warm, pa.timestamp("us", "UTC"))
+    train = read_window(features, "train")
+    late = train.filter(pc.greater_equal(train["event_time"], since))
+    reference = read_reference(first.validated.files)
+    assert reference is not None
+    assert reference.num_rows == late.num_rows < train.num_rows
+    assert set(reference.column_names) == {*features.numeric, *features.categorical, "score"}
+    assert reference["amount"].to_pylist() == late["amount"].to_pylist()
+
+
+def test_drift_needs_no_training_data_but_what_the_model_carries(first: Run) -> None:
+    monitored = monitor(first.plan, first.features, first.leader, first.score())
+    assert {report.window for report in monitored.drift} == {"oot", "after_oot"}
+    without = replace(first.leader, reference=None)
+    assert monitor(first.plan, first.features, without, first.score()).drift == ()
 
 
 def test_scores_of_another_run_are_not_taken_for_ones_own(first: Run, tmp_path: Path) -> None:
@@ -174,7 +195,7 @@ def test_scores_of_another_run_are_not_taken_for_ones_own(first: Run, tmp_path: 
     place = (other.zone, other.dataset, other.key, other.value)
     stranger = lake.write(*place, foreign.to_batches(), OUTPUTS)
     with pytest.raises(LakehouseError, match="another run has scored"):
-        monitor(first.plan, first.features, first.validated, [stranger, *scores[1:]])
+        monitor(first.plan, first.features, first.leader, [stranger, *scores[1:]])
 
 
 def test_more_claims_than_are_judged_are_thinned_over_the_whole_window(

@@ -117,7 +117,7 @@ def _oot_rows(leader: Leader) -> list[_Row]:
     rows: list[_Row] = []
     if report is None:
         return rows
-    for name, interval in report.metrics.items():
+    for name, interval in sorted(report.metrics.items()):  # a bundle's file is sorted too
         rows += _row("oot", "all", name, interval.value, low=interval.low, high=interval.high)
     names = ("rows", "frauds", "alerts", "alert_share", "precision_of_alerts")
     rows += _fields("oot", "all", report, (*names, "recall_of_alerts", "value_detected"))
