@@ -17,7 +17,7 @@ from fraud_assets.dataset import METRICS, ML_OUTPUTS, MODEL_ARTIFACT, RAW_ZONE, 
 Condition = dg.AutomationCondition
 AssetCondition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
 
-_DAYS = {"day": 1, "week": 7, "month": 28}
+_TWO_PERIODS = {"day": 2, "week": 14, "month": 62}
 
 
 def score_when_changed(dataset: Dataset) -> AssetCondition:
@@ -41,7 +41,7 @@ def score_when_changed(dataset: Dataset) -> AssetCondition:
     model = Condition.any_deps_match(changed).allow(
         dg.AssetSelection.assets(dataset.key(MODEL_ARTIFACT))
     )
-    two = timedelta(days=_DAYS[dataset.contract.partition] + 1)
+    two = timedelta(days=_TWO_PERIODS[dataset.contract.partition])
     worth_it = Condition.in_latest_time_window(two) | ~Condition.missing()
     wanted: Any = (claims & worth_it) | (model & Condition.in_latest_time_window())
     when: AssetCondition = (

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_metaflow.events import DATA_VERSION_TAG
 from fraud_assets.assets.specs import CLAIMS, asset_spec
 from fraud_assets.dataset import LANDING, Dataset
 from fraud_mlops.contract import FileSource, SyntheticSource
@@ -69,14 +70,23 @@ def observed(dataset: Dataset) -> dg.ObserveResult:
     )
 
 
-def _told(source: FileSource, files: list[Landed]) -> dict[str, Any]:
+def seen_in_passing(dataset: Dataset, files: list[Landed]) -> dg.AssetObservation:
+    """An observation by whoever has listed the files already."""
+    return dg.AssetObservation(
+        dataset.key(LANDING),
+        metadata=_told(dataset.contract.source, files),
+        tags={DATA_VERSION_TAG: listing_version(files)},
+    )
+
+
+def _told(source: FileSource | SyntheticSource, files: list[Landed]) -> dict[str, Any]:
     newest = sorted(files, key=lambda file: file.changed, reverse=True)[:_SHOWN]
     rows = [
         dg.TableRecord({"file": f.path, "bytes": f.size, "changed": _moment(f.changed)})
         for f in newest
     ]
     told: dict[str, Any] = {
-        "dagster/uri": source.uri,
+        "dagster/uri": getattr(source, "uri", ""),
         "files": len(files),
         "bytes": sum(file.size for file in files),
     }

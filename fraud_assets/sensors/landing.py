@@ -16,6 +16,7 @@ from functools import cached_property
 
 import dagster as dg
 
+from fraud_assets.assets.landing import seen_in_passing
 from fraud_assets.dataset import Dataset
 from fraud_assets.jobs import INGEST
 from fraud_assets.requests import run_request, runs_of_partitions
@@ -60,9 +61,12 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
             context.log.error(line)
         cursor = tick.remember()
         requests = tick.requests()
-        if requests:
-            return dg.SensorResult(run_requests=requests, cursor=cursor)
-        return dg.SensorResult(skip_reason=tick.summary(), cursor=cursor)
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else tick.summary(),
+            cursor=cursor,
+            asset_events=[seen_in_passing(dataset, tick.files)] if tick.looked else [],
+        )
 
     return sensor
 

@@ -1,0 +1,167 @@
+"""Files land in a folder, and the partitions they touch are ingested."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from assets_kit import Place, rows
+
+from fraud_assets.sensors import landing as landing_sensor
+from fraud_assets.sensors.landing import SETTLE_SECONDS
+
+SENSOR = "landing_sensor"
+
+
+@pytest.fixture(autouse=True)
+def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times of change cannot be set back where renaming counts, so that the wait is shortened."""
+    monkeypatch.setattr(landing_sensor, "SETTLE_SECONDS", 0.0)
+
+
+def land(place: Place, name: str, text: str) -> Path:
+    path = place.landing / name
+    path.write_text(text)
+    return path
+
+
+def asked(ticked: Any) -> list[str]:
+    """`2024-01`, or `2024-01..2024-03`, of each run that was asked for."""
+    found = []
+    for request in ticked.run_requests or []:
+        assert request.job_name == "ingest_job"
+        tags = request.tags
+        first = request.partition_key or tags["dagster/asset_partition_range_start"]
+        last = request.partition_key or tags["dagster/asset_partition_range_end"]
+        found.append(first if first == last else f"{first}..{last}")
+    return found
+
+
+def aside(place: Place) -> list[dict[str, Any]]:
+    folder = Path(place.stores.lakehouse.uri("_landing", "parcels", "aside"))
+    return [json.loads(path.read_text()) for path in folder.iterdir()] if folder.is_dir() else []
+
+
+def test_new_files_are_ingested_by_the_partitions_they_touch(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-01-31", "2024-02-01"))
+    land(landed, "b.csv", rows("2024-03-05", "2024-03-06", start=10))
+    land(landed, "c.csv", rows("2024-07-01", start=20))
+    assert asked(landed.tick(SENSOR)) == ["2024-01..2024-03", "2024-07"]
+
+
+def test_a_file_is_seen_once_whatever_is_restarted(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-01-31"))
+    first = landed.tick(SENSOR)
+    again = landed.tick(SENSOR, first.cursor)
+    assert asked(again) == []
+    assert "No new file among 1" in again.skip_message
+    land(landed, "b.csv", rows("2024-05-05", start=5))
+    assert asked(landed.tick(SENSOR, again.cursor)) == ["2024-05"]
+
+
+def test_a_tick_that_is_repeated_after_a_crash_asks_for_the_same_runs(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-01-31"))
+    before = landed.tick(SENSOR)
+    land(landed, "b.csv", rows("2024-05-05", start=5))
+    lost, repeated = (landed.tick(SENSOR, before.cursor) for _ in range(2))
+    assert [r.run_key for r in lost.run_requests] == [r.run_key for r in repeated.run_requests]
+    assert lost.cursor == repeated.cursor
+    assert before.run_requests[0].run_key != lost.run_requests[0].run_key
+
+
+def test_a_changed_file_is_ingested_where_it_was_and_where_it_is(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-01-31"))
+    first = landed.tick(SENSOR)
+    land(landed, "a.csv", rows("2024-09-30"))
+    assert asked(landed.tick(SENSOR, first.cursor)) == ["2024-01", "2024-09"]
+
+
+def test_a_file_that_is_gone_changes_nothing(landed: Place) -> None:
+    path = land(landed, "a.csv", rows("2024-01-31"))
+    first = landed.tick(SENSOR)
+    path.unlink()
+    assert asked(landed.tick(SENSOR, first.cursor)) == []
+
+
+def test_a_bad_file_is_reported_and_the_next_one_goes_on(landed: Place) -> None:
+    bad = land(landed, "a.csv", "claim,day\nc1,2024-01-05\n")
+    land(landed, "b.csv", rows("2024-05-05"))
+    ticked = landed.tick(SENSOR)
+    assert asked(ticked) == ["2024-05"]
+    assert [record["path"] for record in aside(landed)] == [str(bad)]
+    assert "no column 'fraud'" in aside(landed)[0]["reason"]
+    assert bad.exists()
+    assert asked(landed.tick(SENSOR, ticked.cursor)) == []
+
+    land(landed, "a.csv", rows("2024-01-05", start=5))
+    assert asked(landed.tick(SENSOR, ticked.cursor)) == ["2024-01"]
+    assert aside(landed) == []
+
+
+def test_a_good_file_that_turns_bad_leaves_its_claims_as_they_are(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-01-05"))
+    first = landed.tick(SENSOR)
+    land(landed, "a.csv", "garbage")
+    assert asked(landed.tick(SENSOR, first.cursor)) == []
+    assert len(aside(landed)) == 1
+
+
+def test_a_file_that_may_still_be_written_is_left_alone(
+    landed: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing_sensor, "SETTLE_SECONDS", SETTLE_SECONDS or 30.0)
+    land(landed, "a.csv", rows("2024-01-05"))
+    ticked = landed.tick(SENSOR)
+    assert asked(ticked) == []
+    assert "1 may still be being written" in ticked.skip_message
+    later = time.time() + 60
+    monkeypatch.setattr(landing_sensor.time, "time", lambda: later)
+    assert asked(landed.tick(SENSOR, ticked.cursor)) == ["2024-01"]
+
+
+def test_claims_outside_of_all_partitions_are_told_and_the_others_ingested(landed: Place) -> None:
+    land(landed, "a.csv", rows("1999-01-05", "2024-01-05"))
+    assert asked(landed.tick(SENSOR)) == ["2024-01"]
+
+
+def test_other_files_in_the_folder_are_nothing_to_it(landed: Place) -> None:
+    land(landed, "README.txt", "about")
+    land(landed, ".a.csv.part", "half")
+    assert "No new file among 0" in landed.tick(SENSOR).skip_message
+
+
+def test_a_landing_zone_that_is_not_there_yet_is_said_in_words(landed: Place) -> None:
+    os.rmdir(landed.landing)  # noqa: PTH106
+    assert "no such file or folder yet" in landed.tick(SENSOR).skip_message
+
+
+def observed(place: Place) -> dg.AssetObservation:
+    """As the Observe button has it."""
+    every_asset = place.defs.resolve_implicit_global_asset_job_def()
+    result = every_asset.execute_in_process(
+        instance=place.instance, asset_selection=[place.dataset.key("landing")]
+    )
+    return result.get_asset_observation_events()[0].asset_observation_data.asset_observation
+
+
+def test_an_observation_has_another_version_when_a_file_lands(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-01-05"))
+    one, same = observed(landed), observed(landed)
+    land(landed, "b.csv", rows("2024-01-06"))
+    other = observed(landed)
+    versions = [o.tags["dagster/data_version"] for o in (one, same, other)]
+    assert versions[0] == versions[1] != versions[2]
+    assert other.metadata["files"].value == 2
+
+
+def test_the_sensor_observes_in_passing_what_it_has_listed(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-01-05"))
+    ticked = landed.tick(SENSOR)
+    (event,) = ticked.asset_events
+    assert event.tags["dagster/data_version"] == observed(landed).tags["dagster/data_version"]
+    assert landed.tick(SENSOR, ticked.cursor).asset_events == []

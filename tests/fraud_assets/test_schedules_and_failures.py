@@ -1,0 +1,102 @@
+"""What is due by the clock, and what is told when a run fails."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+from assets_kit import Place
+
+from fraud_assets.alerts import read_alerts
+from fraud_assets.sensors.failures import failure_facts, resume_command, run_failure_sensor
+from fraud_mlops.registry.pointers import Pointer
+
+VERSION = "20240801-aaaaaaaaaaaa"
+
+
+def test_partitions_are_read_again_when_their_labels_are_known(landed: Place) -> None:
+    schedule = landed.defs.resolve_schedule_def("ingest_schedule")
+    at = datetime(2024, 6, 1, 2, tzinfo=UTC)
+    context = dg.build_schedule_context(
+        instance=landed.instance, scheduled_execution_time=at, repository_def=None
+    )
+    (request,) = schedule.evaluate_tick(context).run_requests
+    assert request.job_name == "ingest_job"
+    # Labels of April ripen in May: the delay is 30 days.
+    assert request.tags["dagster/asset_partition_range_start"] == "2024-04"
+    assert request.tags["dagster/asset_partition_range_end"] == "2024-05"
+
+
+def test_a_closed_history_is_not_read_again_by_the_clock(generated: Place) -> None:
+    names = {made.name for made in generated.defs.get_repository_def().schedule_defs}
+    assert names == {"training_schedule", "store_checks_schedule"}
+
+
+def test_a_failed_run_leaves_an_alert_that_says_how_to_go_on(landed: Place) -> None:
+    @dg.op
+    def breaks() -> None:
+        raise ValueError("the source is empty")
+
+    @dg.job(name="ingest_job", tags={"metaflow/IngestFlow": "IngestFlow/17"})
+    def job() -> None:
+        breaks()
+
+    result = job.execute_in_process(
+        instance=landed.instance, raise_on_error=False, tags={"dagster/partition": "2024-01"}
+    )
+    failure = next(e for e in result.all_events if e.is_run_failure)
+    context = dg.build_run_status_sensor_context(
+        sensor_name="run_failure_sensor",
+        dagster_instance=landed.instance,
+        dagster_run=result.dagster_run,
+        dagster_event=failure,
+    ).for_run_failure()
+    run_failure_sensor(landed.stores)(context)
+    (alert,) = read_alerts(landed.stores.lakehouse, datetime.now(UTC))
+    assert alert.title == "ingest_job failed"
+    assert alert.facts["step"] == "breaks"
+    assert "the source is empty" in alert.facts["reason"]
+    assert alert.facts["partition"] == "2024-01"
+    assert alert.facts["metaflow_run"] == "IngestFlow/17"
+    assert alert.facts["resume_by_hand"] == resume_command("IngestFlow/17")
+
+
+def test_a_run_that_never_started_a_step_has_a_reason_too() -> None:
+    run = dg.DagsterRun(job_name="scoring_job", run_id="1")
+    assert failure_facts(run, [], "out of memory")["reason"] == "out of memory"
+
+
+def test_the_command_to_resume_names_the_flow_file() -> None:
+    assert resume_command("FraudDetectionFlow/17").endswith(
+        "flows/fraud_detection_flow.py resume --origin-run-id 17"
+    )
+
+
+def champion(place: Place, version: str = VERSION) -> None:
+    pointer = Pointer(
+        role="champion", version=version, since=datetime.now(UTC), by="ann", reason="rollback"
+    )
+    path = place.folder / "lake" / "models" / place.dataset.name / "champion.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pointer.to_bytes())
+
+
+def test_a_champion_moved_by_hand_is_recorded_once(generated: Place) -> None:
+    assert "no champion" in generated.tick("champion_sensor").skip_message
+    generated.report("model_artifact", "20240901-bbbbbbbbbbbb")
+    champion(generated)
+    first = generated.tick("champion_sensor")
+    assert first.asset_events == []  # the run that moved it may be about to say so
+    second = generated.tick("champion_sensor", first.cursor)
+    (event,) = second.asset_events
+    assert event.tags["dagster/data_version"] == VERSION
+    assert event.description == "ann: rollback"
+    generated.report("model_artifact", VERSION)
+    assert generated.tick("champion_sensor", second.cursor).asset_events == []
+
+
+def test_a_champion_that_its_own_run_reports_is_not_recorded_twice(generated: Place) -> None:
+    champion(generated)
+    first = generated.tick("champion_sensor")
+    generated.report("model_artifact", VERSION)
+    assert generated.tick("champion_sensor", first.cursor).asset_events == []

@@ -1,0 +1,74 @@
+"""Checks that look at the stores by themselves, whatever a flow has said."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+from assets_kit import LANDED, Place
+
+from fraud_assets.checks.claims import newest_due
+
+
+def evaluate(place: Place) -> dict[str, dg.AssetCheckEvaluation]:
+    result = place.run("store_checks_job", good=None)
+    return {
+        f"{found.asset_key.path[-1]}:{found.check_name}": found
+        for found in result.get_asset_check_evaluations()
+    }
+
+
+def test_zones_of_equal_rows_and_unlike_claims_pass(generated: Place) -> None:
+    for partition, claims in {"2024-11": ("a", "b"), "2024-12": ("c",)}.items():
+        generated.put("raw", partition, *claims)
+        generated.put("ml_outputs", partition, *claims)
+    generated.put("raw", "2024-01", "d")
+    found = evaluate(generated)
+    agree = found["ml_outputs:rows_agree_with_raw_zone"]
+    assert agree.passed
+    assert agree.metadata["scores"].value == 3
+    assert agree.metadata["not_scored"].value == 1
+    assert found["raw_zone:no_claim_in_two_partitions"].passed
+    assert found["ml_outputs:no_claim_in_two_partitions"].passed
+
+
+def test_a_partition_with_other_rows_than_the_raw_zone_is_named(generated: Place) -> None:
+    generated.put("raw", "2024-11", "a", "b")
+    generated.put("ml_outputs", "2024-11", "a")
+    generated.put("ml_outputs", "2024-12", "z")
+    agree = evaluate(generated)["ml_outputs:rows_agree_with_raw_zone"]
+    assert not agree.passed
+    assert "2024-11: 2 claims, 1 scores; 2024-12: 0 claims, 1 scores" in agree.description
+
+
+def test_a_claim_in_two_partitions_is_found(generated: Place) -> None:
+    generated.put("raw", "2024-11", "a", "b")
+    generated.put("raw", "2024-12", "b")
+    twice = evaluate(generated)["raw_zone:no_claim_in_two_partitions"]
+    assert not twice.passed
+    assert twice.metadata["claims_twice"].value == 1
+
+
+def test_without_a_champion_there_is_nothing_to_serve(generated: Place) -> None:
+    whole = evaluate(generated)["model_artifact:bundle_is_whole"]
+    assert not whole.passed
+    assert "There is no champion" in whole.description
+
+
+def test_a_backfill_of_an_old_partition_does_not_hide_that_the_newest_is_late(
+    landed: Place,
+) -> None:
+    landed.put("raw", "2024-01", "a")
+    late = evaluate(landed)["raw_zone:newest_partition_present"]
+    assert not late.passed
+    assert late.severity is dg.AssetCheckSeverity.WARN
+    due = newest_due(landed.dataset, datetime.now(UTC))
+    assert due is not None
+    landed.put("raw", due, "b")
+    assert evaluate(landed)["raw_zone:newest_partition_present"].passed
+
+
+def test_a_partition_is_due_a_day_after_it_is_over(landed: Place) -> None:
+    assert "partition: month" in LANDED
+    for now, due in {"2024-03-01": "2024-01", "2024-03-02": "2024-02"}.items():
+        assert newest_due(landed.dataset, datetime.fromisoformat(f"{now}T00:00Z")) == due
