@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
-from dagster_metaflow import MetaflowResource
+from dagster_metaflow import MetaflowResource, build_external_runs_sensor
 from fraud_assets.assets.landing import landing
 from fraud_assets.assets.model_artifact import model_artifact
 from fraud_assets.assets.raw_zone import raw_zone
@@ -29,7 +29,7 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
     return dg.Definitions.merge(
         *(_of_dataset(dataset) for dataset in given),
         dg.Definitions(
-            sensors=[run_failure_sensor(stores)],
+            sensors=[run_failure_sensor(stores), _external_runs_sensor(stores)],
             resources={"metaflow": MetaflowResource(ledger_root=stores.root), "stores": stores},
             # Steps launch Metaflow runs and follow them; processes of their own would only cost.
             executor=dg.in_process_executor,
@@ -47,6 +47,16 @@ def _of_dataset(dataset: Dataset) -> dg.Definitions:
         jobs=jobs(dataset),
         schedules=schedules(dataset),
         sensors=[make(dataset) for make in [*watched, *([landing_sensor] * dataset.lands)]],
+    )
+
+
+def _external_runs_sensor(stores: Stores) -> dg.SensorDefinition:
+    """On from the start: it launches nothing, and runs from a shell or a cloud count too."""
+    return build_external_runs_sensor(
+        "external_runs_sensor",
+        ledger_root=stores.root,
+        known_assets_only=True,  # the lakehouse may hold datasets that this location leaves out
+        default_status=dg.DefaultSensorStatus.RUNNING,
     )
 
 

@@ -88,7 +88,12 @@ def test_nothing_is_launched_before_somebody_switches_it_on(
         if made.default_status in (dg.DefaultSensorStatus.RUNNING, dg.DefaultScheduleStatus.RUNNING)
     }
     # These record what happened elsewhere.
-    assert running == {"run_failure_sensor", "champion_sensor", "parcels__champion_sensor"}
+    assert running == {
+        "run_failure_sensor",
+        "external_runs_sensor",
+        "champion_sensor",
+        "parcels__champion_sensor",
+    }
 
 
 def test_steps_run_in_the_process_of_their_run(generated: Place) -> None:
