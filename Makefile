@@ -1,5 +1,6 @@
 # Everything from nothing but Python 3.11+ and make.
-#   make demo    set up, run the main job, show what came out
+#   make demo    set up, materialize every asset through Dagster, show what came out
+#   make ui      Dagster's pages, with the history that the demo left
 #   make test    set up, lint, type check, every test
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,9 +15,12 @@ TORCH_SOURCE_default :=
 
 SETUP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
-RUN_ARGS ?= --sample-size 20000
+DEMO_ARGS ?= --sample-size 20000
+# Dagster's history; dagster.yaml is looked for there.
+export DAGSTER_HOME ?= $(CURDIR)/.dagster
+INSTANCE := $(DAGSTER_HOME)/dagster.yaml
 
-.PHONY: help setup dev demo test lint format bench clean
+.PHONY: help setup dev demo ui test lint format bench clean
 help:
 	@grep -E '^#  ' Makefile | sed 's/^#  //'
 	@echo "  make lint | format | bench | clean"
@@ -36,12 +40,18 @@ $(DEV): $(SETUP)
 setup: $(SETUP)
 dev: $(DEV)
 
-demo: $(SETUP)
-	$(BIN)/python flows/fraud_detection_flow.py run $(RUN_ARGS)
-	$(BIN)/fraud-mlops summary --dataset synthetic_claims
+$(INSTANCE):
+	@mkdir -p $(DAGSTER_HOME)
+	@ln -sf $(CURDIR)/dagster.yaml $@
+
+demo: $(SETUP) $(INSTANCE)
+	$(BIN)/python scripts/demo.py $(DEMO_ARGS)
+
+ui: $(SETUP) $(INSTANCE)
+	$(BIN)/dagster dev
 
 test: lint
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	env -u DAGSTER_HOME $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -58,4 +68,4 @@ bench: $(DEV)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache src/*.egg-info
-	@echo "Left alone: ./lakehouse and .metaflow, which hold your runs."
+	@echo "Left alone: ./lakehouse, .metaflow and .dagster, which hold your runs."

@@ -114,7 +114,7 @@ def _build_key() -> str | None:
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on stdout; progress on stderr."
 )
-@click.option("-v", "--verbose", is_flag=True, help="The run's own log lines too.")
+@click.option("-v", "--verbose", is_flag=True, help="Debug lines too.")
 def main(
     job: str,
     partition: str | None,

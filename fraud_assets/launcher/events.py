@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +25,9 @@ FRAGMENTS = """
   }
 """
 _NUMBERS = 5
+_FEW = 3
+_ROWS = "dagster/row_count"
+_TIMING = ("seconds_since_launch", "bytes")
 
 
 @dataclass
@@ -53,9 +56,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Materialization:
+    """numbers: of its metadata, by label."""
+
     asset: str
     partition: str | None
     numbers: Mapping[str, str]
+    at: float
 
 
 @dataclass
@@ -68,17 +74,22 @@ class Story:
     checks: list[Check] = field(default_factory=list)
     materializations: list[Materialization] = field(default_factory=list)
     failure: str = ""
+    _untold: list[Materialization] = field(default_factory=list)
 
-    def add(self, event: Mapping[str, Any]) -> None:
-        """One event, in the order of the log; kinds that say nothing new are passed over."""
-        kind = event["__typename"]
-        handler = _HANDLERS.get(kind)
-        if handler is not None:
-            handler(self, event)
+    def add(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Some events, in the order of the log; kinds that say nothing new are passed over."""
+        for event in events:
+            handler = _HANDLERS.get(event["__typename"])
+            if handler is not None:
+                handler(self, event)
+        self._tell_materializations()
 
     def say(self, event: Mapping[str, Any], text: str) -> None:
-        moment = datetime.fromtimestamp(_at(event), UTC)
-        self.tell(f"{moment:%H:%M:%S}  {text}")
+        self._tell_materializations()
+        self._say(_at(event), text)
+
+    def _say(self, at: float, text: str) -> None:
+        self.tell(f"{datetime.fromtimestamp(at, UTC):%H:%M:%S}  {text}")
 
     def _start(self, event: Mapping[str, Any]) -> None:
         self.steps[event["stepKey"]] = Step(event["stepKey"], "running", _at(event))
@@ -110,10 +121,27 @@ class Story:
     def _materialized(self, event: Mapping[str, Any]) -> None:
         entries = event["metadataEntries"]
         numbers = {one["label"]: one["number"] for one in entries if "number" in one}
-        made = Materialization(_key(event["assetKey"]), event["partition"], numbers)
+        made = Materialization(_key(event["assetKey"]), event["partition"], numbers, _at(event))
+        if self._untold and self._untold[-1].asset != made.asset:
+            self._tell_materializations()
         self.materializations.append(made)
-        shown = ", ".join(f"{name} {value}" for name, value in list(numbers.items())[:_NUMBERS])
-        self.say(event, f"{_where(made)}  materialized" + (f": {shown}" if shown else ""))
+        self._untold.append(made)
+
+    def _tell_materializations(self) -> None:
+        """A line each; one for them all where many partitions come at once."""
+        untold, self._untold = self._untold, []
+        if len(untold) > _FEW:
+            first, last = untold[0], untold[-1]
+            rows = sum(int(made.numbers.get(_ROWS, 0)) for made in untold)
+            self._say(
+                last.at,
+                f"{last.asset} [{first.partition} ... {last.partition}]  {len(untold)} partitions "
+                "materialized" + (f": {rows:,} rows" if rows else ""),
+            )
+            return
+        for made in untold:
+            told = ", ".join(f"{name} {value}" for name, value in _told_first(made.numbers))
+            self._say(made.at, f"{_where(made)}  materialized" + (f": {told}" if told else ""))
 
     def _checked(self, event: Mapping[str, Any]) -> None:
         found = event["evaluation"]
@@ -136,8 +164,11 @@ class Story:
         self.say(event, self.failure)
 
     def _logged(self, event: Mapping[str, Any]) -> None:
-        if self.verbose or event["level"] in ("WARNING", "ERROR", "CRITICAL"):
-            self.say(event, f"{event['level'].lower()}: {event['message'].strip()}")
+        level, text = event["level"], event["message"].strip()
+        if level == "INFO":
+            self.say(event, text)
+        elif self.verbose or level != "DEBUG":
+            self.say(event, f"{level.lower()}: {text}")
 
     def _noted(self, event: Mapping[str, Any]) -> None:
         """Engine events matter when they carry an error, as of a worker that died."""
@@ -169,6 +200,13 @@ def _reason(event: Mapping[str, Any]) -> str:
         return str(told or event["message"]).strip()
     causes = error.get("causes") or []
     return str((causes[-1] if causes else error)["message"]).strip()
+
+
+def _told_first(numbers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Rows, then the first figures of the asset's own."""
+    rows = [("rows", numbers[_ROWS])] if _ROWS in numbers else []
+    own = [(name, value) for name, value in numbers.items() if name not in (_ROWS, *_TIMING)]
+    return [*rows, *own][:_NUMBERS]
 
 
 def _where(thing: Check | Materialization) -> str:

@@ -89,8 +89,7 @@ class Follower:
                 run, log = answer["runOrError"], answer["logsForRun"]
                 if run["__typename"] != "Run":
                     return Outcome(run_id, "GONE", f"The run was deleted: {run['message']}"), {}
-                for event in log["events"]:
-                    self.story.add(event)
+                self.story.add(log["events"])
                 cursor = log["cursor"]
                 if run["status"] in FINISHED and not log["events"]:
                     return Outcome(run_id, run["status"], self._why(run["status"])), _tags(run)
@@ -163,8 +162,7 @@ class Follower:
             try:
                 answer = self.server.ask(_RUN, run=run_id, cursor=cursor, limit=PAGE)
                 log, status = answer["logsForRun"], answer["runOrError"]["status"]
-                for event in log["events"]:
-                    self.story.add(event)
+                self.story.add(log["events"])
                 cursor = log["cursor"]
                 if status in FINISHED and not log["events"]:
                     return Outcome(run_id, status, asked_for)

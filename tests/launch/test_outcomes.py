@@ -28,18 +28,20 @@ def test_a_job_is_followed_to_its_end(launch: Launch, servers: Any) -> None:
     assert "claims  check claims_are_unique passed" in done.stdout
     assert "model  succeeded after" in done.stdout
     assert "claims_job succeeded: 3 steps, 2 materializations, 1 checks" in done.stdout
-    assert "reading claims for you" not in done.stdout  # --verbose has it
+    assert "reading claims for you" in done.stdout
+    assert "as they are on disk" not in done.stdout  # --verbose has it
     assert not done.stderr
 
 
-def test_configuration_comes_from_a_file_and_logs_are_shown_on_demand(
+def test_configuration_comes_from_a_file_and_debug_lines_are_shown_on_demand(
     launch: Launch, tmp_path: Path
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("ops: {claims: {config: {name: file}}}")
     done = launch("claims_job", "--config", config, "--verbose")
     assert done.returncode == 0, done.stderr
-    assert "info: reading claims for file" in done.stdout
+    assert "reading claims for file" in done.stdout
+    assert "debug: as they are on disk" in done.stdout
 
 
 def test_a_failed_run_says_why_and_exits_1(launch: Launch, tmp_path: Path) -> None:

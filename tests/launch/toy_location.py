@@ -17,6 +17,7 @@ class Greeting(dg.Config):
 @dg.asset(pool="writer_raw")
 def claims(context: dg.AssetExecutionContext, config: Greeting) -> dg.MaterializeResult[None]:
     context.log.info("reading claims for %s", config.name)
+    context.log.debug("as they are on disk")
     return dg.MaterializeResult(metadata={"rows": 3, "loss": 0.25})
 
 

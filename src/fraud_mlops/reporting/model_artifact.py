@@ -34,7 +34,7 @@ def told(run: Training) -> Told:
     report = run.validated.report
     recall, _ = curves(run.choice)
     prevalence = float(run.choice.labels.mean())
-    facts = _place(run) | _experiment(run) | _metrics(run.validated)
+    facts = _metrics(run.validated) | _place(run) | _experiment(run)
     return Told(
         published=(Published(data_version=run.manifest.version, facts=facts),),
         findings=(
