@@ -52,9 +52,11 @@ def main() -> int:
     print(
         "\nWhere to look\n"
         f"  the assets   make ui, then http://127.0.0.1:{PORT}/assets\n"
-        f"  the cards    {home / 'storage' / 'metaflow_cards'}\n"
-        f"  the scores   {sys.executable} -m fraud_mlops.cli scores --dataset {dataset} --alerts\n"
+        f"  the scores   {_program('fraud-mlops')} scores --dataset {dataset} --alerts\n"
+        "  the cards, in a browser"
     )
+    for page in _cards():
+        print(f"    {page}")
     return code
 
 
@@ -150,6 +152,22 @@ def _first_scored(dataset: Dataset, keys: Sequence[str]) -> str:
     if not isinstance(split, DateSplit):
         return keys[0]
     return partition_of(split.oot.start, dataset.contract.partition)
+
+
+def _cards() -> list[str]:
+    """The newest page of each card that a run in this lakehouse has left."""
+    from fraud_assets.stores import Stores
+
+    root = Stores.of_settings().root
+    pages = sorted(Path(root).glob("_reports/*/*/card-*.html"), key=lambda p: p.stat().st_mtime)
+    newest = {(page.parts[-3], page.name.rsplit("-", 2)[0]): page for page in pages}
+    return [str(page) for page in newest.values()] or [f"{root}/_reports/*/*/card-*.html"]
+
+
+def _program(name: str) -> str:
+    """A command beside this Python, as one types it from here."""
+    path = Path(sys.executable).with_name(name)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _command(module: str, *arguments: str) -> int:

@@ -1,0 +1,73 @@
+"""Dagster with a small dataset, and a browser without a screen in front of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "fraud_assets")]
+
+import dagster_servers  # noqa: E402
+from assets_kit import GENERATED  # noqa: E402
+
+LOCATION = Path(__file__).with_name("location.py")
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE_MS = 60_000.0
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dagster_servers.Servers]:
+    home = tmp_path_factory.mktemp("dagster_home")
+    contract = home / "small_claims.yaml"
+    contract.write_text(GENERATED, encoding="utf-8")
+    environment = {
+        "FRAUD_DATASETS": str(contract),
+        "LAKEHOUSE_URI": str(home / "lake"),
+        "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(home),
+    }
+    with dagster_servers.dagster(home, LOCATION, environment=environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, or another that is installed."""
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        missing = f"no browser: none of {', '.join(CHROMIUM)} is installed"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    with sync_playwright() as playwright:
+        # Containers let root's Chromium make no sandbox of its own; it sees this server only.
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def picture(page: Page, tmp_path: Path) -> Callable[[str], None]:
+    """Takes a picture of the page; PICTURES names a folder to keep it in, as docs/images."""
+    folder = Path(os.environ.get("PICTURES", tmp_path))
+
+    def take(name: str) -> None:
+        page.wait_for_timeout(1500)  # until what slides in has come to rest
+        page.screenshot(path=folder / f"{name}.png")
+
+    return take
+
+
+@pytest.fixture
+def page(browser: Browser, servers: dagster_servers.Servers) -> Iterator[Page]:
+    context = browser.new_context(
+        base_url=servers.url, viewport={"width": 1500, "height": 950}, timezone_id="UTC"
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    yield page
+    context.close()
