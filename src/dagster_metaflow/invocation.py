@@ -28,6 +28,8 @@ from dagster_metaflow.recording import Recorder
 from dagster_metaflow.selection import Selection
 
 _LEDGER_TRIES = 5
+_RESUME = "Re-execute from failure to resume it: steps that finished are not run again."
+_NOT_BEGUN = "No step was begun. Correct what it says, and materialize the assets again."
 
 Event = MaterializeResult[Any] | AssetCheckResult
 
@@ -239,7 +241,7 @@ class MetaflowInvocation:
             f"{record.flow} {status.state.value}{where}{why}" + (":" if last else "."),
             *([last] if last else []),
             *(f"{name}: {place}" for name, place in links.items()),
-            "Re-execute from failure to resume it: steps that finished are not run again.",
+            _RESUME if record.run_id else _NOT_BEGUN,
         ]
         return Failure("\n".join(lines), metadata=self._where())
 

@@ -36,7 +36,8 @@ class Progress:
         """What is worth a line in Dagster's event log: steps that begin, tasks that fail."""
         match = _LINE.match(line)
         if match is None:
-            self._last.append(line[:_LONGEST])
+            if not line.startswith("$ "):  # the command itself is no reason
+                self._last.append(line[:_LONGEST])
             return
         step, text = match["step"], match["text"]
         task = f"{match['run']}/{step}/{match['task']}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from served import Served, serve
 from toy_kit import Finished, Toy
 
 
@@ -30,3 +31,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     with made.instance() as instance:
         yield Finished(made, instance, made.materialize(instance=instance, config={"size": 3}))
     made.stop_all()
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serve(tmp_path_factory.mktemp("deployment")) as made:
+        yield made
+
+
+@pytest.fixture
+def served(deployment: Served) -> Iterator[Served]:
+    """The deployment, in which nothing has been launched yet."""
+    deployment.clear()
+    yield deployment
+    deployment.stop_all()

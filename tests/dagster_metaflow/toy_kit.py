@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +52,7 @@ class Toy:
         return int(path.read_text() or 0) if path.exists() else 0
 
     def wait_held(self, step: str) -> int:
-        return wait_for(lambda: self.is_held(step), f"step {step} to be reached")
+        return wait_for(lambda: self.is_held(step), f"step {step} to be reached", 120)
 
     def tell(self, word: str) -> None:
         (self.folder / word).touch()
@@ -95,8 +93,12 @@ class Toy:
         except (psutil.Error, OSError):
             return False
 
+    def supervisors(self) -> list[psutil.Process]:
+        return [p for p in self.processes() if "supervisor.py" in " ".join(p.cmdline())]
+
     def supervisor(self) -> psutil.Process:
-        return next(p for p in self.processes() if "supervisor.py" in " ".join(p.cmdline()))
+        [found] = self.supervisors()
+        return found
 
     def scheduler(self) -> psutil.Process:
         return self.supervisor().children()[0]
@@ -119,21 +121,20 @@ class Toy:
 
     def assets(self, **options: Any) -> dg.AssetsDefinition:
         checks = [dg.AssetCheckSpec("sound", asset=name) for name in ("first", "second")]
-        given = {"flow": FLOW, "assets": ["first", "second"], "check_specs": checks, "name": "toy"}
+        given: dict[str, Any] = {
+            "flow": FLOW,
+            "assets": ["first", "second"],
+            "check_specs": checks,
+            "name": "toy",
+        }
 
-        @metaflow_assets(**{**given, **options})
+        given.update(options)
+
+        @metaflow_assets(**given)
         def toy(context: dg.AssetExecutionContext, metaflow: MetaflowResource) -> Iterator[Any]:
-            yield from metaflow.run(context, FLOW).stream()
+            yield from metaflow.run(context, given["flow"]).stream()
 
         return toy
-
-    def definitions(self, *, assets: dg.AssetsDefinition | None = None, **settings: Any) -> Any:
-        return dg.Definitions(
-            assets=[assets or self.assets()],
-            jobs=[dg.define_asset_job("toy_job", selection=["first", "second"])],
-            resources={"metaflow": self.resource(**settings)},
-            executor=dg.in_process_executor,
-        )
 
     def instance(self) -> dg.DagsterInstance:
         """A persistent one, as of `dagster dev` with DAGSTER_HOME."""
@@ -173,39 +174,6 @@ class Toy:
         }
         return self.materialize(assets=self.assets(partitions_def=MONTHS), tags=tags, **options)
 
-    # -- in processes of their own -------------------------------------------------------------
-
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """`dagster asset materialize` of both assets."""
-        self.instance()
-        command = [str(Path(sys.executable).with_name("dagster")), "asset", "materialize"]
-        select = [] if "--select" in arguments else ["--select", "first,second"]
-        log = (self.folder / "dagster.log").open("a")
-        with log:
-            return subprocess.Popen(
-                [*command, "-f", str(HERE / "toy_defs.py"), *select, *arguments],
-                cwd=self.folder,
-                env=self.environment() | environment,
-                stdout=log,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
-
-    def environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("DAGSTER_")}
-        return {
-            **kept,
-            "DAGSTER_HOME": str(self.home),
-            "TOY_FOLDER": str(self.folder),
-            "PYTHONPATH": str(HERE),
-        }
-
-    @property
-    def output(self) -> str:
-        path = self.folder / "dagster.log"
-        return path.read_text() if path.exists() else ""
-
     def stop_all(self) -> None:
         for process in self.processes():
             try:
@@ -223,12 +191,6 @@ class Finished:
     result: dg.ExecuteInProcessResult
 
 
-def job(toy: Toy, **options: Any) -> dg.JobDefinition:
-    """The job of the toy's location, for runs that are executed again."""
-    definitions: dg.Definitions = toy.definitions(**options)
-    return definitions.resolve_job_def("toy_job")
-
-
 def wait_for(look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
     deadline = time.monotonic() + seconds
     while not (found := look()):
@@ -240,7 +202,7 @@ def wait_for(look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
 
 def materialized(instance: dg.DagsterInstance, asset: str) -> Sequence[dg.EventLogRecord]:
     """Materializations of an asset, the first one first."""
-    records = instance.fetch_materializations(dg.AssetKey([asset]), limit=100).records
+    records = instance.fetch_materializations(dg.AssetKey(asset.split("/")), limit=100).records
     return list(reversed(records))
 
 

@@ -26,9 +26,10 @@ def begins(name):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if (FOLDER / "daemon").exists():
-        subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
-        )
+        # Without our output: Metaflow waits for whoever may still write to that.
+        command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        quiet = subprocess.DEVNULL
+        subprocess.Popen(command, start_new_session=True, stdout=quiet, stderr=quiet)
     hold = FOLDER / f"hold_{name}"
     while hold.exists():
         (FOLDER / f"held_{name}").write_text(str(os.getpid()))
@@ -51,6 +52,7 @@ class ToyFlow(FlowSpec):
     rate = Parameter("rate", default=0.5, help="A share.")
     shout = Parameter("shout", default=False, type=bool, help="In capitals.")
     word = Parameter("word", default="toy", help="What to say.")
+    prefix = Parameter("prefix", default=None, type=str, help="Of the assets' keys.")
     skip = Parameter("skip", default="", help="Partition that is forgotten.")
 
     @step
@@ -86,7 +88,7 @@ class ToyFlow(FlowSpec):
             self.output_uri,
             current.flow_name,
             self.launch_id or current.run_id,
-            [name],
+            [self.prefix, name] if self.prefix else [name],
             made,
             [Check(name="sound", passed=self.word != "unsound")],
             run=current.pathspec,
