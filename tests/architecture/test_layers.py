@@ -79,12 +79,12 @@ LIGHT = {
     "fraud_mlops.cli": (*HEAVY, "numpy", "pandas", "pyarrow", "pydantic"),
     "dagster_metaflow.reports": (*HEAVY, "numpy", "pandas", "pyarrow", "fsspec", "dagster"),
     "fraud_assets.launch": (*HEAVY, "numpy", "pandas", "pyarrow", "dagster"),
-    "fraud_assets.definitions": HEAVY,
+    "fraud_assets.definitions": (*HEAVY, "pandas"),
     "dagster_metaflow.component": HEAVY,
     "fraud_mlops.catalog": (*HEAVY, "numpy", "pandas", "pyarrow"),
     "fraud_mlops.registry.pointers": (*HEAVY, "pandas", "pyarrow"),
     "fraud_mlops.lakehouse.partitions": HEAVY,
-    "fraud_mlops.claims": HEAVY,
+    "fraud_mlops.claims": (*HEAVY, "pandas"),
     "fraud_mlops.synthetic": HEAVY,
 }
 

@@ -81,10 +81,7 @@ def test_a_killed_run_is_resumed_from_its_page(
 ) -> None:
     known = {run["runId"] for run in runs(servers)}
     materialize(page, "Latest", "Launch 1 run")
-    process = scheduler(servers)
-    page.goto("/runs")
-    time.sleep(1)  # somewhere in its first steps
-    process.kill()
+    scheduler(servers).kill()
     failed = ended(servers, known)
     assert failed["status"] == "FAILURE"
 

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from fraud_mlops.claims.times import UTC_TIME
@@ -14,6 +13,7 @@ from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME
 from fraud_mlops.errors import ContractError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pandera.pandas import Check, Column, DataFrameSchema
 
 
@@ -78,6 +78,7 @@ def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFra
 
     as_of: the moment the table is looked at; without it nothing counts as the future.
     """
+    import pandas as pd
     from pandera.pandas import Check, Column, DataFrameSchema
 
     numeric, categorical = _features(contract)
@@ -112,6 +113,7 @@ def _number(least: float | None = None) -> Column:
 
 
 def _not_after(as_of: datetime | None, reason: str) -> list[Check]:
+    import pandas as pd
     from pandera.pandas import Check
 
     return [] if as_of is None else [Check.le(pd.Timestamp(as_of), **_named(reason))]

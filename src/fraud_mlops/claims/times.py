@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -109,6 +108,8 @@ def _iso_or_epoch(words: pa.Array, *, compact_only: bool) -> Parsed:
 
 
 def _formatted(words: pa.Array, form: str) -> Parsed:
+    import pandas as pd
+
     series = pd.Series(words.to_pandas(), dtype="str")
     try:
         moments = pd.to_datetime(series, format=form, errors="coerce", utc=True).dt.as_unit("us")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from fraud_mlops.claims import faults as reasons
@@ -14,14 +14,17 @@ from fraud_mlops.claims.faults import Faults
 from fraud_mlops.claims.schema import pandera_schema
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL_TIME, Contract
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _WHERE_NULL = {CLAIM_ID: reasons.MISSING_CLAIM_ID, EVENT_TIME: reasons.BAD_EVENT_TIME}
-_PANDAS_TYPES = {pa.int8(): pd.Int8Dtype()}
 
 
 class Rules:
     """Marks the rows that break a rule, under the source's own column names."""
 
     def __init__(self, contract: Contract, as_of: datetime, names: Mapping[str, str]) -> None:
+        import pandas as pd
         from pandera.pandas import DataFrameSchema
 
         schema = pandera_schema(contract, as_of)
@@ -32,11 +35,12 @@ class Rules:
         self._rows = DataFrameSchema(checks=schema.checks)
         self._ruled = list(ruled)
         self._names = names
+        self._types = {pa.int8(): pd.Int8Dtype()}
 
     def __call__(self, claims: pa.RecordBatch, faults: Faults) -> None:
         if not claims.num_rows:
             return
-        frame = claims.select(self._ruled).to_pandas(types_mapper=_PANDAS_TYPES.get)
+        frame = claims.select(self._ruled).to_pandas(types_mapper=self._types.get)
         self._mark(self._columns, frame, faults)
         self._mark(self._rows, frame[[LABEL_TIME, EVENT_TIME]], faults)
 
