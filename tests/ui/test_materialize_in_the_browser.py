@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -52,7 +53,7 @@ def scheduler(servers: Servers) -> psutil.Process:
         for process in psutil.process_iter(["cmdline"]):
             command = process.info["cmdline"] or []
             ours = any(str(servers.home) in part for part in command)
-            if ours and "run" in command and any("ingest_flow.py" in part for part in command):
+            if ours and [Path(part).name for part in command[1:3]] == ["ingest_flow.py", "run"]:
                 return process
         time.sleep(0.05)
     raise AssertionError("Metaflow's scheduler did not start")

@@ -166,7 +166,8 @@ def _supervised(
             check=True,
         )
     except subprocess.CalledProcessError as error:
-        raise LaunchError(f"the run cannot be started: {error.stderr.strip()}") from None
+        why = error.stderr.strip() or f"its supervisor ended at once, with code {error.returncode}"
+        raise LaunchError(f"the run cannot be started: {why}") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise LaunchError(f"the run cannot be started: {error}") from None
 
