@@ -15,6 +15,7 @@ from fraud_assets.dataset import Dataset, datasets
 from fraud_assets.definitions import definitions
 from fraud_assets.requests import RANGE_END, RANGE_START
 from fraud_assets.stores import Stores
+from fraud_mlops.landing.aside import SetAside, files_aside
 
 GENERATED = """\
 name: small_claims
@@ -53,6 +54,7 @@ CANDIDATES = """\
 - {name: line, family: logistic, seed: 2, params: {epochs: 4}}
 """
 
+MONTHS = [f"2024-{month:02}" for month in range(1, 13)]
 HEADER = "claim,day,fraud,amount,garage\n"
 SCORED = pa.schema([pa.field("claim_id", pa.string())])
 DATA_VERSION = {"dagster/data_version_is_user_provided": "true"}
@@ -132,6 +134,10 @@ class Place:
         )
         return self.defs.resolve_sensor_def(name).evaluate_tick(context)
 
+    def aside(self) -> list[SetAside]:
+        """Landed files that are not read as long as they stay as they are."""
+        return files_aside(self.stores.lakehouse, self.dataset.name)
+
     def report(self, asset: str, version: str, *partitions: str | None) -> None:
         """A materialization as if a run had reported it."""
         tags = {"dagster/data_version": version, **DATA_VERSION}
@@ -146,3 +152,43 @@ class Place:
         self.stores.lakehouse.write(
             zone, self.dataset.name, self.dataset.contract.partition, partition, [batch], SCORED
         )
+
+
+def asked(ticked: Any) -> list[str]:
+    """`2024-01`, or `2024-01..2024-03`, of each run that was asked for."""
+    found = []
+    for request in ticked.run_requests or []:
+        assert request.job_name == "ingest_job"
+        tags = request.tags
+        first = request.partition_key or tags["dagster/asset_partition_range_start"]
+        last = request.partition_key or tags["dagster/asset_partition_range_end"]
+        found.append(first if first == last else f"{first}..{last}")
+    return found
+
+
+@dataclass
+class Automation:
+    """The automation sensor, as the daemon evaluates it time after time."""
+
+    place: Place
+    cursor: Any = None
+    asked: dict[str, list[str]] = field(default_factory=dict)
+
+    def tick(self) -> list[str]:
+        """Partitions to be scored; those to be measured are always the same."""
+        keys = self.place.dataset.keys("ml_outputs", "metrics")
+        ticked = dg.evaluate_automation_conditions(
+            defs=self.place.defs,
+            instance=self.place.instance,
+            cursor=self.cursor,
+            asset_selection=dg.AssetSelection.assets(*keys),
+        )
+        self.cursor = ticked.cursor
+        found = [sorted(ticked.get_requested_partitions(key) or []) for key in keys]
+        assert found[0] == found[1]
+        return [str(partition) for partition in found[0]]
+
+    def scored(self, *partitions: str) -> None:
+        for asset in ("ml_outputs", "metrics"):
+            self.place.report(asset, "s", *partitions)
+        assert self.tick() == []

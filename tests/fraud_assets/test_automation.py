@@ -2,40 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
-import dagster as dg
 import pytest
-from assets_kit import Place
-
-MONTHS = [f"2024-{month:02}" for month in range(1, 13)]
-
-
-@dataclass
-class Automation:
-    place: Place
-    cursor: Any = None
-    asked: dict[str, list[str]] = field(default_factory=dict)
-
-    def tick(self) -> list[str]:
-        """Partitions to be scored; those to be measured are always the same."""
-        keys = self.place.dataset.keys("ml_outputs", "metrics")
-        ticked = dg.evaluate_automation_conditions(
-            defs=self.place.defs,
-            instance=self.place.instance,
-            cursor=self.cursor,
-            asset_selection=dg.AssetSelection.assets(*keys),
-        )
-        self.cursor = ticked.cursor
-        found = [sorted(ticked.get_requested_partitions(key) or []) for key in keys]
-        assert found[0] == found[1]
-        return [str(partition) for partition in found[0]]
-
-    def scored(self, *partitions: str) -> None:
-        for asset in ("ml_outputs", "metrics"):
-            self.place.report(asset, "s", *partitions)
-        assert self.tick() == []
+from assets_kit import MONTHS, Automation, Place
 
 
 @pytest.fixture

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
-from assets_kit import Place, rows
+from assets_kit import Place, asked, rows
 
 from fraud_assets.sensors import landing as landing_sensor
 from fraud_assets.sensors.landing import SETTLE_SECONDS
@@ -28,23 +26,6 @@ def land(place: Place, name: str, text: str) -> Path:
     path = place.landing / name
     path.write_text(text)
     return path
-
-
-def asked(ticked: Any) -> list[str]:
-    """`2024-01`, or `2024-01..2024-03`, of each run that was asked for."""
-    found = []
-    for request in ticked.run_requests or []:
-        assert request.job_name == "ingest_job"
-        tags = request.tags
-        first = request.partition_key or tags["dagster/asset_partition_range_start"]
-        last = request.partition_key or tags["dagster/asset_partition_range_end"]
-        found.append(first if first == last else f"{first}..{last}")
-    return found
-
-
-def aside(place: Place) -> list[dict[str, Any]]:
-    folder = Path(place.stores.lakehouse.uri("_landing", "parcels", "aside"))
-    return [json.loads(path.read_text()) for path in folder.iterdir()] if folder.is_dir() else []
 
 
 def test_new_files_are_ingested_by_the_partitions_they_touch(landed: Place) -> None:
@@ -93,14 +74,14 @@ def test_a_bad_file_is_reported_and_the_next_one_goes_on(landed: Place) -> None:
     land(landed, "b.csv", rows("2024-05-05"))
     ticked = landed.tick(SENSOR)
     assert asked(ticked) == ["2024-05"]
-    assert [record["path"] for record in aside(landed)] == [str(bad)]
-    assert "no column 'fraud'" in aside(landed)[0]["reason"]
+    assert [record.path for record in landed.aside()] == [str(bad)]
+    assert "no column 'fraud'" in landed.aside()[0].reason
     assert bad.exists()
     assert asked(landed.tick(SENSOR, ticked.cursor)) == []
 
     land(landed, "a.csv", rows("2024-01-05", start=5))
     assert asked(landed.tick(SENSOR, ticked.cursor)) == ["2024-01"]
-    assert aside(landed) == []
+    assert landed.aside() == []
 
 
 def test_a_good_file_that_turns_bad_leaves_its_claims_as_they_are(landed: Place) -> None:
@@ -108,7 +89,7 @@ def test_a_good_file_that_turns_bad_leaves_its_claims_as_they_are(landed: Place)
     first = landed.tick(SENSOR)
     land(landed, "a.csv", "garbage")
     assert asked(landed.tick(SENSOR, first.cursor)) == []
-    assert len(aside(landed)) == 1
+    assert len(landed.aside()) == 1
 
 
 def test_a_file_that_may_still_be_written_is_left_alone(
