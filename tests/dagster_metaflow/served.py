@@ -26,6 +26,12 @@ SETTINGS: Mapping[str, Any] = {
     "run_monitoring": {"enabled": True, "poll_interval_seconds": 1, "cancel_timeout_seconds": 60},
 }
 _ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+_DONE = (
+    "LaunchRunSuccess",
+    "LaunchBackfillSuccess",
+    "TerminateRunSuccess",
+    "WorkspaceLocationEntry",
+)
 _REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": LOCATION.name}
 
 
@@ -87,7 +93,7 @@ class Served(Toy):
 
     def _mutate(self, text: str, **variables: Any) -> Any:
         [answer] = self.servers.query(text, **variables).values()
-        assert not answer["__typename"].endswith("Error"), answer
+        assert answer["__typename"] in _DONE, answer
         return answer
 
     # -- what an operator sees -----------------------------------------------------------------
@@ -171,11 +177,13 @@ def serve(folder: Path) -> Iterator[Served]:
 
 _LAUNCH = """
 mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } } }
+  __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message }
+  ... on RunConfigValidationInvalid { errors { message } } } }
 """
 _REEXECUTE = """
 mutation($params: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $params) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } } }
+  __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message }
+  ... on RunConfigValidationInvalid { errors { message } } } }
 """
 _TERMINATE = """
 mutation($run: String!) { terminateRun(runId: $run) { __typename ... on Error { message } } }

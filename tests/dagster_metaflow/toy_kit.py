@@ -105,17 +105,19 @@ class Toy:
 
     # -- as assets -----------------------------------------------------------------------------
 
+    @property
+    def local(self) -> dict[str, Any]:
+        """Settings of the local backend."""
+        variables = {
+            "TOY_FOLDER": str(self.folder),
+            "METAFLOW_HOME": str(self.folder / "metaflow_home"),
+            "METAFLOW_USER": "toy",
+            "PYTHONWARNINGS": "ignore",
+        }
+        return {"working_directory": str(self.folder), "environment": variables}
+
     def resource(self, **settings: Any) -> MetaflowResource:
-        local = LocalBackend(
-            working_directory=str(self.folder),
-            environment={
-                "TOY_FOLDER": str(self.folder),
-                "METAFLOW_HOME": str(self.folder / "metaflow_home"),
-                "METAFLOW_USER": "toy",
-                "PYTHONWARNINGS": "ignore",
-            },
-            **settings.pop("local", {}),
-        )
+        local = LocalBackend(**self.local, **settings.pop("local", {}))
         given = {"ledger_root": str(self.lake), "local": local, "poll_seconds": 0.05}
         return MetaflowResource(**{**given, **settings})
 
