@@ -23,7 +23,7 @@ from fraud_assets.requests import run_request, runs_of_partitions
 from fraud_assets.stores import Stores
 from fraud_mlops.claims.files import is_readable
 from fraud_mlops.contract import FileSource
-from fraud_mlops.errors import SourceError
+from fraud_mlops.errors import FraudMlopsError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
 from fraud_mlops.lakehouse.stores import is_local
@@ -55,7 +55,7 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
         tick = Tick(dataset, stores.lakehouse, context.cursor or None)
         try:
             tick.look()
-        except SourceError as error:
+        except FraudMlopsError as error:
             return dg.SensorResult(skip_reason=str(error))
         for line in tick.problems:
             context.log.error(line)
@@ -92,7 +92,8 @@ class Tick:
         return source
 
     def look(self) -> None:
-        """Raises SourceError for a landing zone that cannot be listed."""
+        """Raises SourceError for a landing zone that cannot be listed, LakehouseError for a
+        record that the cursor names and that is gone."""
         self.files = landed_files(self.source)
         self.seen = SeenFiles.read(self.lakehouse, self.dataset.name, self.cursor)
         fresh = self._settled(self.seen.fresh(self.files))
@@ -159,10 +160,9 @@ class Tick:
 
     def _like(self, file: Landed) -> str | None:
         """A good file to compare with: one source has one set of columns."""
-        others = [other for other in self.files if other.path != file.path]
-        good = self.seen.first_good(others) or next(
-            (entry.file for entry in self.looked if entry.first != NONE), None
-        )
+        good = next((entry.file for entry in self.looked if entry.first != NONE), None)
+        if good is None:
+            good = self.seen.first_good(other for other in self.files if other.path != file.path)
         return None if good is None else file_uri(self.source, good)
 
     def _values(self, days: tuple[int, int] | None) -> set[str]:

@@ -105,6 +105,14 @@ def test_a_file_that_may_still_be_written_is_left_alone(
     assert asked(landed.tick(SENSOR, ticked.cursor)) == ["2024-01"]
 
 
+def test_a_record_that_was_deleted_is_said_in_words(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-01-05"))
+    first = landed.tick(SENSOR)
+    for record in Path(landed.stores.lakehouse.uri("_landing", "parcels")).glob("seen-*"):
+        record.unlink()
+    assert "Reset the sensor's cursor" in landed.tick(SENSOR, first.cursor).skip_message
+
+
 def test_claims_outside_of_all_partitions_are_told_and_the_others_ingested(landed: Place) -> None:
     land(landed, "a.csv", rows("1999-01-05", "2024-01-05"))
     assert asked(landed.tick(SENSOR)) == ["2024-01"]
