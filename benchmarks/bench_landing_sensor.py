@@ -76,7 +76,7 @@ class Bench:
         return seen.write(self.stores.lakehouse, self.dataset.name)
 
     def tick(self, cursor: str | None, what: str) -> str:
-        """Prints seconds, how many of them on the processor, listings, and runs that were asked for."""
+        """Prints seconds, those of the processor, listings, and runs that were asked for."""
         context = dg.build_sensor_context(
             instance=self.instance,
             cursor=cursor,
