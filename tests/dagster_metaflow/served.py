@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,19 @@ class Served(Toy):
         params = {"assetSelection": keys, "partitionNames": list(partitions)}
         return str(self._mutate(_BACKFILL, params=params)["backfillId"])
 
+    @contextmanager
+    def without_daemon(self, *, alone: bool) -> Iterator[None]:
+        """It is killed, alone or with its code server and workers; and started at the end."""
+        daemon = self.servers.processes["dagster-daemon"]
+        os.kill(daemon.pid if alone else -daemon.pid, signal.SIGKILL)
+        daemon.wait()
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(daemon.pid, signal.SIGKILL)
+            self.servers.restart("dagster-daemon")
+
     def reload(self) -> None:
         self._mutate(_RELOAD, location=LOCATION.name)
 
@@ -129,6 +144,12 @@ class Served(Toy):
             if data and "pid" in data.metadata:
                 return psutil.Process(int(data.metadata["pid"].value))
         raise LookupError(f"run {run} has not said its process")
+
+    def worker_lives(self, run: str) -> bool:
+        try:
+            return bool(self.worker(run).status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
 
     def wait_log(self, run: str, words: str) -> None:
         """Until the run's page says so."""

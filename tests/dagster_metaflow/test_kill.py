@@ -84,14 +84,30 @@ def test_a_daemon_that_is_killed_takes_nothing_with_it(served: Served) -> None:
     served.hold("work")
     run = served.launch()
     served.wait_held("work")
-    served.servers.kill("dagster-daemon")
-    waiting = served.launch("monthly_job", tags={"dagster/partition": "2024-01"})
-    served.release("work")
-    assert served.wait_end(run) == "SUCCESS"
-    assert_made_once(served)
-    served.servers.restart("dagster-daemon")
+    with served.without_daemon(alone=True):
+        waiting = served.launch("monthly_job", tags={"dagster/partition": "2024-01"})
+        served.release("work")
+        assert served.wait_end(run) == "SUCCESS"
+        assert_made_once(served)
     assert served.wait_end(waiting) == "SUCCESS"
     assert served.published["first 2024-01"] == served.published["second 2024-01"] == 1
+
+
+def test_daemon_and_workers_killed_at_once_are_made_good_when_the_daemon_is_back(
+    served: Served,
+) -> None:
+    """As of a container that is started anew, when Metaflow's processes are elsewhere."""
+    served.hold("work")
+    run = served.launch()
+    served.wait_held("work")
+    with served.without_daemon(alone=False):
+        wait_for(lambda: not served.worker_lives(run), "the worker to be gone")
+        served.release("work")
+        served.wait_gone(60)
+    assert served.wait_end(served.wait_retry(run)) == "SUCCESS"
+    assert served.wait_end(run) == "FAILURE"
+    assert served.steps_run == {"start": 1, "work": 2, "join": 1, "end": 1}
+    assert_made_once(served)
 
 
 def test_two_launches_of_one_partition_are_one_after_the_other_and_agree(served: Served) -> None:
