@@ -8,6 +8,7 @@ is written before and found again after any restart.
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
 
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from functools import cached_property
 
 import dagster as dg
 
+from fraud_assets.alerts import raise_alert
 from fraud_assets.assets.landing import seen_in_passing
 from fraud_assets.dataset import Dataset
 from fraud_assets.jobs import INGEST
@@ -38,6 +40,7 @@ show whole objects only."""
 TICK_SECONDS = 20.0
 """Time for reading files in one tick; the next tick goes on with the rest."""
 _INTERVAL_SECONDS = 30
+_SHOWN = 10
 
 
 def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
@@ -59,6 +62,8 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason=str(error))
         for line in tick.problems:
             context.log.error(line)
+        if tick.aside:
+            raise_alert(stores.lakehouse, *tick.alert(), context.log)
         cursor = tick.remember()
         requests = tick.requests()
         return dg.SensorResult(
@@ -82,6 +87,7 @@ class Tick:
     looked: list[Looked] = field(default_factory=list)
     touched: dict[str, list[Landed]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    aside: dict[str, str] = field(default_factory=dict)
     unsettled: int = 0
 
     @property
@@ -117,6 +123,15 @@ class Tick:
             for part in runs_of_partitions(self.dataset, set(self.touched))
         ]
 
+    def alert(self) -> tuple[str, str, dict[str, str]]:
+        """Name, title and facts: one alert for all files that this tick has set aside."""
+        name = hashlib.sha256("\n".join(self.aside).encode()).hexdigest()[:12]
+        facts = dict(list(self.aside.items())[:_SHOWN])
+        if len(self.aside) > _SHOWN:
+            facts["more"] = f"{len(self.aside) - _SHOWN} files, with a record each beside these"
+        title = f"{self.dataset.name}: {len(self.aside)} landed files cannot be read"
+        return f"landing-{self.dataset.name}-{name}", title, facts
+
     def summary(self) -> str:
         if self.looked:
             return f"{len(self.looked)} files looked at; none has claims to ingest."
@@ -147,7 +162,7 @@ class Tick:
             claims = look_into(self.dataset.contract, uri, like=self._like(file))
         except SourceError as error:
             record = set_aside(self.lakehouse, name, uri, file, str(error))
-            self.problems.append(f"{error}. It is set aside until it is replaced ({record}).")
+            self.aside[uri] = f"{error} (set aside until it changes: {record})"
             return Looked(file)
         take_back(self.lakehouse, name, file.path)
         days = claims.days(self.dataset.contract)

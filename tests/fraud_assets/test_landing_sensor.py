@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from assets_kit import Place, asked, rows
+from assets_kit import HEADER, Place, asked, rows
 
+from fraud_assets.alerts import read_alerts
 from fraud_assets.sensors import landing as landing_sensor
 from fraud_assets.sensors.landing import SETTLE_SECONDS
 
@@ -82,6 +84,41 @@ def test_a_bad_file_is_reported_and_the_next_one_goes_on(landed: Place) -> None:
     land(landed, "a.csv", rows("2024-01-05", start=5))
     assert asked(landed.tick(SENSOR, ticked.cursor)) == ["2024-01"]
     assert landed.aside() == []
+
+
+RUBBISH = {
+    "empty": b"",
+    "header alone": HEADER.encode(),
+    "binary": bytes(range(256)) * 40,
+    "zeros": bytes(4096),
+    "another separator": rows("2024-01-05").replace(",", "|").encode(),
+    "half a line": rows("2024-01-05", "2024-01-06").encode()[:-20],
+    "not UTF-8": rows("2024-01-05").encode("utf-16"),
+    "no dates": rows("soon", "later").encode(),
+    "a quote that never ends": (HEADER + 'c1,"2024-01-05,0,10,g1\n' * 50).encode(),
+}
+
+
+def test_whatever_lands_the_good_files_are_ingested(landed: Place) -> None:
+    for number, data in enumerate(RUBBISH.values()):
+        (landed.landing / f"a{number}.csv").write_bytes(data)
+    (landed.landing / "b.csv").mkdir()
+    (landed.landing / "c.csv").symlink_to(landed.landing / "nowhere")
+    land(landed, "d.csv", rows("2024-05-05"))
+    ticked = landed.tick(SENSOR)
+    assert "2024-05" in asked(ticked)
+    assert asked(landed.tick(SENSOR, ticked.cursor)) == []
+
+
+def test_one_alert_for_all_files_that_a_tick_sets_aside(landed: Place) -> None:
+    for number in range(12):
+        land(landed, f"{number:02}.csv", "claim,day\nc1,2024-01-05\n")
+    for _ in range(2):  # a tick that is repeated replaces its alert
+        landed.tick(SENSOR)
+    (alert,) = read_alerts(landed.stores.lakehouse, datetime.now(UTC))
+    assert alert.title == "parcels: 12 landed files cannot be read"
+    assert "no column 'fraud'" in alert.facts[str(landed.landing / "00.csv")]
+    assert alert.facts["more"].startswith("2 files")
 
 
 def test_a_good_file_that_turns_bad_leaves_its_claims_as_they_are(landed: Place) -> None:
