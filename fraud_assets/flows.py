@@ -24,7 +24,8 @@ def flow(file: str, dataset: Dataset) -> MetaflowFlow:
     code = [path for path in sorted(_LIBRARY.iterdir()) if path.name not in _FOR_SHOW]
     return MetaflowFlow(
         FOLDER / file,
-        code=[*(path for path in code if path.is_dir() or path.suffix == ".py"), dataset.file],
+        code=[path for path in code if path.is_dir() or path.suffix == ".py"],
+        inputs=[dataset.file],
         # The registry is the resource's to say, when a run starts.
         fixed={"dataset": str(dataset.file), "model_uri": None},
     )

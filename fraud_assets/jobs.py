@@ -53,26 +53,28 @@ def jobs(dataset: Dataset) -> list[UnresolvedAssetJobDefinition]:
         _job(
             dataset,
             CHECKS,
-            _checks_of_stores(dataset),
+            dg.AssetSelection.checks(*check_keys(dataset)),
             "Looks at what lies in the stores; makes nothing.",
+            whole_zones=True,
         ),
     ]
 
 
 def _job(
-    dataset: Dataset, name: str, selection: dg.AssetSelection, description: str
+    dataset: Dataset,
+    name: str,
+    selection: dg.AssetSelection,
+    description: str,
+    *,
+    whole_zones: bool = False,
 ) -> UnresolvedAssetJobDefinition:
     """With the checks of its assets; those that read a whole zone have a job of their own."""
     slow = dg.AssetSelection.checks(*(check_keys(dataset) - blocking_check_keys(dataset)))
     return dg.define_asset_job(
         dataset.titled(name),
-        selection=selection if name == CHECKS else selection - slow,
+        selection=selection if whole_zones else selection - slow,
         description=description,
         tags={"dataset": dataset.name},
         # Each step only launches a Metaflow run and follows it.
         executor_def=dg.in_process_executor,
     )
-
-
-def _checks_of_stores(dataset: Dataset) -> dg.AssetSelection:
-    return dg.AssetSelection.checks(*check_keys(dataset))

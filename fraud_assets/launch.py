@@ -143,6 +143,8 @@ def main(
     """
     if partition and partition_range:
         raise click.UsageError("--partition and --partition-range exclude each other.")
+    if junit is not None:
+        _require_writable(junit)
     keys = (partition,) if partition else (partition_range or ())
     story = Story(tell=lambda line: click.echo(line, err=as_json), verbose=verbose)
     report = _Report(job, junit, as_json, story)
@@ -181,6 +183,16 @@ def _signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _require_writable(junit: Path) -> None:
+    """Before anything is launched."""
+    try:
+        junit.parent.mkdir(parents=True, exist_ok=True)
+        with junit.open("ab"):
+            pass
+    except OSError as error:
+        raise click.UsageError(f"--junit {junit} cannot be written: {error.strerror}.") from None
 
 
 class _Report:
@@ -224,9 +236,16 @@ class _Report:
 
 def _counts(story: Story) -> str:
     failed = sum(not check.passed for check in story.checks)
-    parts = [f"{len(story.steps)} steps", f"{len(story.materializations)} materializations"]
-    parts.append(f"{len(story.checks)} checks" + (f", {failed} of them failed" if failed else ""))
+    parts = [
+        _count(len(story.steps), "step"),
+        _count(len(story.materializations), "materialization"),
+        _count(len(story.checks), "check") + (f", {failed} of them failed" if failed else ""),
+    ]
     return ", ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _sentence(job: str, outcome: Outcome) -> str:

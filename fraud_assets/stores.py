@@ -22,7 +22,10 @@ class Stores(ConfigurableResource):  # type: ignore[type-arg]
 
     @classmethod
     def of_settings(cls) -> Stores:
-        return cls(lakehouse_uri=settings().lakehouse_uri, model_uri=settings().model_uri)
+        given = settings()
+        for uri in filter(None, (given.lakehouse_uri, given.model_uri)):
+            absolute(uri)  # refuses what must not be shown: Dagster shows its resources
+        return cls(lakehouse_uri=given.lakehouse_uri, model_uri=given.model_uri)
 
     @property
     def root(self) -> str:

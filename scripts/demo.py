@@ -52,7 +52,7 @@ def main() -> int:
     print(
         "\nWhere to look\n"
         f"  the assets   make ui, then http://127.0.0.1:{PORT}/assets\n"
-        f"  the scores   {_program('fraud-mlops')} scores --dataset {dataset} --alerts\n"
+        f"  the rest     {_program('fraud-mlops')}, with the commands above\n"
         "  the cards, in a browser"
     )
     for page in _cards():

@@ -45,12 +45,15 @@ class Server:
         Raises:
             Unusable: the address is none, or holds a password.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unusable("--url is no address of a webserver, such as http://127.0.0.1:3000")
-        if parts.username or parts.password:
+        if parts.username or parts.password or parts.query:
             raise Unusable(
-                "--url holds a user or a password, and addresses end up in logs: "
+                "--url holds a user, a password or a query, and addresses end up in logs: "
                 f"put a token into {TOKEN_VARIABLE}."
             )
         self.url = url.rstrip("/").removesuffix("/graphql")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ FRAGMENTS = """
 """
 _NUMBERS = 5
 _FEW = 3
+_SILENCE_SECONDS = 30.0
 _ROWS = "dagster/row_count"
 _TIMING = ("seconds_since_launch", "bytes")
 
@@ -75,6 +77,17 @@ class Story:
     materializations: list[Materialization] = field(default_factory=list)
     failure: str = ""
     _untold: list[Materialization] = field(default_factory=list)
+    _told: float = field(default_factory=time.monotonic)
+
+    def wait(self, now: float) -> None:
+        """Says what is still running, when nothing has been said for a while. now: monotonic."""
+        running = [step for step in self.steps.values() if step.state == "running"]
+        if running and now - self._told > _SILENCE_SECONDS:
+            self._told = now
+            names = ", ".join(step.name for step in running)
+            self._say(
+                time.time(), f"{names}  still running, {time.time() - running[0].began:.0f} s"
+            )
 
     def add(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Some events, in the order of the log; kinds that say nothing new are passed over."""
@@ -89,6 +102,7 @@ class Story:
         self._say(_at(event), text)
 
     def _say(self, at: float, text: str) -> None:
+        self._told = time.monotonic()
         self.tell(f"{datetime.fromtimestamp(at, UTC):%H:%M:%S}  {text}")
 
     def _start(self, event: Mapping[str, Any]) -> None:
@@ -205,8 +219,13 @@ def _reason(event: Mapping[str, Any]) -> str:
 def _told_first(numbers: Mapping[str, str]) -> list[tuple[str, str]]:
     """Rows, then the first figures of the asset's own."""
     rows = [("rows", numbers[_ROWS])] if _ROWS in numbers else []
-    own = [(name, value) for name, value in numbers.items() if name not in (_ROWS, *_TIMING)]
+    own = [(n, _figure(value)) for n, value in numbers.items() if n not in (_ROWS, *_TIMING)]
     return [*rows, *own][:_NUMBERS]
+
+
+def _figure(text: str) -> str:
+    """Enough digits to read."""
+    return f"{float(text):.4g}" if "." in text else text
 
 
 def _where(thing: Check | Materialization) -> str:

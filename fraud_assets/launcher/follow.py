@@ -90,6 +90,7 @@ class Follower:
                 if run["__typename"] != "Run":
                     return Outcome(run_id, "GONE", f"The run was deleted: {run['message']}"), {}
                 self.story.add(log["events"])
+                self.story.wait(time.monotonic())
                 cursor = log["cursor"]
                 if run["status"] in FINISHED and not log["events"]:
                     return Outcome(run_id, run["status"], self._why(run["status"])), _tags(run)

@@ -47,9 +47,10 @@ class MetaflowFlow:
 
     path: the file; it holds one flow. code: files and folders (their `.py` files) that the flow
     runs beside those of its own folder; they are part of the code version, so that assets become
-    stale when a library changes that the flow calls. fixed: values of parameters that are settled
-    here and not asked for in run config. python: runs the file once to ask what it is; the answer
-    is kept until the code version changes.
+    stale when a library changes that the flow calls. inputs: files that a run reads as it begins
+    and keeps to; a run that failed begins anew, rather than resumes, when they have changed.
+    fixed: values of parameters that are settled here and not asked for in run config. python: runs
+    the file once to ask what it is; the answer is kept until the code version changes.
 
     Raises DagsterInvalidDefinitionError, when the flow is first looked at, for a file that is no
     flow, or that cannot be loaded.
@@ -60,6 +61,7 @@ class MetaflowFlow:
         path: str | os.PathLike[str],
         *,
         code: Sequence[str | os.PathLike[str]] = (),
+        inputs: Sequence[str | os.PathLike[str]] = (),
         fixed: Mapping[str, Any] | None = None,
         protocol: ProtocolParameters | None = None,
         python: str = sys.executable,
@@ -67,7 +69,8 @@ class MetaflowFlow:
         self.path = Path(path).resolve()
         self.fixed = dict(fixed or {})
         self.protocol = protocol or ProtocolParameters()
-        self._code = [self.path.parent, *(Path(place).resolve() for place in code)]
+        self._inputs = [Path(place).resolve() for place in inputs]
+        self._code = [self.path.parent, *(Path(p).resolve() for p in code), *self._inputs]
         self._python = python
 
     @property
@@ -112,12 +115,12 @@ class MetaflowFlow:
     @cached_property
     def code_version(self) -> str:
         """Hash of the flow's folder and of `code`: changes when what a run would do may change."""
-        digest = hashlib.sha256()
-        for root in self._code:
-            for file in _sources(root):
-                digest.update(file.relative_to(root.parent).as_posix().encode() + b"\0")
-                digest.update(file.read_bytes() + b"\0")
-        return digest.hexdigest()[:16]
+        return _digest(self._code)
+
+    @cached_property
+    def inputs_version(self) -> str:
+        """Hash of `inputs`; empty without any."""
+        return _digest(self._inputs) if self._inputs else ""
 
     @cached_property
     def description(self) -> FlowDescription:
@@ -153,6 +156,15 @@ class MetaflowFlow:
             )
         # What the flow's file itself prints comes before.
         return FlowDescription.model_validate(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _digest(roots: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for root in roots:
+        for file in _sources(root):
+            digest.update(file.relative_to(root.parent).as_posix().encode() + b"\0")
+            digest.update(file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def _sources(root: Path) -> Iterator[Path]:

@@ -238,10 +238,10 @@ class MetaflowInvocation:
         last = self._progress.reason()
         links = self._launcher.backend.links(record.handle)
         lines = [
-            f"{record.flow} {status.state.value}{where}{why}" + (":" if last else "."),
-            *([last] if last else []),
-            *(f"{name}: {place}" for name, place in links.items()),
+            f"{record.flow} {status.state.value}{where}{why}.",
             _RESUME if record.run_id else _NOT_BEGUN,
+            *(f"{name}: {place}" for name, place in links.items()),
+            *([f"Its last words:\n{last}"] if last else []),
         ]
         return Failure("\n".join(lines), metadata=self._where())
 

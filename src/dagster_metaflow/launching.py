@@ -101,6 +101,9 @@ class Launcher:
         self.backend.cancel(record.handle)  # also what a lost run may have left running
         self._note(record, RunState.CANCELLED if going else status.state)
         resumable = record.run_id is not None and (retried or self._is_of_this_code(record))
+        if resumable and record.inputs_version != self.flow.inputs_version:
+            self.log.info(f"{record.flow}: what run {record.run_id} began with has changed since")
+            return None
         return self._launch(record) if resumable else None
 
     def _seen(self, record: LaunchRecord) -> RunStatus | None:
@@ -172,6 +175,7 @@ class Launcher:
             launch_id=request.launch_id,
             flow=self.flow.name,
             code_version=self.flow.code_version,
+            inputs_version=self.flow.inputs_version,
             backend=self.backend_name,
             handle=dict(self.backend.prepare(request)),
             dagster_run_id=self.run.run_id,

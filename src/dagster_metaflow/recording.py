@@ -80,7 +80,7 @@ class Recorder:
         )
         raise Failure(
             f"{record.flow} ended well, but did not report {names} under launch "
-            f"{record.launch_id}. {hint}",
+            f"{record.launch_id}. {hint} Then materialize them again, which starts a new run.",
             metadata={"launch_id": MetadataValue.text(record.launch_id)},
             allow_retries=False,
         )

@@ -13,7 +13,9 @@ EPOCHS = ("unix", "unix_s", "unix_ms", "unix_us", "unix_ns")
 """Formats of times that count from 1970; `unix` counts seconds."""
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*")
-_LOGIN = re.compile(r"[^/?#]*:[^/?#]*@")
+_LOGIN = re.compile(r"[^?#]*:[^?#@]*@")  # a password may hold a slash
+_TOKEN = re.compile(r"https?://[^/?#]*@", re.I)
+_CONNECTION = re.compile(r"(AccountKey|SharedAccessSignature|Password)=", re.I)
 _SIGNED = re.compile(
     r"[?&](sig|signature|x-amz-\w+|x-goog-\w+|\w*token|\w*key|\w*secret|password|pwd)=", re.I
 )
@@ -50,9 +52,11 @@ def refuse_credentials(uri: str) -> str:
     repeat the address.
     """
     scheme, separator, rest = uri.partition("://")
-    if separator and (_LOGIN.match(rest) or _SIGNED.search(rest)):
+    kind = f"{scheme}://" if separator else "kind of"
+    signed = separator and (_LOGIN.match(rest) or _SIGNED.search(rest) or _TOKEN.match(uri))
+    if signed or _CONNECTION.search(uri):
         raise ValueError(
-            f"this {scheme}:// address holds a password or a signature, and addresses are shown in "
+            f"this {kind} address holds a password or a signature, and addresses are shown in "
             "logs, cards and reports; take it out, and give it in the environment (for Azure "
             "AZURE_STORAGE_SAS_TOKEN, for other stores as their client documents)"
         )

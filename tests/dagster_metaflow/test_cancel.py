@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from served import Served
-from toy_kit import materialized
+from toy_kit import materialized, wait_for
 
 pytestmark = pytest.mark.flow
 
@@ -34,6 +34,17 @@ def test_tasks_that_hear_no_interrupt_are_ended_too(served: Served) -> None:
     served.terminate(run)
     served.wait_gone(10)
     assert served.wait_end(run, 15) == "CANCELED"
+
+
+def test_a_run_that_is_terminated_while_it_is_being_started_leaves_nothing(served: Served) -> None:
+    """A launch is noted before it is started: this is the moment between."""
+    run = served.launch()
+    wait_for(lambda: served.launches, "the launch to be noted")
+    served.terminate(run)
+    assert served.wait_end(run, 20) == "CANCELED"
+    served.wait_gone(10)
+    [launch] = served.launches
+    assert launch.outcome == "cancelled"
 
 
 def test_what_was_published_stays_whole_and_the_rest_is_made_when_it_is_resumed(

@@ -22,10 +22,10 @@ def test_a_failed_step_says_where_why_and_how_to_go_on(
     [run] = toy.metaflow_runs
     said = failure(result).splitlines()
     assert (
-        said[0].removeprefix(FAILURE) == f"ToyFlow failed in ToyFlow/{run}/join/4 (exit status 1):"
+        said[0].removeprefix(FAILURE) == f"ToyFlow failed in ToyFlow/{run}/join/4 (exit status 1)."
     )
     assert "ValueError: the toy breaks in join" in said
-    assert said[-1] == (
+    assert said[1] == (
         "Re-execute from failure to resume it: steps that finished are not run again."
     )
     [log] = [line.removeprefix("log: ") for line in said if line.startswith("log: ")]

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from toy_kit import FLOW, MONTHS, Toy, failure, materialized
+from toy_kit import FLOW, MONTHS, Toy, failure, materialized, told
 
 from dagster_metaflow import MetaflowFlow
 
@@ -106,11 +106,8 @@ def test_a_range_of_partitions_is_one_metaflow_run(toy: Toy, instance: dg.Dagste
     assert len(toy.metaflow_runs) == 1
     months = ["2024-02", "2024-03", "2024-04", "2024-05"]
     for name in ("first", "second"):
-        shown = {
-            event.partition_key: event.asset_materialization.metadata["month"].value
-            for event in materialized(instance, name)
-            if event.asset_materialization
-        }
+        events = materialized(instance, name)
+        shown = {event.partition_key: told(event)["month"] for event in events}
         assert shown == dict(zip(months, months, strict=True))
 
 

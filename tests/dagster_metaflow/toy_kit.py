@@ -19,7 +19,8 @@ from dagster_metaflow.backends.processes import MARK
 from dagster_metaflow.ledger import RECORD, LaunchRecord
 
 HERE = Path(__file__).parent
-FLOW = MetaflowFlow(os.environ.get("TOY_FLOW", HERE / "toy" / "toy_flow.py"))
+FILE = Path(os.environ.get("TOY_FLOW", HERE / "toy" / "toy_flow.py"))
+FLOW = MetaflowFlow(FILE, inputs=[FILE.with_name("contract.txt")])
 MONTHS = dg.StaticPartitionsDefinition([f"2024-{month:02}" for month in range(1, 7)])
 T = TypeVar("T")
 
@@ -206,6 +207,12 @@ def materialized(instance: dg.DagsterInstance, asset: str) -> Sequence[dg.EventL
     """Materializations of an asset, the first one first."""
     records = instance.fetch_materializations(dg.AssetKey(asset.split("/")), limit=100).records
     return list(reversed(records))
+
+
+def told(event: dg.EventLogRecord) -> dict[str, Any]:
+    """Metadata of a materialization, as plain values."""
+    assert event.asset_materialization is not None
+    return {name: one.value for name, one in event.asset_materialization.metadata.items()}
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:

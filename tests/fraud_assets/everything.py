@@ -53,8 +53,11 @@ class Everything:
 
     @cached_property
     def checks(self) -> dict[str, dg.AssetCheckEvaluation]:
-        found = self.result.get_asset_check_evaluations()
-        return {f"{check.asset_key.path[-1]}:{check.check_name}": check for check in found}
+        return _by_name(self.result)
+
+    def looked_over(self) -> dict[str, dg.AssetCheckEvaluation]:
+        """What the checks of the stores find now."""
+        return _by_name(self.place.run("store_checks_job", good=None))
 
     def versions(self) -> dict[str, str | None]:
         """Data version of each partition of the raw zone as Dagster knows it."""
@@ -84,6 +87,11 @@ class Everything:
             for partition in self.materialized[asset]
             if resolver.get_status(self.place.dataset.key(asset), partition) != StaleStatus.FRESH
         ]
+
+
+def _by_name(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    found = result.get_asset_check_evaluations()
+    return {f"{check.asset_key.path[-1]}:{check.check_name}": check for check in found}
 
 
 @contextmanager

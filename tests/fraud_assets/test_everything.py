@@ -109,6 +109,25 @@ def test_a_champion_is_left_to_serve(done: Everything) -> None:
     assert done.place.tick("external_runs_sensor").asset_events == []
 
 
+def test_a_champion_with_a_damaged_file_is_told_by_the_check_that_scoring_waits_for(
+    done: Everything,
+) -> None:
+    bundle = Path(done.facts("model_artifact")["dagster/uri"])
+    weights = next(bundle.glob("*.safetensors"))
+    data = weights.read_bytes()
+    try:
+        weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        damaged = done.looked_over()["model_artifact:bundle_is_whole"]
+    finally:
+        weights.write_bytes(data)
+    assert not damaged.passed
+    assert str(weights) in str(damaged.description)
+    mended = done.looked_over()
+    assert mended.pop("raw_zone:newest_partition_present").passed is False  # the year is over
+    assert mended.pop("ml_outputs:newest_partition_present").passed is False
+    assert all(check.passed for check in mended.values())
+
+
 def test_with_nothing_changed_nothing_is_asked_for_again(done: Everything) -> None:
     assert done.stale() == []
     assert not done.place.tick("landing_sensor", done.ticked.cursor).run_requests

@@ -37,6 +37,12 @@ def test_new_files_are_ingested_by_the_partitions_they_touch(landed: Place) -> N
     assert asked(landed.tick(SENSOR)) == ["2024-01..2024-03", "2024-07"]
 
 
+def test_a_link_that_leads_nowhere_stops_nothing(landed: Place) -> None:
+    (landed.landing / "gone.csv").symlink_to("/nowhere/at/all.csv")
+    land(landed, "a.csv", rows("2024-01-31"))
+    assert asked(landed.tick(SENSOR)) == ["2024-01"]
+
+
 def test_a_file_is_seen_once_whatever_is_restarted(landed: Place) -> None:
     land(landed, "a.csv", rows("2024-01-31"))
     first = landed.tick(SENSOR)

@@ -27,7 +27,7 @@ def test_a_job_is_followed_to_its_end(launch: Launch, servers: Any) -> None:
     assert "claims  materialized: rows 3, loss 0.25" in done.stdout
     assert "claims  check claims_are_unique passed" in done.stdout
     assert "model  succeeded after" in done.stdout
-    assert "claims_job succeeded: 3 steps, 2 materializations, 1 checks" in done.stdout
+    assert "claims_job succeeded: 3 steps, 2 materializations, 1 check" in done.stdout
     assert "reading claims for you" in done.stdout
     assert "as they are on disk" not in done.stdout  # --verbose has it
     assert not done.stderr

@@ -52,18 +52,21 @@ def partition_metadata(contract: Contract, truth: str | None) -> dict[str, str]:
     return told | ({_TRUTH: truth} if truth else {})
 
 
-def pin_raw_zone(contract: Contract, lakehouse: Lakehouse) -> RawZone:
+def pin_raw_zone(contract: Contract, lakehouse: Lakehouse, *, named: str | None = None) -> RawZone:
     """Pins every raw partition that there is now.
+
+    named: how the person calls the dataset, a name or a path, for the commands in messages.
 
     Feature columns that the contract leaves to inference are those the partitions were written
     with. Raises LakehouseError when the zone is empty, and when partitions were written under
     another version of the contract, or with other columns than the newest.
     """
+    named = named or contract.name
     partitions = lakehouse.partitions(ZONE, contract.name)
     if not any(partition.rows for partition in partitions):
         raise LakehouseError(
             f"{lakehouse.uri(ZONE, contract.name)}: holds no claims yet. Ingest some: "
-            f"python flows/ingest_flow.py run --dataset {contract.name}"
+            f"python flows/ingest_flow.py run --dataset {named}"
         )
     told = {p.value: lakehouse.metadata(p) for p in partitions if p.rows}
     stored = {value: _contract(value, metadata) for value, metadata in told.items()}
@@ -74,7 +77,7 @@ def pin_raw_zone(contract: Contract, lakehouse: Lakehouse) -> RawZone:
             f"{contract.name}: {len(odd)} raw partitions, {odd[0]} the first and {odd[-1]} the "
             f"last, were written under another version or with other columns than version "
             f"{contract.version} has now. Ingest them again: python flows/ingest_flow.py run "
-            f"--dataset {contract.name} --partition-start {odd[0]} --partition-end {odd[-1]}"
+            f"--dataset {named} --partition-start {odd[0]} --partition-end {odd[-1]}"
         )
     truths = {v: lakehouse.uri(TRUTH_ZONE, contract.name, m[_TRUTH]) for v, m in told.items()
               if _TRUTH in m}  # fmt: skip

@@ -12,6 +12,7 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -89,7 +90,10 @@ def _here(path: str) -> Iterator[Landed]:
 def _walk(
     folder: str, depth: int | None, wanted: Callable[[str], object], *, hidden: bool
 ) -> Iterator[Landed]:
-    """Files below a folder. depth: levels to go down, 1 for the folder's own files."""
+    """Files below a folder. depth: levels to go down, 1 for the folder's own files.
+
+    What is gone when it is looked at, as a link that leads nowhere, is passed over.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
             if not hidden and entry.name.startswith((".", "_")):
@@ -99,7 +103,8 @@ def _walk(
                     deeper = None if depth is None else depth - 1
                     yield from _walk(entry.path, deeper, wanted, hidden=hidden)
             elif wanted(entry.path):
-                yield _stamped(entry.path, entry.stat())
+                with suppress(FileNotFoundError):
+                    yield _stamped(entry.path, entry.stat())
 
 
 def _stamped(path: str, stat: os.stat_result) -> Landed:

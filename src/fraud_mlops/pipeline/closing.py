@@ -45,7 +45,7 @@ def words_of_training(plan: RunPlan, validated: Validated) -> str:
             *_judged(plan, validated),
             _model(plan, validated),
             "",
-            f"Next:   python flows/scoring_flow.py run --dataset {plan.contract.name}",
+            f"Next:   python flows/scoring_flow.py run --dataset {plan.named}",
             _next_card(plan, "training_flow.py", "validate_oot"),
         ]
     )

@@ -51,12 +51,12 @@ def words_of_ingest(plan: RunPlan, ingested: IngestReport) -> str:
     return "\n".join(
         [
             "",
-            f"{dataset}: {ingested.kept:,} claims in {len(written)} raw partitions, {named}",
+            f"{dataset}: {ingested.kept:,} claims, raw partitions {named}",
             f"Claims  {plan.output_uri}/raw/{dataset}",
             *([f"Bad     {ingested.quarantine_uri}"] if ingested.quarantine_uri else []),
             "",
-            f"Next:   python flows/training_flow.py run --dataset {dataset}",
-            f"        python flows/scoring_flow.py run --dataset {dataset}",
+            f"Next:   python flows/training_flow.py run --dataset {plan.named}",
+            f"        python flows/scoring_flow.py run --dataset {plan.named}",
         ]
     )
 

@@ -75,7 +75,7 @@ def _version(plan: RunPlan) -> str:
         dataset = plan.contract.name
         raise RegistryError(
             f"{dataset} has no champion in {plan.model_uri} to score with. Train one: "
-            f"python flows/training_flow.py run --dataset {dataset}; or, to promote a version that "
-            f"is there: fraud-mlops models promote --dataset {dataset}"
+            f"python flows/training_flow.py run --dataset {plan.named}; or, to promote a version "
+            f"that is there: fraud-mlops models promote --dataset {dataset}"
         )
     return plan.champion

@@ -26,6 +26,7 @@ _LAUNCH_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 class RunPlan(BaseModel):
     """A run's inputs; the same plan gives the same outputs.
 
+    named: the dataset as the person gave it, a name or a path, for commands to go on with.
     as_of: labels that become known after it are unknown to the run.
     champion: version that was champion when the run began; None for a first run.
     partitions: the only ones wanted; as many as there are when None. assets: what is published.
@@ -34,6 +35,7 @@ class RunPlan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     contract: Contract
+    named: str
     launch_id: str
     run: str
     output_uri: str
@@ -85,6 +87,7 @@ def plan_run(
     pointer = read_pointer(models, contract.name, "champion")
     return RunPlan(
         contract=contract,
+        named=dataset,
         launch_id=_launch_id(launch_id or run.rpartition("/")[2]),
         run=run,
         output_uri=root,
@@ -141,8 +144,8 @@ def _as_of(text: str | None, contract: Contract) -> datetime:
         return source.end if isinstance(source, SyntheticSource) else datetime.now(UTC)
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ContractError(
             f"--as-of {text!r} is not a time; write 2024-12-31 or 2024-12-31T12:00Z"
         ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

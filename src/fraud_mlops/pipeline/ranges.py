@@ -14,7 +14,7 @@ from fraud_mlops.pipeline.plan import RunPlan
 
 def pin_raw(plan: RunPlan) -> RawZone:
     """The raw zone as it stands. Raises LakehouseError when it is empty, or not of one piece."""
-    return pin_raw_zone(plan.contract, Lakehouse(plan.output_uri))
+    return pin_raw_zone(plan.contract, Lakehouse(plan.output_uri), named=plan.named)
 
 
 def with_range(plan: RunPlan, raw: RawClaims) -> RunPlan:
@@ -35,7 +35,7 @@ def with_range(plan: RunPlan, raw: RawClaims) -> RunPlan:
         raise LakehouseError(
             f"{dataset}: there are no raw partitions from {wanted.first} to {wanted.last}, only "
             f"from {raw.partitions[0].value} to {raw.partitions[-1].value}. Ingest them: "
-            f"python flows/ingest_flow.py run --dataset {dataset} "
+            f"python flows/ingest_flow.py run --dataset {plan.named} "
             f"--partition-start {wanted.first} --partition-end {wanted.last}"
         )
     if missing := len(wanted.values()) - len(there):
