@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from served import Served
-from toy_kit import materialized, wait_for
+from toy_kit import HERE, Toy, materialized, wait_for
 
 pytestmark = pytest.mark.flow
+
+
+# Dagster is held up where it stores the first materialization, in none of our code; and the error
+# keeps what was interrupted until Python takes itself down.
+SCRIPT = """
+import dagster as dg
+from toy_defs import defs, toy
+
+def hold_up(entry):
+    if entry.dagster_event and entry.dagster_event.is_step_materialization:
+        toy.wait_while_held("dagster")
+
+run = "11111111-1111-1111-1111-111111111111"
+instance = dg.DagsterInstance.ephemeral()
+instance.add_event_listener(run, hold_up)
+try:
+    defs.resolve_job_def("toy_job").execute_in_process(instance=instance, run_id=run)
+except BaseException as error:
+    kept = error
+    raise
+"""
 
 
 @pytest.mark.parametrize("job", ["toy_job", "process_job"])
@@ -43,6 +68,22 @@ def test_a_run_that_is_terminated_while_it_is_being_started_leaves_nothing(serve
     served.terminate(run)
     assert served.wait_end(run, 20) == "CANCELED"
     served.wait_gone(10)
+    [launch] = served.launches
+    assert launch.outcome == "cancelled"
+
+
+@pytest.mark.parametrize("job", ["toy_job", "process_job"])
+def test_termination_while_the_assets_own_code_is_busy_ends_the_run_too(
+    served: Served, job: str
+) -> None:
+    """It is not the stream then that is interrupted."""
+    served.hold("dagster")
+    served.hold("work")
+    run = served.launch(job)
+    served.wait_held("dagster")
+    served.terminate(run)
+    served.wait_gone(10)
+    assert served.wait_end(run, 15) == "CANCELED"
     [launch] = served.launches
     assert launch.outcome == "cancelled"
 
@@ -93,6 +134,27 @@ def test_a_run_that_was_left_and_has_ended_well_is_taken_and_not_run_again(serve
     assert served.wait_end(served.launch()) == "SUCCESS"
     assert served.steps_run == {"start": 1, "work": 2, "join": 1, "end": 1}
     assert len(materialized(served.history, "second")) == 1
+
+
+@pytest.mark.parametrize("held", ["work", "dagster"])
+def test_ctrl_c_in_a_script_ends_the_run_wherever_dagster_is(toy: Toy, held: str) -> None:
+    toy.hold("work")
+    toy.hold(held)
+    variables = {"TOY_FOLDER": str(toy.folder), "PYTHONPATH": str(HERE)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT],
+        cwd=toy.folder,
+        env=os.environ | variables,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    toy.wait_held(held)
+    process.send_signal(signal.SIGINT)
+    toy.release("dagster")
+    assert process.wait(15) != 0
+    assert not toy.processes()
+    [launch] = toy.launches
+    assert launch.outcome == "cancelled"
 
 
 def left_going(served: Served) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class Toy:
     def release(self, step: str) -> None:
         (self.folder / f"hold_{step}").unlink(missing_ok=True)
 
+    def wait_while_held(self, name: str) -> None:
+        while (self.folder / f"hold_{name}").exists():
+            (self.folder / f"held_{name}").write_text(str(os.getpid()))
+            time.sleep(0.02)
+
     def is_held(self, step: str) -> int:
         """Number of the task that waits, 0 when none does."""
         path = self.folder / f"held_{step}"
@@ -135,7 +140,9 @@ class Toy:
 
         @metaflow_assets(**given)
         def toy(context: dg.AssetExecutionContext, metaflow: MetaflowResource) -> Iterator[Any]:
-            yield from metaflow.run(context, given["flow"]).stream()
+            for event in metaflow.run(context, given["flow"]).stream():
+                self.wait_while_held("dagster")
+                yield event
 
         return toy
 
