@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ class MetaflowInvocation:
         self._progress = Progress(launcher.flow.steps)
         self._offset = 0
         self._known: LaunchRecord | None = None
+        self._left = False
 
     def stream(self) -> Iterator[Event]:
         """Materializations and check results, each as soon as the run has published the asset.
@@ -178,6 +180,9 @@ class MetaflowInvocation:
     @contextmanager
     def _ended_with_us(self) -> Iterator[None]:
         """A terminated Dagster run takes the Metaflow run with it, or leaves it to the next one."""
+        # Dagster may be interrupted between two events; then Python closes what goes on here at
+        # last when it takes itself down, and modules are gone that are needed.
+        atexit.register(self._leave)
         try:
             yield
         except Failure:
@@ -186,11 +191,14 @@ class MetaflowInvocation:
             with held_back():  # a second interrupt would leave processes behind
                 self._leave()
             raise
+        finally:
+            atexit.unregister(self._leave)
 
     def _leave(self) -> None:
         """Ending comes first, and whatever Dagster may not be able to do any more after it."""
-        if self._known is None:
+        if self._known is None or self._left:
             return
+        self._left = True
         if not self._forward_termination:
             self._note({"outcome": "detached"})
             words = "left going on; the next execution of these assets adopts it"

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.flow
 RAW_ZONE = "/assets/small_claims/raw_zone"
 RUN_SECONDS = 120
 RUNS = """
-{ runsOrError { ... on Runs { results { runId rootRunId status } } } }
+{ runsOrError { ... on Runs { results { runId rootRunId status tags { key } } } } }
 """
 
 MESSAGES = """
@@ -49,6 +49,17 @@ def ended(servers: Servers, known: set[str]) -> dict[str, Any]:
             return new[0]
         time.sleep(0.5)
     raise AssertionError(f"no run ended within {RUN_SECONDS} s: {runs(servers)}")
+
+
+def wait_for_metaflow_run(servers: Servers, known: set[str]) -> None:
+    """Until Dagster knows which Metaflow run it follows: only such a run can be resumed."""
+    deadline = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < deadline:
+        new = [run for run in runs(servers) if run["runId"] not in known]
+        if any(tag["key"] == "metaflow/IngestFlow" for run in new for tag in run["tags"]):
+            return
+        time.sleep(0.05)
+    raise AssertionError("no Metaflow run came to be known")
 
 
 def scheduler(servers: Servers) -> psutil.Process:
@@ -88,8 +99,7 @@ def test_a_killed_run_is_resumed_from_its_page(
     known = {run["runId"] for run in runs(servers)}
     materialize(page, "Latest", "Launch 1 run")
     process = scheduler(servers)
-    while not process.children():  # until its first task runs
-        time.sleep(0.05)
+    wait_for_metaflow_run(servers, known)
     process.kill()
     failed = ended(servers, known)
     assert failed["status"] == "FAILURE"
