@@ -69,8 +69,8 @@ class MetaflowFlow:
         self.path = Path(path).resolve()
         self.fixed = dict(fixed or {})
         self.protocol = protocol or ProtocolParameters()
-        self._inputs = [Path(place).resolve() for place in inputs]
-        self._code = [self.path.parent, *(Path(p).resolve() for p in code), *self._inputs]
+        self.inputs = tuple(Path(place).resolve() for place in inputs)
+        self._code = [self.path.parent, *(Path(p).resolve() for p in code), *self.inputs]
         self._python = python
 
     @property
@@ -120,7 +120,7 @@ class MetaflowFlow:
     @cached_property
     def inputs_version(self) -> str:
         """Hash of `inputs`; empty without any."""
-        return _digest(self._inputs) if self._inputs else ""
+        return _digest(self.inputs) if self.inputs else ""
 
     @cached_property
     def description(self) -> FlowDescription:

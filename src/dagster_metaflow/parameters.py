@@ -79,11 +79,12 @@ def config_schema(parameters: Iterable[FlowParameter], without: Iterable[str]) -
 def to_arguments(parameters: Mapping[str, Any]) -> list[str]:
     """`--option=value` for what is not None, in the order given."""
     return [
-        f"--{option}={_text(value)}" for option, value in parameters.items() if value is not None
+        f"--{option}={to_text(value)}" for option, value in parameters.items() if value is not None
     ]
 
 
-def _text(value: Any) -> str:
+def to_text(value: Any) -> str:
+    """As Metaflow reads it on its command line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):

@@ -131,7 +131,7 @@ class BackendContract:
         handle = self.resumed(stage, failed)
         status = self.ended(stage, handle)
         assert status.state is RunState.SUCCEEDED
-        assert status.run_id != failed.run_id
+        assert status.run_id  # a new one, or the same where the backend redrives a run
         assert before[0] not in list(stage.executed())[len(before) :]
 
     def test_a_run_is_found_again_by_its_handle_alone(self, stage: Stage) -> None:

@@ -1,0 +1,63 @@
+"""Metaflow's own scheduler on this machine, and every step on AWS Batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+
+from dagster_metaflow.backends import batch_jobs
+from dagster_metaflow.backends.aws_api import Aws, said
+from dagster_metaflow.backends.local import LocalBackend
+from dagster_metaflow.backends.protocol import Handle, LaunchError, LaunchRequest, MetaflowClient
+from dagster_metaflow.backends.travelling import travelled
+
+
+class BatchBackend(LocalBackend):
+    """Runs flows with `--with batch`. Queue, image and roles are those of Metaflow's configuration,
+    as `metaflow configure aws` or METAFLOW_ variables set it."""
+
+    options: list[str] = Field(
+        default=["--datastore=s3"], description="Options before `run`, such as `--datastore=s3`."
+    )
+
+    def prepare(self, request: LaunchRequest) -> Handle:
+        return {**super().prepare(request), "flow": request.flow_name}
+
+    def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
+        return super().launch(travelled(request), handle)
+
+    def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
+        return super().resume(travelled(request), handle, origin_run_id)
+
+    def _start(self, request: LaunchRequest, handle: Handle, command: Sequence[str]) -> Handle:
+        # Not by --with, which a resumed run does not know.
+        specs = " ".join(["batch", *(self.decorators if command[0] == "resume" else [])])
+        environment = {**request.environment, "METAFLOW_DEFAULT_DECOSPECS": specs}
+        return super()._start(
+            dataclasses.replace(request, environment=environment), handle, command
+        )
+
+    def cancel(self, handle: Handle) -> None:
+        """The scheduler ends its jobs itself; what it could not, as when it was killed, is ended
+        here."""
+        run_id = self.poll(handle).run_id
+        super().cancel(handle)
+        if run_id is not None:
+            with said("to end the run's jobs"):
+                batch_jobs.end(self.aws(), str(handle["flow"]), run_id, "ended from Dagster")
+
+    def aws(self) -> Aws:
+        return Aws(self.environment)
+
+    def client(self) -> MetaflowClient:
+        found = super().client()
+        environment = {"METAFLOW_DEFAULT_DATASTORE": "s3", **found.environment}
+        return dataclasses.replace(found, environment=environment)
+
+    def links(self, handle: Handle) -> Mapping[str, str]:
+        try:
+            return {**super().links(handle), "batch_jobs": self.aws().jobs_page()}
+        except LaunchError:  # without a region there is no page
+            return super().links(handle)

@@ -1,0 +1,155 @@
+"""Deploys a flow to Step Functions with Metaflow's own command, when its code has changed.
+
+What is deployed stands in two tags of the state machine: the hash of the code that it runs, and of
+the definition that Metaflow made of it. A machine whose definition is another one has been deployed
+by somebody else since, and is deployed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+import dagster_metaflow
+from dagster_metaflow.backends.aws_api import Aws, code_of, said
+from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest
+from dagster_metaflow.parameters import to_text
+
+CODE_TAG = "dagster_metaflow/code"
+DEFINITION_TAG = "dagster_metaflow/definition"
+MOST_PARAMETER_BYTES = 20_480
+"""As Metaflow limits them: a job takes no more than 30 KiB in all."""
+
+_DEPLOY_SECONDS = 600
+_TOLD_LINES = 12
+_NOT_THERE = ("ResourceNotFound", "StateMachineDoesNotExist")
+_UNSAFE = "$`"
+
+
+@dataclass(frozen=True)
+class Deployer:
+    """python, working_directory, environment: of Metaflow's command. options: before
+    `step-functions`. create_options: after `create`. name: of the state machine, the flow's when
+    None."""
+
+    aws: Aws
+    python: str
+    working_directory: str | None
+    environment: Mapping[str, str]
+    options: Sequence[str]
+    create_options: Sequence[str]
+    name: str | None
+
+    def machine(self, request: LaunchRequest) -> str:
+        """Its name, as Metaflow makes it."""
+        name = self.name or request.flow_name
+        known = {**os.environ, **self.environment}
+        prefix = known.get("METAFLOW_SFN_STATE_MACHINE_PREFIX")
+        return name if not prefix or name.startswith(prefix) else f"{prefix}_{name}"
+
+    def code(self, request: LaunchRequest) -> str:
+        """Hash of all that a deployment is made of."""
+        metaflow = {k: v for k, v in self._variables().items() if k.startswith("METAFLOW_")}
+        parts = [request.code_version, _own_code(), self.options, self.create_options, metaflow]
+        text = json.dumps(parts, sort_keys=True, default=list)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def deployed(self, request: LaunchRequest) -> str:
+        """The machine's ARN, once it runs the request's code. Raises LaunchError."""
+        with said("to look at the state machine"):
+            arn = self.aws.machine_arn(self.machine(request))
+        # Two runs of one machine do not deploy at once; elsewhere the later one wins.
+        request.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(request.folder.parent / f".{self.machine(request)}.deploying"):
+            with said("to look at the state machine"):
+                if self._is_deployed(arn, self.code(request)):
+                    return arn
+            self._create(request)
+            with said("to tag the state machine"):
+                self._note(arn, self.code(request))
+        return arn
+
+    def _is_deployed(self, arn: str, code: str) -> bool:
+        client = self.aws.client("stepfunctions")
+        try:
+            found = client.list_tags_for_resource(resourceArn=arn)["tags"]
+            tags = {tag["key"]: tag["value"] for tag in found}
+            return tags.get(CODE_TAG) == code and tags.get(DEFINITION_TAG) == self._definition(arn)
+        except client.exceptions.ClientError as error:
+            if code_of(error) in _NOT_THERE:
+                return False
+            raise
+
+    def _definition(self, arn: str) -> str:
+        found = self.aws.client("stepfunctions").describe_state_machine(stateMachineArn=arn)
+        return hashlib.sha256(found["definition"].encode()).hexdigest()[:16]
+
+    def _note(self, arn: str, code: str) -> None:
+        tags = {CODE_TAG: code, DEFINITION_TAG: self._definition(arn)}
+        self.aws.client("stepfunctions").tag_resource(
+            resourceArn=arn, tags=[{"key": key, "value": value} for key, value in tags.items()]
+        )
+
+    def _create(self, request: LaunchRequest) -> None:
+        named = [] if self.name is None else [f"--name={self.name}"]
+        flow = [self.python, str(request.flow_file), *self.options]
+        command = [*flow, "step-functions", *named, "create", *self.create_options]
+        try:
+            done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
+                command,
+                cwd=self.working_directory,
+                env={**self._variables(), **request.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=_DEPLOY_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise LaunchError(f"the flow cannot be deployed: {error}") from None
+        if done.returncode:
+            last = "\n".join(done.stdout.strip().splitlines()[-_TOLD_LINES:])
+            raise LaunchError(f"{request.flow_name} cannot be deployed to Step Functions:\n{last}")
+
+    def _variables(self) -> dict[str, str]:
+        return {**os.environ, **self.environment}
+
+
+@cache
+def _own_code() -> str:
+    """Of this library, which is in the code package too."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(dagster_metaflow.__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def execution_input(parameters: Mapping[str, Any], code: str) -> str:
+    """As `step-functions trigger` makes it, with the code that is meant beside.
+
+    Raises LaunchError for values that Metaflow's tasks cannot take: they pass through a shell.
+    """
+    given = {option: to_text(v) for option, v in parameters.items() if v is not None}
+    unsafe = [option for option, text in given.items() if set(_UNSAFE) & set(text)]
+    if unsafe:
+        raise LaunchError(
+            f"parameter {', '.join(unsafe)}: on Step Functions a value may hold no $ and no `, "
+            "which a shell would read. Give another value, or take the backend `batch`."
+        )
+    text = json.dumps(given)
+    if len(text.encode()) > MOST_PARAMETER_BYTES:
+        raise LaunchError(
+            f"the parameters take {len(text.encode()):,} bytes; Step Functions and Batch take "
+            f"{MOST_PARAMETER_BYTES:,}. Put large values in a file, and pass its address."
+        )
+    return json.dumps({"Parameters": text, "CodeVersion": code})

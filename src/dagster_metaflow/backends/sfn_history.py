@@ -1,0 +1,136 @@
+"""What the history of a Step Functions execution says of a Metaflow run: its tasks, and its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+_ENDS = {
+    "ExecutionSucceeded": "SUCCEEDED",
+    "ExecutionFailed": "FAILED",
+    "ExecutionTimedOut": "TIMED_OUT",
+    "ExecutionAborted": "ABORTED",
+}
+_LONGEST_CAUSE = 400
+
+
+@dataclass
+class Task:
+    """A step's job. number: of the event that it began with. streams: of its attempts, in
+    CloudWatch. why: it did not end well."""
+
+    step: str
+    job: str
+    number: int
+    began: datetime
+    ended: datetime | None = None
+    well: bool = False
+    streams: list[str] = field(default_factory=list)
+    why: str = ""
+
+
+@dataclass
+class History:
+    """Of one execution, as far as it has been read.
+
+    last: id of the last event that was taken. end: how the execution ended, as its status; None
+    while it goes on. failed: the task that ended it.
+    """
+
+    last: int = 0
+    end: str | None = None
+    ended: datetime | None = None
+    why: str = ""
+    failed: Task | None = None
+    tasks: dict[str, Task] = field(default_factory=dict)
+    _steps: dict[int, str] = field(default_factory=dict)
+    _jobs: dict[int, str] = field(default_factory=dict)
+
+    def take(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """events: in order, those of `last` and before are passed over."""
+        for event in events:
+            if event["id"] > self.last:
+                self._take(event)
+                self.last = event["id"]
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        kind, number, before = event["type"], event["id"], event.get("previousEventId", 0)
+        if "stateEnteredEventDetails" in event:
+            self._steps[number] = event["stateEnteredEventDetails"]["name"]
+        elif before in self._steps:
+            self._steps[number] = self._steps[before]
+        if before in self._jobs and not kind.endswith("Exited"):
+            self._jobs[number] = self._jobs[before]
+        if kind in _ENDS:
+            self._over(kind, event)
+        elif kind == "ExecutionRedriven":
+            self.end, self.ended, self.why, self.failed = None, None, "", None
+        elif kind == "TaskSubmitted":
+            self._submitted(event)
+        elif kind in ("TaskSucceeded", "TaskFailed", "TaskTimedOut"):
+            self._ended(event, kind)
+
+    def _submitted(self, event: Mapping[str, Any]) -> None:
+        told = _read(event["taskSubmittedEventDetails"].get("output"))
+        if (job := told.get("JobId")) is not None:
+            step = self._steps.get(event["id"], "")
+            self.tasks[job] = Task(step, job, event["id"], event["timestamp"])
+            self._jobs[event["id"]] = job
+
+    def _ended(self, event: Mapping[str, Any], kind: str) -> None:
+        task = self.tasks.get(self._jobs.get(event["id"], ""))
+        details = event.get(kind[0].lower() + kind[1:] + "EventDetails", {})
+        if task is None:
+            if kind != "TaskSucceeded":  # a call that was refused, or an item that is not there
+                self.why = _short(details)
+            return
+        told = _read(details.get("output") or details.get("cause"))
+        task.ended, task.well = event["timestamp"], kind == "TaskSucceeded"
+        task.streams = streams(told) or task.streams
+        if not task.well:
+            task.why = _reason(told) or _short(details)
+            self.failed = task
+
+    def _over(self, kind: str, event: Mapping[str, Any]) -> None:
+        self.end, self.ended = _ENDS[kind], event["timestamp"]
+        details = event.get(kind[0].lower() + kind[1:] + "EventDetails", {})
+        self.why = self.failed.why if self.failed else self.why or _short(details)
+
+    @property
+    def running(self) -> Sequence[Task]:
+        return [task for task in self.tasks.values() if task.ended is None]
+
+
+def streams(job: Mapping[str, Any]) -> list[str]:
+    """Log streams of a job's attempts, in order. job: as Batch or as a state tells it."""
+    lowered = {key[:1].lower() + key[1:]: value for key, value in job.items()}
+    tries = lowered.get("attempts") or []
+    places = [one.get("container") or one.get("Container") or {} for one in tries]
+    places.append(lowered.get("container") or {})
+    names = [place.get("logStreamName") or place.get("LogStreamName") for place in places]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _reason(job: Mapping[str, Any]) -> str:
+    container = job.get("Container") or {}
+    code = container.get("ExitCode")
+    words = [container.get("Reason"), job.get("StatusReason")]
+    said = next((word for word in words if word), "")
+    return f"{said} (exit code {code})" if said and code is not None else str(said)
+
+
+def _short(details: Mapping[str, Any]) -> str:
+    parts = [str(details[key]) for key in ("error", "cause") if details.get(key)]
+    return ": ".join(parts)[:_LONGEST_CAUSE]
+
+
+def _read(text: str | None) -> dict[str, Any]:
+    """A cause is JSON or plain words."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

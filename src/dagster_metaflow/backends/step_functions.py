@@ -1,0 +1,294 @@
+"""Runs on AWS Step Functions: a flow is deployed once, and started as an execution.
+
+A Metaflow run there is `sfn-<name of the execution>`. The name is settled before the start, so that
+whatever happens the run is found again, from any machine. A failed execution is redriven: it goes
+on from the failed state in the same run. When AWS refuses that, or the flow's code has changed
+since, the run is resumed by Metaflow's own scheduler with its steps on Batch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+from pydantic import Field
+
+from dagster_metaflow.backends import batch_jobs
+from dagster_metaflow.backends.aws_api import said
+from dagster_metaflow.backends.batch import BatchBackend
+from dagster_metaflow.backends.protocol import (
+    Handle,
+    LaunchError,
+    LaunchRequest,
+    RunState,
+    RunStatus,
+)
+from dagster_metaflow.backends.sfn_deployment import Deployer, execution_input
+from dagster_metaflow.backends.sfn_following import Follower, Pace
+from dagster_metaflow.backends.travelling import travelled
+
+PREFIX = "sfn-"
+"""What Metaflow puts before an execution's name to make a run id of it."""
+
+_STATES = {
+    "SUCCEEDED": RunState.SUCCEEDED,
+    "FAILED": RunState.FAILED,
+    "TIMED_OUT": RunState.FAILED,
+    "ABORTED": RunState.CANCELLED,
+}
+_LONGEST_NAME = 80
+_BLOCK = 1 << 20
+_GOES_ON = ("RUNNING", "PENDING_REDRIVE", "SUCCEEDED")
+
+
+class StepFunctionsBackend(BatchBackend):
+    """Deploys flows to AWS Step Functions when their code has changed, and runs them there."""
+
+    create_options: list[str] = Field(
+        default=[],
+        description="Options of `step-functions create`: `--max-workers=40`, "
+        "`--workflow-timeout=86400`, `--log-execution-history`, `--authorize=TOKEN`.",
+    )
+    state_machine: str | None = Field(
+        default=None, description="Name of the state machine; the flow's when left out."
+    )
+    when_not_redriven: Literal["resume", "restart"] = Field(
+        default="resume",
+        description="What becomes of a failed run that AWS does not redrive, or whose code has "
+        "changed: `resume` goes on with it by Metaflow's own scheduler, steps on Batch; `restart` "
+        "starts a new execution.",
+    )
+    look_seconds: float = Field(
+        default=2.0, gt=0, description="Time between two looks at AWS while something happens."
+    )
+    most_look_seconds: float = Field(
+        default=20.0, gt=0, description="Time between two looks while nothing happens."
+    )
+    log_group: str = Field(
+        default="/aws/batch/job", description="CloudWatch log group of the jobs."
+    )
+    log_lag_seconds: float = Field(
+        default=5.0, ge=0, description="Time in which CloudWatch shows what a job has written."
+    )
+    patience_seconds: float = Field(
+        default=900.0, ge=0, description="Time for which AWS may not answer before a run is left."
+    )
+
+    def prepare(self, request: LaunchRequest) -> Handle:
+        name = re.sub(r"[^A-Za-z0-9_-]", "-", request.launch_id)
+        name = f"{name[: _LONGEST_NAME - 7]}-{secrets.token_hex(3)}"
+        machine = self._deployer().machine(request)
+        return {**super().prepare(request), "execution": name, "machine": machine}
+
+    def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
+        request = travelled(request)
+        deployer = self._deployer()
+        given = execution_input(request.parameters, deployer.code(request))
+        machine = deployer.deployed(request)
+        client = self.aws().client("stepfunctions")
+        # It exists already when an answer was lost on its way, and the call made again.
+        with said("to start the execution"), suppress(client.exceptions.ExecutionAlreadyExists):
+            client.start_execution(stateMachineArn=machine, name=handle["execution"], input=given)
+        return {**handle, "started": datetime.now(UTC).isoformat()}
+
+    # -- resuming ------------------------------------------------------------------------------
+
+    def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
+        if not origin_run_id.startswith(PREFIX):  # resumed by Metaflow's own scheduler before
+            return self._by_metaflow(request, handle, origin_run_id)
+        again = {**handle, "execution": origin_run_id.removeprefix(PREFIX)}
+        with said("to look at the execution that failed"):
+            found = self._described(again)
+            if found is None:
+                raise LaunchError(f"there is no execution {again['execution']} to resume")
+            again |= {"started": found["startDate"].isoformat()}
+            if found["status"] in _GOES_ON:
+                return again
+            again |= {"after": self._last_event(again)}
+        if (why_not := self._redriven(request, again, found)) is None:
+            return again
+        if self.when_not_redriven == "restart":
+            made = self.launch(request, handle)
+            return self._say(made, f"A new execution, since {why_not}.")
+        made = self._by_metaflow(request, handle, origin_run_id)
+        words = f"Resumed by Metaflow's own scheduler with steps on AWS Batch, since {why_not}."
+        return self._say(made, words)
+
+    def _redriven(
+        self, request: LaunchRequest, handle: Handle, found: Mapping[str, Any]
+    ) -> str | None:
+        """Why it is not."""
+        ran = json.loads(found["input"]).get("CodeVersion")
+        if ran != self._deployer().code(request):
+            return "the flow's code has changed, and a redrive would run the old one"
+        client = self.aws().client("stepfunctions")
+        with said("to redrive the execution"):
+            # What the failure left running would go on beside its own repetition.
+            batch_jobs.end(self.aws(), request.flow_name, handle["execution"], "redriven")
+            try:
+                client.redrive_execution(executionArn=self._arn(handle))
+            except client.exceptions.ExecutionNotRedrivable as error:
+                words = error.response["Error"]["Message"].rstrip(".")
+                return f"AWS does not redrive it ({words})"
+        return None
+
+    def _by_metaflow(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
+        return {**super().resume(request, handle, origin_run_id), "by": "metaflow"}
+
+    def _say(self, handle: Handle, words: str) -> Handle:
+        with (_folder(handle) / "log").open("a", encoding="utf-8") as log:
+            log.write(f"{words}\n")
+        return handle
+
+    def _last_event(self, handle: Handle) -> int:
+        events = (
+            self.aws()
+            .client("stepfunctions")
+            .get_execution_history(executionArn=self._arn(handle), reverseOrder=True, maxResults=1)[
+                "events"
+            ]
+        )
+        return int(events[0]["id"]) if events else 0
+
+    # -- following -----------------------------------------------------------------------------
+
+    def poll(self, handle: Handle) -> RunStatus:
+        if _is_by_metaflow(handle):
+            return super().poll(handle)
+        run_id = PREFIX + str(handle["execution"])
+        with said("to look at the execution"):
+            if "started" not in handle and self._described(handle) is None:
+                return RunStatus(RunState.LOST, None, "it was never started")
+            follower = self._follower(handle)
+        follower.look()
+        if not follower.is_there:
+            return RunStatus(RunState.LOST, run_id, "there is no such execution any more")
+        history, end = follower.history, follower.history.end
+        if end is None or not follower.is_over or history.last <= follower.after:
+            return RunStatus(RunState.RUNNING, run_id)
+        return RunStatus(_STATES[end], run_id, _why(follower))
+
+    def read_log(self, handle: Handle, offset: int) -> tuple[list[str], int]:
+        if _is_by_metaflow(handle):
+            return super().read_log(handle, offset)
+        try:
+            with (_folder(handle) / "log").open("rb") as stream:
+                stream.seek(offset)
+                data = stream.read(_BLOCK)
+        except FileNotFoundError:
+            return [], offset
+        whole = data[: data.rfind(b"\n") + 1] or (data if len(data) == _BLOCK else b"")
+        lines = whole.decode("utf-8", "replace").removesuffix("\n").split("\n") if whole else []
+        return lines, offset + len(whole)
+
+    def cancel(self, handle: Handle) -> None:
+        if _is_by_metaflow(handle):
+            super().cancel(handle)
+            return
+        with said("to stop the execution"):
+            found = self._described(handle)
+            if found is None or found["status"] == "SUCCEEDED":
+                return
+            if found["status"] in _GOES_ON:
+                self.aws().client("stepfunctions").stop_execution(
+                    executionArn=self._arn(handle), error="Cancelled", cause="ended from Dagster"
+                )
+            flow, name = str(handle["flow"]), str(handle["execution"])
+            batch_jobs.end(self.aws(), flow, name, "ended from Dagster")
+            self._follower(handle).hurry()
+
+    def links(self, handle: Handle) -> Mapping[str, str]:
+        if _is_by_metaflow(handle):
+            return super().links(handle)
+        aws = self.aws()
+        try:
+            with said("to name the execution's page"):
+                found = {"execution": aws.execution_page(self._arn(handle))}
+                failed = self._follower(handle).history.failed
+        except LaunchError:
+            return {"log": str(_folder(handle) / "log")}
+        if failed is not None and failed.streams:
+            found["log of the failed task"] = aws.log_page(self.log_group, failed.streams[-1])
+        return found
+
+    # -- AWS -----------------------------------------------------------------------------------
+
+    def _deployer(self) -> Deployer:
+        decorators = [f"--with={name}" for name in self.decorators]
+        return Deployer(
+            aws=self.aws(),
+            python=self.python,
+            working_directory=self.working_directory,
+            environment=self.environment,
+            options=[*self.options, *decorators],
+            create_options=self.create_options,
+            name=self.state_machine,
+        )
+
+    def _arn(self, handle: Handle) -> str:
+        machine = self.aws().machine_arn(str(handle["machine"]))
+        return f"{machine.replace(':stateMachine:', ':execution:')}:{handle['execution']}"
+
+    def _described(self, handle: Handle) -> Mapping[str, Any] | None:
+        client = self.aws().client("stepfunctions")
+        try:
+            found: dict[str, Any] = client.describe_execution(executionArn=self._arn(handle))
+        except client.exceptions.ExecutionDoesNotExist:
+            return None
+        return found
+
+    def _follower(self, handle: Handle) -> Follower:
+        """The same one for the same attempt, so that looks of one process keep their pace."""
+        key = (self._arn(handle), str(_folder(handle)))
+        with _LOCK:
+            if key not in _FOLLOWERS:
+                while len(_FOLLOWERS) >= _MOST_FOLLOWED:
+                    del _FOLLOWERS[next(iter(_FOLLOWERS))]
+                _FOLLOWERS[key] = Follower(
+                    aws=self.aws(),
+                    arn=key[0],
+                    run_id=PREFIX + str(handle["execution"]),
+                    folder=_folder(handle),
+                    after=int(handle.get("after", 0)),
+                    group=self.log_group,
+                    pace=Pace(
+                        look=self.look_seconds,
+                        most=self.most_look_seconds,
+                        lag=self.log_lag_seconds,
+                        patience=self.patience_seconds,
+                    ),
+                )
+            return _FOLLOWERS[key]
+
+
+_FOLLOWERS: dict[tuple[str, str], Follower] = {}
+_MOST_FOLLOWED = 256
+_LOCK = Lock()
+
+
+def _folder(handle: Handle) -> Path:
+    return Path(str(handle["folder"]))
+
+
+def _is_by_metaflow(handle: Handle) -> bool:
+    """Resumed by Metaflow's own scheduler; also when nobody came to note it."""
+    return "by" in handle or (_folder(handle) / "supervisor").exists()
+
+
+def _why(follower: Follower) -> str | None:
+    history = follower.history
+    if history.end == "SUCCEEDED":
+        return None
+    if history.end == "TIMED_OUT":
+        return "the execution took longer than the state machine's time-out"
+    if history.end == "ABORTED":
+        return "it was stopped"
+    step = f"step {history.failed.step}: " if history.failed else ""
+    return f"{step}{history.why or 'no reason was given'}"

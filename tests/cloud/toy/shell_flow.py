@@ -1,0 +1,135 @@
+"""Speaks Metaflow's command line, and runs three shell steps on Batch: for the backends' contract.
+
+What the contract asks of a backend is what lies between Dagster and AWS. With jobs that take
+milliseconds it is played through in seconds; that Metaflow's own flows behave so is shown beside.
+
+Files in SHELL_FOLDER: `hold_STEP`, `fail_STEP` (as the cloud toy), `count`, `done_RUN`.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+STEPS = ("start", "work", "end")
+FOLDER = Path(os.environ["SHELL_FOLDER"])
+SCRIPT = """
+cd {folder}; echo {step} >> count; echo "{step} runs"
+while [ -e hold_{step} ]; do sleep 0.02; done
+if [ -e fail_{step} ]; then rm fail_{step}; echo "{step} breaks"; exit 1; fi
+echo "{step} is done"
+"""
+_DEFINITION = {"image": "none", "command": ["true"]}
+_SUBMIT = "arn:aws:states:::batch:submitJob.sync"
+
+
+def client(service):
+    import boto3
+
+    return boto3.client(service)
+
+
+def definition():
+    properties = {**_DEFINITION, "vcpus": 1, "memory": 128}
+    made = client("batch").register_job_definition(
+        jobDefinitionName="shell", type="container", containerProperties=properties
+    )
+    return made["jobDefinitionArn"]
+
+
+def command(step):
+    return ["bash", "-c", SCRIPT.format(folder=FOLDER, step=step)]
+
+
+def create():
+    arn, states = definition(), {}
+    for step, after in zip(STEPS, [*STEPS[1:], None], strict=True):
+        told = {"metaflow.flow_name": "ShellFlow", "step_name": step}
+        states[step] = {
+            "Type": "Task",
+            "Resource": _SUBMIT,
+            "Parameters": {
+                "JobName": f"SFN-ShellFlow--{step}--",
+                "JobQueue": "local-queue",
+                "JobDefinition": arn,
+                "ContainerOverrides": {"Command": command(step)},
+                "Parameters": {**told, "metaflow.run_id.$": "$$.Execution.Name"},
+            },
+            **({"Next": after} if after else {"End": True}),
+        }
+    text = json.dumps({"StartAt": STEPS[0], "States": states})
+    states_client, role = client("stepfunctions"), "arn:aws:iam::123456789012:role/local"
+    try:
+        states_client.create_state_machine(name="ShellFlow", definition=text, roleArn=role)
+    except states_client.exceptions.StateMachineAlreadyExists as error:
+        arn = str(error).split("'")[1]
+        states_client.update_state_machine(stateMachineArn=arn, definition=text)
+
+
+class Run:
+    def __init__(self, attributes, origin):
+        self.id = str(time.time_ns())
+        if origin is not None and not done_file(origin).exists():
+            sys.exit(f"there is no run {origin}")
+        self.done = [] if origin is None else done_file(origin).read_text().split()
+        done_file(self.id).write_text("\n".join(self.done))
+        Path(attributes).write_text(json.dumps({"run_id": self.id}))
+
+    def play(self):
+        batch, arn = client("batch"), definition()
+        for number, step in enumerate(STEPS):
+            if step not in self.done:
+                self.step(batch, arn, f"{self.id}/{step}/{number}", step)
+                self.done.append(step)
+                done_file(self.id).write_text("\n".join(self.done))
+
+    def step(self, batch, arn, task, step):
+        told = {"metaflow.flow_name": "ShellFlow", "metaflow.run_id": self.id}
+        job = batch.submit_job(
+            jobName=f"toy-ShellFlow-{self.id}-{step}-0-0",
+            jobQueue="local-queue",
+            jobDefinition=arn,
+            containerOverrides={"command": command(step)},
+            parameters=told,
+        )["jobId"]
+        say(task, "Task is starting.")
+        try:
+            while (status := self.status(batch, job)) not in ("SUCCEEDED", "FAILED"):
+                time.sleep(0.05)
+        except KeyboardInterrupt:
+            batch.terminate_job(jobId=job, reason="interrupted")
+            raise
+        if status == "FAILED":
+            say(task, f"step {step} failed on Batch")
+            say(task, "Task failed.")
+            sys.exit(1)
+        say(task, "Task finished successfully.")
+
+    def status(self, batch, job):
+        return batch.describe_jobs(jobs=[job])["jobs"][0]["status"]
+
+
+def done_file(run):
+    return FOLDER / f"done_{run}"
+
+
+def say(task, text):
+    print(f"2026-01-01 00:00:00.000 [{task} (pid {os.getpid()})] {text}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runner-attribute-file")
+    parser.add_argument("--origin-run-id")
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    given, _ = parser.parse_known_args()
+    if words == ["step-functions", "create"]:
+        create()
+    elif "batch" in os.environ["METAFLOW_DEFAULT_DECOSPECS"]:
+        Run(given.runner_attribute_file, given.origin_run_id).play()
+
+
+if __name__ == "__main__":
+    main()
