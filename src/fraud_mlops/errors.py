@@ -27,6 +27,14 @@ class LakehouseError(FraudMlopsError):
     """A partition is missing, damaged, or not the one that was pinned."""
 
 
+class StoreError(LakehouseError, OSError):
+    """A store did not do what was asked: refused, out of reach, too busy, container missing."""
+
+
+class ReplacedError(StoreError):
+    """An object was replaced while it was read, or since it was looked at."""
+
+
 class SplitError(FraudMlopsError):
     """The out-of-time split leaves a window without what it needs."""
 
@@ -41,3 +49,11 @@ class BundleError(FraudMlopsError):
 
 class RegistryError(FraudMlopsError):
     """A champion pointer cannot be moved as asked."""
+
+
+class WarehouseError(FraudMlopsError):
+    """The warehouse refuses what is asked of it, or holds something else than it should."""
+
+
+class WarehouseUnavailable(WarehouseError):  # noqa: N818 - a state that passes, not a mistake
+    """The warehouse cannot be reached, or somebody else is at it; worth trying again."""

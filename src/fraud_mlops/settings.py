@@ -6,6 +6,7 @@ docs/settings.md shows the same table; a test holds the two together.
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.fields import Duration, Instant
+
+_SECRET = re.compile("TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE")
 
 
 class Settings(BaseSettings):
@@ -78,12 +81,95 @@ class Settings(BaseSettings):
     azure_storage_account_name: str | None = Field(
         None,
         alias="AZURE_STORAGE_ACCOUNT_NAME",
-        description="Account of an `abfss://` lakehouse.",
+        description="Account of an `abfss://` lakehouse, where its address names none.",
+    )
+    azure_storage_connection_string: SecretStr | None = Field(
+        None,
+        alias="AZURE_STORAGE_CONNECTION_STRING",
+        description="Connection string of that account; goes before the two below.",
+    )
+    azure_storage_account_key: SecretStr | None = Field(
+        None,
+        alias="AZURE_STORAGE_ACCOUNT_KEY",
+        description="Key of that account; goes before a shared access signature.",
     )
     azure_storage_sas_token: SecretStr | None = Field(
         None,
         alias="AZURE_STORAGE_SAS_TOKEN",
         description="Shared access signature for that account.",
+    )
+    store_retries: int = Field(
+        5,
+        alias="FRAUD_STORE_RETRIES",
+        ge=0,
+        le=20,
+        description="How often a request to ADLS or S3 that failed on the way is tried again.",
+    )
+    store_timeout: float = Field(
+        60.0,
+        alias="FRAUD_STORE_TIMEOUT",
+        gt=0,
+        description="Seconds without a byte from ADLS or S3 after which a request has failed.",
+    )
+    warehouse_path: Path | None = Field(
+        None,
+        alias="FRAUD_WAREHOUSE_PATH",
+        description="DuckDB file that metrics go into without Snowflake; `warehouse.duckdb` in the "
+        "lakehouse when unset, or in the working folder when the lakehouse is not on this machine.",
+    )
+    snowflake_account: str | None = Field(
+        None,
+        alias="SNOWFLAKE_ACCOUNT",
+        description="Account identifier, `myorg-account`. Metrics go to Snowflake when it is set.",
+    )
+    snowflake_user: str | None = Field(
+        None, alias="SNOWFLAKE_USER", description="User that the sync logs in as."
+    )
+    snowflake_password: SecretStr | None = Field(
+        None, alias="SNOWFLAKE_PASSWORD", description="Its password, where there is no key pair."
+    )
+    snowflake_private_key_path: Path | None = Field(
+        None,
+        alias="SNOWFLAKE_PRIVATE_KEY_PATH",
+        description="Its private key, a PEM file in PKCS 8; goes before the password.",
+    )
+    snowflake_private_key_passphrase: SecretStr | None = Field(
+        None,
+        alias="SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
+        description="Passphrase of that key, if it has one.",
+    )
+    snowflake_warehouse: str | None = Field(
+        None, alias="SNOWFLAKE_WAREHOUSE", description="Virtual warehouse that computes."
+    )
+    snowflake_database: str | None = Field(
+        None, alias="SNOWFLAKE_DATABASE", description="Database of the table."
+    )
+    snowflake_schema: str | None = Field(
+        None, alias="SNOWFLAKE_SCHEMA", description="Schema of the table."
+    )
+    snowflake_table: str = Field(
+        "FRAUD_MODEL_METRICS",
+        alias="SNOWFLAKE_TABLE",
+        description="Table of metrics; the DuckDB file has it under this name too.",
+    )
+    snowflake_role: str | None = Field(
+        None,
+        alias="SNOWFLAKE_ROLE",
+        description="Role of the session; the user's default when unset.",
+    )
+    snowflake_host: str | None = Field(
+        None,
+        alias="SNOWFLAKE_HOST",
+        description="Host of another endpoint, such as a private link; by account when unset.",
+    )
+    snowflake_port: int | None = Field(
+        None, alias="SNOWFLAKE_PORT", description="Its port; 443 when unset."
+    )
+    snowflake_protocol: str | None = Field(
+        None,
+        alias="SNOWFLAKE_PROTOCOL",
+        pattern=r"^https?$",
+        description="`https` when unset; `http` for a server on this machine only.",
     )
 
 
@@ -94,7 +180,8 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = "\n".join(
-            f"  {e['loc'][0]}={'' if 'TOKEN' in str(e['loc'][0]) else e['input']!r}: {e['msg']}"
+            f"  {name}={'' if _SECRET.search(name) else e['input']!r}: {e['msg']}"
             for e in error.errors(include_url=False)
+            for name in [str(e["loc"][0])]
         )
         raise SettingsError(f"environment variables are wrong:\n{wrong}") from None

@@ -1,0 +1,160 @@
+"""Metrics into the warehouse: Snowflake, or a DuckDB file where no Snowflake is set up.
+
+    python scripts/sync_metrics_to_snowflake.py                       what has changed
+    python scripts/sync_metrics_to_snowflake.py --dataset motor --partition-range 2024-04 2024-12
+    python scripts/sync_metrics_to_snowflake.py --check               compare, and write nothing
+    python scripts/sync_metrics_to_snowflake.py --print-schema        SQL that makes the tables
+
+The same code as the asset `snowflake_metrics`. Settings: SNOWFLAKE_ACCOUNT, _USER, _WAREHOUSE,
+_DATABASE, _SCHEMA, and _PRIVATE_KEY_PATH or _PASSWORD; docs/warehouse.md. May be killed and run
+again at any time. Ends with 0, or with 1 for an error or a difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from fraud_mlops.errors import FraudMlopsError, LakehouseError
+from fraud_mlops.settings import settings
+
+if TYPE_CHECKING:
+    from fraud_mlops.lakehouse.partitions import Lakehouse
+    from fraud_mlops.warehouse.engine import Warehouse
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    # The connector logs each attempt that fails with its trace; what it means is told in the end.
+    logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)
+    try:
+        if arguments.print_schema:
+            return _print_schema()
+        return _run(arguments)
+    except FraudMlopsError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", help="its name; all that have metrics when left out")
+    parser.add_argument(
+        "--partition-range", nargs=2, metavar=("FIRST", "LAST"), help="such as 2024-04 2024-12"
+    )
+    parser.add_argument("--force", action="store_true", help="move what has not changed, too")
+    parser.add_argument(
+        "--prune", action="store_true", help="remove partitions that the lakehouse has no more"
+    )
+    parser.add_argument("--check", action="store_true", help="compare both sides, write nothing")
+    parser.add_argument(
+        "--print-schema", action="store_true", help="infra/snowflake/schema.sql with your names"
+    )
+    parser.add_argument("--output-uri", help="root of the lakehouse; LAKEHOUSE_URI when left out")
+    return parser
+
+
+def _print_schema() -> int:
+    from fraud_mlops.warehouse.options import SnowflakeOptions
+    from fraud_mlops.warehouse.schema import for_snowflake, schema_text
+
+    options = SnowflakeOptions.of(settings())
+    print(schema_text() if options is None else for_snowflake(options), end="")
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from fraud_mlops.lakehouse.partitions import Lakehouse
+    from fraud_mlops.warehouse.choice import warehouse_of
+
+    root = arguments.output_uri or settings().lakehouse_uri
+    lakehouse, warehouse = Lakehouse(root), warehouse_of(settings(), root)
+    print(warehouse.address, flush=True)
+    one = _check if arguments.check else _sync
+    return max(
+        one(lakehouse, warehouse, name, arguments) for name in _datasets(lakehouse, arguments)
+    )
+
+
+def _datasets(lakehouse: Lakehouse, arguments: argparse.Namespace) -> list[str]:
+    from fraud_mlops.cli.options import dataset_name
+    from fraud_mlops.lakehouse.stores import list_children
+    from fraud_mlops.warehouse.sync import ZONE
+
+    if arguments.dataset:
+        return [dataset_name(arguments.dataset)]
+    found = list_children(lakehouse.uri(ZONE))
+    if not found:
+        raise LakehouseError(
+            f"{lakehouse.uri(ZONE)}: there are no metrics of any dataset; score one first: "
+            "python flows/fraud_detection_flow.py run"
+        )
+    return found
+
+
+def _partitions(
+    lakehouse: Lakehouse, dataset: str, arguments: argparse.Namespace
+) -> list[str] | None:
+    """Those of the range that have metrics; None for all."""
+    if not arguments.partition_range:
+        return None
+    from fraud_mlops.warehouse.sync import ZONE
+
+    first, last = arguments.partition_range
+    there = [p.value for p in lakehouse.partitions(ZONE, dataset)]
+    found = [value for value in there if first <= value <= last]
+    if not found:
+        raise LakehouseError(
+            f"{lakehouse.uri(ZONE, dataset)}: there are no metrics from {first} to {last}"
+            + (f", only from {there[0]} to {there[-1]}" if there else "")
+        )
+    return found
+
+
+def _sync(
+    lakehouse: Lakehouse, warehouse: Warehouse, dataset: str, arguments: argparse.Namespace
+) -> int:
+    from fraud_mlops.warehouse.sync import sync
+
+    done = sync(
+        lakehouse,
+        warehouse,
+        dataset,
+        partitions=_partitions(lakehouse, dataset, arguments),
+        force=arguments.force,
+        prune=arguments.prune,
+        say=lambda text: print(f"  {text}", flush=True),
+    )
+    moved = [p for p in done.partitions if p.moved]
+    print(
+        f"{dataset}: {len(moved)} of {len(done.partitions)} partitions moved, "
+        f"{done.rows_moved:,} rows; {done.rows_skipped:,} rows were there already"
+    )
+    if done.extra_columns:
+        print(f"  columns that no sync fills: {', '.join(done.extra_columns)}")
+    if left := sorted(set(done.gone) - set(done.pruned)):
+        print(f"  the lakehouse has no more: {', '.join(left)}; --prune removes them")
+    return 0
+
+
+def _check(
+    lakehouse: Lakehouse, warehouse: Warehouse, dataset: str, arguments: argparse.Namespace
+) -> int:
+    from fraud_mlops.warehouse.parity import compare
+
+    found = compare(lakehouse, warehouse, dataset, _partitions(lakehouse, dataset, arguments))
+    print(
+        f"{dataset}: {found.partitions} partitions, {found.lakehouse_rows:,} rows in the "
+        f"lakehouse, {found.warehouse_rows:,} in the warehouse; checksum {found.checksum}"
+    )
+    for difference in found.differences:
+        print(f"  {difference.partition}: {difference.what}")
+    return 0 if found.holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

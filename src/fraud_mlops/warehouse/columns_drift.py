@@ -1,0 +1,67 @@
+"""Whether the tables are those that a sync writes: columns that are missing, other, or more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fraud_mlops.errors import WarehouseError
+from fraud_mlops.warehouse.columns import COLUMNS, SYNC_COLUMNS, Column
+from fraud_mlops.warehouse.engine import Found, Session, Warehouse
+
+_TYPES = {
+    "text": "VARCHAR",
+    "float": "DOUBLE",
+    "integer": "BIGINT",
+    "date": "DATE",
+    "timestamp": "DATETIME",
+}
+
+
+def check_columns(session: Session, warehouse: Warehouse) -> tuple[str, ...]:
+    """Columns that the table has beyond a sync's, which stay as they are.
+
+    Raises WarehouseError that names every column that is missing, of another type, or must be
+    filled by somebody else, with what to do; and for a table that is not there at all.
+    """
+    name = warehouse.tables.table
+    looked_at = {name: COLUMNS, f"{name}_SYNC": SYNC_COLUMNS}
+    wrong: list[str] = []
+    for table, expected in looked_at.items():
+        found = session.columns(table)
+        if not found:
+            raise WarehouseError(
+                f"{warehouse.address}: there is no table {table} that this session may see; "
+                f"{warehouse.mend_schema}"
+            )
+        wrong += _wrong(table, expected, found)
+    if wrong:
+        listed = "\n".join(f"  {line}" for line in wrong)
+        raise WarehouseError(
+            f"{warehouse.address}: columns have drifted from infra/snowflake/schema.sql, and "
+            f"nothing was written:\n{listed}"
+        )
+    ours = {column.name for column in COLUMNS}
+    return tuple(sorted(session.columns(name).keys() - ours))
+
+
+def _wrong(table: str, expected: Sequence[Column], found: Mapping[str, Found]) -> list[str]:
+    lines = []
+    for name, kind, _ in expected:
+        if name not in found:
+            lines.append(
+                f"{table}.{name} is missing: ALTER TABLE {table} ADD COLUMN {name} {_TYPES[kind]}"
+            )
+        elif found[name].kind != kind:
+            lines.append(
+                f"{table}.{name} is of type {found[name].type}, not {_TYPES[kind]}: rename it "
+                f"away (ALTER TABLE {table} RENAME COLUMN {name} TO {name}_OLD), add it anew, and "
+                "sync with --force"
+            )
+    ours = {column.name for column in expected}
+    lines += [
+        f"{table}.{name} is NOT NULL, and no sync fills it: ALTER TABLE {table} ALTER COLUMN "
+        f"{name} DROP NOT NULL"
+        for name, column in sorted(found.items())
+        if name not in ours and column.required
+    ]
+    return lines

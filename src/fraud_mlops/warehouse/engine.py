@@ -1,0 +1,71 @@
+"""What a sync asks of a warehouse, whichever it is.
+
+SQL is one text for both engines: identifiers in double quotes, `?` for every value, names without
+schema, since the session stands in the right one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, NamedTuple, Protocol
+
+from fraud_mlops.errors import WarehouseError
+from fraud_mlops.warehouse.columns import Kind
+from fraud_mlops.warehouse.names import Tables
+
+
+class Found(NamedTuple):
+    """A column as a table has it. kind: None for a type of no interest here."""
+
+    kind: Kind | None
+    type: str
+    required: bool
+
+
+class Session(Protocol):
+    """One connection. Whatever goes wrong in it is a WarehouseError, without a secret."""
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of the answer; of a changed table one, which begins with their number."""
+
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
+        """Adds rows, as fast as the engine can. table: as it stands in SQL."""
+
+    def columns(self, table: str) -> dict[str, Found]:
+        """By name in upper case; none for a table that is not there. table: its plain name."""
+
+
+class Warehouse(Protocol):
+    """Where metrics go."""
+
+    @property
+    def engine(self) -> str:
+        """`snowflake` or `duckdb`."""
+
+    @property
+    def address(self) -> str:
+        """Where the table is, for people; nothing secret."""
+
+    @property
+    def tables(self) -> Tables: ...
+
+    @property
+    def mend_schema(self) -> str:
+        """What a person does who finds that tables are missing or other than they should be."""
+
+    def session(self) -> AbstractContextManager[Session]:
+        """Raises WarehouseUnavailable when it cannot be reached, or somebody else is in it."""
+
+
+@contextmanager
+def transaction(session: Session) -> Iterator[None]:
+    """All or nothing of what is done within."""
+    session.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        with suppress(WarehouseError):  # what has failed is told, rather than this
+            session.execute("ROLLBACK")
+        raise
+    session.execute("COMMIT")

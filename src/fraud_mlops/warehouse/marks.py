@@ -1,0 +1,56 @@
+"""What the warehouse holds: content of a partition, and the watermark that says which it is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fraud_mlops.warehouse.columns import KEY, VALUES, Content
+from fraud_mlops.warehouse.engine import Session
+from fraud_mlops.warehouse.names import Tables
+
+CONTENT = ", ".join(f'"{name}"' for name in (*KEY, *VALUES))
+OF_PARTITION = '"DATASET" = ? AND "PARTITION_KEY" = ?'
+
+
+class Mark(NamedTuple):
+    """The content of a partition that a sync has written."""
+
+    data_version: str
+    rows: int
+    checksum: str
+    sync_id: str
+
+
+def marks_of(session: Session, tables: Tables, dataset: str) -> dict[str, Mark]:
+    """By partition."""
+    found = session.execute(
+        'SELECT "PARTITION_KEY", "DATA_VERSION", "ROW_COUNT", "CHECKSUM", "SYNC_ID" '
+        f'FROM {tables.sync} WHERE "DATASET" = ? ORDER BY "PARTITION_KEY"',
+        [dataset],
+    )
+    return {partition: Mark(version, int(rows), *rest) for partition, version, rows, *rest in found}
+
+
+def content_of(session: Session, tables: Tables, dataset: str, partition: str) -> list[Content]:
+    """Rows of a partition as they are in the table."""
+    return session.execute(
+        f"SELECT {CONTENT} FROM {tables.metrics} WHERE {OF_PARTITION}", [dataset, partition]
+    )
+
+
+def set_mark(
+    session: Session, tables: Tables, dataset: str, partition: str, mark: Mark, now: object
+) -> None:
+    """now: UTC without a zone. Nobody else may write marks meanwhile."""
+    values, whose = [*mark, now], [dataset, partition]
+    [(known, *_)] = session.execute(
+        f'UPDATE {tables.sync} SET "DATA_VERSION" = ?, "ROW_COUNT" = ?, "CHECKSUM" = ?, '
+        f'"SYNC_ID" = ?, "SYNCED_AT" = ? WHERE {OF_PARTITION}',
+        [*values, *whose],
+    )
+    if not known:
+        session.execute(
+            f'INSERT INTO {tables.sync} ("DATA_VERSION", "ROW_COUNT", "CHECKSUM", "SYNC_ID", '
+            '"SYNCED_AT", "DATASET", "PARTITION_KEY") VALUES (?, ?, ?, ?, ?, ?, ?)',
+            [*values, *whose],
+        )

@@ -1,0 +1,61 @@
+"""Names of objects in the warehouse. Nothing a person writes reaches SQL but through here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fraud_mlops.errors import SettingsError
+
+TABLE = "FRAUD_MODEL_METRICS"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+_LONGEST = 240
+"""Snowflake takes 255 characters; names derived from the table's are longer by some."""
+
+
+def identifier(name: str, what: str) -> str:
+    """`name` in upper case, as Snowflake keeps names that stand without quotes.
+
+    what: the setting that it comes from. Raises SettingsError for anything but letters, digits,
+    `_` and `$`; so a quote, a semicolon or a dot is refused before anything is connected to.
+    """
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+        raise SettingsError(
+            f"{what}={name!r} is no name of an object: give one of letters, digits, _ and $ that "
+            f"begins with no digit, of {_LONGEST} characters at most, without quotes and dots"
+        )
+    return name.upper()
+
+
+def quoted(name: str) -> str:
+    """An identifier as it stands in SQL, reserved word or not."""
+    return f'"{identifier(name, "name")}"'
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The table of metrics and what goes with it, ready to stand in SQL."""
+
+    table: str = TABLE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", identifier(self.table, "SNOWFLAKE_TABLE"))
+
+    @property
+    def metrics(self) -> str:
+        return quoted(self.table)
+
+    @property
+    def sync(self) -> str:
+        """The watermark: which content of which partition the table holds."""
+        return quoted(f"{self.table}_SYNC")
+
+    @property
+    def lock(self) -> str:
+        """One row, by which syncs take turns."""
+        return quoted(f"{self.table}_LOCK")
+
+    @property
+    def stage(self) -> str:
+        """The temporary table of a session."""
+        return quoted(f"{self.table}_STAGE")

@@ -1,0 +1,102 @@
+"""Whether the warehouse holds what the lakehouse holds: rows counted, content hashed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.warehouse.columns import checksum, rows_of
+from fraud_mlops.warehouse.engine import Session, Warehouse
+from fraud_mlops.warehouse.marks import Mark, content_of, marks_of
+from fraud_mlops.warehouse.sync import ZONE
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A partition that is not the same on both sides. broken: although it counts as synced."""
+
+    partition: str
+    what: str
+    broken: bool = False
+
+
+@dataclass(frozen=True)
+class Parity:
+    """checksum: of all content that was compared, of the lakehouse's side."""
+
+    partitions: int
+    lakehouse_rows: int
+    warehouse_rows: int
+    checksum: str
+    differences: tuple[Difference, ...]
+
+    @property
+    def holds(self) -> bool:
+        return not self.differences
+
+
+def compare(
+    lakehouse: Lakehouse,
+    warehouse: Warehouse,
+    dataset: str,
+    partitions: Collection[str] | None = None,
+) -> Parity:
+    """Reads both sides through. partitions: values; all that the zone has when left out.
+
+    Without a choice, partitions that only the warehouse has are differences too.
+    """
+    there = {p.value: p for p in lakehouse.partitions(ZONE, dataset)}
+    chosen = sorted(there if partitions is None else partitions)
+    differences: list[Difference] = []
+    sums: list[tuple[str, str]] = []
+    given = found = 0
+    with warehouse.session() as session:
+        known = marks_of(session, warehouse.tables, dataset)
+        for value in chosen:
+            partition = there.get(value)
+            if partition is None:
+                differences.append(Difference(value, "the lakehouse has no such partition"))
+                continue
+            one = _both(lakehouse, session, warehouse, partition)
+            given, found = given + one.given[0], found + one.found[0]
+            sums.append((value, one.given[1]))
+            if one.given != one.found:
+                differences.append(one.difference(partition, known.get(value)))
+    if partitions is None:
+        differences += [
+            Difference(value, f"{mark.rows:,} rows that the lakehouse has no more; sync --prune")
+            for value, mark in known.items()
+            if value not in there
+        ]
+    return Parity(len(chosen), given, found, checksum(sums), tuple(differences))
+
+
+@dataclass(frozen=True)
+class _Both:
+    """Rows and checksum of each side."""
+
+    given: tuple[int, str]
+    found: tuple[int, str]
+
+    def difference(self, partition: Partition, mark: Mark | None) -> Difference:
+        rows, there = self.given[0], self.found[0]
+        how = f"{there:,} rows, {rows:,} in the lakehouse"
+        if there == rows:
+            how = f"as many rows ({rows:,}), other values"
+        if mark is None or mark.data_version != partition.data_version:
+            return Difference(partition.value, f"{how}; not synced yet: metrics_sync_job")
+        return Difference(
+            partition.value,
+            f"{how}, although it counts as synced: somebody has changed the table; sync it by "
+            "scripts/sync_metrics_to_snowflake.py --force",
+            broken=True,
+        )
+
+
+def _both(
+    lakehouse: Lakehouse, session: Session, warehouse: Warehouse, partition: Partition
+) -> _Both:
+    rows = rows_of(partition, lakehouse.read([partition]))
+    content = content_of(session, warehouse.tables, partition.dataset, partition.value)
+    return _Both((len(rows.content), rows.checksum), (len(content), checksum(content)))

@@ -1,0 +1,71 @@
+"""infra/snowflake/schema.sql, the one source of the warehouse's tables and views."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from fraud_mlops.errors import SettingsError
+from fraud_mlops.warehouse.names import TABLE, Tables
+from fraud_mlops.warehouse.options import SnowflakeOptions
+
+_PACKAGED = Path(__file__).parents[1] / "_infra" / "schema.sql"
+_CHECKOUT = Path(__file__).parents[3] / "infra" / "snowflake" / "schema.sql"
+
+DATABASE, SCHEMA, COMPUTE, LOADER = "FRAUD", "METRICS", "FRAUD_WH", "FRAUD_LOADER"
+VIEWS = ("BI_DAILY_KPIS", "BI_MODEL_COMPARISON", "BI_DRIFT", "BI_ALERT_FUNNEL")
+
+_COMMENT = re.compile(r"--[^\n]*")
+_PORTABLE = re.compile(r"(CREATE TABLE|CREATE OR REPLACE VIEW|INSERT INTO)\b")
+
+
+@cache
+def schema_text() -> str:
+    """The file, from the checkout or from an installed package."""
+    for path in (_CHECKOUT, _PACKAGED):
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise SettingsError(f"{_CHECKOUT} is missing; check the repository out whole")
+
+
+def statements(text: str) -> list[str]:
+    """SQL without comments, cut at semicolons; no text in it holds one."""
+    return [part.strip() for part in _COMMENT.sub("", text).split(";") if part.strip()]
+
+
+def portable_statements(tables: Tables) -> list[str]:
+    """Tables, views and the lock's row, as both engines read them."""
+    renamed = _renamed(schema_text(), {TABLE: tables.table})
+    return [part for part in statements(renamed) if _PORTABLE.match(part)]
+
+
+def digest(tables: Tables) -> str:
+    """Changes when the tables and views do."""
+    return hashlib.sha256("\n".join(portable_statements(tables)).encode()).hexdigest()[:16]
+
+
+def for_snowflake(options: SnowflakeOptions) -> str:
+    """The file with the names of the settings."""
+    return _renamed(
+        schema_text(),
+        {
+            TABLE: options.tables.table,
+            COMPUTE: options.warehouse,
+            LOADER: options.role or LOADER,
+            f"{DATABASE}.{SCHEMA}": f"{options.database}.{options.schema}",
+            DATABASE: options.database,
+        },
+    )
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    """Whole names only; the table's also where more follows, as in FRAUD_MODEL_METRICS_SYNC."""
+    longest = sorted(names, key=len, reverse=True)
+    pattern = "|".join(
+        rf"(?<!\w){re.escape(name)}" + (r"(?=\b|_SYNC\b|_LOCK\b)" if name == TABLE else r"\b")
+        for name in longest
+    )
+    return re.sub(pattern, lambda match: names[match[0]], text)

@@ -1,0 +1,127 @@
+"""The warehouse in Snowflake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fraud_mlops.errors import SettingsError, WarehouseError
+from fraud_mlops.warehouse.columns import Kind
+from fraud_mlops.warehouse.engine import Found
+from fraud_mlops.warehouse.names import Tables
+from fraud_mlops.warehouse.options import SnowflakeOptions
+from fraud_mlops.warehouse.snowflake_errors import RUN_SCHEMA, told
+
+if TYPE_CHECKING:
+    from snowflake.connector import SnowflakeConnection
+
+Connect = Callable[[], AbstractContextManager["SnowflakeConnection"]]
+"""Opens a connection of the connector with SnowflakeOptions' parameters, and closes it after."""
+
+_KINDS: dict[str, Kind] = {
+    "TEXT": "text",
+    "VARCHAR": "text",
+    "FLOAT": "float",
+    "NUMBER": "integer",
+    "DATE": "date",
+    "TIMESTAMP_NTZ": "timestamp",
+}
+LOAD_ROWS = 2_000
+"""Rows of one bound INSERT; more values than 65,280 would go by way of a stage's files."""
+
+
+@dataclass(frozen=True)
+class SnowflakeWarehouse:
+    """connect: another way to open the connection, such as dagster-snowflake's resource."""
+
+    options: SnowflakeOptions
+    connect: Connect | None = None
+    engine: str = field(default="snowflake", init=False)
+
+    @property
+    def address(self) -> str:
+        return self.options.address
+
+    @property
+    def tables(self) -> Tables:
+        return self.options.tables
+
+    @property
+    def mend_schema(self) -> str:
+        return RUN_SCHEMA
+
+    @contextmanager
+    def session(self) -> Iterator[SnowflakeSession]:
+        opened = self.connect or (lambda: connection(self.options))
+        with told(self.options):
+            manager = opened()
+            raw = manager.__enter__()
+        try:
+            session = SnowflakeSession(raw, self.options)
+            session.require_place()
+            yield session
+        finally:
+            with told(self.options):
+                manager.__exit__(None, None, None)
+
+
+def connection(options: SnowflakeOptions) -> AbstractContextManager[SnowflakeConnection]:
+    """Of the connector itself, closed in the end. SettingsError when it is not installed."""
+    try:
+        from snowflake.connector import connect
+    except ImportError:
+        raise SettingsError(
+            "SNOWFLAKE_ACCOUNT is set, and Snowflake's connector is not installed; "
+            "pip install 'fraud-mlops[snowflake]'"
+        ) from None
+    return closing(connect(**options.public(), **options.further(), **options.secret()))
+
+
+@dataclass(frozen=True)
+class SnowflakeSession:
+    connection: SnowflakeConnection
+    options: SnowflakeOptions
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with told(self.options), self.connection.cursor() as cursor:
+            cursor.execute(sql, tuple(values) or None)
+            return [tuple(row) for row in cursor.fetchall()]
+
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
+        """Bound arrays: one statement a batch."""
+        listed = ", ".join(f'"{name}"' for name in columns)
+        marks = ", ".join("?" * len(columns))
+        insert = f"INSERT INTO {table} ({listed}) VALUES ({marks})"
+        with told(self.options), self.connection.cursor() as cursor:
+            for first in range(0, len(rows), LOAD_ROWS):
+                cursor.executemany(insert, list(rows[first : first + LOAD_ROWS]))
+
+    def columns(self, table: str) -> dict[str, Found]:
+        rows = self.execute(
+            "SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE, COLUMN_DEFAULT "
+            "FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?",
+            [self.options.schema, table],
+        )
+        return {
+            name.upper(): Found(_KINDS.get(kind), kind, nullable == "NO" and default is None)
+            for name, kind, nullable, default in rows
+        }
+
+    def require_place(self) -> None:
+        """Snowflake lets in a session whose database or schema it may not use.
+
+        A warehouse that it may not use is told by the first statement that needs one.
+        """
+        [found] = self.execute("SELECT CURRENT_DATABASE(), CURRENT_SCHEMA()")
+        missing = [
+            f"SNOWFLAKE_{what.upper()}={getattr(self.options, what)}"
+            for what, name in zip(("database", "schema"), found, strict=True)
+            if name is None
+        ]
+        if missing:
+            raise WarehouseError(
+                f"{self.options.address}: {' and '.join(missing)} is not there, or the role may "
+                f"not use it; {RUN_SCHEMA}"
+            )

@@ -1,0 +1,94 @@
+"""What Snowflake's errors mean, and what to do; without any secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fraud_mlops.errors import WarehouseError, WarehouseUnavailable
+from fraud_mlops.warehouse.options import SnowflakeOptions
+
+if TYPE_CHECKING:
+    from snowflake.connector.errors import Error
+
+RUN_SCHEMA = (
+    "as a role that may, run what `python scripts/sync_metrics_to_snowflake.py --print-schema` "
+    "prints (snow sql -i), and grant the user its loader role"
+)
+_LONGEST = 400
+
+# https://docs.snowflake.com/en/developer-guide/python-connector: codes of the server's answers.
+_LOGIN = {
+    390100: "wrong SNOWFLAKE_USER or SNOWFLAKE_PASSWORD",
+    390101: "wrong SNOWFLAKE_USER or SNOWFLAKE_PASSWORD",
+    390102: "the user is locked for minutes after wrong passwords; wait, and mend the password",
+    390144: "Snowflake knows another public key of this user, or none: ALTER USER ... SET "
+    "RSA_PUBLIC_KEY with the one of SNOWFLAKE_PRIVATE_KEY_PATH",
+    390189: f"the user has no such role as SNOWFLAKE_ROLE; {RUN_SCHEMA}",
+    390201: f"the warehouse or database is not there, or the role may not use it; {RUN_SCHEMA}",
+    390422: "a network policy keeps this address out; ask who looks after it",
+    390432: "a network policy keeps this address out; ask who looks after it",
+    251008: "SNOWFLAKE_PRIVATE_KEY_PATH is no private key in PKCS 8 (PEM), or "
+    "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE is not its passphrase",
+    290403: "wrong SNOWFLAKE_ACCOUNT (or SNOWFLAKE_HOST), or a network policy keeps you out",
+    290404: "wrong SNOWFLAKE_ACCOUNT (or SNOWFLAKE_HOST): there is no such account",
+}
+_OBJECTS = {
+    606: f"the session has no warehouse that it may use: SNOWFLAKE_WAREHOUSE; {RUN_SCHEMA}",
+    2003: f"it is not there, or the role may not see it; {RUN_SCHEMA}",
+    2043: f"it is not there, or the role may not see it; {RUN_SCHEMA}",
+    3001: f"the role may not do this; {RUN_SCHEMA}",
+    90105: f"SNOWFLAKE_DATABASE is not there, or the role may not use it; {RUN_SCHEMA}",
+    90106: f"SNOWFLAKE_SCHEMA is not there, or the role may not use it; {RUN_SCHEMA}",
+}
+# Locked by another transaction, cancelled by a time-out, rolled back; sessions that have ended.
+_PASSING_STATES = {"57014", "40001", "40P01"}
+_PASSING = {625, 630, 390104, 390111, 390112, 390114, 390318}
+_BUSY = {408, 429}
+_HTTP = 290000
+
+
+@contextmanager
+def told(options: SnowflakeOptions) -> Iterator[None]:
+    """Errors of the connector within come out as ours."""
+    from snowflake.connector.errors import Error
+
+    try:
+        yield
+    except Error as error:
+        raise _as_ours(error, options) from None
+    except ValueError as error:  # cryptography's, of a key that cannot be read
+        meaning = _LOGIN[251008]
+        raise WarehouseError(f"{options.address}: {meaning} ({_said(error, options)})") from None
+
+
+def _as_ours(error: Error, options: SnowflakeOptions) -> WarehouseError:
+    code = error.errno
+    said = f"{options.address}: {_said(error, options)}"
+    if meaning := _LOGIN.get(code) or _OBJECTS.get(code):
+        return WarehouseError(f"{said}\n{meaning}")
+    if _passes(error):
+        return WarehouseUnavailable(f"{said}\nIs SNOWFLAKE_ACCOUNT right, and the network up?")
+    return WarehouseError(said)
+
+
+def _passes(error: Error) -> bool:
+    """Whether trying again may help: what the network did, and what other sessions did."""
+    from snowflake.connector import errors
+
+    if error.errno in _PASSING or error.sqlstate in _PASSING_STATES:
+        return True
+    if isinstance(error, errors.HttpError):
+        status = error.errno - _HTTP
+        return status >= 500 or status in _BUSY
+    if isinstance(error, (errors.OperationalError, errors.InterfaceError, errors.InternalError)):
+        return True
+    return not isinstance(error, errors.DatabaseError)
+
+
+def _said(error: Exception, options: SnowflakeOptions) -> str:
+    text = " ".join(str(getattr(error, "raw_msg", None) or error).split())
+    for secret in filter(None, (options.password, options.private_key_passphrase)):
+        text = text.replace(secret.get_secret_value(), "***")
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."

@@ -1,0 +1,181 @@
+"""Changed partitions of the metrics zone go into the warehouse, each exactly once.
+
+A partition is one transaction: rows that are new or changed are merged in, those that are gone are
+deleted, and the watermark says which content is there now. Whoever is killed leaves it as it was
+before, or after. Two syncs take turns by a row that each transaction updates first, and the later
+one looks again at what there is before it writes, so that old content never replaces new.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from fraud_mlops.errors import LakehouseError, WarehouseUnavailable
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.warehouse.columns import rows_of
+from fraud_mlops.warehouse.columns_drift import check_columns
+from fraud_mlops.warehouse.engine import Session, Warehouse
+from fraud_mlops.warehouse.marks import Mark, marks_of
+from fraud_mlops.warehouse.moving import Move, Overtaken, drop
+
+ZONE = "metrics"
+ATTEMPTS = 6
+"""Tries without any progress between them."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
+_SHOWN = 10
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What became of a partition. moved: it was written. checksum: of what the table holds.
+
+    deleted: rows that the partition had before and has no more. not_finite: values that are NULL.
+    """
+
+    partition: str
+    data_version: str
+    rows: int
+    checksum: str
+    moved: bool
+    deleted: int = 0
+    not_finite: int = 0
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """partitions: all that were looked at, in order. gone: those of the warehouse that the
+    lakehouse has no more; pruned: those of them that were removed. extra_columns: of the table."""
+
+    engine: str
+    address: str
+    dataset: str
+    partitions: tuple[Synced, ...]
+    gone: tuple[str, ...]
+    pruned: tuple[str, ...]
+    extra_columns: tuple[str, ...]
+
+    @property
+    def rows_moved(self) -> int:
+        return sum(p.rows for p in self.partitions if p.moved)
+
+    @property
+    def rows_skipped(self) -> int:
+        return sum(p.rows for p in self.partitions if not p.moved)
+
+
+def sync(
+    lakehouse: Lakehouse,
+    warehouse: Warehouse,
+    dataset: str,
+    *,
+    partitions: Collection[str] | None = None,
+    force: bool = False,
+    prune: bool = False,
+    say: Say = lambda _: None,
+) -> SyncResult:
+    """Moves what has changed since it was moved last.
+
+    partitions: values; all that the zone has when left out. force: also what has not changed.
+    prune: removes partitions from the warehouse that the zone has no more. say: is told of each
+    partition that was moved, and of each pause.
+
+    Raises LakehouseError for partitions that the zone does not have, WarehouseError for what a
+    person has to mend, WarehouseUnavailable when the warehouse stays out of reach. Partitions that
+    were moved before an error stay; the next sync goes on after them.
+    """
+    run = _Run(lakehouse, warehouse, dataset, partitions, force, prune, say)
+    failed = 0
+    while True:
+        before = len(run.done)
+        try:
+            with warehouse.session() as session:
+                return run.all(session)
+        except WarehouseUnavailable as error:
+            failed = 1 if len(run.done) > before else failed + 1
+            if failed == ATTEMPTS:
+                raise WarehouseUnavailable(
+                    f"{error}\nTried {ATTEMPTS} times. What was moved stays; run the sync again."
+                ) from None
+            pause = min(_FIRST_PAUSE * 2 ** (failed - 1), _LONGEST_PAUSE)
+            pause *= random.uniform(0.5, 1.0)  # noqa: S311 - two syncs are not to meet again
+            say(f"{error}\nTrying again in {pause:.1f} s.")
+            time.sleep(pause)
+
+
+@dataclass
+class _Run:
+    """One sync; what is done stays done when a session is lost."""
+
+    lakehouse: Lakehouse
+    warehouse: Warehouse
+    dataset: str
+    asked: Collection[str] | None
+    force: bool
+    prune: bool
+    say: Say
+    sync_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    done: dict[str, Synced] = field(default_factory=dict)
+
+    def all(self, session: Session) -> SyncResult:
+        extra = check_columns(session, self.warehouse)
+        there = {p.value: p for p in self.lakehouse.partitions(ZONE, self.dataset)}
+        chosen = self._chosen(there)
+        marks = marks_of(session, self.warehouse.tables, self.dataset)
+        for value in chosen:
+            if value not in self.done:
+                self.done[value] = self._one(session, there[value], marks.get(value))
+        gone = [value for value in marks if value not in there]
+        pruned = [value for value in gone if self.prune]
+        for value in pruned:
+            rows = drop(session, self.warehouse, self.sync_id, self.dataset, value)
+            self.say(f"{value}: {rows:,} rows removed, since the lakehouse has it no more")
+        return SyncResult(
+            self.warehouse.engine,
+            self.warehouse.address,
+            self.dataset,
+            partitions=tuple(self.done[value] for value in chosen),
+            gone=tuple(gone),
+            pruned=tuple(pruned),
+            extra_columns=extra,
+        )
+
+    def _chosen(self, there: Collection[str]) -> list[str]:
+        missing = sorted(set(self.asked or ()) - set(there))
+        if missing or not there:
+            named = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
+            raise LakehouseError(
+                f"{self.lakehouse.uri(ZONE, self.dataset)}: there are no metrics"
+                + (f" of {len(missing)} partitions asked for ({named})" if missing else "")
+                + "; score them first: scoring_job"
+            )
+        return sorted(there if self.asked is None else set(self.asked))
+
+    def _one(self, session: Session, partition: Partition, seen: Mark | None) -> Synced:
+        ours = seen is not None and seen.sync_id == self.sync_id  # before the session was lost
+        if seen and seen.data_version == partition.data_version and (ours or not self.force):
+            return Synced(partition.value, seen.data_version, seen.rows, seen.checksum, moved=ours)
+        rows = rows_of(partition, self._read(partition))
+        move = Move(self.warehouse, partition, self.sync_id, seen)
+        deleted = move.make(session, rows)
+        self.say(f"{partition.value}: {len(rows.content):,} rows")
+        return Synced(
+            partition.value, partition.data_version, len(rows.content), rows.checksum,
+            moved=True, deleted=deleted, not_finite=rows.not_finite,
+        )  # fmt: skip
+
+    def _read(self, partition: Partition) -> pa.Table:
+        try:
+            return self.lakehouse.read([partition])
+        except LakehouseError:
+            now = self.lakehouse.partition(ZONE, self.dataset, partition.key, partition.value)
+            if now.data_version == partition.data_version:
+                raise
+            raise Overtaken(f"{partition.uri}: was written anew while it was read") from None

@@ -1,0 +1,96 @@
+"""Tables that are other than a sync writes them are told, with what to do, and left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from snow_proxy import Proxy
+from warehouse_kit import (
+    DATASET,
+    Lake,
+    answer,
+    run_schema,
+    snowflake_options,
+    table_of,
+    zone_of,
+)
+
+from fraud_mlops.errors import WarehouseError
+from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
+from fraud_mlops.warehouse.engine import Warehouse
+from fraud_mlops.warehouse.names import Tables
+from fraud_mlops.warehouse.schema import VIEWS
+from fraud_mlops.warehouse.snowflake_engine import SnowflakeWarehouse
+from fraud_mlops.warehouse.sync import sync
+
+TABLE = "FRAUD_MODEL_METRICS"
+
+
+@pytest.fixture(params=["duckdb", "snowflake"])
+def altered(request: pytest.FixtureRequest, tmp_path: Path) -> Warehouse:
+    """A warehouse that no other test has, and whose tables no view depends on."""
+    made: Warehouse
+    if request.param == "duckdb":
+        made = DuckDBWarehouse(tmp_path / "altered.duckdb", Tables())
+    else:
+        snow: Proxy = request.getfixturevalue("snow")
+        options = snowflake_options(snow.port)
+        run_schema(options)
+        made = SnowflakeWarehouse(options)
+    for view in reversed(VIEWS):
+        answer(made, f"DROP VIEW {view}")
+    return made
+
+
+def test_columns_that_are_missing_or_of_another_type_are_told_all_at_once(
+    lake: Lake, altered: Warehouse
+) -> None:
+    answer(altered, f"ALTER TABLE {TABLE} DROP COLUMN INTERVAL_LOW")
+    answer(altered, f"ALTER TABLE {TABLE} DROP COLUMN METRIC_VALUE")
+    answer(altered, f"ALTER TABLE {TABLE} ADD COLUMN METRIC_VALUE VARCHAR")
+    with pytest.raises(WarehouseError) as told:
+        sync(lake.lakehouse, altered, DATASET)
+    lines = str(told.value).splitlines()
+    assert "nothing was written" in lines[0]
+    assert (
+        f"  {TABLE}.INTERVAL_LOW is missing: ALTER TABLE {TABLE} ADD COLUMN INTERVAL_LOW DOUBLE"
+        in lines
+    )
+    assert any(line.startswith(f"  {TABLE}.METRIC_VALUE is of type ") for line in lines)
+    assert len(lines) == 3
+
+
+def test_the_command_that_is_told_mends_it(lake: Lake, altered: Warehouse) -> None:
+    answer(altered, f"ALTER TABLE {TABLE} DROP COLUMN INTERVAL_LOW")
+    with pytest.raises(WarehouseError) as told:
+        sync(lake.lakehouse, altered, DATASET)
+    answer(altered, str(told.value).rpartition(": ")[2])
+    sync(lake.lakehouse, altered, DATASET)
+    assert table_of(altered) == zone_of(lake)
+
+
+def test_columns_that_others_have_added_stay_and_are_told(lake: Lake, altered: Warehouse) -> None:
+    answer(altered, f"ALTER TABLE {TABLE} ADD COLUMN REMARK VARCHAR")
+    done = sync(lake.lakehouse, altered, DATASET)
+    assert done.extra_columns == ("REMARK",)
+    answer(altered, f"UPDATE {TABLE} SET REMARK = 'looked at'")
+    sync(lake.lakehouse, altered, DATASET, force=True)
+    assert answer(altered, f"SELECT DISTINCT REMARK FROM {TABLE}") == [("looked at",)]
+
+
+def test_a_table_that_is_not_there_is_told_with_the_command_that_makes_it(
+    lake: Lake, snow: Proxy
+) -> None:
+    empty = SnowflakeWarehouse(snowflake_options(snow.port))
+    with pytest.raises(WarehouseError, match=r"no table FRAUD_MODEL_METRICS.*--print-schema"):
+        sync(lake.lakehouse, empty, DATASET)
+    [after] = [s for s in snow.statements if "INFORMATION_SCHEMA" in s]
+    assert snow.statements[-1] == after  # nothing was tried after it
+
+
+def test_a_lock_without_its_row_is_told(lake: Lake, altered: Warehouse) -> None:
+    answer(altered, f"DELETE FROM {TABLE}_LOCK")
+    with pytest.raises(WarehouseError, match="lacks its row"):
+        sync(lake.lakehouse, altered, DATASET)
+    assert table_of(altered) == []

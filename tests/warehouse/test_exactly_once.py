@@ -1,0 +1,192 @@
+"""Whoever is killed, and whatever the network does: each content is there once, and whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from snow_proxy import Proxy
+from warehouse_kit import (
+    DATASET,
+    MONTHS,
+    Lake,
+    end_session,
+    kpis,
+    table_of,
+    zone_of,
+)
+
+from fraud_mlops.errors import WarehouseUnavailable
+from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
+from fraud_mlops.warehouse.engine import Warehouse
+from fraud_mlops.warehouse.names import Tables
+from fraud_mlops.warehouse.options import SnowflakeOptions
+from fraud_mlops.warehouse.parity import compare
+from fraud_mlops.warehouse.snowflake_engine import SnowflakeWarehouse
+from fraud_mlops.warehouse.sync import SyncResult, sync
+
+# In the second partition: rows staged, its turn taken, rows merged, rows deleted, watermark
+# written; and the first partition committed, with the second untouched.
+POINTS = {
+    "staged": ("SELECT COUNT(*)", 2),
+    "its turn taken": ('UPDATE "FRAUD_MODEL_METRICS_LOCK"', 2),
+    "merged": ("MERGE", 2),
+    "marked": ('INSERT INTO "FRAUD_MODEL_METRICS_SYNC"', 2),
+    "committed": ("COMMIT", 1),
+}
+
+
+def killed(lake: Lake, where: str, start: str, number: int, **environment: str) -> None:
+    script = Path(__file__).with_name("killed_sync.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(lake.root), where, start, str(number)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def moved(done: SyncResult) -> list[str]:
+    return [p.partition for p in done.partitions if p.moved]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_sync_that_is_killed_is_gone_on_with_duckdb(
+    lake: Lake, tmp_path: Path, point: str
+) -> None:
+    file = tmp_path / "killed.duckdb"
+    killed(lake, str(file), *POINTS[point])
+    warehouse = DuckDBWarehouse(file, Tables())
+    assert {row[0] for row in table_of(warehouse)} == {MONTHS[0]}
+    assert moved(sync(lake.lakehouse, warehouse, DATASET)) == list(MONTHS[1:])
+    assert table_of(warehouse) == zone_of(lake)
+
+
+@pytest.mark.parametrize("point", ["staged", "merged", "marked", "committed"])
+def test_a_sync_that_is_killed_is_gone_on_with_snowflake(
+    lake: Lake, snow: Proxy, options: SnowflakeOptions, point: str
+) -> None:
+    environment = {
+        "SNOWFLAKE_ACCOUNT": options.account,
+        "SNOWFLAKE_USER": options.user,
+        "SNOWFLAKE_PASSWORD": "x",
+        "SNOWFLAKE_WAREHOUSE": options.warehouse,
+        "SNOWFLAKE_DATABASE": options.database,
+        "SNOWFLAKE_SCHEMA": options.schema,
+        "SNOWFLAKE_HOST": "127.0.0.1",
+        "SNOWFLAKE_PORT": str(snow.port),
+        "SNOWFLAKE_PROTOCOL": "http",
+    }
+    before = len(snow.sessions)
+    killed(lake, "snowflake", *POINTS[point], **environment)
+    for authorization in snow.sessions[before:]:
+        if "Token" in authorization:
+            end_session(snow.target, authorization)
+    warehouse = SnowflakeWarehouse(options)
+    assert {row[0] for row in table_of(warehouse)} == {MONTHS[0]}
+    assert moved(sync(lake.lakehouse, warehouse, DATASET)) == list(MONTHS[1:])
+    assert table_of(warehouse) == zone_of(lake)
+
+
+def test_two_syncs_at_once_end_as_one(lake: Lake, warehouse: Warehouse) -> None:
+    found: list[SyncResult] = []
+    failed: list[Exception] = []
+    ready = threading.Barrier(2)
+
+    def one() -> None:
+        try:
+            ready.wait(10)
+            found.append(sync(lake.lakehouse, warehouse, DATASET))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert failed == []
+    assert table_of(warehouse) == zone_of(lake)
+    written = [partition for done in found for partition in moved(done)]
+    assert sorted(written) == sorted(MONTHS)  # by one or the other, never by both
+
+
+def test_a_partition_that_another_sync_has_renewed_is_looked_at_again(
+    lake: Lake, warehouse: Warehouse
+) -> None:
+    """Old content that was read before never replaces new content that is there."""
+    from fraud_mlops.warehouse.columns import rows_of
+    from fraud_mlops.warehouse.moving import Move, Overtaken
+
+    sync(lake.lakehouse, warehouse, DATASET)
+    old = lake.put(MONTHS[0], kpis(1, 1, 1, 1))
+    rows = rows_of(old, lake.lakehouse.read([old]))
+    lake.put(MONTHS[0], kpis(2, 1, 1, 1))
+    with warehouse.session() as session:
+        from fraud_mlops.warehouse.marks import marks_of
+
+        seen = marks_of(session, warehouse.tables, DATASET)[MONTHS[0]]
+        sync(lake.lakehouse, warehouse, DATASET)
+        with pytest.raises(Overtaken):
+            Move(warehouse, old, "late", seen).make(session, rows)
+    assert table_of(warehouse) == zone_of(lake)
+
+
+def test_a_commit_whose_answer_is_lost_counts_once(
+    lake: Lake, snow: Proxy, options: SnowflakeOptions
+) -> None:
+    snow.lose = ["COMMIT"]
+    done = sync(lake.lakehouse, SnowflakeWarehouse(options), DATASET)
+    assert snow.lose == []
+    assert moved(done) == list(MONTHS)
+    assert table_of(SnowflakeWarehouse(options)) == zone_of(lake)
+
+
+def test_rows_that_arrive_twice_in_the_staging_table_are_sent_again(
+    lake: Lake, snow: Proxy, options: SnowflakeOptions
+) -> None:
+    """The connector repeats a request whose answer it has lost."""
+    snow.lose = ['INSERT INTO "FRAUD_MODEL_METRICS_STAGE"']
+    said: list[str] = []
+    sync(lake.lakehouse, SnowflakeWarehouse(options), DATASET, say=said.append)
+    assert snow.lose == []
+    assert table_of(SnowflakeWarehouse(options)) == zone_of(lake)
+
+
+def test_a_server_that_is_busy_is_tried_again(
+    lake: Lake, snow: Proxy, options: SnowflakeOptions
+) -> None:
+    snow.busy = 2
+    sync(lake.lakehouse, SnowflakeWarehouse(options), DATASET)
+    assert snow.busy == 0
+    assert compare(lake.lakehouse, SnowflakeWarehouse(options), DATASET).holds
+
+
+def test_a_file_that_another_process_has_open_is_waited_for_and_then_told(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "held.duckdb"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import duckdb; c = duckdb.connect({str(file)!r}); input()"],
+        stdin=subprocess.PIPE,
+    )
+    try:
+        while not file.exists():
+            pass
+        monkeypatch.setattr("fraud_mlops.warehouse.sync.ATTEMPTS", 1)
+        with pytest.raises(WarehouseUnavailable, match="another process has it open"):
+            sync(lake.lakehouse, DuckDBWarehouse(file, Tables(), wait_seconds=0.3), DATASET)
+        waiting = DuckDBWarehouse(file, Tables(), wait_seconds=20)
+        threading.Timer(0.5, holder.kill).start()
+        sync(lake.lakehouse, waiting, DATASET)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert table_of(DuckDBWarehouse(file, Tables())) == zone_of(lake)

@@ -1,0 +1,193 @@
+"""infra/snowflake/schema.sql, on both engines: it runs, and its views say what is in the zone."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+import sqlglot
+from snow_proxy import Proxy
+from sqlglot import exp
+from warehouse_kit import (
+    DATASET,
+    LATER_MODEL,
+    MODEL,
+    MONTHS,
+    Lake,
+    answer,
+    run_schema,
+    snowflake_options,
+    table_of,
+    zone_of,
+)
+
+from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
+from fraud_mlops.warehouse.engine import Warehouse
+from fraud_mlops.warehouse.names import Tables
+from fraud_mlops.warehouse.options import SnowflakeOptions
+from fraud_mlops.warehouse.schema import VIEWS, for_snowflake, schema_text, statements
+from fraud_mlops.warehouse.snowflake_engine import SnowflakeWarehouse
+from fraud_mlops.warehouse.sync import sync
+
+
+def test_the_file_runs_as_it_is_and_again_and_no_row_is_lost(lake: Lake, snow: Proxy) -> None:
+    options = snowflake_options(snow.port, database="FRAUD")
+    assert for_snowflake(options) == schema_text()
+    made = run_schema(options)
+    assert len(made) == len(statements(schema_text())) > 20
+    warehouse = SnowflakeWarehouse(options)
+    sync(lake.lakehouse, warehouse, DATASET)
+    run_schema(options)
+    assert table_of(warehouse) == zone_of(lake)
+    assert sync(lake.lakehouse, warehouse, DATASET).rows_moved == 0
+
+
+def test_it_bears_the_names_of_the_settings(lake: Lake, snow: Proxy) -> None:
+    options = snowflake_options(
+        snow.port, schema="BI", warehouse="SMALL", role="WRITER", tables=Tables("kpi")
+    )
+    text = "\n".join(statements(for_snowflake(options)))
+    own = {options.database, "BI", "SMALL", "WRITER", "KPI", "KPI_SYNC", "KPI_LOCK"}
+    words = set(re.findall(r"\w+", text))
+    assert own <= words
+    defaults = {"FRAUD", "METRICS", "FRAUD_WH", "FRAUD_LOADER", "FRAUD_MODEL_METRICS"}
+    assert not words & (defaults | {"FRAUD_MODEL_METRICS_SYNC", "FRAUD_MODEL_METRICS_LOCK"})
+    run_schema(options)
+    sync(lake.lakehouse, SnowflakeWarehouse(options), DATASET)
+    assert table_of(SnowflakeWarehouse(options)) == zone_of(lake)
+
+
+def grants() -> dict[str, list[str]]:
+    """What each role is granted: `SELECT ON VIEWS ...`."""
+    found: dict[str, list[str]] = {}
+    for statement in statements(schema_text()):
+        flat = " ".join(statement.split())
+        if match := re.fullmatch(r"GRANT (.+) TO ROLE (\w+)", flat):
+            found.setdefault(match[2], []).append(match[1])
+    return found
+
+
+def test_the_loader_writes_rows_and_changes_no_object() -> None:
+    given = grants()["FRAUD_LOADER"]
+    verbs = {verb for grant in given for verb in grant.partition(" ON ")[0].split(", ")}
+    assert verbs == {"USAGE", "SELECT", "INSERT", "UPDATE", "DELETE"}
+    assert not any("ALL" in grant or "VIEW" in grant for grant in given)
+
+
+def test_bi_reads_views_and_no_table() -> None:
+    given = grants()["FRAUD_BI_READER"]
+    assert [grant for grant in given if not grant.startswith("USAGE")] == [
+        "SELECT ON ALL VIEWS IN SCHEMA FRAUD.METRICS"
+    ]
+
+
+def test_every_statement_is_snowflakes_sql() -> None:
+    for statement in statements(schema_text()):
+        [parsed] = sqlglot.parse(statement, read="snowflake")
+        is_access = statement.startswith(("GRANT", "CREATE ROLE", "CREATE WAREHOUSE"))
+        assert is_access or not isinstance(parsed, exp.Command), statement
+
+
+@pytest.fixture
+def filled(lake: Lake, warehouse: Warehouse) -> Warehouse:
+    sync(lake.lakehouse, warehouse, DATASET)
+    return warehouse
+
+
+def columns(rows: list[tuple[object, ...]], *numbers: int) -> list[tuple[object, ...]]:
+    return [tuple(row[i] for i in numbers) for row in rows]
+
+
+def test_kpis_are_a_row_a_partition(filled: Warehouse) -> None:
+    found = answer(
+        filled,
+        "SELECT PARTITION_KEY, PERIOD_START, MODEL_VERSION, IN_SAMPLE, CLAIMS, LABELLED, FRAUDS, "
+        "ALERTS, ALERT_SHARE, FRAUD_RATE, PRECISION_OF_ALERTS, VALUE_DETECTED, AVERAGE_PRECISION, "
+        "CLAIMS_PER_DAY, ALERTS_PER_DAY FROM BI_DAILY_KPIS ORDER BY PARTITION_KEY",
+    )
+    assert columns(found, *range(8)) == [
+        (MONTHS[0], date(2024, 4, 1), MODEL, False, 100, 50, 8, 10),
+        (MONTHS[1], date(2024, 5, 1), MODEL, False, 200, 100, 10, 20),
+        (MONTHS[2], date(2024, 6, 1), LATER_MODEL, False, 300, 150, 12, 30),
+    ]
+    april = found[0]
+    assert april[8:13] == (0.1, 8 / 50, 0.4, 0.1 + 0.2, 2 / 3)
+    assert april[13:] == pytest.approx((100 / 30, 10 / 30))
+
+
+def test_models_are_held_against_what_they_promised(filled: Warehouse) -> None:
+    found = answer(
+        filled,
+        "SELECT MODEL_VERSION, METRIC, OOT_VALUE, LATER_VALUE, CHANGE_SINCE_OOT, VERDICT, "
+        "FIRST_SCORED, LAST_SCORED, IS_CURRENT FROM BI_MODEL_COMPARISON",
+    )
+    [(model, metric, promised, kept, change, *rest)] = found
+    assert (model, metric, promised, kept) == (MODEL, "average_precision", 0.7, 0.5)
+    assert change == pytest.approx(-0.2)
+    # 0.55, the upper end since, lies below 0.6, the lower end of what was promised.
+    assert rest == ["decayed", date(2024, 4, 1), date(2024, 5, 1), False]
+
+
+def test_drift_has_a_verdict_a_feature_and_the_figures_of_its_window(filled: Warehouse) -> None:
+    found = answer(
+        filled,
+        "SELECT PARTITION_KEY, DRIFT_WINDOW, FEATURE, PSI, MISSING_CURRENT, VERDICT, "
+        "CLASSIFIER_AUC, DRIFTED_SHARE FROM BI_DRIFT WHERE FEATURE = 'amount' ORDER BY 1",
+    )
+    assert found == [
+        (MONTHS[0], "partition", "amount", 0.05, 0.0, "stable", 0.61, 0.25),
+        (MONTHS[1], "partition", "amount", 0.15, 0.0, "moved", 0.61, 0.25),
+        (MONTHS[2], "partition", "amount", 0.3, 0.0, "drifted", 0.61, 0.25),
+    ]
+
+
+def test_the_funnel_narrows_from_claims_to_frauds_caught(filled: Warehouse) -> None:
+    found = answer(
+        filled,
+        "SELECT PARTITION_KEY, STAGE_NUMBER, STAGE, CLAIMS FROM BI_ALERT_FUNNEL ORDER BY 1, 2",
+    )
+    assert found[:4] == [
+        (MONTHS[0], 1, "claims scored", 100),
+        (MONTHS[0], 2, "alerts", 10),
+        (MONTHS[0], 3, "alerts with a label", 10),
+        (MONTHS[0], 4, "frauds caught", 4),
+    ]
+    assert len(found) == 4 * len(MONTHS)
+
+
+def test_labels_that_are_not_there_yet_are_nothing_and_not_zero(
+    lake: Lake, warehouse: Warehouse
+) -> None:
+    lake.put(
+        MONTHS[0],
+        [
+            ("partition", "all", name, value, None, None)
+            for name, value in {"rows": 50.0, "labelled": 0.0, "frauds": 0.0, "alerts": 5.0}.items()
+        ],
+    )
+    sync(lake.lakehouse, warehouse, DATASET, partitions=[MONTHS[0]])
+    assert answer(
+        warehouse, "SELECT FRAUD_RATE, PRECISION_OF_ALERTS, LABELLED_SHARE FROM BI_DAILY_KPIS"
+    ) == [(None, None, 0.0)]
+    stages = answer(warehouse, "SELECT CLAIMS FROM BI_ALERT_FUNNEL ORDER BY STAGE_NUMBER")
+    assert stages == [(50,), (5,), (0,), (0,)]
+
+
+def test_both_engines_answer_alike(lake: Lake, options: SnowflakeOptions, tmp_path: Path) -> None:
+    both = SnowflakeWarehouse(options), DuckDBWarehouse(tmp_path / "both.duckdb", Tables())
+    for warehouse in both:
+        sync(lake.lakehouse, warehouse, DATASET)
+    for view in VIEWS:
+        snowflake, duckdb = (_without_time(warehouse, view) for warehouse in both)
+        assert snowflake == duckdb, view
+        assert snowflake
+
+
+def _without_time(warehouse: Warehouse, view: str) -> list[tuple[object, ...]]:
+    """Rows of a view but for when they were synced, which differs."""
+    with warehouse.session() as session:
+        names = sorted(session.columns(view).keys() - {"SYNCED_AT"})
+        listed = ", ".join(f'"{name}"' for name in names)
+        return sorted(session.execute(f"SELECT {listed} FROM {view}"), key=repr)
