@@ -8,7 +8,10 @@ import flow_environment  # noqa: F401 - sets what Metaflow reads when it is impo
 
 from metaflow import FlowSpec, Parameter  # noqa: TID253 - this file is part of the flows
 
+from flow_package import Packed
 
+
+@Packed
 class FraudFlow(FlowSpec):  # type: ignore[misc]
     """What every flow takes: of which dataset, where to, on whose behalf, as of when."""
 

@@ -10,8 +10,10 @@ from typing import Any
 from dagster import AssetExecutionContext, ConfigurableResource, Failure
 from pydantic import Field
 
+from dagster_metaflow.backends.batch import BatchBackend
 from dagster_metaflow.backends.local import LocalBackend
 from dagster_metaflow.backends.protocol import Backend
+from dagster_metaflow.backends.step_functions import StepFunctionsBackend
 from dagster_metaflow.flow import MetaflowFlow
 from dagster_metaflow.invocation import MetaflowInvocation
 from dagster_metaflow.launching import Launcher
@@ -31,10 +33,19 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
     )
     backend: str = Field(
         default="local",
-        description=f"Where runs run; the tag `{BACKEND_TAG}` of a Dagster run goes before it.",
+        description="Where runs run: `local`, `batch` or `step_functions`; the tag "
+        f"`{BACKEND_TAG}` of a Dagster run goes before it.",
     )
     local: LocalBackend = Field(
         default=LocalBackend(), description="Settings of the backend `local`."
+    )
+    batch: BatchBackend = Field(
+        default=BatchBackend(),
+        description="Settings of the backend `batch`: this machine schedules, AWS Batch runs.",
+    )
+    step_functions: StepFunctionsBackend = Field(
+        default=StepFunctionsBackend(),
+        description="Settings of the backend `step_functions`: AWS schedules and runs.",
     )
     forward_termination: bool = Field(
         default=True,
@@ -60,7 +71,7 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def backends(self) -> Mapping[str, Backend]:
         """By name. Override it to add one of your own."""
-        return {"local": self.local}
+        return {"local": self.local, "batch": self.batch, "step_functions": self.step_functions}
 
     def run(
         self,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import posixpath
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +39,39 @@ def available() -> dict[str, Path]:
 
 
 def load(dataset: str | os.PathLike[str]) -> Contract:
-    """The contract called `dataset`, or the one in the YAML file of that path.
+    """The contract called `dataset`, or the one in the YAML file of that path or address.
 
     Raises ContractError with file, line, column and field of every mistake at once.
     """
-    path = find(os.fspath(dataset))
+    named = os.fspath(dataset)
+    if "://" in named:
+        return _from_a_store(named)
+    path = find(named)
+    return _anchored(_load(path), path.parent)
+
+
+def _from_a_store(uri: str) -> Contract:
+    """As an orchestrator passes it to tasks that do not see its disk."""
+    from fraud_mlops.lakehouse.stores import read_bytes
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / posixpath.basename(uri)
+        try:
+            path.write_bytes(read_bytes(uri))
+            contract = _load(path)
+        except FileNotFoundError:
+            raise ContractError(f"{uri}: no such contract file") from None
+        except ContractError as error:
+            raise ContractError(str(error).replace(str(path), uri)) from None
+    if _is_relative(contract.source):
+        raise ContractError(
+            f"{uri}: source.uri is meant from the contract's folder, which tasks elsewhere do not "
+            "see. Give an address that they can read, such as s3://bucket/claims/*.csv."
+        )
+    return contract
+
+
+def _load(path: Path) -> Contract:
     tree, data = read_yaml(path)
     if not isinstance(data, dict):
         raise ContractError(f"{path}: expected a mapping with name, source, event_time, label")
@@ -49,7 +79,7 @@ def load(dataset: str | os.PathLike[str]) -> Contract:
         contract = Contract.model_validate(data)
     except ValidationError as error:
         raise ContractError(_explain(path, tree, error)) from None
-    return _anchored(contract, path.parent)
+    return contract
 
 
 def read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
@@ -113,10 +143,15 @@ def find(dataset: str) -> Path:
 def _anchored(contract: Contract, folder: Path) -> Contract:
     """A relative source is meant from the YAML's folder, wherever the run is started."""
     source = contract.source
-    if not isinstance(source, FileSource) or "://" in source.uri or Path(source.uri).is_absolute():
+    if not isinstance(source, FileSource) or not _is_relative(source):
         return contract
     uri = os.path.normpath(folder / Path(source.uri).expanduser())
     return contract.model_copy(update={"source": source.model_copy(update={"uri": uri})})
+
+
+def _is_relative(source: Any) -> bool:
+    is_file = isinstance(source, FileSource)
+    return is_file and "://" not in source.uri and not Path(source.uri).is_absolute()
 
 
 def where_yaml_broke(error: yaml.YAMLError) -> str:
