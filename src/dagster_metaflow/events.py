@@ -75,14 +75,6 @@ class Published:
             checks=tuple(_read(report, _CHECK, _check)),
         )
 
-    @property
-    def data_version(self) -> str:
-        """Of all that was made: its own where it is one thing, else a hash of every part's."""
-        if len(self.made) == 1:
-            return self.made[0].data_version
-        parts = sorted(f"{made.partition}={made.data_version}" for made in self.made)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
     def metadata(self) -> dict[str, MetadataValue]:
         """What goes with every materialization: where it comes from."""
         return {
@@ -95,16 +87,27 @@ class Published:
     def materializations(self) -> Iterator[AssetMaterialization]:
         """As events of their own, for whatever no running step is answerable for."""
         for made in self.made:
-            yield AssetMaterialization(
-                asset_key=self.asset_key,
-                partition=made.partition,
-                metadata={**made.metadata, **self.metadata()},
-                tags={
-                    DATA_VERSION_TAG: made.data_version,
-                    DATA_VERSION_IS_GIVEN_TAG: "true",
-                    LAUNCH_TAG: self.launch_id,
-                },
-            )
+            yield self.materialization(made)
+
+    def materialization(
+        self,
+        made: Made,
+        *,
+        metadata: Mapping[str, MetadataValue] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> AssetMaterialization:
+        """One of them. metadata, tags: more that go with it."""
+        return AssetMaterialization(
+            asset_key=self.asset_key,
+            partition=made.partition,
+            metadata={**made.metadata, **self.metadata(), **(metadata or {})},
+            tags={
+                **(tags or {}),
+                DATA_VERSION_TAG: made.data_version,
+                DATA_VERSION_IS_GIVEN_TAG: "true",
+                LAUNCH_TAG: self.launch_id,
+            },
+        )
 
     def check_results(self) -> Iterator[AssetCheckResult]:
         for check in self.checks:
@@ -126,6 +129,14 @@ class Published:
                 severity=check.severity,
                 metadata={**check.metadata, **self.metadata()},
             )
+
+
+def whole_data_version(made: Sequence[Made]) -> str:
+    """Of all of it: its own where it is one thing, else a hash of every part's."""
+    if len(made) == 1:
+        return made[0].data_version
+    parts = sorted(f"{one.partition}={one.data_version}" for one in made)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def total_rows(made: Sequence[Made]) -> int | None:

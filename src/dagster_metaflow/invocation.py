@@ -12,6 +12,7 @@ from typing import Any
 from dagster import (
     AssetCheckResult,
     AssetExecutionContext,
+    AssetMaterialization,
     Failure,
     MaterializeResult,
     MetadataValue,
@@ -32,7 +33,7 @@ _LEDGER_TRIES = 5
 _RESUME = "Re-execute from failure to resume it: steps that finished are not run again."
 _NOT_BEGUN = "No step was begun. Correct what it says, and materialize the assets again."
 
-Event = MaterializeResult[Any] | AssetCheckResult
+Event = MaterializeResult[Any] | AssetMaterialization | AssetCheckResult
 
 
 class MetaflowInvocation:

@@ -11,15 +11,18 @@ from dagster import (
     AssetCheckSeverity,
     AssetExecutionContext,
     AssetKey,
+    AssetMaterialization,
     DataVersion,
     Failure,
     MaterializeResult,
     MetadataValue,
 )
 
-from dagster_metaflow.events import LAUNCH_TAG, Made, Published, total_rows
+from dagster_metaflow.events import LAUNCH_TAG, Made, Published, total_rows, whole_data_version
 from dagster_metaflow.ledger import LaunchRecord
 from dagster_metaflow.selection import Selection
+
+_NOTED = ("dagster/code_version", "dagster/input_data_version/", "dagster/input_event_pointer/")
 
 
 class Recorder:
@@ -37,9 +40,10 @@ class Recorder:
 
     def record(
         self, published: Published, record: LaunchRecord
-    ) -> Iterator[MaterializeResult[Any]]:
-        """The result for one report. What cannot be a result becomes events of their own: assets
-        and partitions that were not selected, and what is published again with another content."""
+    ) -> Iterator[MaterializeResult[Any] | AssetMaterialization]:
+        """The result for one report, and each partition of several. What cannot be a result becomes
+        events of their own: assets and partitions that were not selected, and what is published
+        again with another content."""
         key = published.asset_key
         if key not in self._selection.assets:
             self._beside(published, "which was not selected")
@@ -54,14 +58,45 @@ class Recorder:
         self._lacking.pop(key, None)
         self._done.add(key)
         chosen = self._chosen(published)
-        common = {**published.metadata(), **self._of_launch(record)}
+        of_launch = self._of_launch(record)
+        several = self._selection.partitions is not None and len(chosen) > 1
         yield MaterializeResult(
             asset_key=key,
-            metadata={**common, **self._of_partitions(key, chosen)},
-            data_version=DataVersion(published.data_version),
+            metadata={
+                **published.metadata(),
+                **of_launch,
+                **({} if several else self._of_whole(chosen)),
+            },
+            # With several, the last one's: it is the last to be said again below, and then Dagster
+            # finds what it remembers of this step.
+            data_version=DataVersion(
+                chosen[-1].data_version if several else whole_data_version(chosen)
+            ),
             check_results=list(self._checks(published)),
             tags={LAUNCH_TAG: record.launch_id},
         )
+        if several:
+            yield from self._each(published, chosen, of_launch)
+
+    def _each(
+        self, published: Published, chosen: list[Made], of_launch: Mapping[str, MetadataValue]
+    ) -> Iterator[AssetMaterialization]:
+        """Every partition with its own metadata and data version.
+
+        Dagster gives all partitions of a result one data version, so that a range that is made
+        again would make what depends on any of it stale. These come right after the result, are the
+        latest of their partitions, and carry what it noted of code and inputs.
+        """
+        versions = self._noted_versions(published.asset_key)
+        for made in chosen:
+            yield published.materialization(made, metadata=of_launch, tags=versions)
+
+    def _noted_versions(self, key: AssetKey) -> dict[str, str]:
+        """Code version and input versions, as Dagster wrote them with the result just now."""
+        event = self._context.instance.get_latest_materialization_event(key)
+        made = event.asset_materialization if event else None
+        tags = (made.tags if made else None) or {}
+        return {name: tag for name, tag in tags.items() if name.startswith(_NOTED)}
 
     def finish(self, record: LaunchRecord, unreadable: Mapping[str, str]) -> None:
         """Raises Failure when something that was selected has no report. unreadable: files."""
@@ -106,16 +141,10 @@ class Recorder:
                 self._context.log_event(event)
         return [made[partition] for partition in wanted]
 
-    def _of_partitions(self, key: AssetKey, chosen: list[Made]) -> Mapping[str, MetadataValue]:
-        """Metadata of the one thing made; of several partitions, each gets its own."""
+    def _of_whole(self, chosen: list[Made]) -> Mapping[str, MetadataValue]:
+        """Metadata of what is one thing to Dagster, whatever parts its report has."""
         if len(chosen) == 1:
             return chosen[0].metadata
-        if self._selection.partitions is not None:
-            for made in chosen:
-                self._context.add_asset_metadata(
-                    made.metadata, asset_key=key, partition_key=made.partition
-                )
-            return {}
         rows = total_rows(chosen)
         found = {"partitions": MetadataValue.int(len(chosen))}
         return found if rows is None else found | {"dagster/row_count": MetadataValue.int(rows)}

@@ -32,7 +32,7 @@ _STAMP = "2026-01-01 00:00:00.000"
 class ScriptedStep:
     """publishes: assets, by the keys under which the flow reports (`a/b`), with `metadata` and
     `checks` each. prints: lines. fails: how many of its executions in one launch fail, from the
-    first on, before anything is published."""
+    first on, before anything is published. data_version: of all, or of each partition."""
 
     name: str
     publishes: Sequence[str] = ()
@@ -40,7 +40,12 @@ class ScriptedStep:
     checks: Sequence[Check] = ()
     prints: Sequence[str] = ()
     fails: int = 0
-    data_version: str = "scripted"
+    data_version: str | Mapping[str, str] = "scripted"
+
+    def version_of(self, partition: str | None) -> str:
+        if isinstance(self.data_version, str):
+            return self.data_version
+        return self.data_version[str(partition)]
 
 
 class _Run(BaseModel):
@@ -172,7 +177,7 @@ class ScriptedBackend:
                 continue
             made = [
                 Materialization(
-                    data_version=step.data_version, partition=part, metadata=dict(step.metadata)
+                    data_version=step.version_of(part), partition=part, metadata=dict(step.metadata)
                 )
                 for part in self._chosen(given)
             ]
