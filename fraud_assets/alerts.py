@@ -43,14 +43,3 @@ def raise_alert(
     uri = lakehouse.uri(FOLDER, f"{alert.at:%F}", f"{alert.name}.json")
     write_bytes(uri, alert.model_dump_json(indent=1).encode() + b"\n")
     return uri
-
-
-def read_alerts(lakehouse: Lakehouse, day: datetime) -> list[Alert]:
-    """Those of one day, in order of time."""
-    from fraud_mlops.lakehouse.stores import list_children, read_bytes
-
-    folder = lakehouse.uri(FOLDER, f"{day:%F}")
-    found = [
-        Alert.model_validate_json(read_bytes(f"{folder}/{name}")) for name in list_children(folder)
-    ]
-    return sorted(found, key=lambda alert: alert.at)

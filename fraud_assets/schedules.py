@@ -9,7 +9,7 @@ import dagster as dg
 
 from fraud_assets.dataset import Dataset
 from fraud_assets.jobs import CHECKS, INGEST, TRAINING
-from fraud_assets.requests import run_request
+from fraud_assets.run_requests import run_request
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of, partition_start
 
 RETRAIN_CRON = "0 3 1 * *"

@@ -9,7 +9,7 @@ import dagster as dg
 
 from fraud_assets.alerts import raise_alert
 from fraud_assets.flows import FOLDER
-from fraud_assets.requests import RANGE_END, RANGE_START
+from fraud_assets.run_requests import RANGE_END, RANGE_START
 from fraud_assets.stores import Stores
 
 _METAFLOW_TAG = "metaflow/"
@@ -59,7 +59,8 @@ def failure_facts(
             facts["metaflow_run"] = run_spec
             facts["resume_by_hand"] = resume_command(run_spec)
     facts["resume"] = (
-        "re-execute the run from failure in Dagster; steps that finished are not run again"
+        f"re-execute the run from failure in Dagster, or: python -m fraud_assets.launch "
+        f"--from-failure {run.run_id}; steps that finished are not run again"
     )
     return facts
 

@@ -3,7 +3,8 @@
 A tick lists the landing zone once. Files that it does not know are read for their event times; the
 run requests carry what was asked for in their run key, so that a tick which is repeated after a
 crash launches nothing twice. The cursor names a record on the lakehouse (`landing.seen`), which
-is written before and found again after any restart.
+is written before and found again after any restart, and what files were judged by: when that has
+changed, those that were found bad are looked at again.
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
@@ -21,7 +22,7 @@ from fraud_assets.alerts import raise_alert
 from fraud_assets.assets.landing import seen_in_passing
 from fraud_assets.dataset import Dataset
 from fraud_assets.jobs import INGEST
-from fraud_assets.requests import run_request, runs_of_partitions
+from fraud_assets.run_requests import run_request, runs_of_partitions
 from fraud_assets.stores import Stores
 from fraud_mlops.claims.files import is_readable
 from fraud_mlops.contract import FileSource
@@ -29,16 +30,18 @@ from fraud_mlops.errors import FraudMlopsError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
 from fraud_mlops.lakehouse.stores import is_local
-from fraud_mlops.landing.aside import set_aside, take_back
+from fraud_mlops.landing.aside import asked_again, judged_by, set_aside, take_back
 from fraud_mlops.landing.listing import Landed, landed_files
-from fraud_mlops.landing.looking import EPOCH, file_uri, look_into
-from fraud_mlops.landing.seen import NONE, Looked, SeenFiles
+from fraud_mlops.landing.looking import EPOCH, file_uri, look_into, usual_file
+from fraud_mlops.landing.seen import Looked, SeenFiles
 
 SETTLE_SECONDS = 30.0
 """A file of this machine that changed more recently may still be being written. Object stores
 show whole objects only."""
 TICK_SECONDS = 20.0
 """Time for reading files in one tick; the next tick goes on with the rest."""
+SAMPLED = 25
+"""Files of the first tick that tell which columns are the usual ones."""
 _INTERVAL_SECONDS = 30
 _SHOWN = 10
 
@@ -78,7 +81,8 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
 
 @dataclass
 class Tick:
-    """One look at the landing zone. cursor: name of the record of files seen so far."""
+    """One look at the landing zone. cursor: name of the record of files seen so far, and what bad
+    ones were judged by, as `name@judge`."""
 
     dataset: Dataset
     lakehouse: Lakehouse
@@ -89,6 +93,7 @@ class Tick:
     problems: list[str] = field(default_factory=list)
     aside: dict[str, str] = field(default_factory=dict)
     unsettled: int = 0
+    like: str | None = None
 
     @property
     def source(self) -> FileSource:
@@ -101,8 +106,12 @@ class Tick:
         """Raises SourceError for a landing zone that cannot be listed, LakehouseError for a
         record that the cursor names and that is gone."""
         self.files = landed_files(self.source)
-        self.seen = SeenFiles.read(self.lakehouse, self.dataset.name, self.cursor)
+        name, _, judge = (self.cursor or "").partition("@")
+        self.seen = SeenFiles.read(self.lakehouse, self.dataset.name, name or None)
+        if judge != self._judge(self.seen):
+            self.seen = self.seen.with_claims()
         fresh = self._settled(self.seen.fresh(self.files))
+        self.like = self._usual(fresh)
         until = time.monotonic() + TICK_SECONDS
         for file in sorted(fresh, key=lambda file: file.changed):
             self.looked.append(self._look_into(file))
@@ -114,7 +123,9 @@ class Tick:
         if not self.looked:
             return self.cursor
         seen = self.seen.after(self.looked, self.files)
-        return seen.write(self.lakehouse, self.dataset.name, keep=self.cursor)
+        before = (self.cursor or "").partition("@")[0]
+        name = seen.write(self.lakehouse, self.dataset.name, keep=before or None)
+        return f"{name}@{self._judge(seen)}"
 
     def requests(self) -> list[dg.RunRequest]:
         """A run for each stretch of partitions that were touched."""
@@ -155,17 +166,17 @@ class Tick:
 
         One that has become bad touches nothing: what is known of its claims stays as it is.
         """
-        name, uri = self.dataset.name, file_uri(self.source, file)
-        if self.source.format is None and not is_readable(file.path):
+        contract, uri = self.dataset.contract, file_uri(self.source, file)
+        if not self._is_table(file):
             return Looked(file)
         try:
-            claims = look_into(self.dataset.contract, uri, like=self._like(file))
+            claims = look_into(contract, uri, self.like)
         except SourceError as error:
-            record = set_aside(self.lakehouse, name, uri, file, str(error))
-            self.aside[uri] = f"{error} (set aside until it changes: {record})"
+            record = set_aside(self.lakehouse, contract, uri, file, str(error))
+            self.aside[uri] = f"{error} (set aside until it or the contract changes: {record})"
             return Looked(file)
-        take_back(self.lakehouse, name, file.path)
-        days = claims.days(self.dataset.contract)
+        take_back(self.lakehouse, contract.name, file.path)
+        days = claims.days(contract)
         self._touch(file, {*claims.partitions, *self._values(self.seen.days(file))})
         return Looked(file, *days)
 
@@ -173,12 +184,23 @@ class Tick:
     def _partitions(self) -> frozenset[str]:
         return frozenset(self.dataset.partitions.get_partition_keys())
 
-    def _like(self, file: Landed) -> str | None:
+    def _usual(self, fresh: Sequence[Landed]) -> str | None:
         """A good file to compare with: one source has one set of columns."""
-        good = next((entry.file for entry in self.looked if entry.first != NONE), None)
-        if good is None:
-            good = self.seen.first_good(other for other in self.files if other.path != file.path)
-        return None if good is None else file_uri(self.source, good)
+        changing = {file.path for file in fresh}
+        good = self.seen.first_good(file for file in self.files if file.path not in changing)
+        if good is not None:
+            return file_uri(self.source, good)
+        uris = [file_uri(self.source, file) for file in fresh if self._is_table(file)]
+        return usual_file(self.dataset.contract, uris[:SAMPLED])
+
+    def _judge(self, seen: SeenFiles) -> str:
+        """What makes a file bad: the contract, the file it is held against, a person's asking."""
+        again = asked_again(self.lakehouse, self.dataset.name)
+        parts = [judged_by(self.dataset.contract), repr(seen.first_good(self.files)), again]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def _is_table(self, file: Landed) -> bool:
+        return self.source.format is not None or is_readable(file.path)
 
     def _values(self, days: tuple[int, int] | None) -> set[str]:
         """Partitions of a span of days."""

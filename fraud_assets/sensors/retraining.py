@@ -14,7 +14,7 @@ import dagster as dg
 
 from fraud_assets.dataset import METRICS, MODEL_ARTIFACT, Dataset
 from fraud_assets.jobs import TRAINING
-from fraud_assets.requests import run_request
+from fraud_assets.run_requests import run_request
 from fraud_mlops.settings import settings
 
 REASON_TAG = "fraud/retrain_reason"

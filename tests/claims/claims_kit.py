@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from fraud_mlops.claims import IngestReport, ingest
 from fraud_mlops.contract import Contract
+from fraud_mlops.errors import FraudMlopsError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import open_input
 
@@ -105,3 +107,15 @@ def quarantine_at(uri: str) -> pd.DataFrame:
     with open_input(uri) as stream:
         frame: pd.DataFrame = pq.read_table(stream).to_pandas()
     return frame
+
+
+def ids(made: Contract, folder: Path) -> list[str]:
+    lake = lakehouse(folder)
+    return list(published(lake, take_in(made, lake))["claim_id"])
+
+
+def refusal(made: Contract, folder: Path) -> str:
+    with pytest.raises(FraudMlopsError) as error:
+        take_in(made, lakehouse(folder))
+    assert isinstance(error.value, SourceError)
+    return str(error.value)

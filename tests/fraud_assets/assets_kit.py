@@ -11,9 +11,10 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from fraud_assets.alerts import Alert
 from fraud_assets.dataset import Dataset, datasets
 from fraud_assets.definitions import definitions
-from fraud_assets.requests import RANGE_END, RANGE_START
+from fraud_assets.run_requests import RANGE_END, RANGE_START
 from fraud_assets.stores import Stores
 from fraud_mlops.landing.aside import SetAside, files_aside
 
@@ -137,6 +138,11 @@ class Place:
     def aside(self) -> list[SetAside]:
         """Landed files that are not read as long as they stay as they are."""
         return files_aside(self.stores.lakehouse, self.dataset.name)
+
+    def alerts(self) -> list[Alert]:
+        """Those that were raised, in order of their day and name."""
+        files = sorted((self.folder / "lake" / "_alerts").glob("*/*.json"))
+        return [Alert.model_validate_json(file.read_bytes()) for file in files]
 
     def report(self, asset: str, version: str, *partitions: str | None) -> None:
         """A materialization as if a run had reported it."""

@@ -19,7 +19,7 @@ from assets_kit import CANDIDATES, GENERATED, Place
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from fraud_assets.requests import RANGE_END, RANGE_START
+from fraud_assets.run_requests import RANGE_END, RANGE_START
 from fraud_assets.sensors import landing
 from fraud_mlops.contract import SyntheticSource
 from fraud_mlops.synthetic.generator import generate

@@ -11,7 +11,7 @@ import pytest
 from assets_kit import MONTHS, Automation
 from everything import BROKEN, MADE, Everything, everything
 
-from fraud_assets.requests import RANGE_END, RANGE_START
+from fraud_assets.run_requests import RANGE_END, RANGE_START
 
 pytestmark = pytest.mark.flow
 

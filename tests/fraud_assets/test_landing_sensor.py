@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from assets_kit import HEADER, Place, asked, rows
 
-from fraud_assets.alerts import read_alerts
 from fraud_assets.sensors import landing as landing_sensor
 from fraud_assets.sensors.landing import SETTLE_SECONDS
 
@@ -121,7 +119,7 @@ def test_one_alert_for_all_files_that_a_tick_sets_aside(landed: Place) -> None:
         land(landed, f"{number:02}.csv", "claim,day\nc1,2024-01-05\n")
     for _ in range(2):  # a tick that is repeated replaces its alert
         landed.tick(SENSOR)
-    (alert,) = read_alerts(landed.stores.lakehouse, datetime.now(UTC))
+    (alert,) = landed.alerts()
     assert alert.title == "parcels: 12 landed files cannot be read"
     assert "no column 'fraud'" in alert.facts[str(landed.landing / "00.csv")]
     assert alert.facts["more"].startswith("2 files")

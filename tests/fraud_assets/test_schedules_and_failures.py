@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import dagster as dg
 from assets_kit import Place
 
-from fraud_assets.alerts import read_alerts
 from fraud_assets.sensors.failures import failure_facts, resume_command, run_failure_sensor
 from fraud_mlops.registry.pointers import Pointer
 
@@ -52,7 +51,7 @@ def test_a_failed_run_leaves_an_alert_that_says_how_to_go_on(landed: Place) -> N
         dagster_event=failure,
     ).for_run_failure()
     run_failure_sensor(landed.stores)(context)
-    (alert,) = read_alerts(landed.stores.lakehouse, datetime.now(UTC))
+    (alert,) = landed.alerts()
     assert alert.title == "ingest_job failed"
     assert alert.facts["step"] == "breaks"
     assert "the source is empty" in alert.facts["reason"]

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 
 from fraud_mlops.claims import ingest
-from fraud_mlops.contract import Contract, FileSource
+from fraud_mlops.contract import Contract, FileSource, Quality
 from fraud_mlops.errors import LakehouseError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.landing.aside import files_aside, set_aside, take_back
@@ -174,7 +174,7 @@ def test_ingest_goes_past_a_file_that_is_set_aside_until_it_is_replaced(
     with pytest.raises(SourceError, match=r"b\.csv"):
         ingest(described, lake, **given)
     bad = landed_files(described.source)[1]
-    set_aside(lake, "parcels", file_uri(described.source, bad), bad, "b.csv: is no table")
+    set_aside(lake, described, file_uri(described.source, bad), bad, "b.csv: is no table")
     report = ingest(described, lake, **given)
     assert report.kept == 28
     assert any("b.csv: is no table" in warning for warning in report.warnings)
@@ -186,6 +186,36 @@ def test_ingest_goes_past_a_file_that_is_set_aside_until_it_is_replaced(
     assert ingest(described, lake, **given).kept == 56
     take_back(lake, "parcels", bad.path)
     assert not list(Path(lake.uri("_landing", "parcels", "aside")).iterdir())
+
+
+def test_ingest_reads_a_file_again_when_the_contract_was_mended_and_not_when_another_thing_was(
+    landing: Path, lake: Lakehouse
+) -> None:
+    (landing / "a.csv").write_text(claims("2024-01-05", "2024-01-06"))
+    (landing / "b.csv").write_text(claims("2024-01-07", "soon", start=10))
+    strict = contract(landing)
+    files = landed_files(strict.source)
+    set_aside(lake, strict, file_uri(strict.source, files[1]), files[1], "b.csv: half of it is bad")
+    given = {"launch_id": "1", "as_of": datetime(2024, 12, 1, tzinfo=UTC), "sample_size": None}
+    lenient = Quality(max_bad_share=0.6)
+    for described, kept in (
+        (strict, 2),
+        (strict.model_copy(update={"version": 2}), 2),
+        (strict.model_copy(update={"quality": lenient}), 3),
+    ):
+        assert ingest(described, lake, **given).kept == kept
+
+
+def test_what_a_contract_does_not_read_may_differ_from_file_to_file(
+    landing: Path, lake: Lakehouse
+) -> None:
+    (landing / "a.csv").write_text("more," + claims("2024-01-05").replace("c0", "x,c0"))
+    (landing / "b.csv").write_text(claims("2024-01-06", start=5))
+    given = {"launch_id": "1", "as_of": datetime(2024, 12, 1, tzinfo=UTC), "sample_size": None}
+    with pytest.raises(SourceError, match="'more' is missing"):
+        ingest(contract(landing), lake, **given)
+    closed = contract(landing).model_copy(update={"numeric": (), "categorical": ()})
+    assert ingest(closed, lake, **given).kept == 2
 
 
 def test_a_renamed_file_counts_as_changed_at_the_time_of_its_renaming(landing: Path) -> None:

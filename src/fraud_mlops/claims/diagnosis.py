@@ -121,5 +121,6 @@ def _likely(head: bytes) -> str:
 def unlike_schemas(first: str, other: str, differences: Sequence[str]) -> SourceError:
     return SourceError(
         f"{other}: its columns differ from those of {first}: {'; '.join(differences)}. "
-        "Rewrite one of the files, `ignore` the column, or give them a contract each."
+        "Rewrite one of the files, `ignore` the column, list all features in the contract "
+        "(`numeric`, `categorical`; other columns may then differ), or give them a contract each."
     )

@@ -31,7 +31,7 @@ from fraud_mlops.errors import QualityError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, by_partition
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import list_children
-from fraud_mlops.landing.aside import files_aside
+from fraud_mlops.landing.looking import still_aside
 
 
 def ingest(
@@ -67,8 +67,6 @@ def ingest(
     file = f"{launch_id}.parquet"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claims-")))
-        if partitions is not None and not contract.resolved:
-            contract = with_columns_of(contract, known_beside(contract, lakehouse, partitions))
         origin = _origin(contract, lakehouse, as_of, sample_size, seed, folder, partitions)
         contract = origin.contract
         masked_columns(contract)
@@ -122,9 +120,12 @@ def _origin(
     folder: Path,
     partitions: PartitionRange | None,
 ) -> Origin:
+    given = contract
+    if partitions is not None and not contract.resolved:
+        contract = with_columns_of(contract, known_beside(contract, lakehouse, partitions))
     if isinstance(contract.source, SyntheticSource):
         return SyntheticOrigin(contract, as_of, sample_size, seed, folder, partitions)
-    return FileOrigin(contract, as_of, sample_size, files_aside(lakehouse, contract.name))
+    return FileOrigin(contract, as_of, sample_size, still_aside(given, lakehouse))
 
 
 def _bad_share(intake: Intake, bad: int) -> float:

@@ -43,9 +43,16 @@ class Source:
         if absent := [c for c in dict.fromkeys(columns) if c not in self.types]:
             raise diagnosis.missing_columns(self.files[0].name, absent, self.columns)
 
-    def require_like(self, other: Source) -> None:
-        """SourceError tells how the columns of the other source differ from those of this one."""
-        if differences := _differences(self.types, other.types):
+    def signature(self, among: Collection[str] | None = None) -> object:
+        """The same for sources that may be read as one table. among: columns that are read."""
+        return frozenset((n, _family(t)) for n, t in _only(self.types, among).items())
+
+    def require_like(self, other: Source, among: Collection[str] | None = None) -> None:
+        """SourceError tells how the columns of the other source differ from those of this one.
+
+        among: columns that are read, all when left out.
+        """
+        if differences := _differences(_only(self.types, among), _only(other.types, among)):
             raise diagnosis.unlike_schemas(self.files[0].name, other.files[0].name, differences)
 
     def count(self) -> int:
@@ -77,19 +84,33 @@ def open_source(contract: Contract, without: Collection[str] = ()) -> Source:
 
     without: paths of files that are not to be read.
     Raises SourceError for a source that is not there, is empty or is not what it should be,
-    and for columns that bear one name or differ from file to file.
+    and for columns that bear one name or, among those that are read, differ from file to file.
     """
     source = contract.source
     if not isinstance(source, FileSource):
         raise TypeError(f"{contract.name} is generated, not read from files")
     form, files = format_of(source, find_files(source, without))
     schemas = (_types(file, form, source.csv, contract.ignore) for file in files)
-    first = next(schemas)
+    first, among = next(schemas), read_columns(contract)
     for file, other in zip(files[1:], schemas, strict=True):
-        if differences := _differences(first, other):
+        if differences := _differences(_only(first, among), _only(other, among)):
             raise diagnosis.unlike_schemas(files[0].name, file.name, differences)
-        first = {name: other[name] if pa.types.is_null(t) else t for name, t in first.items()}
+        first = {n: other.get(n, t) if pa.types.is_null(t) else t for n, t in first.items()}
     return Source(source.uri, form, source.csv, tuple(files), first)
+
+
+def read_columns(contract: Contract) -> frozenset[str] | None:
+    """Source columns that are read; None for all, where the contract leaves features to be found.
+
+    What files have beyond them is nothing to anybody, and may differ.
+    """
+    return frozenset([*contract.role_columns(), *contract.missing]) if contract.resolved else None
+
+
+def _only(
+    types: Mapping[str, pa.DataType], among: Collection[str] | None
+) -> dict[str, pa.DataType]:
+    return {name: kind for name, kind in types.items() if among is None or name in among}
 
 
 def _types(

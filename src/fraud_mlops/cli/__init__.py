@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from fraud_mlops import __version__
+from fraud_mlops.cli.aside import aside
 from fraud_mlops.cli.datasets import check, datasets
 from fraud_mlops.cli.models import models
 from fraud_mlops.cli.quarantine import quarantine
@@ -37,5 +38,5 @@ def main() -> None:
     """
 
 
-for command in (datasets, check, summary, scores, metrics, quarantine, models):
+for command in (datasets, check, summary, scores, metrics, quarantine, aside, models):
     main.add_command(command)

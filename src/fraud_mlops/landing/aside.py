@@ -1,24 +1,29 @@
 """Files that are set aside: they stay where they are, and no ingest reads them.
 
-A record on the lakehouse names the file, the version of it that was bad, and why. A file that is
-replaced is another version, and is read again without anybody doing anything.
+A record on the lakehouse names the file, the version of it that was bad, the contract that it
+broke, and why. A file that is replaced is another version, and a contract that was mended may be
+kept: either is read again without anybody doing anything. For all else: `fraud-mlops aside`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from fraud_mlops.contract import Contract
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import delete, list_children, read_bytes, write_bytes
 from fraud_mlops.landing.listing import Landed, landed_file
 from fraud_mlops.landing.seen import FOLDER
 
+_AGAIN = "again"
+
 
 class SetAside(BaseModel):
-    """uri: of the file. path: as its store names it."""
+    """uri: of the file. path: as its store names it. contract: `judged_by`, of the one it broke."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,6 +33,7 @@ class SetAside(BaseModel):
     changed: float
     tag: str
     reason: str
+    contract: str = ""
     since: AwareDatetime
 
     @property
@@ -35,13 +41,18 @@ class SetAside(BaseModel):
         return Landed(self.path, self.size, self.changed, self.tag)
 
 
-def set_aside(lakehouse: Lakehouse, dataset: str, uri: str, file: Landed, reason: str) -> str:
+def judged_by(contract: Contract) -> str:
+    """Another one for every contract that says something else."""
+    return hashlib.sha256(contract.model_dump_json().encode()).hexdigest()[:16]
+
+
+def set_aside(lakehouse: Lakehouse, contract: Contract, uri: str, file: Landed, reason: str) -> str:
     """Writes the record, and gives its address."""
     record = SetAside(
         uri=uri, path=file.path, size=file.size, changed=file.changed, tag=file.tag,
-        reason=reason, since=datetime.now(UTC),
+        reason=reason, contract=judged_by(contract), since=datetime.now(UTC),
     )  # fmt: skip
-    place = _place(lakehouse, dataset, file.path)
+    place = _place(lakehouse, contract.name, file.path)
     write_bytes(place, record.model_dump_json(indent=1).encode() + b"\n")
     return place
 
@@ -49,6 +60,22 @@ def set_aside(lakehouse: Lakehouse, dataset: str, uri: str, file: Landed, reason
 def take_back(lakehouse: Lakehouse, dataset: str, path: str) -> None:
     """The file is read again from now on; one that was not set aside is no error."""
     delete(_place(lakehouse, dataset, path))
+
+
+def take_all_back(lakehouse: Lakehouse, dataset: str) -> None:
+    """Every file is read again from now on, and looked at by whoever asks `asked_again`."""
+    write_bytes(_again(lakehouse, dataset), secrets.token_hex(8).encode())
+    folder = lakehouse.uri(FOLDER, dataset, "aside")
+    for name in list_children(folder):
+        delete(f"{folder}/{name}")
+
+
+def asked_again(lakehouse: Lakehouse, dataset: str) -> str:
+    """Another answer after every `take_all_back`."""
+    try:
+        return read_bytes(_again(lakehouse, dataset)).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
 
 
 def files_aside(lakehouse: Lakehouse, dataset: str) -> list[SetAside]:
@@ -63,6 +90,10 @@ def files_aside(lakehouse: Lakehouse, dataset: str) -> list[SetAside]:
         if landed_file(record.uri) == record.file:
             found.append(record)
     return sorted(found, key=lambda record: record.path)
+
+
+def _again(lakehouse: Lakehouse, dataset: str) -> str:
+    return lakehouse.uri(FOLDER, dataset, _AGAIN)
 
 
 def _place(lakehouse: Lakehouse, dataset: str, path: str) -> str:

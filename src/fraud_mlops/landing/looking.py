@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -10,12 +12,13 @@ import pyarrow.compute as pc
 
 from fraud_mlops.claims.canonical import Converter
 from fraud_mlops.claims.inference import named_columns
-from fraud_mlops.claims.reading import Source, open_source
+from fraud_mlops.claims.reading import Source, open_source, read_columns
 from fraud_mlops.contract import EVENT_TIME, Contract, FileSource
 from fraud_mlops.errors import SourceError
-from fraud_mlops.lakehouse.partitions import partition_value
+from fraud_mlops.lakehouse.partitions import Lakehouse, partition_value
 from fraud_mlops.lakehouse.ranges import partition_start
 from fraud_mlops.lakehouse.stores import filesystem, is_local
+from fraud_mlops.landing.aside import SetAside, files_aside, judged_by
 from fraud_mlops.landing.listing import Landed
 
 EPOCH = date(1970, 1, 1)
@@ -45,8 +48,9 @@ def file_uri(source: FileSource, file: Landed) -> str:
 def look_into(contract: Contract, uri: str, like: str | None = None) -> FileClaims:
     """Which partitions a file of the contract's source touches.
 
-    Reads event time and label, and nothing else. like: a file that it must agree with in its
-    columns, since a source is read as one table.
+    Reads event time and label, and nothing else. like: a file that it must agree with in the
+    columns that are read, since a source is one table: those that the contract names, or all where
+    it leaves features to be found.
     Raises SourceError for a file that ingest would stumble over: it cannot be read, lacks a
     column or has others than `like`, or more rows than `quality.max_bad_share` allows have no
     readable time or an unknown label.
@@ -54,8 +58,36 @@ def look_into(contract: Contract, uri: str, like: str | None = None) -> FileClai
     source = _opened(contract, uri)
     source.require(named_columns(contract))
     if like is not None:
-        _opened(contract, like).require_like(source)
+        _opened(contract, like).require_like(source, read_columns(contract))
     return _read(contract, uri, source)
+
+
+def usual_file(contract: Contract, uris: Iterable[str]) -> str | None:
+    """The first of those files that have the columns that most of them have; None for no good one.
+
+    To hold others against: the first one that lands may be the odd one.
+    """
+    alike: dict[object, list[str]] = {}
+    for uri in uris:
+        with suppress(SourceError):
+            source = _opened(contract, uri)
+            source.require(named_columns(contract))
+            alike.setdefault(source.signature(read_columns(contract)), []).append(uri)
+    return max(alike.values(), key=len)[0] if alike else None
+
+
+def still_aside(contract: Contract, lakehouse: Lakehouse) -> list[SetAside]:
+    """Files that are set aside, less those that keep a contract which has changed meanwhile."""
+    judge, found = judged_by(contract), []
+    for record in files_aside(lakehouse, contract.name):
+        if record.contract == judge:
+            found.append(record)
+            continue
+        try:
+            look_into(contract, record.uri)
+        except SourceError as error:
+            found.append(record.model_copy(update={"reason": str(error)}))
+    return found
 
 
 def _opened(contract: Contract, uri: str) -> Source:

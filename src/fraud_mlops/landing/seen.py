@@ -63,6 +63,10 @@ class SeenFiles:
         """The first of the files that was found to hold claims."""
         return next((file for file in files if self.days(file)), None)
 
+    def with_claims(self) -> SeenFiles:
+        """Without the files that had none: they were bad, or no tables."""
+        return SeenFiles(self._records[self._records["first"] != NONE])
+
     def after(self, looked: Sequence[Looked], there: Sequence[Landed]) -> SeenFiles:
         """With these files, and without those that are not `there` any more."""
         new = np.empty(len(looked), _RECORD)
