@@ -12,7 +12,14 @@ from typing import Any
 
 import dagster as dg
 
-from fraud_assets.dataset import METRICS, ML_OUTPUTS, MODEL_ARTIFACT, RAW_ZONE, Dataset
+from fraud_assets.dataset import (
+    METRICS,
+    ML_OUTPUTS,
+    MODEL_ARTIFACT,
+    RAW_ZONE,
+    SNOWFLAKE_METRICS,
+    Dataset,
+)
 
 Condition = dg.AutomationCondition
 AssetCondition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
@@ -71,14 +78,28 @@ def measure_when_scored() -> AssetCondition:
     ).with_label("measure when scored")
 
 
+def sync_when_measured() -> AssetCondition:
+    """Metrics that have become others go to the warehouse, in a run of their own.
+
+    A warehouse that is out of reach must not fail the run that scores.
+    """
+    changed = Condition.data_version_changed() | Condition.newly_true(~Condition.missing())
+    return (
+        Condition.any_deps_match(changed).with_label("measured anew").since_last_handled()
+        & ~Condition.any_deps_in_progress()
+        & ~Condition.any_deps_missing()
+        & ~Condition.in_progress()
+    ).with_label("sync when measured")
+
+
 def automation_sensor(dataset: Dataset) -> dg.AutomationConditionSensorDefinition:
     """Evaluates the conditions. Off until somebody switches it on: it launches runs."""
     return dg.AutomationConditionSensorDefinition(
         dataset.titled("scoring_automation"),
-        target=dg.AssetSelection.assets(*dataset.keys(ML_OUTPUTS, METRICS)),
+        target=dg.AssetSelection.assets(*dataset.keys(ML_OUTPUTS, METRICS, SNOWFLAKE_METRICS)),
         default_status=dg.DefaultSensorStatus.STOPPED,
         minimum_interval_seconds=60,
         description="Scores partitions whose claims changed, and the latest one when the champion "
-        "changes; then measures them.",
+        "changes; then measures them, and syncs what has changed to the warehouse.",
         run_tags={"dataset": dataset.name},
     )

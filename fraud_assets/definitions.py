@@ -12,6 +12,7 @@ from fraud_assets.assets.model_artifact import model_artifact
 from fraud_assets.assets.raw_zone import raw_zone
 from fraud_assets.assets.scores import scores
 from fraud_assets.assets.serving import served_model
+from fraud_assets.assets.warehouse import semantic_model, snowflake_metrics
 from fraud_assets.automation import automation_sensor
 from fraud_assets.checks import store_checks
 from fraud_assets.dataset import Dataset, datasets
@@ -22,6 +23,8 @@ from fraud_assets.sensors.failures import run_failure_sensor
 from fraud_assets.sensors.landing import landing_sensor
 from fraud_assets.sensors.retraining import retraining_sensor
 from fraud_assets.stores import Stores
+from fraud_assets.warehouse import warehouse_resource
+from fraud_mlops.errors import FraudMlopsError
 
 
 def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
@@ -30,7 +33,11 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
         *(_of_dataset(dataset) for dataset in given),
         dg.Definitions(
             sensors=[run_failure_sensor(stores), _external_runs_sensor(stores)],
-            resources={"metaflow": MetaflowResource(ledger_root=stores.root), "stores": stores},
+            resources={
+                "metaflow": MetaflowResource(ledger_root=stores.root),
+                "stores": stores,
+                "warehouse": warehouse_resource(stores),
+            },
             # Steps launch Metaflow runs and follow them; processes of their own would only cost.
             executor=dg.in_process_executor,
         ),
@@ -40,6 +47,7 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
 def _of_dataset(dataset: Dataset) -> dg.Definitions:
     made: list[Callable[[Dataset], dg.AssetsDefinition | dg.SourceAsset | dg.AssetSpec]]
     made = [landing, raw_zone, model_artifact, scores, served_model]
+    made += [snowflake_metrics, semantic_model]
     watched = [automation_sensor, champion_sensor, retraining_sensor]
     return dg.Definitions(
         assets=[make(dataset) for make in made],
@@ -60,4 +68,12 @@ def _external_runs_sensor(stores: Stores) -> dg.SensorDefinition:
     )
 
 
-defs = definitions(datasets(), Stores.of_settings())
+def _of_settings() -> dg.Definitions:
+    """What the environment names. A person's mistake there is told without the way to it."""
+    try:
+        return definitions(datasets(), Stores.of_settings())
+    except FraudMlopsError as error:
+        raise error.with_traceback(None) from None
+
+
+defs = _of_settings()

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from fraud_assets.checks import blocking_check_keys, check_keys
-from fraud_assets.dataset import METRICS, ML_OUTPUTS, MODEL_ARTIFACT, RAW_ZONE, Dataset
+from fraud_assets.dataset import (
+    METRICS,
+    ML_OUTPUTS,
+    MODEL_ARTIFACT,
+    RAW_ZONE,
+    SNOWFLAKE_METRICS,
+    Dataset,
+)
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -21,7 +28,7 @@ PIPELINE, METRICS_SYNC, CHECKS = "fraud_pipeline_job", "metrics_sync_job", "stor
 def jobs(dataset: Dataset) -> list[UnresolvedAssetJobDefinition]:
     """Of one dataset. Partitioned ones take one partition, or a range of them as one run."""
     asset = dg.AssetSelection.assets
-    ml_outputs, metrics = dataset.keys(ML_OUTPUTS, METRICS)
+    ml_outputs, metrics, table = dataset.keys(ML_OUTPUTS, METRICS, SNOWFLAKE_METRICS)
     return [
         _job(dataset, INGEST, asset(dataset.key(RAW_ZONE)), "Reads claims into the raw zone."),
         _job(
@@ -39,16 +46,16 @@ def jobs(dataset: Dataset) -> list[UnresolvedAssetJobDefinition]:
         _job(
             dataset,
             PIPELINE,
-            asset(*dataset.keys(RAW_ZONE, MODEL_ARTIFACT, ML_OUTPUTS, METRICS)),
-            "Everything in order: ingest and score the partitions asked for, train in between.",
+            asset(*dataset.keys(RAW_ZONE, MODEL_ARTIFACT), ml_outputs, metrics, table),
+            "Everything in order: ingest, score and sync the partitions asked for, train in "
+            "between.",
         ),
         _job(
             dataset,
             METRICS_SYNC,
-            # What will copy metrics elsewhere lies downstream of them.
-            asset(metrics).downstream(),
+            asset(metrics, table),
             "Measures scored partitions again, with the labels that are known by now, without "
-            "scoring them again; and what is downstream of the metrics.",
+            "scoring them again; and syncs what has changed to the warehouse.",
         ),
         _job(
             dataset,
@@ -75,6 +82,6 @@ def _job(
         selection=selection if whole_zones else selection - slow,
         description=description,
         tags={"dataset": dataset.name},
-        # Each step only launches a Metaflow run and follows it.
+        # Steps launch a Metaflow run and follow it, or copy a few rows.
         executor_def=dg.in_process_executor,
     )

@@ -1,10 +1,4 @@
-"""What others make of the assets: seen here, made elsewhere.
-
-`snowflake_metrics`, the warehouse's copy of `metrics`, will hang here too: an asset of group
-`serving` under `[dataset, "snowflake_metrics"]`, downstream of `metrics` with the same partitions,
-made by a MERGE of one partition at a time (`fraud_assets/assets/warehouse.py`). `metrics_sync_job`
-already selects it by depending on nothing but `metrics` and what lies downstream in this group.
-"""
+"""What others make of the assets: seen here, made elsewhere."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import dagster as dg
 
 from fraud_assets.checks.bundle import bundle_is_whole
 from fraud_assets.checks.claims import newest_partitions_present, no_claim_twice, rows_agree
+from fraud_assets.checks.warehouse import parity
 from fraud_assets.dataset import Dataset
 
 
@@ -18,6 +19,7 @@ def store_checks(dataset: Dataset) -> Sequence[dg.AssetChecksDefinition]:
         *no_claim_twice(dataset),
         bundle_is_whole(dataset),
         *newest_partitions_present(dataset),
+        parity(dataset),
     ]
 
 

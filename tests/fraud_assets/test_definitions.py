@@ -39,10 +39,12 @@ def test_every_asset_says_whose_it_is_and_how_old_it_may_be(generated: Place) ->
         assert spec.group_name in {"claims", "models", "scores", "serving"}, name
         assert spec.description, name
         assert spec.tags["dataset"] == "small_claims", name
-    for name in ("raw_zone", "model_artifact", "ml_outputs", "metrics"):
+    for name in ("raw_zone", "model_artifact", "ml_outputs", "metrics", "snowflake_metrics"):
         assert specs[name].freshness_policy is not None, name
         assert specs[name].code_version, name
     assert "fastapi" in specs["served_model"].kinds
+    assert "duckdb" in specs["snowflake_metrics"].kinds
+    assert "powerbi" in specs["semantic_model"].kinds
 
 
 def test_the_graph_is_the_one_of_the_design(generated: Place) -> None:
@@ -56,6 +58,8 @@ def test_the_graph_is_the_one_of_the_design(generated: Place) -> None:
     assert parents("ml_outputs") == {"raw_zone", "model_artifact"}
     assert parents("metrics") == {"ml_outputs"}
     assert parents("served_model") == {"model_artifact"}
+    assert parents("snowflake_metrics") == {"metrics"}
+    assert parents("semantic_model") == {"snowflake_metrics"}
 
 
 def test_invariants_block_and_verdicts_do_not(generated: Place) -> None:
@@ -75,6 +79,7 @@ def test_invariants_block_and_verdicts_do_not(generated: Place) -> None:
         "ml_outputs:every_claim_scored",
         "ml_outputs:no_duplicate_claims",
         "ml_outputs:rows_agree_with_raw_zone",
+        "snowflake_metrics:parity",
     }
 
 
@@ -107,3 +112,4 @@ def test_writers_and_trainings_have_pools(generated: Place) -> None:
     assert pools["ingest"] == {"writer_raw"}
     assert pools["train"] == {"training"}
     assert pools["score"] == {"writer_scores"}
+    assert pools["sync_metrics"] == {"warehouse_sync"}

@@ -30,12 +30,15 @@ class Proxy:
     refuse: dict[str, dict[str, Any]] = field(default_factory=dict)
     statements: list[str] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
+    logins: list[dict[str, Any]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def seen(self, path: str, body: bytes, authorization: str | None) -> str:
         """What is asked for: the statement, or the path."""
         if authorization and authorization not in self.sessions:
             self.sessions.append(authorization)
+        if path.startswith(LOGIN):
+            self.logins.append(json.loads(body))
         if not path.startswith("/queries/v1/query-request"):
             return path
         statement = str(json.loads(body)["sqlText"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from snow_proxy import Proxy, refused
 from warehouse_kit import DATASET, Lake, snowflake_options
 
@@ -179,3 +181,49 @@ def test_a_server_that_stays_away_is_tried_again_and_then_told(
         sync(lake.lakehouse, nobody, DATASET, say=said.append)
     assert len(said) == 1
     assert "Trying again" in said[0]
+
+
+def key_file(folder: Path, passphrase: str | None = None) -> Path:
+    """A private key as `openssl genrsa | openssl pkcs8 -topk8` makes it."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    lock: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase:
+        lock = serialization.BestAvailableEncryption(passphrase.encode())
+    data = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock
+    )
+    path = folder / "loader.p8"
+    path.write_bytes(data)
+    return path
+
+
+def by_key(options: SnowflakeOptions, path: Path, passphrase: str | None) -> SnowflakeOptions:
+    secret = None if passphrase is None else SecretStr(passphrase)
+    return replace(options, password=None, private_key_path=path, private_key_passphrase=secret)
+
+
+@pytest.mark.parametrize("passphrase", [None, "open-sesame"])
+def test_a_key_pair_goes_instead_of_a_password(
+    lake: Lake, snow: Proxy, options: SnowflakeOptions, tmp_path: Path, passphrase: str | None
+) -> None:
+    keyed = by_key(options, key_file(tmp_path, passphrase), passphrase)
+    sync(lake.lakehouse, SnowflakeWarehouse(keyed), DATASET)
+    login = snow.logins[-1]["data"]
+    assert login["AUTHENTICATOR"] == "SNOWFLAKE_JWT"
+    assert login["TOKEN"].count(".") == 2
+    assert not login.get("PASSWORD")
+
+
+@pytest.mark.parametrize("passphrase", [None, "wrong"])
+def test_a_key_that_cannot_be_read_is_told_without_what_was_tried(
+    lake: Lake, options: SnowflakeOptions, tmp_path: Path, passphrase: str | None
+) -> None:
+    keyed = by_key(options, key_file(tmp_path, "open-sesame"), passphrase)
+    with pytest.raises(
+        WarehouseError, match="SNOWFLAKE_PRIVATE_KEY_PATH is no private key"
+    ) as told:
+        sync(lake.lakehouse, SnowflakeWarehouse(keyed), DATASET)
+    assert "open-sesame" not in str(told.value)
+    assert "wrong" not in str(told.value)

@@ -12,7 +12,7 @@ from fraud_mlops.warehouse.columns import Kind
 from fraud_mlops.warehouse.engine import Found
 from fraud_mlops.warehouse.names import Tables
 from fraud_mlops.warehouse.options import SnowflakeOptions
-from fraud_mlops.warehouse.snowflake_errors import RUN_SCHEMA, told
+from fraud_mlops.warehouse.snowflake_errors import RUN_SCHEMA, told, told_of_login
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -55,7 +55,7 @@ class SnowflakeWarehouse:
     @contextmanager
     def session(self) -> Iterator[SnowflakeSession]:
         opened = self.connect or (lambda: connection(self.options))
-        with told(self.options):
+        with told_of_login(self.options):
             manager = opened()
             raw = manager.__enter__()
         try:

@@ -58,9 +58,19 @@ def told(options: SnowflakeOptions) -> Iterator[None]:
         yield
     except Error as error:
         raise _as_ours(error, options) from None
-    except ValueError as error:  # cryptography's, of a key that cannot be read
-        meaning = _LOGIN[251008]
-        raise WarehouseError(f"{options.address}: {meaning} ({_said(error, options)})") from None
+
+
+@contextmanager
+def told_of_login(options: SnowflakeOptions) -> Iterator[None]:
+    """Likewise, and what cryptography says of a key that it cannot read."""
+    try:
+        with told(options):
+            yield
+    except (TypeError, ValueError) as error:
+        if options.private_key_path is None:
+            raise
+        said = f"{options.address}: {_said(error, options)}"
+        raise WarehouseError(f"{said}\n{_LOGIN[251008]}") from None
 
 
 def _as_ours(error: Error, options: SnowflakeOptions) -> WarehouseError:

@@ -1,0 +1,218 @@
+"""`snowflake_metrics` in Dagster: what it tells, what checks it, and when it is made by itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from snow_proxy import Proxy
+from warehouse_kit import MONTHS, Lake, answer, kpis, table_of, zone_of
+
+from fraud_assets.run_requests import RANGE_END, RANGE_START
+from fraud_mlops.settings import settings
+from fraud_mlops.warehouse.choice import warehouse_of
+from fraud_mlops.warehouse.engine import Warehouse
+from fraud_mlops.warehouse.options import SnowflakeOptions
+
+sys.path.append(str(Path(__file__).parents[1] / "fraud_assets"))
+from assets_kit import GENERATED, Place
+
+DATASET = "small_claims"
+
+
+@pytest.fixture
+def place(tmp_path: Path, environment: Callable[..., None]) -> Iterator[Place]:
+    """A dataset with three months of metrics."""
+    environment()
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = Place(tmp_path, [GENERATED], instance)
+        lake = Lake(Path(made.stores.root))
+        for number, month in enumerate(MONTHS, 1):
+            lake.put(month, kpis(100 * number, 10, 8, 4), dataset=DATASET)
+        yield made
+
+
+@pytest.fixture
+def lake_of_place(place: Place) -> Lake:
+    return Lake(Path(place.stores.root))
+
+
+def warehouse(place: Place) -> Warehouse:
+    return warehouse_of(settings(), place.stores.root)
+
+
+def synced(place: Place, *partitions: str, good: bool = True) -> dg.ExecuteInProcessResult:
+    """The asset and its check alone, as one run."""
+    tags = {RANGE_START: partitions[0], RANGE_END: partitions[-1]} if len(partitions) > 1 else {}
+    result = place.defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=place.instance,
+        asset_selection=[place.dataset.key("snowflake_metrics")],
+        partition_key=partitions[0] if len(partitions) == 1 else None,
+        tags=tags,
+        raise_on_error=False,
+    )
+    assert result.success == good
+    return result
+
+
+def latest(result: dg.ExecuteInProcessResult) -> dict[str | None, dg.AssetMaterialization]:
+    """What stands of each partition in the end."""
+    events = result.get_asset_materialization_events()
+    made = [event.step_materialization_data.materialization for event in events]
+    return {one.partition: one for one in made}
+
+
+def facts(made: dg.AssetMaterialization) -> dict[str, Any]:
+    return {name: value.value for name, value in made.metadata.items()}
+
+
+def test_partitions_go_in_as_one_run_and_each_tells_what_became_of_it(
+    place: Place, lake_of_place: Lake
+) -> None:
+    result = synced(place, MONTHS[0], MONTHS[-1])
+    assert table_of(warehouse(place), DATASET) == zone_of(lake_of_place, DATASET)
+    made = latest(result)
+    assert list(made) == list(MONTHS)
+    zone = {p.value: p for p in place.stores.lakehouse.partitions("metrics", DATASET)}
+    for month in MONTHS:
+        told = facts(made[month])
+        assert (made[month].tags or {})["dagster/data_version"] == zone[month].data_version
+        assert told["dagster/row_count"] == zone[month].rows
+        assert len(told["checksum"]) == 32
+        assert told["engine"] == "duckdb"
+        assert told["dagster/table_name"].endswith("warehouse.duckdb")
+        assert (told["rows_moved"], told["rows_skipped"]) == (24, 0)
+
+
+def test_a_second_run_moves_nothing_and_says_so(place: Place) -> None:
+    before = latest(synced(place, MONTHS[0], MONTHS[-1]))
+    after = latest(synced(place, MONTHS[0], MONTHS[-1]))
+    told = facts(after[MONTHS[0]])
+    assert (told["rows_moved"], told["rows_skipped"], told["moved"]) == (0, 24, False)
+    versions = [
+        {month: (made[month].tags or {})["dagster/data_version"] for month in MONTHS}
+        for made in (before, after)
+    ]
+    assert versions[0] == versions[1]
+
+
+def test_partitions_without_metrics_are_told_by_name_without_a_trace(place: Place) -> None:
+    result = synced(place, "2024-03", MONTHS[0], good=False)
+    [failed] = result.get_step_failure_events()
+    message = failed.step_failure_data.user_failure_data.description
+    assert "1 partitions asked for (2024-03)" in message
+    assert "scoring_job" in message
+
+
+def parity(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    found = [
+        check for check in result.get_asset_check_evaluations() if check.check_name == "parity"
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_parity_is_checked_with_every_sync_and_tells_both_counts(place: Place) -> None:
+    checked = parity(synced(place, MONTHS[0], MONTHS[1]))
+    assert checked.passed
+    told = {name: value.value for name, value in checked.metadata.items()}
+    assert told["partitions"] == 2
+    assert told["lakehouse_rows"] == told["warehouse_rows"] == 16
+    assert told["checksum"]
+
+
+def test_a_table_that_somebody_has_changed_is_an_error_and_what_is_not_synced_a_warning(
+    place: Place,
+) -> None:
+    synced(place, MONTHS[0], MONTHS[1])
+    behind = parity(place.run("store_checks_job", good=None))
+    assert not behind.passed
+    assert behind.severity is dg.AssetCheckSeverity.WARN
+    assert MONTHS[2] in (behind.description or "")
+    table = warehouse(place).tables.metrics
+    answer(warehouse(place), f'DELETE FROM {table} WHERE "PARTITION_KEY" = ?', MONTHS[0])
+    broken = parity(place.run("store_checks_job", good=None))
+    assert broken.severity is dg.AssetCheckSeverity.ERROR
+    assert "--force" in (broken.description or "")
+
+
+def requested(place: Place, cursor: Any) -> tuple[list[str], Any]:
+    key = place.dataset.key("snowflake_metrics")
+    ticked = dg.evaluate_automation_conditions(
+        defs=place.defs,
+        instance=place.instance,
+        cursor=cursor,
+        asset_selection=dg.AssetSelection.assets(key),
+    )
+    return sorted(map(str, ticked.get_requested_partitions(key) or [])), ticked.cursor
+
+
+def test_metrics_that_have_become_others_are_synced_by_themselves(place: Place) -> None:
+    found, cursor = requested(place, None)
+    assert found == []
+    place.report("metrics", "m1", *MONTHS)
+    found, cursor = requested(place, cursor)
+    assert found == list(MONTHS)
+    synced(place, MONTHS[0], MONTHS[-1])
+    found, cursor = requested(place, cursor)
+    assert found == []
+    place.report("metrics", "m1", MONTHS[0])  # measured again, with the same outcome
+    place.report("metrics", "m2", MONTHS[1])
+    found, cursor = requested(place, cursor)
+    assert found == [MONTHS[1]]
+
+
+def test_the_same_asset_goes_to_snowflake_by_dagster_snowflakes_resource(
+    place: Place,
+    snow: Proxy,
+    options: SnowflakeOptions,
+    environment: Callable[..., None],
+    lake_of_place: Lake,
+) -> None:
+    environment(
+        SNOWFLAKE_ACCOUNT=options.account,
+        SNOWFLAKE_USER=options.user,
+        **{"SNOWFLAKE_PASSWORD": "s3cret-w0rd"},
+        SNOWFLAKE_WAREHOUSE=options.warehouse,
+        SNOWFLAKE_DATABASE=options.database,
+        SNOWFLAKE_SCHEMA=options.schema,
+        SNOWFLAKE_HOST="127.0.0.1",
+        SNOWFLAKE_PORT=snow.port,
+        SNOWFLAKE_PROTOCOL="http",
+    )
+    result = synced(place, MONTHS[0], MONTHS[-1])
+    told = facts(latest(result)[MONTHS[0]])
+    assert told["engine"] == "snowflake"
+    assert told["dagster/table_name"] == f"{options.database}.METRICS.FRAUD_MODEL_METRICS"
+    assert parity(result).passed
+    assert table_of(warehouse(place), DATASET) == zone_of(lake_of_place, DATASET)
+    assert any(statement.startswith("MERGE") for statement in snow.statements)
+    [spec] = [
+        spec
+        for spec in place.defs.resolve_all_asset_specs()
+        if spec.key == place.dataset.key("snowflake_metrics")
+    ]
+    assert "snowflake" in spec.kinds
+    resource = place.defs.resources["warehouse"]
+    assert resource.password == dg.EnvVar("SNOWFLAKE_PASSWORD")
+    assert "s3cret-w0rd" not in repr(resource)
+
+
+def test_power_bis_model_hangs_on_the_table_and_is_made_elsewhere(place: Place) -> None:
+    graph = place.defs.resolve_asset_graph()
+    node = graph.get(place.dataset.key("semantic_model"))
+    assert not node.is_materializable
+    assert node.parent_keys == {place.dataset.key("snowflake_metrics")}
+    assert "powerbi" in node.kinds
+    project = Path(__file__).parents[2] / node.metadata["project"]
+    assert project.is_file()
+
+
+def test_metrics_are_measured_and_synced_by_one_job(place: Place) -> None:
+    job = place.defs.resolve_job_def("metrics_sync_job")
+    keys = {key.path[-1] for key in job.asset_layer.selected_asset_keys}
+    assert keys == {"metrics", "snowflake_metrics"}
