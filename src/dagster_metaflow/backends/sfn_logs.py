@@ -16,6 +16,10 @@ _OVERLAP = 15_000
 """In milliseconds: lines become visible late, and not in the order of their times."""
 
 
+_OF_THE_RUNTIME = "[save_logs] "
+"""Metaflow's words on its own upload of the log."""
+
+
 class Cursor(BaseModel):
     """How far the log of one job has been read. since: in ms. seen: ids of events, by time."""
 
@@ -42,7 +46,11 @@ def new_lines(aws: Aws, group: str, cursors: Mapping[str, Cursor]) -> list[Line]
         cursor.seen[event["eventId"]] = event["timestamp"]
         cursor.since = max(cursor.since, event["timestamp"])
         texts = str(event["message"]).replace("\r", "\n").split("\n")
-        found += [Line(event["timestamp"], job, text) for text in texts]
+        found += [
+            Line(event["timestamp"], job, text)
+            for text in texts
+            if not text.startswith(_OF_THE_RUNTIME)
+        ]
     for cursor in cursors.values():
         oldest = cursor.since - 2 * _OVERLAP
         cursor.seen = {name: at for name, at in cursor.seen.items() if at >= oldest}

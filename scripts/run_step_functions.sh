@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Deploys a flow to AWS Step Functions, starts it, shows its log, and waits for its end.
+#
+#   scripts/run_step_functions.sh flows/fraud_detection_flow.py --dataset synthetic_claims
+#
+# What comes after the flow are its parameters. Options of Metaflow's before `step-functions`, such
+# as --with retry, go into METAFLOW_OPTIONS. Ends with 0 when the run has succeeded, with 1 when it
+# has not, with 2 for wrong usage; Ctrl-C stops the run. docs/aws.md says what must be set before.
+set -euo pipefail
+
+if [[ $# -lt 1 || $1 == -* ]]; then
+  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+fi
+if [[ ! -f $1 ]]; then
+  echo "$1: there is no such flow" >&2
+  exit 2
+fi
+
+flow=$1
+shift
+python=${PYTHON:-python}
+read -r -a options <<<"--datastore=s3 ${METAFLOW_OPTIONS:-}"
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+"$python" "$flow" "${options[@]}" step-functions create || exit 1
+"$python" "$flow" "${options[@]}" step-functions trigger \
+  --deployer-attribute-file="$folder/triggered.json" "$@" || exit 1
+"$python" -m dagster_metaflow.backends.watch_execution "$folder/triggered.json"

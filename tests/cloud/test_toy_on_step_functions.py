@@ -1,0 +1,50 @@
+"""A flow of Metaflow's on AWS Step Functions, from Dagster."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aws import LocalAws
+from cloud_kit import CloudToy, failures, made
+
+pytestmark = pytest.mark.flow
+
+
+@pytest.fixture
+def toy(aws: LocalAws, tmp_path: Path) -> Iterator[CloudToy]:
+    found = CloudToy(aws, tmp_path)
+    yield found
+    found.instance.dispose()
+
+
+def test_a_failed_run_is_redriven_and_finished_steps_are_not_run_again(
+    toy: CloudToy, capfd: pytest.CaptureFixture[str]
+) -> None:
+    toy.fail("join")
+    result = toy.materialize("step_functions", retries=1)
+    assert result.success
+    (record,) = toy.launches
+    (words,) = failures(result)
+    assert f"in CloudToyFlow/{record.run_id}/join/" in words
+    assert "ValueError: the toy breaks in join" in words
+    assert "console.aws.amazon.com/states/home?region=us-east-1#/v2/executions/details/" in words
+    assert "console.aws.amazon.com/cloudwatch/home" in words
+    assert "toy works on part 1" in capfd.readouterr().out
+
+    assert record.run_ids == (record.run_id,)  # redriven: the same run
+    assert made(result)[0] == "first"
+    assert "second" in made(result)
+    assert toy.steps_run == {"start": 1, "work": 2, "join": 2}
+    assert toy.aws.calls()["states:RedriveExecution"] == 1
+    assert (toy.folder / "python_work").read_text() == str(toy.aws.image)
+
+
+def test_the_python_of_tasks_does_not_know_the_project(aws: LocalAws) -> None:
+    for module in ("fraud_mlops.errors", "dagster_metaflow.reports", "fraud_assets.flows"):
+        command = [aws.image, "-c", f"import {module}"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=aws.image.parent)
+        assert "ModuleNotFoundError: No module named" in done.stderr
+    subprocess.run([aws.image, "-c", "import metaflow"], check=True)
