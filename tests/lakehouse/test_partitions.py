@@ -197,6 +197,7 @@ def test_a_name_cannot_leave_the_root(lake: Lakehouse, value: str) -> None:
 
 
 def test_a_store_whose_client_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "fraud_mlops.lakehouse.adls", raising=False)
     monkeypatch.setitem(sys.modules, "adlfs", None)  # as on a machine without the extra
     with pytest.raises(LakehouseError, match=r"pip install 'fraud-mlops\[azure\]'"):
         Lakehouse("abfss://lake@account.dfs.core.windows.net/x").partitions("raw", "motor")

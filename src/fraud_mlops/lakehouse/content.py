@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from fraud_mlops.lakehouse.stores import atomic_writer
 
 DATA_VERSION = "data_version"
+CODEC = "zstd"
 _DIGITS = 32
-_ROW_GROUP = 1 << 17
+ROW_GROUP = 1 << 17
 _BLOCK = 1 << 20
 _TAIL = 8  # footer length and magic
 
@@ -28,11 +29,19 @@ _TAIL = 8  # footer length and magic
 class ContentWriter:
     """One Parquet object, visible when the block ends well; its version is known from then on.
 
-    Memory holds one row group, whatever the number of rows.
+    Memory holds one row group, whatever the number of rows. replacing: as of `atomic_writer`.
     """
 
-    def __init__(self, uri: str, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        uri: str,
+        schema: pa.Schema,
+        metadata: Mapping[str, str],
+        *,
+        replacing: str | None = None,
+    ) -> None:
         self._uri = uri
+        self._replacing = replacing
         self._schema = schema.remove_metadata()
         self._metadata = dict(metadata)
         self._waiting: list[pa.RecordBatch] = []
@@ -43,10 +52,12 @@ class ContentWriter:
         self.data_version = ""
 
     def __enter__(self) -> Self:
-        self._target = _HashingFile(self._stack.enter_context(atomic_writer(self._uri)))
+        self._target = _HashingFile(
+            self._stack.enter_context(atomic_writer(self._uri, replacing=self._replacing))
+        )
         try:
             self._parquet = pq.ParquetWriter(
-                self._target, self._schema, compression="zstd", write_page_index=False
+                self._target, self._schema, compression=CODEC, write_page_index=False
             )
         except BaseException as error:
             self._stack.__exit__(type(error), error, error.__traceback__)
@@ -59,8 +70,8 @@ class ContentWriter:
             batch = batch.cast(self._schema)
         self._waiting.append(batch)
         self._waiting_rows += batch.num_rows
-        while self._waiting_rows >= _ROW_GROUP:
-            self._flush(_ROW_GROUP)
+        while self._waiting_rows >= ROW_GROUP:
+            self._flush(ROW_GROUP)
 
     def _flush(self, rows: int) -> None:
         table = pa.Table.from_batches(self._waiting, self._schema)

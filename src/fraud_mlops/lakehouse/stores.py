@@ -3,61 +3,70 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import posixpath
-import re
 import shutil
 import tempfile
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from fraud_mlops.errors import LakehouseError
+from fraud_mlops.errors import LakehouseError, ReplacedError
 from fraud_mlops.fields import refuse_credentials
-from fraud_mlops.settings import settings
+from fraud_mlops.lakehouse.local_files import (
+    StoredFile,
+    is_temporary,
+    local_files,
+    local_tag,
+    local_writer,
+)
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+_TIMES = ("LastModified", "last_modified", "mtime", "modified", "created")
 _EXTRAS = {"abfs": "azure", "abfss": "azure", "az": "azure", "s3": "aws", "s3a": "aws"}
 _BLOCK = 1 << 20
-_TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{32}\.tmp$")
+_REREADS = 20
 
 
 def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     """The store of `uri` and the path in it; local paths become absolute.
 
-    Raises LakehouseError when the store's client is not installed or knows no such account, and
-    for an address that holds a password or a signature.
+    Raises LakehouseError when the store's client is not installed, SettingsError when the settings
+    know no such account, and for an address that holds a password or a signature.
     """
     import fsspec
 
-    try:
-        refuse_credentials(uri)
-    except ValueError as error:
-        raise LakehouseError(str(error)) from None
-
+    _refuse_credentials(uri)
     protocol = uri.partition("://")[0] if "://" in uri else "file"
     if protocol == "file":
         local = Path(uri.removeprefix("file://")).expanduser().absolute()
         return fsspec.filesystem("file"), local.as_posix()
+    extra = _EXTRAS.get(protocol)
     try:
-        fs, path = fsspec.url_to_fs(uri, **_credentials(protocol))
+        if extra == "azure":
+            from fraud_mlops.lakehouse.adls import adls
+
+            return adls(uri)
+        if extra == "aws":
+            from fraud_mlops.lakehouse.s3 import s3
+
+            return s3(uri)
+        fs, path = fsspec.url_to_fs(uri)
     except (ImportError, ValueError) as error:
-        extra = _EXTRAS.get(protocol)
         mend = f"pip install 'fraud-mlops[{extra}]'" if extra else f"is {protocol}:// a store?"
         raise LakehouseError(f"{protocol}:// cannot be opened ({error}); {mend}") from None
     return fs, path
 
 
-def _credentials(protocol: str) -> dict[str, Any]:
-    if _EXTRAS.get(protocol) != "azure":
-        return {}
-    account = settings().azure_storage_account_name
-    token = settings().azure_storage_sas_token
-    found = {"account_name": account, "sas_token": token and token.get_secret_value()}
-    return {name: value for name, value in found.items() if value}
+def _refuse_credentials(uri: str) -> None:
+    try:
+        refuse_credentials(uri)
+    except ValueError as error:
+        raise LakehouseError(str(error)) from None
 
 
 def is_local(uri: str) -> bool:
@@ -74,8 +83,10 @@ def join(root: str, *parts: str) -> str:
 
 def absolute(uri: str) -> str:
     """The same place from whatever folder one asks."""
-    path = filesystem(uri)[1]
-    return Path(path).as_posix() if is_local(uri) else uri.rstrip("/")
+    if is_local(uri):
+        return Path(filesystem(uri)[1]).as_posix()
+    _refuse_credentials(uri)
+    return uri.rstrip("/")
 
 
 def exists(uri: str) -> bool:
@@ -85,14 +96,48 @@ def exists(uri: str) -> bool:
 
 def read_bytes(uri: str) -> bytes:
     """The whole object. Raises FileNotFoundError when there is none."""
-    fs, path = filesystem(uri)
-    with fs.open(path, "rb") as stream:
-        return cast("bytes", stream.read())
+    for _ in range(_REREADS):
+        with contextlib.suppress(ReplacedError), open_input(uri) as stream:
+            return stream.read()
+    raise ReplacedError(f"{uri}: is replaced faster than it can be read; try again later")
 
 
 def write_bytes(uri: str, data: bytes) -> None:
     with atomic_writer(uri) as stream:
         stream.write(data)
+
+
+def read_tagged(uri: str) -> tuple[bytes, str] | None:
+    """An object, and the tag of the version that was read; None when there is none.
+
+    The tag is empty where the store has no conditional writes.
+    """
+    for _ in range(_REREADS):
+        try:
+            with contextlib.suppress(ReplacedError), open_input(uri) as stream:
+                return stream.read(), str(getattr(stream, "tag", ""))
+        except FileNotFoundError:
+            return None
+    raise ReplacedError(f"{uri}: is replaced faster than it can be read; try again later")
+
+
+def write_tagged(uri: str, data: bytes, tag: str | None) -> None:
+    """Replaces the version of that tag, or makes the object where there is none (None).
+
+    Raises ReplacedError, and changes nothing, when another writer came first. On a folder, whose
+    versions have no tags, the caller keeps others out by a lock.
+    """
+    fs, path = filesystem(uri)
+    replace = getattr(fs, "write_version", None)
+    if replace is None:
+        write_bytes(uri, data)
+        return
+    try:
+        replace(path, data, tag)
+    except ReplacedError:
+        found = read_tagged(uri)  # our own, whose answer was lost on the way?
+        if found is None or found[0] != data:
+            raise
 
 
 def upload(path: Path, uri: str) -> None:
@@ -102,82 +147,76 @@ def upload(path: Path, uri: str) -> None:
 
 
 @contextlib.contextmanager
-def open_input(uri: str) -> Iterator[BinaryIO]:
-    """A seekable stream. Raises FileNotFoundError when there is no such object."""
+def open_input(uri: str, *, buffer: int = 0) -> Iterator[BinaryIO]:
+    """A seekable stream of the version that stands there now, also while it is being replaced.
+
+    buffer: bytes to fetch at a time from another store, for who reads from front to back; without
+    it each read is a request. Raises FileNotFoundError when there is no such object, and
+    ReplacedError in a read where the store no longer has the version.
+    """
     fs, path = filesystem(uri)
-    with fs.open(path, "rb") as stream:
-        yield stream
+    if not getattr(fs, "pins_versions", False):
+        with fs.open(path, "rb") as stream:
+            yield stream
+        return
+    from fraud_mlops.lakehouse.remote_file import RemoteFile
+
+    with RemoteFile(fs, path, uri) as raw:
+        yield cast("BinaryIO", io.BufferedReader(raw, buffer) if buffer else raw)
 
 
 @contextlib.contextmanager
-def atomic_writer(uri: str) -> Iterator[BinaryIO]:
+def atomic_writer(uri: str, *, replacing: str | None = None) -> Iterator[BinaryIO]:
     """A stream whose content appears under `uri` when the block ends well, else not at all.
 
     Locally a temporary file in the same folder, synced and renamed; elsewhere a local file,
     then one committed upload. What a killed process left half-written is removed by the next
     writer of that name.
+    replacing: tag of the version that it takes the place of; raises ReplacedError, and changes
+    nothing, when another stands there by then.
     """
     fs, path = filesystem(uri)
     if is_local(uri):
-        with _local_writer(Path(path)) as stream:
+        with local_writer(Path(path), replacing) as stream:
             yield stream
         return
     with tempfile.TemporaryDirectory(prefix="upload-") as folder:
         spool = Path(folder) / "object"
         with spool.open("xb") as stream:
             yield stream
-        fs.put_file(spool.as_posix(), path)
+        if replacing and hasattr(fs, "put_version"):
+            fs.put_version(spool.as_posix(), path, replacing)
+        else:
+            fs.put_file(spool.as_posix(), path)
 
 
-@contextlib.contextmanager
-def _local_writer(path: Path) -> Iterator[BinaryIO]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}.tmp")
+def tag_of(stream: BinaryIO) -> str:
+    """Of the version that a stream of `open_input` reads; empty where the store has none."""
+    if tag := getattr(stream, "tag", ""):
+        return str(tag)
     try:
-        with temporary.open("xb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+        return local_tag(os.fstat(stream.fileno()))
+    except (OSError, AttributeError):  # in memory
+        return ""
 
 
-def _sync_folder(folder: Path) -> None:
-    """A rename is on disk only when its folder is."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove_abandoned(path: Path) -> None:
-    for sibling in path.parent.glob(f".{path.name}.*.tmp"):
-        match = _TEMPORARY.match(sibling.name)
-        if match and not _is_running(int(match["pid"])):
-            sibling.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def size(uri: str) -> int:
-    """Bytes of an object."""
+def list_files(uri: str) -> list[StoredFile]:
+    """Every file below a folder by one listing, in order of path; none when it is not there."""
     fs, path = filesystem(uri)
-    return int(fs.size(path))
+    if is_local(uri):
+        return sorted(local_files(path, ""))
+    fs.invalidate_cache()
+    found = fs.find(path, detail=True)
+    inside = ((str(name).removeprefix(path).strip("/"), info) for name, info in found.items())
+    return sorted(
+        StoredFile(name, int(info["size"]), changed_at(info)) for name, info in inside if name
+    )
+
+
+def changed_at(info: Mapping[str, Any]) -> float:
+    """When a store last changed an object, in seconds since 1970; 0 where it does not say."""
+    found = next((info[key] for key in _TIMES if info.get(key) is not None), 0.0)
+    return found.timestamp() if isinstance(found, datetime) else float(found)
 
 
 def delete(uri: str) -> None:
@@ -196,4 +235,4 @@ def list_children(uri: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     names = (posixpath.basename(str(child).rstrip("/")) for child in found)
-    return sorted(name for name in names if not _TEMPORARY.match(name))
+    return sorted(name for name in names if not is_temporary(name))

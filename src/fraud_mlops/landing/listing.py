@@ -13,15 +13,13 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import SourceError
-from fraud_mlops.lakehouse.stores import filesystem, is_local
+from fraud_mlops.lakehouse.stores import changed_at, filesystem, is_local
 
 _PATTERN = re.compile(r"[*?\[]")
-_TIMES = ("LastModified", "last_modified", "mtime", "modified", "created")
 _TAGS = ("ETag", "etag", "versionId", "md5Checksum")
 
 
@@ -114,17 +112,31 @@ def _stamped(path: str, stat: os.stat_result) -> Landed:
 def _there(fs: Any, path: str) -> Iterator[Landed]:
     """Of another store: one listing, whose answer says all there is to know."""
     fs.invalidate_cache()
-    pattern = bool(_PATTERN.search(path))
-    found = fs.glob(path, detail=True) if pattern else fs.find(path, detail=True)
-    for name, info in found.items():
-        inside = name.removeprefix(path).strip("/")
-        hidden = any(part.startswith((".", "_")) for part in inside.split("/"))
-        if info.get("type", "file") == "file" and (pattern or not hidden):
+    match = _PATTERN.search(path)
+    if match is None:
+        for name, info in fs.find(path, detail=True).items():
+            inside = name.removeprefix(path).strip("/")
+            if not any(part.startswith((".", "_")) for part in inside.split("/")):
+                yield _described(name, info)
+        return
+    from fsspec.utils import glob_translate
+
+    base, wanted = posixpath.dirname(path[: match.start()]), re.compile(glob_translate(path)).match
+    for name, info in _below(fs, base, deep=posixpath.dirname(path) != base or "**" in path):
+        if info.get("type", "file") == "file" and wanted(name):
             yield _described(name, info)
 
 
+def _below(fs: Any, folder: str, *, deep: bool) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    if deep:
+        found: Mapping[str, Mapping[str, Any]] = fs.find(folder, detail=True)
+        return found.items()
+    try:
+        return [(info["name"], info) for info in fs.ls(folder, detail=True)]
+    except FileNotFoundError:
+        return []
+
+
 def _described(path: str, info: Mapping[str, Any]) -> Landed:
-    changed = next((info[key] for key in _TIMES if info.get(key) is not None), 0.0)
-    seconds = changed.timestamp() if isinstance(changed, datetime) else float(changed)
     tag = next((str(info[key]) for key in _TAGS if info.get(key)), "")
-    return Landed(path, int(info.get("size") or 0), seconds, tag.strip('"'))
+    return Landed(path, int(info.get("size") or 0), changed_at(info), tag.strip('"'))

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from fraud_mlops.errors import BundleError
-from fraud_mlops.lakehouse.stores import exists, join, list_children, read_bytes, write_bytes
+from fraud_mlops.lakehouse.stores import exists, join, list_files, read_bytes, write_bytes
 
 MANIFEST = "manifest.json"
 _VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
@@ -37,7 +37,8 @@ class FileEntry(BaseModel):
 class Manifest(BaseModel):
     """What a bundle is, where it comes from, and how good it was when it was made.
 
-    created: the time that the run's labels were known as of. run: Metaflow pathspec.
+    created: the time that the run's labels were known as of. run: Metaflow pathspec. derived_from:
+    the version that this one was, before rows had to be erased from its sample.
     data_versions: of the raw partitions, by partition. metrics: out of time, with intervals; oot:
     the whole out-of-time report, and the best that was possible where that is known.
     """
@@ -50,6 +51,7 @@ class Manifest(BaseModel):
     created: AwareDatetime
     trained_until: AwareDatetime
     run: str
+    derived_from: str | None = None
     dagster_run_id: str | None = None
     data_versions: dict[str, str]
     contract: dict[str, Any]
@@ -132,9 +134,9 @@ def read_manifest(models_uri: str, dataset: str, version: str) -> Manifest:
 
 def list_versions(models_uri: str, dataset: str) -> list[str]:
     """Whole versions, oldest training end first."""
-    folder = join(models_uri, dataset)
-    names = [name for name in list_children(folder) if _VERSION.fullmatch(name)]
-    return [name for name in names if exists(join(folder, name, MANIFEST))]
+    paths = (file.path.split("/") for file in list_files(join(models_uri, dataset)))
+    whole = (parts[0] for parts in paths if len(parts) == 2 and parts[1] == MANIFEST)
+    return sorted(name for name in whole if _VERSION.fullmatch(name))
 
 
 def _folder(models_uri: str, dataset: str, version: str) -> str:

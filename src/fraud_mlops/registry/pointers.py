@@ -13,11 +13,11 @@ import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from fraud_mlops.errors import RegistryError
+from fraud_mlops.errors import BundleError, RegistryError, ReplacedError
 from fraud_mlops.lakehouse.stores import (
     delete,
     exists,
@@ -26,9 +26,11 @@ from fraud_mlops.lakehouse.stores import (
     join,
     list_children,
     read_bytes,
+    read_tagged,
     write_bytes,
+    write_tagged,
 )
-from fraud_mlops.registry.bundle import load_bundle
+from fraud_mlops.registry.bundle import MANIFEST, list_versions, load_bundle, read_manifest
 
 Role = Literal["champion", "challenger"]
 ROLES: tuple[Role, ...] = ("champion", "challenger")
@@ -52,16 +54,27 @@ class Pointer(BaseModel):
         return self.model_dump_json(indent=1).encode() + b"\n"
 
 
+class _Found(NamedTuple):
+    """What stood there, and the tag of it that a write in its stead names; None for nothing."""
+
+    pointer: Pointer | None
+    tag: str | None
+
+
 def read_pointer(models_uri: str, dataset: str, role: Role) -> Pointer | None:
     """None when the dataset has no such model yet. RegistryError for a damaged pointer."""
+    return _look(models_uri, dataset, role).pointer
+
+
+def _look(models_uri: str, dataset: str, role: Role) -> _Found:
     uri = join(models_uri, dataset, f"{role}.json")
-    try:
-        pointer = _read(uri)
-    except FileNotFoundError:
-        return None
+    found = read_tagged(uri)
+    if found is None:
+        return _Found(None, None)
+    pointer = _parse(uri, found[0])
     if pointer.role != role:
         raise _damaged(uri)
-    return pointer
+    return _Found(pointer, found[1])
 
 
 def promote(
@@ -69,17 +82,22 @@ def promote(
 ) -> Pointer:
     """Makes `version` champion if `expected` still is; nothing to do when it is already.
 
-    The bundle must be there and whole. A folder is locked for the comparison, against all
-    processes that see it; on other stores two moves within one round trip may cross, and the
-    later one stands.
+    The bundle must be there and whole. Of several that promote at once one wins: a folder is
+    locked, against all processes that see it, and on ADLS and S3 the write is conditional.
     Raises RegistryError when somebody else has moved the champion, BundleError for the bundle.
     """
     load_bundle(models_uri, dataset, version)
     with _lock(models_uri, dataset):
-        current = read_pointer(models_uri, dataset, "champion")
+        found = _look(models_uri, dataset, "champion")
+        current = found.pointer
         if current is None or current.version != version:
             _check_expected(dataset, current, expected)
-            current = _move(models_uri, dataset, "champion", current, version, by, reason)
+            try:
+                current = _move(models_uri, dataset, "champion", found, version, by, reason)
+            except ReplacedError:
+                now = read_pointer(models_uri, dataset, "champion")
+                _check_expected(dataset, now, expected)
+                raise _moved(dataset, "champion") from None
         challenger = read_pointer(models_uri, dataset, "challenger")
         if challenger and challenger.version == version:
             _clear(models_uri, dataset, challenger)
@@ -109,10 +127,13 @@ def set_challenger(models_uri: str, dataset: str, version: str, *, by: str, reas
         champion = read_pointer(models_uri, dataset, "champion")
         if champion and champion.version == version:
             return champion
-        current = read_pointer(models_uri, dataset, "challenger")
-        if current and current.version == version:
-            return current
-        return _move(models_uri, dataset, "challenger", current, version, by, reason)
+        found = _look(models_uri, dataset, "challenger")
+        if found.pointer and found.pointer.version == version:
+            return found.pointer
+        try:
+            return _move(models_uri, dataset, "challenger", found, version, by, reason)
+        except ReplacedError:
+            raise _moved(dataset, "challenger") from None
 
 
 def clear_challenger(models_uri: str, dataset: str) -> None:
@@ -133,24 +154,59 @@ def rollback(
     current = read_pointer(models_uri, dataset, "champion")
     if current is None:
         raise RegistryError(f"{dataset}: has no champion to roll back from")
-    version = to or _replaced_by(current, history(models_uri, dataset))
-    return promote(models_uri, dataset, version, expected=current.version, by=by, reason=reason)
-
-
-def _replaced_by(current: Pointer, moves: tuple[Pointer, ...]) -> str:
-    """Versions are stacked as they are promoted; going back to one takes off what came after."""
-    stack: list[str] = []
-    for move in moves:
-        if move.role == "champion":
-            if move.version in stack:
-                del stack[stack.index(move.version) :]
-            stack.append(move.version)
-    if len(stack) < 2:
+    version = to or _replaced_by(models_uri, dataset)
+    if version is None:
         raise RegistryError(
             f"the champion {current.version} replaced none, so that there is nothing to go back "
             "to; name a version: fraud-mlops models rollback --to"
         )
-    return stack[-2]
+    return promote(models_uri, dataset, version, expected=current.version, by=by, reason=reason)
+
+
+def rollback_target(models_uri: str, dataset: str) -> str | None:
+    """The version that `rollback` would go to; None where there is none."""
+    if read_pointer(models_uri, dataset, "champion") is None:
+        return None
+    return _replaced_by(models_uri, dataset)
+
+
+def _replaced_by(models_uri: str, dataset: str) -> str | None:
+    """Versions are stacked as they are promoted; going back to one takes off what came after."""
+    stack: list[str] = []
+    now_called = _derived(models_uri, dataset)
+    for move in history(models_uri, dataset):
+        if move.role == "champion":
+            version = move.version
+            while version in now_called:
+                version = now_called[version]
+            if version in stack:
+                del stack[stack.index(version) :]
+            stack.append(version)
+    return stack[-2] if len(stack) > 1 else None
+
+
+def _derived(models_uri: str, dataset: str) -> dict[str, str]:
+    """What versions are called that had rows erased from their sample."""
+    found = {}
+    for version in list_versions(models_uri, dataset):
+        with contextlib.suppress(BundleError):
+            if before := read_manifest(models_uri, dataset, version).derived_from:
+                found[before] = version
+    return found
+
+
+def remove_version(models_uri: str, dataset: str, version: str) -> None:
+    """Removes a bundle, the manifest first: what is left of a removal that was killed is no model.
+
+    Raises RegistryError for one that is pointed at.
+    """
+    with _lock(models_uri, dataset):
+        for role in ROLES:
+            pointer = read_pointer(models_uri, dataset, role)
+            if pointer and pointer.version == version:
+                raise RegistryError(f"{dataset}: {version} is the {role}, and stays")
+        delete(join(models_uri, dataset, version, MANIFEST))
+        delete(join(models_uri, dataset, version))
 
 
 def history(models_uri: str, dataset: str) -> tuple[Pointer, ...]:
@@ -166,12 +222,13 @@ def _move(
     models_uri: str,
     dataset: str,
     role: Role,
-    current: Pointer | None,
+    found: _Found,
     version: str,
     by: str,
     reason: str,
 ) -> Pointer:
-    now = datetime.now(UTC)
+    """Raises ReplacedError when another pointer stands there than was found."""
+    now, current = datetime.now(UTC), found.pointer
     if current:  # a clock that was set back does not turn the history round
         now = max(now, current.since + _TICK)
         _record(models_uri, dataset, current)
@@ -179,7 +236,7 @@ def _move(
     pointer = Pointer(
         role=role, version=version, since=now, by=by, reason=reason, previous=previous
     )
-    write_bytes(join(models_uri, dataset, f"{role}.json"), pointer.to_bytes())
+    write_tagged(join(models_uri, dataset, f"{role}.json"), pointer.to_bytes(), found.tag)
     _record(models_uri, dataset, pointer)
     return pointer
 
@@ -201,10 +258,21 @@ def _name(pointer: Pointer) -> str:
 
 
 def _read(uri: str) -> Pointer:
+    return _parse(uri, read_bytes(uri))
+
+
+def _parse(uri: str, data: bytes) -> Pointer:
     try:
-        return Pointer.model_validate_json(read_bytes(uri))
+        return Pointer.model_validate_json(data)
     except ValidationError:
         raise _damaged(uri) from None
+
+
+def _moved(dataset: str, role: Role) -> RegistryError:
+    return RegistryError(
+        f"{dataset}: another run moved the {role} at this very moment; nothing was changed. "
+        "Start again"
+    )
 
 
 def _damaged(uri: str) -> RegistryError:

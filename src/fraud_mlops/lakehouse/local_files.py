@@ -1,0 +1,97 @@
+"""Files of this machine: replaced whole, listed with one look at each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from fraud_mlops.errors import ReplacedError
+
+_TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{32}\.tmp$")
+
+
+class StoredFile(NamedTuple):
+    """path: below the folder that was listed. changed: seconds since 1970, by the store's clock."""
+
+    path: str
+    bytes: int
+    changed: float
+
+
+def is_temporary(name: str) -> bool:
+    """Of a file that a writer has not finished, or never will."""
+    return bool(_TEMPORARY.match(name))
+
+
+@contextlib.contextmanager
+def local_writer(path: Path, replacing: str | None) -> Iterator[BinaryIO]:
+    """As `atomic_writer` of `stores`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        _require(path, replacing)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _require(path: Path, tag: str | None) -> None:
+    if tag and (not path.exists() or local_tag(path.stat()) != tag):
+        raise ReplacedError(f"{path}: was replaced by another run meanwhile; try again")
+
+
+def local_tag(facts: os.stat_result) -> str:
+    """Of a version of a file: another one when it is replaced."""
+    return f"{facts.st_ino}-{facts.st_mtime_ns}-{facts.st_size}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is on disk only when its folder is."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_abandoned(path: Path) -> None:
+    for sibling in path.parent.glob(f".{path.name}.*.tmp"):
+        match = _TEMPORARY.match(sibling.name)
+        if match and not _is_running(int(match["pid"])):
+            sibling.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def local_files(folder: str, below: str) -> Iterator[StoredFile]:
+    """Every file below a folder, without those that are not finished."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from local_files(entry.path, f"{below}{entry.name}/")
+            elif not is_temporary(entry.name):
+                with contextlib.suppress(FileNotFoundError):
+                    facts = entry.stat()
+                    yield StoredFile(below + entry.name, facts.st_size, facts.st_mtime)

@@ -1,0 +1,108 @@
+"""Reading Parquet objects: only the bytes that are asked for, in flat memory, one version whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO, TypeVar
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from fraud_mlops.errors import LakehouseError, ReplacedError, StoreError
+from fraud_mlops.lakehouse.content import DATA_VERSION
+from fraud_mlops.lakehouse.stores import is_local, open_input
+
+REREADS = 20
+_SPAN = 64 << 20
+"""Bytes of row groups, as they are in memory, that are fetched at a time from another store."""
+
+_Made = TypeVar("_Made")
+Condition = tuple[str, str, Any]
+"""Column, operator (=, !=, <, <=, >, >=, in, not in) and value, as in pyarrow's `filters`."""
+
+
+def again(uri: str, action: Callable[[], _Made]) -> _Made:
+    """Runs the action until no writer comes between."""
+    for _ in range(REREADS):
+        try:
+            return action()
+        except ReplacedError:
+            continue
+    raise ReplacedError(f"{uri}: is replaced faster than it can be read; try again later")
+
+
+@contextmanager
+def open_parquet(uri: str) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
+    """A Parquet object on any store. Raises FileNotFoundError, LakehouseError for a damaged one."""
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(open_input(uri))
+            parquet = pq.ParquetFile(stream, pre_buffer=not is_local(uri))
+        except (FileNotFoundError, StoreError):
+            raise
+        except (pa.ArrowException, OSError) as error:
+            raise LakehouseError(
+                f"{uri}: damaged or truncated Parquet: {error}. Write the partition again."
+            ) from None
+        yield parquet, stream
+
+
+def stored_version(uri: str, parquet: pq.ParquetFile) -> str:
+    """Of the content, as its writer put it down. LakehouseError where another program wrote it."""
+    stored = (parquet.metadata.metadata or {}).get(DATA_VERSION.encode())
+    if stored is None:
+        raise LakehouseError(f"{uri}: carries no data version; it was not written by this project")
+    return str(stored.decode())
+
+
+def user_metadata(parquet: pq.ParquetFile) -> dict[str, str]:
+    """What the writer said of the object, the data version with it."""
+    stored = parquet.metadata.metadata or {}
+    return {k.decode(): v.decode() for k, v in stored.items() if k != b"ARROW:schema"}
+
+
+def batches_of(
+    parquet: pq.ParquetFile,
+    stream: BinaryIO,
+    rows: int,
+    columns: Sequence[str] | None,
+    where: Sequence[Condition],
+) -> Iterator[pa.RecordBatch]:
+    """Row groups that statistics do not rule out, some at a time; of them the rows that fit."""
+    condition = pq.filters_to_expression(list(where)) if where else None
+    wanted = None if columns is None else list(columns)
+    read = wanted
+    if wanted is not None and where:
+        read = list(dict.fromkeys([*wanted, *(name for name, *_ in where)]))
+    groups = _not_ruled_out(stream, condition) if where else range(parquet.num_row_groups)
+    for span in _spans(parquet.metadata, groups):
+        for batch in parquet.iter_batches(rows, row_groups=span, columns=read):
+            if condition is None:
+                yield batch
+                continue
+            fitting = pa.Table.from_batches([batch]).filter(condition)
+            if wanted is not None:
+                fitting = fitting.select(wanted)
+            yield from fitting.combine_chunks().to_batches()
+
+
+def _not_ruled_out(stream: BinaryIO, condition: Any) -> list[int]:
+    fragment = ds.ParquetFileFormat().make_fragment(stream)
+    return [group.id for group in fragment.subset(condition).row_groups]
+
+
+def _spans(metadata: pq.FileMetaData, groups: Sequence[int]) -> Iterator[list[int]]:
+    """Row groups in order, together no larger than a span, or one that is larger."""
+    span: list[int] = []
+    size = 0
+    for group in groups:
+        more = metadata.row_group(group).total_byte_size
+        if span and size + more > _SPAN:
+            yield span
+            span, size = [], 0
+        span.append(group)
+        size += more
+    if span:
+        yield span

@@ -1,0 +1,179 @@
+"""How one signs in to ADLS: by what is set; and what is said when it is wrong, or nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from store_servers import ACCOUNT, KEY, Azurite, adls_uri
+
+from fraud_mlops.errors import LakehouseError, SettingsError, StoreError
+from fraud_mlops.lakehouse.azure_account import azure_account
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.stores import filesystem, read_bytes, write_bytes
+from fraud_mlops.settings import settings
+
+URI = "abfss://lake@lakeaccount.dfs.core.windows.net/lakehouse"
+EMPTY = "DefaultEndpointsProtocol=https;EndpointSuffix=core.windows.net"
+
+
+class Environment:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._set = monkeypatch.setenv
+
+    def __call__(self, **variables: str) -> None:
+        for name, value in variables.items():
+            self._set(f"AZURE_STORAGE_{name.upper()}", value)
+        settings.cache_clear()
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
+    return Environment(monkeypatch)
+
+
+def test_the_first_that_is_set_signs_in(environment: Environment) -> None:
+    assert azure_account(URI).sign_in == "Entra"
+    environment(sas_token="?sv=2024&sig=s")  # noqa: S106
+    assert (azure_account(URI).sign_in, azure_account(URI).secret) == ("SAS", "sv=2024&sig=s")
+    environment(account_key=KEY)
+    assert azure_account(URI).sign_in == "account key"
+    environment(connection_string=f"AccountName={ACCOUNT};AccountKey={KEY}")
+    assert azure_account(URI).sign_in == "connection string"
+    assert azure_account(URI).url == "https://lakeaccount.blob.core.windows.net"
+
+
+@pytest.mark.parametrize(
+    ("uri", "url"),
+    [
+        (URI, "https://lakeaccount.blob.core.windows.net"),
+        ("abfss://lake@lakeaccount.dfs.core.chinacloudapi.cn/x",
+         "https://lakeaccount.blob.core.chinacloudapi.cn"),
+        ("abfss://lake/x", "https://other.blob.core.windows.net"),
+        ("az://lake/x", "https://other.blob.core.windows.net"),
+    ],
+)  # fmt: skip
+def test_the_account_stands_in_the_address_or_in_the_environment(
+    environment: Environment, uri: str, url: str
+) -> None:
+    if "@" not in uri:
+        environment(account_name="other")
+    assert azure_account(uri).url == url
+
+
+def test_an_address_without_account_names_everything_that_could_be_set() -> None:
+    with pytest.raises(SettingsError) as told:
+        azure_account("abfss://lake/lakehouse")
+    for name in ("CONNECTION_STRING", "ACCOUNT_NAME", "ACCOUNT_KEY", "SAS_TOKEN"):
+        assert f"AZURE_STORAGE_{name}" in str(told.value)
+    assert "az login" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"account_name": "other"},
+        {"account_name": "other", "account_key": KEY},
+        {"connection_string": f"AccountName=other;AccountKey={KEY}"},
+        {"connection_string": "BlobEndpoint=http://127.0.0.1:1/other;SharedAccessSignature=sig=s"},
+        {"connection_string": "BlobEndpoint=https://other.blob.core.windows.net;"
+                              "SharedAccessSignature=sig=s"},
+    ],
+)  # fmt: skip
+def test_an_address_of_another_account_is_refused(
+    environment: Environment, variables: dict[str, str]
+) -> None:
+    environment(**variables)
+    with pytest.raises(SettingsError, match=r"in the account lakeaccount.*is for other"):
+        azure_account(URI)
+
+
+@pytest.mark.parametrize("text", [EMPTY, "BlobEndpoint=http://127.0.0.1:1", "nonsense"])
+def test_a_connection_string_without_account_is_refused(
+    environment: Environment, text: str
+) -> None:
+    environment(connection_string=text)
+    with pytest.raises(SettingsError, match="AZURE_STORAGE_CONNECTION_STRING: names no account"):
+        azure_account(URI)
+
+
+def test_no_secret_is_shown_by_accident(environment: Environment) -> None:
+    environment(connection_string=f"AccountName={ACCOUNT};AccountKey={KEY}")
+    assert KEY not in repr(azure_account(URI)) + repr(settings())
+
+
+@pytest.mark.parametrize("sign_in", ["key", "signature"])
+def test_a_connection_string_reaches_another_endpoint(
+    blob_service: Azurite, environment: Environment, sign_in: str
+) -> None:
+    sas = blob_service.sas() if sign_in == "signature" else None
+    environment(connection_string=blob_service.connection(sas=sas))
+    uri = adls_uri(f"sign-in-{sign_in}.json")
+    write_bytes(uri, b"{}")
+    assert read_bytes(uri) == b"{}"
+    assert f"sign-in-{sign_in}.json" in blob_service.blobs()
+
+
+def test_an_address_names_its_account_for_whoever_reads_it(use_adls: Azurite) -> None:
+    fs, path = filesystem(adls_uri("a/b.csv"))
+    assert path == "lake/a/b.csv"
+    assert fs.unstrip_protocol(path) == adls_uri("a/b.csv")
+
+
+def refused(action: object, *arguments: object) -> str:
+    with pytest.raises(LakehouseError) as told:
+        action(*arguments)  # type: ignore[operator]
+    assert told.value.__cause__ is None
+    assert "sig=" not in str(told.value)
+    assert KEY not in str(told.value)
+    return str(told.value)
+
+
+def test_an_expired_signature_says_when(blob_service: Azurite, environment: Environment) -> None:
+    environment(connection_string=blob_service.connection(sas=blob_service.sas(hours=-1)))
+    moment = datetime.now(UTC) - timedelta(hours=1)
+    for action in (read_bytes, lambda uri: write_bytes(uri, b"1")):
+        text = refused(action, adls_uri("expired.json"))
+        assert "the shared access signature expired at" in text
+        assert f"{moment:%F}" in text
+    assert "expired.json" not in blob_service.blobs()
+
+
+def test_a_signature_that_may_only_read_says_what_it_lacks(
+    blob_service: Azurite, environment: Environment
+) -> None:
+    environment(connection_string=blob_service.connection())
+    write_bytes(adls_uri("there.json"), b"1")
+    environment(connection_string=blob_service.connection(sas=blob_service.sas("rl")))
+    assert read_bytes(adls_uri("there.json")) == b"1"
+    text = refused(write_bytes, adls_uri("there.json"), b"2")
+    assert "may not write it: its permissions are 'rl'" in text
+    assert read_bytes(adls_uri("there.json")) == b"1"
+
+
+def test_a_wrong_key_is_refused(blob_service: Azurite, environment: Environment) -> None:
+    wrong = blob_service.connection().replace(KEY, KEY[:-8] + "AAAAAAA=")
+    environment(connection_string=wrong)
+    text = refused(read_bytes, adls_uri("there.json"))
+    assert "the connection string was refused" in text
+
+
+def test_nobody_signed_in_to_entra_reads_every_way_there_is(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chain is cut short: a managed identity that is not there takes seconds to be missed."""
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
+    for name in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    text = refused(read_bytes, URI)
+    assert "nobody is signed in to the account lakeaccount" in text
+    assert "AZURE_STORAGE_ACCOUNT_KEY" in text
+
+
+def test_a_container_that_is_not_there_says_who_makes_it(use_adls: Azurite) -> None:
+    uri = f"abfss://nowhere@{ACCOUNT}.dfs.core.windows.net/x.json"
+    lake = Lakehouse(uri.removesuffix("/x.json"))
+    for action in (lambda: write_bytes(uri, b"1"), lambda: lake.partitions("raw", "motor")):
+        with pytest.raises(StoreError, match="has no container 'nowhere'") as told:
+            action()
+        assert "az storage container create --account-name lakeaccount" in str(told.value)
