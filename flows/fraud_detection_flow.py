@@ -149,10 +149,11 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates):
         """Score every claim from the OOT window on with the model that will be champion."""
         import flow_reports
         from fraud_mlops.pipeline.leading import leader_to_be
-        from fraud_mlops.pipeline.scoring import score
+        from fraud_mlops.pipeline.scoring import publish_state, score
 
         leader = leader_to_be(self.plan, self.features, self.validated)
         self.scores = score(self.plan, self.features, leader)
+        publish_state(self.plan, self.ingested)
         flow_reports.ml_outputs(self.plan, self.ingested, self.scores, leader.version)
         self.next(self.monitor)
 

@@ -71,11 +71,12 @@ class ScoringFlow(FraudFlow, PartitionRange, Assets):
         import flow_reports
         from fraud_mlops.pipeline.leading import pinned_champion
         from fraud_mlops.pipeline.ranges import standing_scores
-        from fraud_mlops.pipeline.scoring import score
+        from fraud_mlops.pipeline.scoring import publish_state, score
 
         if self.plan.publishes("ml_outputs"):
             leader = pinned_champion(self.plan)
             self.scores = score(self.plan, self.features, leader)
+            publish_state(self.plan, self.raw)
             flow_reports.ml_outputs(self.plan, self.raw, self.scores, leader.version)
         else:
             self.scores = standing_scores(self.plan)

@@ -10,6 +10,7 @@ from operator import itemgetter
 import numpy as np
 import pyarrow as pa
 
+from fraud_mlops.claims.raw_zone import RawClaims
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.features.build import FeatureSet
@@ -19,6 +20,7 @@ from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.models.reasons import attributions, reason_texts
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.serving.entity_state import publish_entity_state
 
 OUTPUTS = pa.schema(
     [
@@ -55,6 +57,14 @@ def score(plan: RunPlan, features: FeatureSet, leader: Leader) -> tuple[Partitio
     written += [lakehouse.write(*place, value, (), OUTPUTS, metadata) for value in empty]
     print(f"scored {sum(p.rows for p in written):,} claims with {leader.version}")
     return tuple(sorted(written, key=lambda partition: partition.value))
+
+
+def publish_state(plan: RunPlan, raw: RawClaims) -> Partition | None:
+    """What entities have done so far, for claims that are scored one by one; see `entity_state`."""
+    lakehouse = Lakehouse(plan.output_uri)
+    return publish_entity_state(
+        raw.contract, lakehouse, raw.partitions, as_of=plan.as_of, run=plan.run
+    )
 
 
 def _require_features(features: FeatureSet, leader: Leader) -> None:

@@ -1,0 +1,1 @@
+"""Scoring one claim at a time: what a server needs, without the server."""

@@ -1,0 +1,289 @@
+"""Entity features of claims that come by themselves: as `features.windows` defines them.
+
+The state's claims are laid out once so that a look-up is a handful of binary searches over all
+entities and windows together, for one claim as for thousands. A claim never counts itself, nor
+the claims that come with it: the same claim has the same features whoever sends it, and when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fraud_mlops.contract import AMOUNT, EVENT_TIME, LABEL, LABEL_TIME, Contract
+from fraud_mlops.features.timeline import DAY, running_total
+from fraud_mlops.features.windows import (
+    NEUTRAL_RATE,
+    STRENGTH,
+    entity_feature_names,
+    feature_names,
+    lookbacks,
+)
+from fraud_mlops.serving.entity_state import EntityState, StateFacts, state_schema
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+_NEVER = np.iinfo(np.int64).max
+_LARGEST_AMOUNT = 1e12
+_FRACTION = 2.0**32
+
+
+class EntityHistories:
+    """What entities were known to have done, ready to be asked about any moment.
+
+    names: the features, in the order of their columns. facts: None where no state was published,
+    and every entity is one that nothing is known of.
+    """
+
+    def __init__(self, contract: Contract, state: EntityState | None) -> None:
+        self.names = tuple(entity_feature_names(contract))
+        self.entities = tuple(contract.entities)
+        self.facts: StateFacts | None = state.facts if state else None
+        self.data_version = state.data_version if state else None
+        self._days = lookbacks(contract)
+        self._has_amount = bool(contract.amount)
+        claims = _in_order(contract, state)
+        self._times = _microseconds(claims.column(EVENT_TIME))
+        self._labels = _KnownLabels.of(claims, state.facts if state else None)
+        self._codes: dict[str, dict[str, int]] = {}
+        codes: dict[str, Integers] = {}
+        for entity in self.entities:
+            self._codes[entity], codes[entity] = _encoded(claims.column(entity))
+        self._kinds = {
+            entity: _Kind.of(entity, codes, self._times, claims, self._labels, self._days)
+            for entity in self.entities
+        }
+        self._places = {e: len(feature_names(contract, e)) for e in self.entities}
+
+    def features(
+        self, moments: Integers, values: Mapping[str, Sequence[str | None]]
+    ) -> npt.NDArray[np.float32]:
+        """Features [n, len(names)] of n claims, nan where missing.
+
+        moments: event times in microseconds since 1970 [n]; values: of every entity [n], None
+        where a claim names none.
+        """
+        out = np.empty((len(moments), len(self.names)), dtype=np.float32)
+        lags = np.array([0, *self._days], dtype=np.int64) * DAY
+        bounds = moments[:, None] - lags
+        ranks = np.searchsorted(self._times, bounds)
+        label_ranks = np.searchsorted(self._labels.times, bounds)
+        prior = self._labels.rate(label_ranks[:, 0])
+        start = 0
+        for entity, kind in self._kinds.items():
+            stop = start + self._places[entity]
+            known = self._codes[entity]
+            given = values[entity]
+            codes = np.array([known.get(v, -1) if v is not None else -1 for v in given])
+            part = kind.features(moments, codes, ranks, label_ranks, prior, self._has_amount)
+            out[:, start:stop] = part
+            nameless = [i for i, value in enumerate(given) if value is None]
+            if nameless:
+                out[nameless, start:stop] = np.nan
+            start = stop
+        return out
+
+    def knows(self, entity: str, value: str) -> bool:
+        """Whether the entity has a claim in the state."""
+        return value in self._codes[entity]
+
+
+@dataclass(frozen=True)
+class _KnownLabels:
+    """All labels in order of when they became known. times [m]; frauds [m + 1], a running total;
+    rank: place of each claim's label [n], -1 without one; fraud [n]."""
+
+    times: Integers
+    frauds: Integers
+    rank: Integers
+    fraud: Integers
+    base_labels: int
+    base_frauds: int
+
+    @classmethod
+    def of(cls, claims: pa.Table, facts: StateFacts | None) -> _KnownLabels:
+        fraud = pc.fill_null(claims.column(LABEL), -1).to_numpy().astype(np.int64)
+        moments = _microseconds(pc.fill_null(claims.column(LABEL_TIME).cast(pa.int64()), 0))
+        labelled = np.flatnonzero(fraud >= 0)
+        order = labelled[np.argsort(moments[labelled], kind="stable")]
+        rank = np.full(len(fraud), -1, dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        base = (facts.base_labels, facts.base_frauds) if facts else (0, 0)
+        return cls(moments[order], running_total(fraud[order]), rank, fraud, *base)
+
+    def rate(self, count: Integers) -> Floats:
+        """Fraud rate of everybody when the first `count` labels were known [n]."""
+        frauds = self.base_frauds + self.frauds[count]
+        return np.asarray(
+            (frauds + STRENGTH * NEUTRAL_RATE) / (self.base_labels + count + STRENGTH)
+        )
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """All entities of one kind, their claims in order of entity and time.
+
+    key: entity * stride + place on the timeline [m]; label_key likewise for labels. known, units,
+    parts: running totals of amounts. begun, ended: for each other kind and window the running
+    number of runs of claims with one counterparty that begin, or end, at a claim [others, windows,
+    m + 1], as in `features.windows`.
+    """
+
+    stride: int
+    key: Integers
+    times: Integers
+    known: Integers
+    units: Integers
+    parts: Integers
+    begun: npt.NDArray[np.int32]
+    ended: npt.NDArray[np.int32]
+    label_stride: int
+    label_key: Integers
+    frauds: Integers
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        codes: Mapping[str, Integers],
+        times: Integers,
+        claims: pa.Table,
+        labels: _KnownLabels,
+        days: Sequence[int],
+    ) -> _Kind:
+        own = codes[name]
+        rows = np.flatnonzero(own >= 0)
+        rows = rows[np.argsort(own[rows], kind="stable")]
+        entity, stride = own[rows], len(times) + 1
+        amounts = np.full(len(rows), np.nan)
+        if AMOUNT in claims.schema.names:
+            amounts = claims.column(AMOUNT).to_numpy()[rows]
+        known = ~np.isnan(amounts)
+        limited = np.clip(np.where(known, amounts, 0), -_LARGEST_AMOUNT, _LARGEST_AMOUNT)
+        units = np.floor(limited)
+        parts = np.rint((limited - units) * _FRACTION)
+        begun, ended = _runs(entity, times[rows], [c[rows] for e, c in codes.items() if e != name])
+        labelled = rows[labels.rank[rows] >= 0]
+        label_stride = len(labels.times) + 1
+        label_key = own[labelled] * label_stride + labels.rank[labelled]
+        order = np.argsort(label_key)
+        return cls(
+            stride=stride,
+            key=entity * stride + rows,
+            times=times[rows],
+            known=running_total(known),
+            units=running_total(units.astype(np.int64)),
+            parts=running_total(parts.astype(np.int64)),
+            begun=_totals(begun, days),
+            ended=_totals(ended, days),
+            label_stride=label_stride,
+            label_key=label_key[order],
+            frauds=running_total(labels.fraud[labelled][order]),
+        )
+
+    def features(
+        self,
+        moments: Integers,
+        codes: Integers,
+        ranks: Integers,
+        label_ranks: Integers,
+        prior: Floats,
+        has_amount: bool,
+    ) -> Floats:
+        """[n, features of the kind]; codes [n], -1 for entities without a claim in the state.
+
+        ranks, label_ranks: claims and labels before the moment and before it less each window
+        [n, 1 + windows].
+        """
+        n, windows = len(codes), ranks.shape[1] - 1
+        at = np.searchsorted(self.key, codes[:, None] * self.stride + ranks)
+        at[codes < 0] = 0
+        now, begin = at[:, :1], at[:, 1:]
+        label_at = np.searchsorted(
+            self.label_key, codes[:, None] * self.label_stride + label_ranks
+        )
+        label_at[codes < 0] = 0
+        columns = [(now - begin).astype(np.float64)]
+        if has_amount:
+            columns += self._amounts(begin, now)
+        which = np.arange(windows)
+        for begun, ended in zip(self.begun, self.ended, strict=True):
+            columns.append((begun[which, now] - ended[which, begin]).astype(np.float64))
+        columns.append(self._lift(label_at, prior))
+        by_window = np.stack(columns, axis=2).reshape(n, -1)
+        return np.concatenate([by_window, self._since_last(moments, begin, now)], axis=1)
+
+    def _amounts(self, begin: Integers, now: Integers) -> list[Floats]:
+        count = self.known[now] - self.known[begin]
+        total = self.units[now] - self.units[begin]
+        exact = total + (self.parts[now] - self.parts[begin]) / _FRACTION
+        mean = np.divide(exact, count, out=np.full(count.shape, np.nan), where=count > 0)
+        return [exact, mean]
+
+    def _lift(self, at: Integers, prior: Floats) -> Floats:
+        frauds = self.frauds[at[:, :1]] - self.frauds[at[:, 1:]]
+        return np.asarray(
+            (frauds / prior[:, None] + STRENGTH) / (at[:, :1] - at[:, 1:] + STRENGTH)
+        )
+
+    def _since_last(self, moments: Integers, begin: Integers, now: Integers) -> Floats:
+        out = np.full((len(moments), 1), np.nan)
+        rows = np.flatnonzero(now[:, 0] > begin[:, -1])
+        out[rows, 0] = (moments[rows] - self.times[now[rows, 0] - 1]) / DAY
+        return out
+
+
+def _runs(
+    entity: Integers, times: Integers, others: Sequence[Integers]
+) -> tuple[list[Integers], list[Integers]]:
+    """For each other kind microseconds to the pair's previous and next claim [m]: _NEVER where
+    there is none, -1 for claims without a counterparty."""
+    befores, afters = [], []
+    for codes in others:
+        met = np.flatnonzero(codes >= 0)
+        pair = entity[met] * (int(codes.max(initial=0)) + 1) + codes[met]
+        order = np.argsort(pair, kind="stable")
+        pair, met = pair[order], met[order]
+        again = pair[1:] == pair[:-1]
+        gap = np.where(again, np.diff(times[met]), _NEVER)
+        before = np.full(len(codes), -1, dtype=np.int64)
+        after = before.copy()
+        before[met] = np.concatenate([[_NEVER], gap])[: len(met)]
+        after[met] = np.concatenate([gap, [_NEVER]])[: len(met)]
+        befores.append(before)
+        afters.append(after)
+    return befores, afters
+
+
+def _totals(gaps: Sequence[Integers], days: Sequence[int]) -> npt.NDArray[np.int32]:
+    """Running numbers of gaps longer than each window: int32 [others, windows, m + 1]."""
+    if not gaps:
+        return np.empty((0, len(days), 1), dtype=np.int32)
+    totals = [np.stack([running_total(gap > n * DAY) for n in days]) for gap in gaps]
+    return np.stack(totals).astype(np.int32)  # half the memory; claims of some weeks fit
+
+
+def _in_order(contract: Contract, state: EntityState | None) -> pa.Table:
+    if state is not None:
+        return state.claims.sort_by(EVENT_TIME).combine_chunks()
+    return state_schema(contract).empty_table()
+
+
+def _microseconds(column: pa.ChunkedArray) -> Integers:
+    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[dict[str, int], Integers]:
+    """Each value's code, and the code of each claim, -1 for none."""
+    encoded = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    values = encoded.dictionary.to_pylist()
+    codes = pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    return {value: code for code, value in enumerate(values)}, np.asarray(codes, dtype=np.int64)

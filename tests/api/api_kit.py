@@ -1,0 +1,218 @@
+"""A dataset with models in its registry, scores and entity state, and a server over it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import requests
+
+from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME
+from fraud_mlops.features.build import FeatureSet, read_window
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.models.candidates import Candidate
+from fraud_mlops.models.params import LogisticParams
+from fraud_mlops.pipeline.choosing import Result, choose, refit_winner
+from fraud_mlops.pipeline.ingesting import ingest, prepare
+from fraud_mlops.pipeline.leading import Leader, leader_to_be
+from fraud_mlops.pipeline.plan import plan_run
+from fraud_mlops.pipeline.publishing import publish
+from fraud_mlops.pipeline.scoring import publish_state, score
+from fraud_mlops.pipeline.training import train_candidate
+from fraud_mlops.pipeline.validation import validate
+
+ROOT = Path(__file__).parents[2]
+DATASET = "served_claims"
+KEY, ADMIN_KEY = "score-key-of-the-tests", "admin-key-of-the-tests"
+CONTRACT = f"""\
+name: {DATASET}
+source:
+  {{kind: synthetic, claims: 6000, seed: 7, start: 2024-01-01, end: 2025-01-01, fraud_rate: 0.08}}
+claim_id: claim_id
+event_time: {{column: event_time}}
+label: {{column: label, time_column: label_time, delay: 30d}}
+amount: amount
+entities: {{policyholder: policyholder, provider: provider, agent: agent}}
+numeric: [policy_age_days, vehicle_age_years, driver_age, report_delay_hours, amount_to_guide]
+categorical: [peril, region, channel]
+personal: [driver_age]
+windows: [7, 30]
+partition: month
+split:
+  train: {{start: 2024-01-01, end: 2024-06-01}}
+  validation: {{start: 2024-07-01, end: 2024-08-01}}
+  oot: {{start: 2024-09-01, end: 2024-11-01}}
+"""
+MODELS = {"first": (4, 1), "second": (8, 2)}
+
+
+@dataclass(frozen=True)
+class Published:
+    """Two versions in the registry, the first of them champion; claims with features and scores."""
+
+    root: Path
+    versions: dict[str, str]
+    features: FeatureSet
+    claims: pa.Table
+    scores: dict[str, pa.Table]
+
+    @property
+    def models(self) -> str:
+        return str(self.root / "models")
+
+    @property
+    def lake(self) -> Lakehouse:
+        return Lakehouse(str(self.root))
+
+    @property
+    def contract(self) -> Path:
+        return self.root / "served_claims.yaml"
+
+    def recent(self, days: int = 30) -> pa.Table:
+        """Claims of the last days, with all their columns, in order of time."""
+        times = self.claims.column(EVENT_TIME).to_pylist()
+        since = times[-1] - timedelta(days=days)
+        return self.claims.slice(next(i for i, t in enumerate(times) if t >= since))
+
+    def claim(self, index: int = -1) -> dict[str, Any]:
+        """One claim as a client sends it: no label, no derived feature."""
+        index %= self.claims.num_rows
+        return as_sent(self.claims.slice(index, 1), self.features)[0]
+
+    def score_of(self, name: str, claim_id: str) -> dict[str, Any]:
+        """What the batch flow gave the claim."""
+        table = self.scores[name]
+        rows = table.filter(pa.compute.equal(table[CLAIM_ID], claim_id)).to_pylist()
+        assert len(rows) == 1
+        return rows[0]
+
+
+def as_sent(claims: pa.Table, features: FeatureSet) -> list[dict[str, Any]]:
+    derived = set(features.numeric) - {"amount", *(features.contract.numeric or ())}
+    rows = claims.drop_columns([LABEL, LABEL_TIME, *derived]).to_pylist()
+    return [{k: json_value(v) for k, v in row.items() if v is not None} for row in rows]
+
+
+def json_value(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def make_published(root: Path) -> Published:
+    """Generates, trains twice, publishes both and scores with each; the first is champion."""
+    path = root / "served_claims.yaml"
+    path.write_text(CONTRACT, encoding="utf-8")
+    versions: dict[str, str] = {}
+    scored: dict[str, tuple[Partition, ...]] = {}
+    tables: dict[str, pa.Table] = {}
+    lake = Lakehouse(str(root))
+    for name, (epochs, seed) in MODELS.items():
+        plan = plan_run(str(path), run=f"Test/{name}", output_uri=str(root), launch_id="test")
+        params = LogisticParams(epochs=epochs, learning_rate=0.05)
+        candidate = Candidate(name=name, params=params, seed=seed)
+        plan = plan.model_copy(update={"candidates": (candidate,)})
+        if not versions:
+            ingested = ingest(plan)
+            features = prepare(plan, ingested)
+        result = Result(candidate, train_candidate(candidate, features, quiet), None)
+        choice = choose(plan, features, [result])
+        files, _ = refit_winner(choice, features, quiet)
+        validated = validate(plan, features, ingested, files)
+        publish(plan, ingested, features, choice, validated)
+        versions[name] = validated.version
+        leader: Leader = leader_to_be(
+            plan.model_copy(update={"champion": None}), features, validated
+        )
+        scored[name] = score(plan, features, leader)
+        tables[name] = lake.read(scored[name])
+        publish_state(plan, ingested)
+    return Published(root, versions, features, read_window(features, "oot"), tables)
+
+
+def quiet(_: str) -> None:
+    """Progress is for people."""
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def same(one: Any, other: Any) -> bool:
+    return bool(np.allclose(one, other, rtol=0, atol=1e-6))
+
+
+class Server:
+    """`uvicorn api.app:app` on a port of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.process, self.url, self.log = process, url, log
+
+    def get(self, path: str, key: str | None = ADMIN_KEY, **given: Any) -> requests.Response:
+        return requests.get(self.url + path, headers=bearer(key), timeout=30, **given)
+
+    def post(
+        self, path: str, key: str | None = KEY, headers: dict[str, str] | None = None, **given: Any
+    ) -> requests.Response:
+        sent = bearer(key) | (headers or {})
+        return requests.post(self.url + path, headers=sent, timeout=60, **given)
+
+    def score(self, claim: dict[str, Any], **given: Any) -> requests.Response:
+        return self.post("/v1/score", json=claim, **given)
+
+    def until(self, ready: Any, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+            time.sleep(0.02)
+
+    def version(self) -> str | None:
+        found: str | None = self.get("/readyz").json().get("version")
+        return found
+
+
+def bearer(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+@contextlib.contextmanager
+def serving(
+    folder: Path, environment: dict[str, str], *arguments: str, patience: float = 60
+) -> Iterator[Server]:
+    """A server that is up, ended by SIGTERM; a server that dies at once fails the test."""
+    port, log = free_port(), folder / f"server-{time.monotonic_ns()}.log"
+    command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(port), *arguments]
+    env = {**os.environ, "PYTHONWARNINGS": "default", **environment}
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=stream, stderr=stream)
+    server = Server(process, f"http://127.0.0.1:{port}", log)
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()[-3000:]
+        with contextlib.suppress(requests.ConnectionError):
+            return requests.get(server.url + "/healthz", timeout=5).status_code == 200
+        return False
+
+    try:
+        server.until(answers, patience)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
