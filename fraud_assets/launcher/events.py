@@ -79,6 +79,15 @@ class Story:
     _untold: list[Materialization] = field(default_factory=list)
     _told: float = field(default_factory=time.monotonic)
 
+    @property
+    def why(self) -> str:
+        """Why the run failed, in a line: what the first step that failed said, or Dagster did."""
+        failed = [step for step in self.steps.values() if step.state == "failed"]
+        if not failed:
+            return self.failure
+        others = f" (and {len(failed) - 1} more failed)" if len(failed) > 1 else ""
+        return f"{failed[0].name}: {_brief(failed[0].message)}{others}"
+
     def wait(self, now: float) -> None:
         """Says what is still running, when nothing has been said for a while. now: monotonic."""
         running = [step for step in self.steps.values() if step.state == "running"]
@@ -214,6 +223,12 @@ def _reason(event: Mapping[str, Any]) -> str:
         return str(told or event["message"]).strip()
     causes = error.get("causes") or []
     return str((causes[-1] if causes else error)["message"]).strip()
+
+
+def _brief(message: str) -> str:
+    """The first line, which says what failed, and the last, which is what it said at last."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return " ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or "no reason was given"
 
 
 def _told_first(numbers: Mapping[str, str]) -> list[tuple[str, str]]:

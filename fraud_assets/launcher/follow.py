@@ -127,7 +127,7 @@ class Follower:
         return late or self.stop.is_set()
 
     def _why(self, status: str) -> str:
-        return "" if status == "SUCCESS" else self.story.failure
+        return "" if status == "SUCCESS" else self.story.why
 
     def _wait_in_queue(self, request: str, seconds: float) -> None:
         # A webserver that goes away in between is told of by whoever reads the log next.

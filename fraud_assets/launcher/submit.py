@@ -39,6 +39,16 @@ mutation Launch($params: ExecutionParams!) {
   }
 }
 """
+_REEXECUTE = """
+mutation Reexecute($params: ReexecutionParams!) {
+  launchRunReexecution(reexecutionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on Error { message }
+  }
+}
+"""
 _RUNS = """
 query Runs($filter: RunsFilter!) {
   runsOrError(filter: $filter) {
@@ -60,7 +70,11 @@ mutation Terminate($run: String!) {
 
 @dataclass(frozen=True)
 class Request:
-    """What to launch. Two requests of one key, job and partitions are the same request."""
+    """What to launch. Two requests of one key, job and partitions are the same request.
+
+    failed: a run to go on with from where it failed. Its settings are taken, and `partitions` says
+    which they are.
+    """
 
     job: Job
     partitions: tuple[str, ...] = ()  # one, or the first and last of a range
@@ -68,6 +82,7 @@ class Request:
     config: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
+    failed: str | None = None
 
     def all_tags(self) -> dict[str, str]:
         """Tags of the run. Without a key the request is of this call alone."""
@@ -82,7 +97,8 @@ class Request:
         tags[SETTINGS_TAG] = hashlib.sha256(settings.encode()).hexdigest()[:16]
         if self.key:
             tags[KEY_TAG] = self.key
-            same = [self.job.location, self.job.name, *self.partitions, self.key]
+            failed = [self.failed] if self.failed else []
+            same = [self.job.location, self.job.name, *self.partitions, *failed, self.key]
             tags[REQUEST_TAG] = str(uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(same)))
         else:
             tags[REQUEST_TAG] = str(uuid.uuid4())
@@ -128,12 +144,14 @@ def settle(server: Server, job: Job, mark: str) -> str | None:
 
 
 def runs_of(server: Server, job: Job, mark: str) -> list[dict[str, Any]]:
-    """Runs that launchers made for a request, oldest first; no retries, no re-executions."""
+    """Runs that launchers made for a request, oldest first; no retries and re-executions of those,
+    which bear their tags."""
     wanted = {"pipelineName": job.name, "tags": [{"key": REQUEST_TAG, "value": mark}]}
     found = server.ask(_RUNS, filter=wanted)["runsOrError"]
     if "results" not in found:
         raise Unusable(f"The runs of {job.name} cannot be listed: {found.get('message')}")
-    newest_first = [run for run in found["results"] if not run["parentRunId"]]
+    ids = {run["runId"] for run in found["results"]}
+    newest_first = [run for run in found["results"] if run["parentRunId"] not in ids]
     return newest_first[::-1]
 
 
@@ -147,13 +165,8 @@ def terminate(server: Server, run_id: str) -> str | None:
 
 def _send(server: Server, request: Request, tags: Mapping[str, str]) -> str:
     """The new run's id, also when the connection drops between the order and its answer."""
-    params = {
-        "selector": request.job.selector,
-        "runConfigData": request.config,
-        "executionMetadata": {"tags": [{"key": k, "value": v} for k, v in tags.items()]},
-    }
     try:
-        answer = server.order(_LAUNCH, params=params)["launchRun"]
+        answer = _order(server, request, [{"key": k, "value": v} for k, v in tags.items()])
     except Unreachable as lost:
         run_id = _look_for(server, request.job, tags[REQUEST_TAG])
         if run_id is None:
@@ -168,6 +181,18 @@ def _send(server: Server, request: Request, tags: Mapping[str, str]) -> str:
     if kind in ("PipelineNotFoundError", "InvalidSubsetError"):
         raise Unusable(f"{request.job.name} cannot be launched: {answer['message']}")
     raise RunProblem(f"Dagster could not launch {request.job.name}: {_short(answer, kind)}")
+
+
+def _order(server: Server, request: Request, tags: list[dict[str, str]]) -> Any:
+    if request.failed:
+        strategy = {"parentRunId": request.failed, "strategy": "FROM_FAILURE", "extraTags": tags}
+        return server.order(_REEXECUTE, params=strategy)["launchRunReexecution"]
+    params = {
+        "selector": request.job.selector,
+        "runConfigData": request.config,
+        "executionMetadata": {"tags": tags},
+    }
+    return server.order(_LAUNCH, params=params)["launchRun"]
 
 
 def _look_for(server: Server, job: Job, mark: str) -> str | None:

@@ -78,7 +78,7 @@ def test_no_module_is_too_long_to_be_read_at_one_sitting() -> None:
 LIGHT = {
     "fraud_mlops.cli": (*HEAVY, "numpy", "pandas", "pyarrow", "pydantic"),
     "dagster_metaflow.reports": (*HEAVY, "numpy", "pandas", "pyarrow", "fsspec", "dagster"),
-    "fraud_assets.launch": (*HEAVY, "numpy", "pandas", "pyarrow", "dagster"),
+    "fraud_assets.launcher.command": (*HEAVY, "numpy", "pandas", "pyarrow", "dagster"),
     "fraud_assets.definitions": (*HEAVY, "pandas"),
     "dagster_metaflow.component": HEAVY,
     "fraud_mlops.catalog": (*HEAVY, "numpy", "pandas", "pyarrow"),

@@ -51,6 +51,7 @@ def test_a_failed_run_says_why_and_exits_1(launch: Launch, tmp_path: Path) -> No
     assert "fail_with_message  failed after" in done.stdout
     assert "The source is empty" in done.stdout
     assert done.stderr.startswith("Error: failing_job failed (run ")
+    assert "fail_with_message: The source is empty" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     suite = _suite(report)
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "1", "0")
@@ -155,7 +156,7 @@ def test_an_address_with_a_password_is_refused_and_not_repeated(launch: Launch) 
 
 
 def test_the_command_needs_no_dagster() -> None:
-    code = "import sys, fraud_assets.launch; sys.exit('dagster' in sys.modules)"
+    code = "import sys, fraud_assets.launcher.command; sys.exit('dagster' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
 

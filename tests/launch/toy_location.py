@@ -86,6 +86,17 @@ def hang_once() -> None:
         time.sleep(600)
 
 
+@dg.op
+def prepare() -> None:
+    """Done once."""
+
+
+@dg.op(ins={"prepared": dg.In(dg.Nothing)})
+def mend_once(context: dg.OpExecutionContext) -> None:
+    if is_first(f"mended-{context.run.tags['mend']}"):
+        raise dg.Failure("Not mended yet")
+
+
 def is_first(name: str) -> bool:
     mark = Path(os.environ["DAGSTER_HOME"]) / name
     first = not mark.exists()
@@ -119,6 +130,11 @@ def mortal_job() -> None:
 
 
 @dg.job
+def mending_job() -> None:
+    mend_once(prepared=prepare())
+
+
+@dg.job
 def hanging_job() -> None:
     hang_once()
 
@@ -136,6 +152,7 @@ defs = dg.Definitions(
         quick_job,
         mortal_job,
         hanging_job,
+        mending_job,
     ],
     executor=dg.in_process_executor,
 )

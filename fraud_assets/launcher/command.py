@@ -1,0 +1,209 @@
+"""The command line of `python -m fraud_assets.launch`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from fraud_assets.launcher.client import TOKEN_VARIABLE, URL_VARIABLE, RunProblem, Server
+from fraud_assets.launcher.events import Story
+from fraud_assets.launcher.follow import Follower
+from fraud_assets.launcher.jobs import check_partition, find_job
+from fraud_assets.launcher.reexecution import find_failed
+from fraud_assets.launcher.report import Report, sentence
+from fraud_assets.launcher.submit import Request, launch
+
+_OWN_TAGS = ("launch/", "dagster/partition", "dagster/asset_partition_range", "dagster_metaflow/")
+
+
+def _read_config(_context: click.Context, _option: click.Parameter, given: str | None) -> Any:
+    """Run configuration from a YAML or JSON file, or from JSON on the command line."""
+    if given is None:
+        return {}
+    import yaml
+
+    inline = given.lstrip().startswith("{")
+    if not inline and not Path(given).is_file():
+        raise click.BadParameter(f"there is no file {given}, and it is no JSON object either.")
+    try:
+        config = yaml.safe_load(given if inline else Path(given).read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{given} is neither YAML nor JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise click.BadParameter(f"{given} holds no mapping, such as ops: or resources:.")
+    return config
+
+
+def _read_tags(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> dict[str, str]:
+    tags = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise click.BadParameter(f"{text!r} is no key=value.")
+        if key.startswith(_OWN_TAGS):
+            raise click.BadParameter(f"{key} is set by an option of its own; see --help.")
+        tags[key.strip()] = value
+    return tags
+
+
+def _build_key() -> str | None:
+    """Jenkins names a build by these; the same build is the same request."""
+    return os.environ.get("BUILD_TAG") or os.environ.get("BUILD_URL") or None
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("job", required=False)
+@click.option("--partition", metavar="KEY", help="The partition, as 2024-01.")
+@click.option(
+    "--partition-range", nargs=2, metavar="FIRST LAST", help="All of these, in a single run."
+)
+@click.option(
+    "--from-failure",
+    "failed",
+    metavar="RUN_ID",
+    help="Execute a failed run again from where it failed, with the settings that it had.",
+)
+@click.option(
+    "--backend", metavar="NAME", help="Where Metaflow runs: local, or another that is set up."
+)
+@click.option(
+    "--config",
+    metavar="FILE_OR_JSON",
+    callback=_read_config,
+    help="Run configuration.",
+)
+@click.option(
+    "--tag", "tags", multiple=True, metavar="K=V", callback=_read_tags, help="Repeatable."
+)
+@click.option(
+    "--url",
+    envvar=URL_VARIABLE,
+    default="http://127.0.0.1:3000",
+    show_default=True,
+    help=f"The webserver. [{URL_VARIABLE}]",
+)
+@click.option("--location", metavar="NAME", help="Code location, when several have the job.")
+@click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Follow the run to its end."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Cancel the run after so many seconds.",
+)
+@click.option(
+    "--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="JUnit XML."
+)
+@click.option(
+    "--idempotency-key",
+    "key",
+    default=_build_key,
+    metavar="KEY",
+    help="One run for a key, job and partition, however often it is launched. "
+    "[BUILD_TAG or BUILD_URL, where a CI server sets them]",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on stdout; progress on stderr."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Debug lines too.")
+def main(
+    job: str | None,
+    partition: str | None,
+    partition_range: tuple[str, str] | None,
+    failed: str | None,
+    backend: str | None,
+    config: Mapping[str, Any],
+    tags: Mapping[str, str],
+    url: str,
+    location: str | None,
+    wait: bool,
+    timeout: float | None,
+    junit: Path | None,
+    key: str | None,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Launch JOB on a running Dagster webserver, and follow it. With --from-failure, go on with a
+    run that failed: steps that succeeded are not run again, and Metaflow runs are resumed.
+
+    \b
+    Exit code 0: the run succeeded; with --no-wait, it was launched.
+    Exit code 1: it failed or was cancelled, or Dagster could not make it.
+    Exit code 2: wrong usage, or the webserver did not answer.
+
+    Ctrl-C, SIGTERM and --timeout cancel the run and wait until it has ended, for a minute at most.
+    Behind a proxy that asks for it, DAGSTER_WEBSERVER_TOKEN is sent as a bearer token.
+    """
+    if partition and partition_range:
+        raise click.UsageError("--partition and --partition-range exclude each other.")
+    keys = (partition,) if partition else (partition_range or ())
+    if failed and (keys or backend or config):
+        raise click.UsageError(
+            "--from-failure takes partitions, backend and configuration from the run that failed: "
+            "leave out --partition, --partition-range, --backend and --config."
+        )
+    if not job and not failed:
+        raise click.UsageError("Name the JOB to launch, or a run with --from-failure.")
+    if junit is not None:
+        _require_writable(junit)
+    story = Story(tell=lambda line: click.echo(line, err=as_json), verbose=verbose)
+    report = Report(job or f"run {failed}", junit, as_json, story)
+    try:
+        server = Server(url, os.environ.get(TOKEN_VARIABLE))
+        if failed:
+            request = find_failed(server, failed, job, tags, key)
+        else:
+            found = find_job(server, str(job), location)
+            check_partition(server, found, keys)
+            request = Request(found, tuple(keys), backend, config, tags, key)
+        with _signals() as stop:
+            launched = launch(server, request)
+            report.launched(server, request, launched)
+            outcome = None
+            if wait:
+                outcome = Follower(server, request.job, story, stop, timeout).follow(launched)
+    except click.ClickException as error:
+        report.close(None, error.format_message())
+        raise
+    report.close(outcome, None)
+    if outcome is not None and not outcome.good:
+        raise RunProblem(sentence(report.job, outcome))
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """SIGINT and SIGTERM set the event, so that no moment is a wrong one; a second one ends all."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise RunProblem("Stopped at once; the run may go on.")
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _require_writable(junit: Path) -> None:
+    """Before anything is launched."""
+    try:
+        junit.parent.mkdir(parents=True, exist_ok=True)
+        with junit.open("ab"):
+            pass
+    except OSError as error:
+        raise click.UsageError(f"--junit {junit} cannot be written: {error.strerror}.") from None
