@@ -19,6 +19,7 @@ SCRIPT = """
 cd {folder}; echo {step} >> count; echo "{step} runs"
 while [ -e hold_{step} ]; do sleep 0.02; done
 if [ -e fail_{step} ]; then rm fail_{step}; echo "{step} breaks"; exit 1; fi
+if [ -n "$RUN" ]; then echo {step} >> "done_sfn-$RUN"; fi
 echo "{step} is done"
 """
 _DEFINITION = {"image": "none", "command": ["true"]}
@@ -54,12 +55,18 @@ def create():
                 "JobName": f"SFN-ShellFlow--{step}--",
                 "JobQueue": "local-queue",
                 "JobDefinition": arn,
-                "ContainerOverrides": {"Command": command(step)},
+                "ContainerOverrides": {
+                    "Command": command(step),
+                    "Environment": [{"Name": "RUN", "Value.$": "$$.Execution.Name"}],
+                },
+                "RetryStrategy": {"Attempts": int(os.environ.get("SHELL_ATTEMPTS", "1"))},
                 "Parameters": {**told, "metaflow.run_id.$": "$$.Execution.Name"},
             },
+            "Retry": [{"ErrorEquals": ["Batch.AWSBatchException"], "MaxAttempts": 5}],
             **({"Next": after} if after else {"End": True}),
         }
-    text = json.dumps({"StartAt": STEPS[0], "States": states})
+    limit = {"TimeoutSeconds": int(os.environ.get("SHELL_TIMEOUT", "600"))}
+    text = json.dumps({"StartAt": STEPS[0], "States": states, **limit})
     states_client, role = client("stepfunctions"), "arn:aws:iam::123456789012:role/local"
     try:
         states_client.create_state_machine(name="ShellFlow", definition=text, roleArn=role)

@@ -1,0 +1,150 @@
+"""A flow is deployed when its code has changed; a failed run goes on under the code of today."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aws import LocalAws
+from shell_kit import StepFunctionsStage
+
+from dagster_metaflow.backends.aws_api import Aws
+from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState
+
+pytestmark = pytest.mark.flow
+
+
+@pytest.fixture
+def stage(aws: LocalAws, tmp_path: Path) -> StepFunctionsStage:
+    return StepFunctionsStage(aws, tmp_path)
+
+
+def deployments(stage: StepFunctionsStage) -> int:
+    """As many as notes of what has been deployed."""
+    return stage.aws.calls().get("states:TagResource", 0)
+
+
+def execution(stage: StepFunctionsStage, handle: Handle) -> str:
+    machine = Aws(stage.environment()).machine_arn("ShellFlow")
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{handle['execution']}"
+
+
+def failed(stage: StepFunctionsStage) -> tuple[str, str]:
+    """A run whose second step has failed: its id, and its execution."""
+    stage.fail_once()
+    handle = stage.launched()
+    status = stage.ended(handle)
+    assert status.state is RunState.FAILED
+    assert "step work" in str(status.reason)
+    return str(status.run_id), execution(stage, handle)
+
+
+def test_it_is_deployed_once_for_the_same_code(stage: StepFunctionsStage) -> None:
+    for _ in range(2):
+        assert stage.ended(stage.launched()).state is RunState.SUCCEEDED
+    assert deployments(stage) == 1
+    stage.code_version = "changed"
+    stage.ended(stage.launched())
+    assert deployments(stage) == 2
+
+
+def test_what_somebody_else_has_deployed_is_not_taken_for_ours(stage: StepFunctionsStage) -> None:
+    stage.ended(stage.launched())
+    states, arn = (
+        stage.aws.client("stepfunctions"),
+        Aws(stage.environment()).machine_arn("ShellFlow"),
+    )
+    states.update_state_machine(
+        stateMachineArn=arn,
+        definition='{"StartAt": "x", "States": {"x": {"Type": "Pass", "End": true}}}',
+    )
+    stage.ended(stage.launched())
+    assert deployments(stage) == 2
+    assert Counter(stage.executed()) == {"start": 2, "work": 2, "end": 2}
+
+
+def test_two_launches_at_once_deploy_once_and_are_two_runs(stage: StepFunctionsStage) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        handles = [one.result() for one in [pool.submit(stage.launched) for _ in range(2)]]
+    statuses = [stage.ended(handle) for handle in handles]
+    assert [status.state for status in statuses] == [RunState.SUCCEEDED] * 2
+    assert statuses[0].run_id != statuses[1].run_id
+    assert deployments(stage) == 1
+
+
+def test_a_start_whose_answer_was_lost_is_no_second_run(stage: StepFunctionsStage) -> None:
+    backend, request = stage.backend(), stage.request()
+    handle = backend.prepare(request)
+    backend.launch(request, handle)
+    again = backend.launch(request, handle)  # the same note of the same launch
+    assert stage.ended(again).state is RunState.SUCCEEDED
+    assert Counter(stage.executed()) == {"start": 1, "work": 1, "end": 1}
+
+
+def test_a_start_that_nobody_came_to_note_is_found(stage: StepFunctionsStage) -> None:
+    backend, request = stage.backend(), stage.request()
+    prepared = backend.prepare(request)
+    backend.launch(request, prepared)
+    assert stage.ended(prepared).state is RunState.SUCCEEDED
+
+
+def test_a_failed_run_is_redriven_in_the_same_run(stage: StepFunctionsStage) -> None:
+    run_id, _ = failed(stage)
+    handle = stage.resumed(run_id)
+    status = stage.ended(handle)
+    assert (status.state, status.run_id) == (RunState.SUCCEEDED, run_id)
+    assert Counter(stage.executed()) == {"start": 1, "work": 2, "end": 1}
+    assert not any("/start/" in line for line in stage.log(handle))  # its log begins with it
+
+
+def test_after_two_weeks_it_is_resumed_by_metaflow(stage: StepFunctionsStage) -> None:
+    run_id, arn = failed(stage)
+    stage.aws.age(arn, 15)
+    handle = stage.resumed(run_id)
+    status = stage.ended(handle)
+    assert status.state is RunState.SUCCEEDED
+    assert status.run_id != run_id
+    assert Counter(stage.executed()) == {"start": 1, "work": 2, "end": 1}
+    assert any("exceeded the redrivable period of 14 days" in line for line in stage.log(handle))
+
+
+def test_under_changed_code_it_is_resumed_by_metaflow(stage: StepFunctionsStage) -> None:
+    run_id, _ = failed(stage)
+    stage.code_version = "mended"
+    handle = stage.resumed(run_id)
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    assert Counter(stage.executed()) == {"start": 1, "work": 2, "end": 1}
+    assert any("the flow's code has changed" in line for line in stage.log(handle))
+
+
+def test_or_started_anew_where_one_wants_that(stage: StepFunctionsStage) -> None:
+    run_id, _ = failed(stage)
+    stage.code_version = "mended"
+    handle = stage.resumed(run_id, when_not_redriven="restart")
+    status = stage.ended(handle)
+    assert status.state is RunState.SUCCEEDED
+    assert str(status.run_id).startswith("sfn-")
+    assert status.run_id != run_id
+    assert Counter(stage.executed()) == {"start": 2, "work": 2, "end": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("$(touch here)", "may hold no [$]"), ("a`b`", "may hold no [$]"), ("x" * 21_000, "20,480")],
+)
+def test_values_that_tasks_cannot_take_are_refused(
+    stage: StepFunctionsStage, value: str, words: str
+) -> None:
+    backend = stage.backend()
+    request = replace(stage.request(), parameters={"word": value})
+    with pytest.raises(LaunchError, match=words):
+        backend.launch(request, backend.prepare(request))
+
+
+def test_a_flow_that_cannot_be_deployed_says_why(stage: StepFunctionsStage) -> None:
+    stage.variables["SHELL_TIMEOUT"] = "never"
+    with pytest.raises(LaunchError, match=r"cannot be deployed(.|\n)*invalid literal for int"):
+        stage.launched()

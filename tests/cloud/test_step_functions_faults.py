@@ -1,0 +1,173 @@
+"""What goes wrong on AWS, and what becomes of a run on Step Functions then."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from aws import KEY, LocalAws
+from shell_kit import StepFunctionsStage
+
+from dagster_metaflow.backends import batch_jobs
+from dagster_metaflow.backends.aws_api import Aws
+from dagster_metaflow.backends.protocol import LaunchError, RunState
+
+pytestmark = pytest.mark.flow
+ALWAYS = 1_000_000
+
+
+@pytest.fixture
+def stage(aws: LocalAws, tmp_path: Path) -> StepFunctionsStage:
+    return StepFunctionsStage(aws, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code", "status"),
+    [
+        ("batch", "DescribeJobs", "TooManyRequestsException", 429),
+        ("states", "GetExecutionHistory", "ThrottlingException", 400),
+        ("logs", "FilterLogEvents", "InternalFailure", 500),
+    ],
+)
+def test_calls_that_are_throttled_or_fail_for_a_while_are_made_again(
+    stage: StepFunctionsStage, service: str, operation: str, code: str, status: int
+) -> None:
+    stage.aws.fail(service, operation, code, status=status, times=3, key=KEY)
+    handle = stage.launched()
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    assert any("work runs" in line for line in stage.log(handle))
+
+
+def test_a_queue_that_takes_no_more_jobs_is_asked_again_by_the_state_machine(
+    stage: StepFunctionsStage,
+) -> None:
+    stage.aws.fail("batch", "SubmitJob", "TooManyRequestsException", times=2, key="states")
+    assert stage.ended(stage.launched()).state is RunState.SUCCEEDED
+
+
+def test_a_job_that_is_killed_is_tried_again_by_batch(stage: StepFunctionsStage) -> None:
+    stage.variables["SHELL_ATTEMPTS"] = "2"
+    stage.hold()
+    handle = stage.launched()
+    stage.lose(handle)
+    stage.release()
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    assert Counter(stage.executed()) == {"start": 1, "work": 2, "end": 1}
+    lines = [line for line in stage.log(handle) if "work runs" in line]
+    assert len(lines) == 2  # of both attempts
+
+
+def test_an_execution_that_takes_too_long_says_so_and_leaves_no_job(
+    stage: StepFunctionsStage,
+) -> None:
+    stage.variables["SHELL_TIMEOUT"] = "1"
+    stage.hold()
+    handle = stage.launched()
+    stage.wait_for("work")
+    status = stage.ended(handle)
+    assert (status.state, status.reason) == (
+        RunState.FAILED,
+        "the execution took longer than the state machine's time-out",
+    )
+    stage.backend().cancel(handle)  # as the follower of a run does that did not end well
+    assert not batch_jobs.unfinished(Aws(stage.environment()), "ShellFlow", handle["execution"])
+
+
+def test_credentials_that_expire_end_no_run_and_are_told(stage: StepFunctionsStage) -> None:
+    stage.hold()
+    handle = stage.launched()
+    stage.aws.fail("*", "*", "ExpiredTokenException", times=ALWAYS, key=KEY)
+    assert stage.backend().poll(handle).state is RunState.RUNNING  # for as long as it is patient
+    other = {**handle, "folder": f"{handle['folder']}-impatient"}
+    with pytest.raises(LaunchError, match=r"Sign in again.*The run goes on"):
+        stage.ended(other, patience_seconds=0.3)
+    stage.aws.mend()
+    stage.release()
+    assert stage.ended(other).state is RunState.SUCCEEDED
+
+
+def test_a_permission_that_lacks_is_named_at_once(stage: StepFunctionsStage) -> None:
+    handle = stage.launched()
+    denied = "states", "GetExecutionHistory", "AccessDeniedException"
+    stage.aws.fail(*denied, times=ALWAYS, key=KEY)
+    with pytest.raises(LaunchError, match=r"infra/aws/stack\.yaml"):
+        stage.ended(handle)
+
+
+def test_logs_that_may_not_be_read_end_no_run(stage: StepFunctionsStage) -> None:
+    denied = "logs", "FilterLogEvents", "AccessDeniedException"
+    stage.aws.fail(*denied, times=ALWAYS, key=KEY)
+    handle = stage.launched()
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    told = [line for line in stage.log(handle) if "AWS refused to read the logs" in line]
+    assert len(told) == 1
+
+
+def test_what_was_cancelled_leaves_no_process(stage: StepFunctionsStage) -> None:
+    stage.hold()
+    handle = stage.launched()
+    stage.wait_for("work")
+    stage.backend().cancel(handle)
+    assert stage.ended(handle).state is RunState.CANCELLED
+    assert not batch_jobs.unfinished(Aws(stage.environment()), "ShellFlow", handle["execution"])
+    found = subprocess.run(["pgrep", "-f", f"cd {stage.folder};"], capture_output=True, text=True)
+    assert not found.stdout
+
+
+WATCH = """
+import json, os, sys, time
+from dagster_metaflow.backends.step_functions import StepFunctionsBackend
+backend = StepFunctionsBackend(**json.loads(sys.argv[1]))
+handle = json.loads(sys.argv[2])
+while not any("work runs" in line for line in backend.read_log(handle, 0)[0]):
+    backend.poll(handle)
+    time.sleep(0.02)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_watcher_that_is_killed_leaves_a_log_that_goes_on(stage: StepFunctionsStage) -> None:
+    stage.hold()
+    handle = stage.launched()
+    settings = json.dumps({"environment": stage.environment(), "look_seconds": 0.05})
+    command = [sys.executable, "-c", WATCH, settings, json.dumps(dict(handle))]
+    done = subprocess.run(command, env=os.environ, timeout=60)
+    assert done.returncode == -9
+    stage.release()
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    texts = [line.partition("] ")[2] for line in stage.log(handle)]
+    assert Counter(texts)["work runs"] == 1
+    assert Counter(texts)["end is done"] == 1
+    assert Counter(texts)["Task finished successfully."] == 3
+
+
+def test_a_hundred_jobs_are_described_in_one_call(aws: LocalAws) -> None:
+    list(batch_jobs.described(Aws(aws.environment), [f"job-{number}" for number in range(250)]))
+    assert aws.calls()["batch:DescribeJobs"] == 3
+
+
+def test_looks_become_rarer_while_nothing_happens(stage: StepFunctionsStage) -> None:
+    slower = {"look_seconds": 0.1, "most_look_seconds": 60.0}
+    stage.hold()
+    handle = stage.launched()
+    seen = "work runs"
+    stage.until(handle, lambda _: any(seen in line for line in stage.log(handle)), **slower)
+    stage.aws.forget_calls()
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        stage.backend(**slower).poll(handle)
+    calls = stage.aws.calls()
+    assert 2 <= calls["states:GetExecutionHistory"] <= 8  # 0.1, 0.15, 0.23, ... seconds apart
+    assert set(calls) == {
+        "states:GetExecutionHistory",
+        "batch:DescribeJobs",
+        "logs:FilterLogEvents",
+    }
+    stage.release()
+    stage.backend().cancel(handle)
