@@ -13,7 +13,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dagster import MetadataValue
@@ -78,7 +78,9 @@ class CardExporter:
             self._store(self._export)
             self._export = None
         if self._export is None and self._ready and self._client is not None:
-            self._export = _Export(self._client, self._ready.pop(0))
+            task = self._ready.pop(0)
+            cards = self._cards[str(self._step(task))]
+            self._export = _Export(self._client, task, [str(self._flow.path), *cards])
 
     def finish(self, finished: Iterable[str]) -> None:
         """The run has ended: waits a moment for what is still to be exported."""
@@ -133,9 +135,9 @@ class CardExporter:
 
 
 class _Export:
-    """A process that asks Metaflow's client for the cards of one task."""
+    """A process that asks Metaflow's client for the cards of one task. which: flow file, cards."""
 
-    def __init__(self, client: MetaflowClient, task: str) -> None:
+    def __init__(self, client: MetaflowClient, task: str, which: Sequence[str]) -> None:
         self.task = task
         self._folder = tempfile.TemporaryDirectory(prefix="dagster_metaflow_cards_")
         self._deadline = time.monotonic() + _TASK_SECONDS
@@ -144,7 +146,7 @@ class _Export:
         try:
             with (self._path / "out").open("wb") as out, (self._path / "err").open("wb") as err:
                 self._process = subprocess.Popen(  # noqa: S603 - a list of arguments, no shell
-                    [client.python, "-P", str(_PROGRAM), task, self._folder.name],
+                    [client.python, "-P", str(_PROGRAM), task, self._folder.name, *which],
                     cwd=client.working_directory,
                     env={**os.environ, **client.environment},
                     stdin=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """Writes the cards of one task as HTML files: a program that runs where a run's records are seen.
 
-    python export_cards.py FLOW/RUN/STEP/TASK FOLDER
+    python export_cards.py FLOW/RUN/STEP/TASK FOLDER FLOW_FILE CARD...
 
 Prints one JSON object: file names in FOLDER by card (its id, or its type when it has none).
 """
@@ -8,26 +8,60 @@ Prints one JSON object: file names in FOLDER by card (its id, or its type when i
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+_CARD_SECONDS = 30
 
-def export(pathspec: str, folder: Path) -> dict[str, str]:
+
+def export(pathspec: str, folder: Path, flow_file: str, cards: Sequence[str]) -> dict[str, str]:
     """Raises SystemExit that says why for a task that is not there, or has no card."""
     from metaflow.cards import get_cards
     from metaflow.exception import MetaflowException
 
     try:
-        cards = list(get_cards(pathspec))
+        there = list(get_cards(pathspec))
     except MetaflowException as error:
+        if found := _by_command(pathspec, folder, flow_file, cards):
+            return found
         raise SystemExit(str(error)) from None
     found = {}
-    for number, card in enumerate(cards):
+    for number, card in enumerate(there):
         name = f"{number}.html"
         (folder / name).write_text(card.get(), encoding="utf-8")
         found[str(card.id or card.type)] = name
     return found
 
 
+def _by_command(
+    pathspec: str, folder: Path, flow_file: str, cards: Sequence[str]
+) -> dict[str, str]:
+    """Cards as the flow's own command finds them.
+
+    Where METAFLOW_DATASTORE_SYSROOT_LOCAL is set, Metaflow (2.19) writes cards below the folder
+    that a task runs in, and its client reads them below the variable's. Its command looks where
+    they were written. METAFLOW_CARD_LOCALROOT does not bring the two together: with it cards go to
+    a third place.
+    """
+    from metaflow.metaflow_config import DATASTORE_SYSROOT_LOCAL
+
+    if not DATASTORE_SYSROOT_LOCAL:
+        return {}
+    task, found = pathspec.partition("/")[2], {}
+    for number, card in enumerate(cards):
+        name = f"{number}.html"
+        for option in ("--id", "--type"):
+            command = [sys.executable, flow_file, "card", "get", task, str(folder / name)]
+            subprocess.run(  # noqa: S603 - a list of arguments, no shell
+                [*command, option, card], capture_output=True, timeout=_CARD_SECONDS, check=False
+            )
+            if (folder / name).exists():
+                found[card] = name
+                break
+    return found
+
+
 if __name__ == "__main__":
-    print(json.dumps(export(sys.argv[1], Path(sys.argv[2]))))
+    print(json.dumps(export(sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4:])))

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from dagster_metaflow.reports import AssetReport, read_reports, write_file
+from dagster_metaflow.reports import write_file
 from dagster_metaflow.watcher import Watcher
 
 RECORD = ".launch.json"
@@ -90,9 +90,6 @@ class Ledger:
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/") or "/"
-
-    def reports(self, flow: str, launch_id: str) -> list[AssetReport]:
-        return read_reports(self.root, flow, launch_id)
 
     def folder(self, flow: str, *parts: str) -> str:
         return posixpath.join(self.root, "_reports", flow, *parts)

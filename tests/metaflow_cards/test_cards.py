@@ -77,6 +77,23 @@ def test_a_card_that_cannot_be_had_is_a_line_in_the_log(
 
 
 @pytest.mark.flow
+def test_cards_are_found_where_metaflow_keeps_its_records_elsewhere(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "records").mkdir()
+    elsewhere = str(tmp_path / "records")
+    found = linked(
+        materialize(tmp_path / "here", instance, METAFLOW_DATASTORE_SYSROOT_LOCAL=elsewhere)
+    )
+    assert (tmp_path / "records" / ".metaflow" / "CardFlow").exists()
+    assert {asset: sorted(cards) for asset, cards in found.items()} == LINKS
+    pages = [place.read_text("utf-8") for place in found["second"].values()]
+    assert all("<html" in page.lower() for page in pages)
+    assert len(set(pages)) == 2
+
+
+@pytest.mark.flow
 def test_nothing_is_left_behind(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     before = left()
     materialize(tmp_path, instance)
