@@ -18,6 +18,11 @@ from fraud_mlops.pipeline.validation import Validated
 
 _SHOWN_SLICES = 40
 _SHOWN_FEATURES = 15
+_VERDICTS = {
+    "first": "a first champion",
+    "promote": "a new champion",
+    "hold": "the champion stays",
+}
 
 
 def data(report: IngestReport, periods: Periods) -> None:
@@ -110,7 +115,7 @@ def out_of_time(validated: Validated, features: FeatureSet) -> None:
     heads = ["slice", "claims", "frauds", "fraud rate", "AP", "precision", "recall"]
     _show(
         "oot",
-        Markdown(f"# Out of time: {validated.gate.verdict}"),
+        Markdown(f"# Out of time: {_VERDICTS[validated.gate.verdict]}"),
         Markdown(_safe(validated.gate.reason)),
         Markdown(
             f"{window.start:%F} to {window.end:%F}: {report.rows:,} labelled claims, "

@@ -86,7 +86,7 @@ def test_reasons_are_sentences_with_the_usual_value_beside() -> None:
     usual = explained.typical.numeric["amount"]
     assert large == [
         f"amount 123,456 (typical {usual:,.0f}) raises the score",
-        "peril theft (as usual) raises the score",
+        "peril theft (the usual value) raises the score",
     ]
     assert not any(text.startswith(("amount", "peril")) for text in small)
 

@@ -135,7 +135,7 @@ def _feature_of_input(model: FraudModel) -> np.ndarray:
 def _sentence(model: FraudModel, feature: str, value: float | str | None) -> str:
     typical = model.typical.numeric.get(feature, model.typical.categorical.get(feature))
     shown, usual = _shown(value), _shown(typical)
-    beside = " (as usual)" if shown == usual else f" (typical {usual})"
+    beside = " (the usual value)" if shown == usual else f" (typical {usual})"
     return f"{feature.replace('_', ' ')} {shown}{beside} raises the score"
 
 

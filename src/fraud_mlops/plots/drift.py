@@ -14,6 +14,7 @@ from fraud_mlops.plots.style import (
     GREEN,
     GREY,
     INK,
+    MAX_ROWS,
     RED,
     YELLOW,
     add_legend,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from fraud_mlops.monitoring.drift import FeatureDrift
     from fraud_mlops.monitoring.performance import PeriodPerformance
 
-MAX_FEATURES = 20
 MAX_CATEGORIES = 12
 
 _COLOURS = {"drift": RED, "warn": YELLOW, "stable": BLUE, "too few rows": GREY}
@@ -53,7 +53,7 @@ def drift_bars(features: Sequence[FeatureDrift], limits: Drift) -> Figure:
     measured = sorted((f for f in features if f.psi is not None), key=lambda f: -(f.psi or 0))
     if not measured:
         return nothing("No claims to compare: drift was not measured")
-    shown = measured[:MAX_FEATURES]
+    shown = measured[:MAX_ROWS]
     figure, [axes] = new_figure(_moved(features, shown[0]), height=row_height(len(shown)) + 0.3)
     drawn = set()
     for place, feature in enumerate(shown):

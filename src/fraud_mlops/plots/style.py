@@ -27,8 +27,9 @@ GREY, LIGHT, INK, FAINT_INK = "#BBBBBB", "#E4E4E4", "#222222", "#6B6B6B"
 
 WIDTH = 7.2
 """Inches."""
-MAX_ROWS = 30
-"""Rows of a figure that has one a category; the rest is counted in words."""
+MAX_ROWS = 12
+"""Rows of a figure that has one a category; the rest is counted in words. Metaflow's cards show
+pictures 500 pixels high at most: what is higher is made smaller, and cannot be read any more."""
 
 _TITLE_CHARACTERS = 88
 _LABEL_CHARACTERS = 34

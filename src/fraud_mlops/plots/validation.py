@@ -15,7 +15,6 @@ from fraud_mlops.plots.style import (
     MAX_ROWS,
     RED,
     add_legend,
-    and_more,
     as_floats,
     count_axis,
     label,
@@ -112,16 +111,16 @@ def score_histogram(genuine: np.ndarray, fraud: np.ndarray, threshold: float | N
 def slice_forest(slices: Sequence[Slice], overall: float | None = None) -> Figure:
     """Average precision of each slice beside its fraud rate, which is what chance would reach.
 
-    overall: average precision of all claims. Slices too small to be judged are only counted;
-    of many, the largest are shown.
+    overall: average precision of all claims. The weakest come first, and of many they are the ones
+    that are shown. Slices too small to be judged are only counted.
     """
     judged = [s for s in slices if s.average_precision is not None]
     if not judged:
         return nothing("No slice is large enough to be judged")
-    largest = sorted(judged, key=lambda s: (-s.rows, s.feature, s.value))[:MAX_ROWS]
-    shown = sorted(largest, key=lambda s: (s.feature, -(s.average_precision or 0), s.value))
+    ordered = sorted(judged, key=lambda s: (s.average_precision or 0, s.feature, s.value))
+    shown = ordered[:MAX_ROWS]
     values = np.array([s.average_precision for s in shown], dtype=np.float64)
-    worst = shown[int(np.argmin(values))]
+    worst = shown[0]
     against = "" if overall is None else f", overall {overall:.2f}"
     figure, [axes] = new_figure(
         f"Weakest slice: {label(worst.feature)} = {label(worst.value)}, average precision "
@@ -149,7 +148,9 @@ def slice_forest(slices: Sequence[Slice], overall: float | None = None) -> Figur
     axes.set_xlim(0, max(values.max(), rates.max(), overall or 0) * 1.08)
     left_out = len(slices) - len(judged)
     small = f"; {left_out} slices too small to be judged" if left_out else ""
-    name_axes(axes, x=f"average precision{and_more(len(judged) - len(shown), 'slices')}{small}")
+    more = len(judged) - len(shown)
+    stronger = f" ({more} stronger slices not shown)" if more else ""
+    name_axes(axes, x=f"average precision{stronger}{small}")
     add_legend(axes, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.1)
     return figure
 

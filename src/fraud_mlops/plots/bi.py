@@ -1,0 +1,175 @@
+"""The figures of the Power BI report, from the same views of the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fraud_mlops.plots.style import (
+    BLUE,
+    FAINT_INK,
+    GREEN,
+    GREY,
+    INK,
+    RED,
+    YELLOW,
+    add_legend,
+    and_more,
+    as_floats,
+    bar_width,
+    bars,
+    count_axis,
+    name_axes,
+    new_figure,
+    note,
+    nothing,
+    percent,
+    percent_axis,
+    period_axis,
+    row_axis,
+    row_height,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rows = Sequence[Mapping[str, Any]]
+"""Rows of a view, by the names of its columns."""
+
+_MOST_FEATURES = 15
+_COLOURS = {"drifted": RED, "moved": YELLOW, "stable": BLUE, "not measured": GREY}
+
+
+def claims_and_alerts(kpis: Rows) -> Figure:
+    """BI_DAILY_KPIS of one dataset, by period: how much comes in, and how right alerts are."""
+    if not kpis:
+        return nothing("No partition has been scored yet")
+    last = kpis[-1]
+    title = (
+        f"{sum(row['CLAIMS'] for row in kpis):,} claims, "
+        f"{sum(row['ALERTS'] for row in kpis):,} alerts; {last['ALERTS_PER_DAY']:.1f} alerts a day "
+        f"in {last['PARTITION_KEY']}"
+    )
+    figure, [volume, quality, rates] = new_figure(title, height=6.2, rows=3, ratios=(1, 1.2, 1))
+    places = range(len(kpis))
+    width = bar_width(len(kpis))
+    volume.bar(places, [r["CLAIMS"] for r in kpis], color=GREY, width=width, label="claims")
+    volume.bar(places, [r["ALERTS"] for r in kpis], color=RED, width=width, label="alerts")
+    count_axis(volume.yaxis)
+    name_axes(volume, y="a period")
+    for column, text, colour in (
+        ("PRECISION_OF_ALERTS", "precision of alerts", BLUE),
+        ("RECALL_OF_ALERTS", "recall of alerts", GREEN),
+        ("VALUE_DETECTED", "value detected", YELLOW),
+    ):
+        _line(quality, kpis, column, text, colour)
+    name_axes(quality, y="labels known by now")
+    _line(rates, kpis, "FRAUD_RATE", "fraud rate", RED)
+    _line(rates, kpis, "ALERT_SHARE", "alert share", BLUE)
+    for axes in (quality, rates):
+        percent_axis(axes.yaxis)
+        axes.set_ylim(bottom=0)
+    for axes in (volume, quality, rates):
+        add_legend(axes, outside=True)
+    period_axis(rates, [row["PARTITION_KEY"] for row in kpis])
+    return figure
+
+
+def _line(axes: Axes, rows: Rows, column: str, text: str, colour: str) -> None:
+    values = as_floats([row[column] for row in rows])
+    axes.plot(range(len(rows)), values, "o-", color=colour, markersize=4, label=text)
+
+
+def alert_funnel(stages: Sequence[tuple[str, int]]) -> Figure:
+    """Stages in order, each with its claims; of BI_ALERT_FUNNEL, summed over periods."""
+    if not stages or not stages[0][1]:
+        return nothing("No claims have been scored yet")
+    counts = [count for _, count in stages]
+    texts = [f"{count:,}  ({percent(count / counts[0])} of claims)" for count in counts]
+    caught, labelled = counts[-1], counts[-2]
+    title = f"{caught:,} frauds caught by {labelled:,} alerts that have a label"
+    figure, [axes] = new_figure(title, height=row_height(len(stages)) + 0.2)
+    bars(axes, counts, texts)
+    axes.set_xlim(0, counts[0] * 1.3)
+    count_axis(axes.xaxis)
+    row_axis(axes, [stage for stage, _ in stages])
+    name_axes(axes, x="claims")
+    return figure
+
+
+def promised_and_kept(comparison: Rows) -> Figure:
+    """BI_MODEL_COMPARISON of one model: each metric out of time and since, with its interval."""
+    shown = [row for row in comparison if row["OOT_LOW"] is not None]
+    if not shown:
+        return nothing("No model has been judged out of time yet")
+    decayed = [row["METRIC"] for row in shown if row["VERDICT"] == "decayed"]
+    what = ", ".join(name.replace("_", " ") for name in decayed) or "nothing"
+    title = f"Model {shown[0]['MODEL_VERSION']}: {what} has decayed since it was validated"
+    figure, [axes] = new_figure(title, height=row_height(2 * len(shown)))
+    for kind, text, colour, shift in (
+        ("OOT", "promised out of time", GREY, -0.16),
+        ("LATER", "kept since", BLUE, 0.16),
+    ):
+        _intervals(axes, shown, kind, text, colour, shift)
+    for place, row in enumerate(shown):
+        note(
+            axes, row["VERDICT"], xy=(1.01, place), xycoords=("axes fraction", "data"),
+            va="center", color=RED if row["VERDICT"] == "decayed" else FAINT_INK,
+        )  # fmt: skip
+    row_axis(axes, [row["METRIC"].replace("_", " ") for row in shown])
+    axes.set_xlim(left=0)
+    add_legend(axes)
+    name_axes(axes, x="value, with 95 % interval")
+    return figure
+
+
+def _intervals(axes: Axes, rows: Rows, kind: str, text: str, colour: str, shift: float) -> None:
+    there = [(i + shift, row) for i, row in enumerate(rows) if row[f"{kind}_VALUE"] is not None]
+    places = [place for place, _ in there]
+    axes.hlines(
+        places,
+        [row[f"{kind}_LOW"] for _, row in there],
+        [row[f"{kind}_HIGH"] for _, row in there],
+        color=colour,
+        linewidth=2,
+    )
+    axes.plot(
+        [row[f"{kind}_VALUE"] for _, row in there], places, "o",
+        color=colour, markeredgecolor=INK, markeredgewidth=0.4, markersize=6, label=text,
+    )  # fmt: skip
+
+
+def drift_of_features(drift: Rows) -> Figure:
+    """BI_DRIFT of one dataset: the highest PSI of each feature, of single partitions."""
+    highest: dict[str, Mapping[str, Any]] = {}
+    for row in drift:
+        if row["PSI"] is None or row["DRIFT_WINDOW"] != "partition":
+            continue
+        if row["FEATURE"] not in highest or row["PSI"] > highest[row["FEATURE"]]["PSI"]:
+            highest[row["FEATURE"]] = row
+    if not highest:
+        return nothing("Drift has not been measured yet")
+    ranked = sorted(highest.values(), key=lambda row: -row["PSI"])
+    shown = ranked[:_MOST_FEATURES]
+    count = sum(row["VERDICT"] == "drifted" for row in ranked)
+    title = f"{count} of {len(ranked)} features have drifted in some period"
+    title += and_more(len(ranked) - len(shown), "features")
+    figure, [axes] = new_figure(title, height=row_height(len(shown)))
+    axes.barh(
+        range(len(shown)),
+        [row["PSI"] for row in shown],
+        color=[_COLOURS[row["VERDICT"]] for row in shown],
+        height=0.62,
+    )
+    for place, row in enumerate(shown):
+        note(
+            axes, f"{row['PSI']:.2f} in {row['PARTITION_KEY']}", xy=(row["PSI"], place),
+            xytext=(3, 0), textcoords="offset points", va="center",
+        )  # fmt: skip
+    for limit in (0.1, 0.25):
+        axes.axvline(limit, color=FAINT_INK, linewidth=1, linestyle="--", zorder=1)
+    axes.set_xlim(0, max(0.3, shown[0]["PSI"]) * 1.2)
+    row_axis(axes, [row["FEATURE"] for row in shown])
+    name_axes(axes, x="population stability index; from 0.1 on moved, from 0.25 on drifted")
+    return figure
