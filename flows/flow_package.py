@@ -18,7 +18,7 @@ class Packed(FlowMutator):  # type: ignore[misc]
     def add_to_package(self) -> Iterator[tuple[Any, str, Any]]:
         from metaflow.packaging_sys import ContentType
 
-        import dagster_metaflow
+        import dagster_metaflow.reports
         import fraud_mlops
         from fraud_mlops import catalog
 

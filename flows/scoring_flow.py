@@ -12,11 +12,13 @@ import flow_environment  # noqa: F401 - sets what Metaflow reads when it is impo
 from metaflow import card, current, resources, retry, step  # noqa: TID253 - a flow is Metaflow's
 
 from flow_parameters import Assets, FraudFlow, PartitionRange
+from flow_schedule import scheduled
 from user_errors import explained, main
 
 CARD_SECONDS = 300
 
 
+@scheduled
 class ScoringFlow(FraudFlow, PartitionRange, Assets):
     """Score raw partitions with the champion; measure drift, and performance on known labels.
 

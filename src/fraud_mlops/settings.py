@@ -56,6 +56,12 @@ class Settings(BaseSettings):
         validate_default=True,
         description="Least time between a training and one that drift or decay asks for.",
     )
+    scoring_cron: str | None = Field(
+        None,
+        alias="FRAUD_SCORING_CRON",
+        description="When AWS starts the scoring flow by itself, six fields as EventBridge takes "
+        "them, UTC: `0 5 * * ? *`. Read when the flow is deployed; unset, nothing is scheduled.",
+    )
     threads: int = Field(
         default_factory=lambda: (
             len(os.sched_getaffinity(0))

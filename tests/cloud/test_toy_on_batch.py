@@ -31,7 +31,7 @@ def kill_the_first(toy: CloudToy, step: str) -> None:
     (toy.folder / f"hold_{step}").unlink()
 
 
-def test_a_killed_job_is_retried_and_a_failed_run_is_resumed(toy: CloudToy) -> None:
+def test_a_killed_job_a_broken_download_and_a_failed_task_are_tried_again(toy: CloudToy) -> None:
     toy.hold("start")
     toy.fail("join")
     toy.aws.fail("s3", "GetObject", "InternalError", status=500, times=2, key="AKIDJOB")

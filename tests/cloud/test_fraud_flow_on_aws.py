@@ -1,0 +1,109 @@
+"""The whole flow on AWS, from Dagster: what comes out is what comes out on this machine."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from aws import BUCKET, LocalAws
+from cloud_kit import QUICK, failures, made
+
+from dagster_metaflow import BACKEND_TAG, MetaflowFlow, MetaflowResource, metaflow_assets
+from fraud_mlops import catalog
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.registry.pointers import read_pointer
+
+pytestmark = pytest.mark.flow
+FILE = Path(__file__).parents[2] / "flows" / "fraud_detection_flow.py"
+DATASET = "synthetic_claims"
+ASSETS = ["raw_zone", "model_artifact", "ml_outputs", "metrics"]
+GIVEN: dict[str, Any] = {"sample_size": 3000, "seed": 7, "candidates": 1}
+WRITTEN_BY_THE_RUN = ("run", "created", "launch")
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The lakehouse of a run on this machine."""
+    folder = tmp_path_factory.mktemp("here")
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in GIVEN.items()]
+    subprocess.run(
+        [sys.executable, FILE, "run", f"--output-uri={folder / 'lake'}", *options],
+        cwd=folder,
+        env={**os.environ, "METAFLOW_USER": "here", "METAFLOW_HOME": str(folder / "home")},
+        stdout=subprocess.DEVNULL,
+        check=True,
+        timeout=600,
+    )
+    return str(folder / "lake")
+
+
+@pytest.fixture
+def signed_in(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> LocalAws:
+    """Dagster's process reads the lakehouse with the account of its environment."""
+    for name, value in aws.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    return aws
+
+
+def run(
+    aws: LocalAws, folder: Path, backend: str, flow: MetaflowFlow, lake: str
+) -> dg.ExecuteInProcessResult:
+    @metaflow_assets(
+        flow=flow, assets=[dg.AssetSpec([DATASET, name]) for name in ASSETS], name="toy"
+    )
+    def whole(context: dg.AssetExecutionContext, metaflow: MetaflowResource) -> Iterator[Any]:
+        yield from metaflow.run(context, flow, GIVEN).stream()
+
+    common = {
+        "environment": {**aws.environment, "METAFLOW_USER": "there"},
+        "working_directory": str(folder),
+    }
+    resource = MetaflowResource(
+        ledger_root=lake, poll_seconds=0.2, batch=common, step_functions={**common, **QUICK}
+    )
+    return dg.materialize(
+        [whole],
+        resources={"metaflow": resource},
+        raise_on_error=False,
+        tags={BACKEND_TAG: backend},
+    )
+
+
+def assert_same(here: str, there: str) -> None:
+    """Zones by content, the model by byte."""
+    ours, theirs = Lakehouse(here), Lakehouse(there)
+    for zone in ("raw", "ml_outputs", "metrics"):
+        expected, found = ours.partitions(zone, DATASET), theirs.partitions(zone, DATASET)
+        assert [p.value for p in found] == [p.value for p in expected]
+        assert [p.data_version for p in found] == [p.data_version for p in expected]
+        assert theirs.read(found).equals(ours.read(expected))
+    pointers = [read_pointer(f"{root}/models", DATASET, "champion") for root in (here, there)]
+    assert pointers[0] is not None
+    assert pointers[1] is not None
+    assert pointers[0].version == pointers[1].version
+
+
+def test_on_step_functions(signed_in: LocalAws, here: str, tmp_path: Path) -> None:
+    """With a contract of which tasks know nothing but what travels to them."""
+    mine = tmp_path / "mine.yaml"
+    shutil.copy(catalog.find(DATASET), mine)
+    flow = MetaflowFlow(FILE, inputs=[mine], fixed={"dataset": str(mine)})
+    lake = f"s3://{BUCKET}/states"
+    result = run(signed_in, tmp_path, "step_functions", flow, lake)
+    assert result.success, failures(result)
+    assert sorted({key.rpartition("/")[2] for key in made(result)}) == sorted(ASSETS)
+    assert_same(here, lake)
+
+
+def test_on_batch(signed_in: LocalAws, here: str, tmp_path: Path) -> None:
+    flow = MetaflowFlow(FILE, fixed={"dataset": DATASET})  # a name: contracts are in the package
+    lake = f"s3://{BUCKET}/batch"
+    result = run(signed_in, tmp_path, "batch", flow, lake)
+    assert result.success, failures(result)
+    assert_same(here, lake)
