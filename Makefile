@@ -27,6 +27,7 @@ help:
 
 $(SETUP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing into $(VENV): PyTorch first, then the rest; a minute with a warm package cache, several without"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH_SOURCE_$(TORCH)) "$(TORCH_PIN)"
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
@@ -48,7 +49,9 @@ demo: $(SETUP) $(INSTANCE)
 	$(BIN)/python scripts/demo.py $(DEMO_ARGS)
 
 ui: $(SETUP) $(INSTANCE)
-	$(BIN)/dagster dev
+	@echo "Dagster will be at http://127.0.0.1:3000 in a few seconds; Ctrl-C ends it"
+	@$(BIN)/dagster-daemon run -w workspace.yaml & daemon=$$!; trap 'kill $$daemon 2>/dev/null; wait $$daemon' EXIT; \
+	$(BIN)/dagster-webserver -w workspace.yaml
 
 test: lint
 	env -u DAGSTER_HOME $(BIN)/python -m pytest -q -n auto --dist loadfile

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from fraud_mlops.claims.raw_zone import RawClaims, RawZone, in_range, pin_raw_zone
-from fraud_mlops.errors import LakehouseError
+from fraud_mlops.errors import LakehouseError, SettingsError
 from fraud_mlops.features.build import FeatureSet, build_range
 from fraud_mlops.features.split import Split
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
-from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
+from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of, partition_start
 from fraud_mlops.pipeline.leading import champion_manifest
 from fraud_mlops.pipeline.plan import RunPlan
 
 
 def pin_raw(plan: RunPlan) -> RawZone:
-    """The raw zone as it stands. Raises LakehouseError when it is empty, or not of one piece."""
-    return pin_raw_zone(plan.contract, Lakehouse(plan.output_uri), named=plan.named)
+    """The raw zone as it stands.
+
+    Raises LakehouseError when it is empty, or not of one piece, and SettingsError for a run as of
+    a time when there was not one claim yet.
+    """
+    raw = pin_raw_zone(plan.contract, Lakehouse(plan.output_uri), named=plan.named)
+    first = next(partition.value for partition in raw.partitions if partition.rows)
+    began = partition_start(first, plan.contract.partition)
+    if plan.as_of < began:
+        raise SettingsError(
+            f"--as-of {plan.as_of:%F %H:%M} UTC is before the first claims of "
+            f"{plan.contract.name}, which are of {first}: nothing was known by then. Give a time "
+            f"after {began:%F}, or leave --as-of out"
+        )
+    return raw
 
 
 def with_range(plan: RunPlan, raw: RawClaims) -> RunPlan:
