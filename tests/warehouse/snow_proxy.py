@@ -35,12 +35,12 @@ class Proxy:
 
     def seen(self, path: str, body: bytes, authorization: str | None) -> str:
         """What is asked for: the statement, or the path."""
-        if authorization and authorization not in self.sessions:
-            self.sessions.append(authorization)
         if path.startswith(LOGIN):
             self.logins.append(json.loads(body))
         if not path.startswith("/queries/v1/query-request"):
             return path
+        if authorization and authorization not in self.sessions:
+            self.sessions.append(authorization)
         statement = str(json.loads(body)["sqlText"])
         self.statements.append(statement)
         return statement

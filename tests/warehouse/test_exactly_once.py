@@ -18,6 +18,7 @@ from warehouse_kit import (
     end_session,
     kpis,
     table_of,
+    variables,
     zone_of,
 )
 
@@ -73,22 +74,10 @@ def test_a_sync_that_is_killed_is_gone_on_with_duckdb(
 def test_a_sync_that_is_killed_is_gone_on_with_snowflake(
     lake: Lake, snow: Proxy, options: SnowflakeOptions, point: str
 ) -> None:
-    environment = {
-        "SNOWFLAKE_ACCOUNT": options.account,
-        "SNOWFLAKE_USER": options.user,
-        "SNOWFLAKE_PASSWORD": "x",
-        "SNOWFLAKE_WAREHOUSE": options.warehouse,
-        "SNOWFLAKE_DATABASE": options.database,
-        "SNOWFLAKE_SCHEMA": options.schema,
-        "SNOWFLAKE_HOST": "127.0.0.1",
-        "SNOWFLAKE_PORT": str(snow.port),
-        "SNOWFLAKE_PROTOCOL": "http",
-    }
     before = len(snow.sessions)
-    killed(lake, "snowflake", *POINTS[point], **environment)
+    killed(lake, "snowflake", *POINTS[point], **variables(options))
     for authorization in snow.sessions[before:]:
-        if "Token" in authorization:
-            end_session(snow.target, authorization)
+        end_session(snow.target, authorization)
     warehouse = SnowflakeWarehouse(options)
     assert {row[0] for row in table_of(warehouse)} == {MONTHS[0]}
     assert moved(sync(lake.lakehouse, warehouse, DATASET)) == list(MONTHS[1:])

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from snow_proxy import Proxy
-from warehouse_kit import MONTHS, Lake, answer, kpis, table_of, zone_of
+from warehouse_kit import MONTHS, Lake, answer, kpis, table_of, variables, zone_of
 
 from fraud_assets.run_requests import RANGE_END, RANGE_START
 from fraud_mlops.settings import settings
@@ -173,17 +173,7 @@ def test_the_same_asset_goes_to_snowflake_by_dagster_snowflakes_resource(
     environment: Callable[..., None],
     lake_of_place: Lake,
 ) -> None:
-    environment(
-        SNOWFLAKE_ACCOUNT=options.account,
-        SNOWFLAKE_USER=options.user,
-        **{"SNOWFLAKE_PASSWORD": "s3cret-w0rd"},
-        SNOWFLAKE_WAREHOUSE=options.warehouse,
-        SNOWFLAKE_DATABASE=options.database,
-        SNOWFLAKE_SCHEMA=options.schema,
-        SNOWFLAKE_HOST="127.0.0.1",
-        SNOWFLAKE_PORT=snow.port,
-        SNOWFLAKE_PROTOCOL="http",
-    )
+    environment(**variables(options))
     result = synced(place, MONTHS[0], MONTHS[-1])
     told = facts(latest(result)[MONTHS[0]])
     assert told["engine"] == "snowflake"

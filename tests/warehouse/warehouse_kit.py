@@ -141,6 +141,22 @@ def snowflake_options(port: int, **given: Any) -> SnowflakeOptions:
     return SnowflakeOptions(**usual | given)
 
 
+def variables(options: SnowflakeOptions) -> dict[str, str]:
+    """The environment that says the same."""
+    assert options.password is not None
+    return {
+        "SNOWFLAKE_ACCOUNT": options.account,
+        "SNOWFLAKE_USER": options.user,
+        "SNOWFLAKE_PASSWORD": options.password.get_secret_value(),
+        "SNOWFLAKE_WAREHOUSE": options.warehouse,
+        "SNOWFLAKE_DATABASE": options.database,
+        "SNOWFLAKE_SCHEMA": options.schema,
+        "SNOWFLAKE_HOST": "127.0.0.1",
+        "SNOWFLAKE_PORT": str(options.port),
+        "SNOWFLAKE_PROTOCOL": "http",
+    }
+
+
 def run_schema(options: SnowflakeOptions) -> list[str]:
     """infra/snowflake/schema.sql as an administrator would run it, a statement at a time."""
     from snowflake.connector import connect

@@ -55,6 +55,8 @@ class SnowflakeOptions:
         }
         if not any(given.values()):
             return None
+        if given["private_key_path"]:
+            given["private_key_path"] = given["private_key_path"].expanduser()
         wrong = [*_missing(given), *_wrong(given, settings)]
         if wrong:
             listed = "\n".join(f"  {line}" for line in wrong)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,8 @@ class SnowflakeWarehouse:
             session.require_place()
             yield session
         finally:
-            with told(self.options):
+            # What was done is committed or rolled back already, and what has failed is told.
+            with suppress(WarehouseError), told(self.options):
                 manager.__exit__(None, None, None)
 
 

@@ -1,0 +1,131 @@
+"""scripts/sync_metrics_to_snowflake.py, as one types it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from snow_proxy import Proxy, refused
+from warehouse_kit import MONTHS, Lake, kpis, table_of, variables, zone_of
+
+from fraud_mlops.settings import settings
+from fraud_mlops.warehouse.choice import warehouse_of
+from fraud_mlops.warehouse.options import SnowflakeOptions
+from fraud_mlops.warehouse.schema import schema_text
+
+sys.path.append(str(Path(__file__).parents[2] / "scripts"))
+import draw_bi
+import sync_metrics_to_snowflake as script
+
+
+@pytest.fixture
+def run(
+    lake: Lake,
+    environment: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[int, str]]:
+    """The script with these arguments: its exit code and what it prints."""
+    environment(LAKEHOUSE_URI=lake.root)
+
+    def one(*arguments: str, main: Callable[[], int] = script.main) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["script", *arguments])
+        code = main()
+        found = capsys.readouterr()
+        assert "Traceback" not in found.err
+        assert (found.err != "") == (code == 1 and found.err.startswith("Error: "))
+        return code, found.out + found.err
+
+    return one
+
+
+def test_it_says_where_metrics_go_and_how_many(
+    run: Callable[..., tuple[int, str]], lake: Lake
+) -> None:
+    code, told = run()
+    assert code == 0
+    assert told.startswith(f"duckdb {lake.root}/warehouse.duckdb\n")
+    assert "motor: 3 of 3 partitions moved, 41 rows; 0 rows were there already" in told
+    assert table_of(warehouse_of(settings(), str(lake.root))) == zone_of(lake)
+    assert "0 of 3 partitions moved" in run()[1]
+    assert "2 of 2 partitions moved" in run("--force", "--partition-range", *MONTHS[:2])[1]
+
+
+def test_check_compares_and_writes_nothing(run: Callable[..., tuple[int, str]], lake: Lake) -> None:
+    run()
+    assert run("--check")[0] == 0
+    lake.put(MONTHS[1], kpis(7, 2, 2, 1))
+    code, told = run("--check", "--dataset", "motor")
+    assert code == 1
+    assert f"{MONTHS[1]}: 14 rows, 8 in the lakehouse; not synced yet" in told
+    assert run("--check")[1] == told
+
+
+def test_a_mistake_is_told_in_words(
+    run: Callable[..., tuple[int, str]], environment: Callable[..., None], tmp_path: Path
+) -> None:
+    code, told = run("--dataset", "unheard_of")
+    assert code == 1
+    assert "there are no metrics; score them first" in told
+    code, told = run("--partition-range", "1999-01", "1999-12")
+    assert (code, "only from 2024-04 to 2024-06" in told) == (1, True)
+    environment(LAKEHOUSE_URI=tmp_path / "empty")
+    assert "no metrics of any dataset" in run()[1]
+    environment(SNOWFLAKE_ACCOUNT="myorg-account")
+    code, told = run()
+    assert code == 1
+    assert told.startswith("Error: Snowflake is not set up whole:\n  SNOWFLAKE_USER is not set")
+
+
+def test_the_schema_is_printed_with_the_names_that_are_set(
+    run: Callable[..., tuple[int, str]], environment: Callable[..., None]
+) -> None:
+    assert run("--print-schema") == (0, schema_text())
+    environment(
+        SNOWFLAKE_ACCOUNT="myorg-account",
+        SNOWFLAKE_USER="loader",
+        SNOWFLAKE_PRIVATE_KEY_PATH=Path(__file__),  # read only to connect
+        SNOWFLAKE_WAREHOUSE="small",
+        SNOWFLAKE_DATABASE="risk",
+        SNOWFLAKE_SCHEMA="bi",
+    )
+    code, told = run("--print-schema")
+    assert code == 0
+    assert "CREATE SCHEMA IF NOT EXISTS RISK.BI;" in told
+    assert "GRANT USAGE ON WAREHOUSE SMALL TO ROLE FRAUD_LOADER;" in told
+
+
+def test_snowflake_by_the_environment(
+    run: Callable[..., tuple[int, str]],
+    environment: Callable[..., None],
+    lake: Lake,
+    snow: Proxy,
+    options: SnowflakeOptions,
+) -> None:
+    environment(LAKEHOUSE_URI=lake.root, **variables(options))
+    code, told = run()
+    assert code == 0
+    assert told.startswith(f"snowflake test-account {options.database}.METRICS.FRAUD_MODEL")
+    assert "41 rows" in told
+    snow.login = refused(390100, "Incorrect username or password was specified.")
+    code, told = run()
+    assert code == 1
+    assert "wrong SNOWFLAKE_USER or SNOWFLAKE_PASSWORD" in told
+    assert "s3cret-w0rd" not in told
+
+
+def test_pictures_of_the_views_are_drawn(
+    run: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "pictures")
+    code, told = run(folder, "--dataset", "motor", main=draw_bi.main)
+    assert (code, "sync its metrics first" in told) == (1, True)
+    run()
+    assert run(folder, "--dataset", "motor", main=draw_bi.main)[0] == 0
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "pictures").iterdir()}
+    assert drawn.keys() == {
+        "bi_claims_and_alerts.png", "bi_alert_funnel.png", "bi_models.png", "bi_drift.png",
+    }  # fmt: skip
+    assert all(data.startswith(b"\x89PNG") and len(data) > 5_000 for data in drawn.values())
