@@ -27,4 +27,6 @@ trap 'rm -rf "$folder"' EXIT
 "$python" "$flow" "${options[@]}" step-functions create || exit 1
 "$python" "$flow" "${options[@]}" step-functions trigger \
   --deployer-attribute-file="$folder/triggered.json" "$@" || exit 1
+# It hears Ctrl-C too, and stops the run: its own end is waited for.
+trap ':' INT
 "$python" -m dagster_metaflow.backends.watch_execution "$folder/triggered.json"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -44,34 +42,20 @@ def load(dataset: str | os.PathLike[str]) -> Contract:
     Raises ContractError with file, line, column and field of every mistake at once.
     """
     named = os.fspath(dataset)
-    if "://" in named:
-        return _from_a_store(named)
-    path = find(named)
-    return _anchored(_load(path), path.parent)
-
-
-def _from_a_store(uri: str) -> Contract:
-    """As an orchestrator passes it to tasks that do not see its disk."""
-    from fraud_mlops.lakehouse.stores import read_bytes
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / posixpath.basename(uri)
-        try:
-            path.write_bytes(read_bytes(uri))
-            contract = _load(path)
-        except FileNotFoundError:
-            raise ContractError(f"{uri}: no such contract file") from None
-        except ContractError as error:
-            raise ContractError(str(error).replace(str(path), uri)) from None
+    if "://" not in named:
+        path = find(named)
+        return _anchored(_load(path), path.parent)
+    # As an orchestrator passes it to tasks that do not see its disk.
+    contract = _load(named)
     if _is_relative(contract.source):
         raise ContractError(
-            f"{uri}: source.uri is meant from the contract's folder, which tasks elsewhere do not "
-            "see. Give an address that they can read, such as s3://bucket/claims/*.csv."
+            f"{named}: source.uri is meant from the contract's folder, which tasks elsewhere do "
+            "not see. Give an address that they can read, such as s3://bucket/claims/*.csv."
         )
     return contract
 
 
-def _load(path: Path) -> Contract:
+def _load(path: Path | str) -> Contract:
     tree, data = read_yaml(path)
     if not isinstance(data, dict):
         raise ContractError(f"{path}: expected a mapping with name, source, event_time, label")
@@ -82,13 +66,13 @@ def _load(path: Path) -> Contract:
     return contract
 
 
-def read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
-    """What a YAML file says, and its nodes, which know their lines.
+def read_yaml(path: Path | str) -> tuple[yaml.Node | None, Any]:
+    """What a YAML file says, and its nodes, which know their lines. path: or an address.
 
     Raises ContractError that says where the file is not YAML, or says one thing twice.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _text(path)
         tree = yaml.compose(text, Loader=_Loader)
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
@@ -96,6 +80,14 @@ def read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
     except yaml.YAMLError as error:
         raise ContractError(f"{path}: not YAML: {where_yaml_broke(error)}") from None
     return tree, data
+
+
+def _text(path: Path | str) -> str:
+    if isinstance(path, Path):
+        return path.read_text(encoding="utf-8-sig")
+    from fraud_mlops.lakehouse.stores import read_bytes
+
+    return read_bytes(path).decode("utf-8-sig")
 
 
 class _Loader(yaml.SafeLoader):
@@ -161,7 +153,7 @@ def where_yaml_broke(error: yaml.YAMLError) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
 
 
-def _explain(path: Path, tree: yaml.Node | None, error: ValidationError) -> str:
+def _explain(path: Path | str, tree: yaml.Node | None, error: ValidationError) -> str:
     lines = [f"{path}: {error.error_count()} mistake(s) in the contract"]
     for mistake in error.errors(include_url=False, include_context=False):
         loc = mistake["loc"]

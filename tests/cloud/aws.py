@@ -8,12 +8,14 @@ Batch jobs are processes in empty folders, of an interpreter in which this proje
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
 import sys
 import sysconfig
 import venv
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,9 +85,17 @@ class LocalAws:
         """No call fails any more."""
         self._ask("faults", {})
 
-    def calls(self) -> Mapping[str, int]:
-        """How often each operation was called since `forget_calls`: `batch:DescribeJobs`."""
-        return self._ask("calls", {})
+    def calls(self, key: str | None = None) -> Mapping[str, int]:
+        """How often each operation was called since `forget_calls`: `batch:DescribeJobs`.
+
+        key: calls that are signed with this access key only.
+        """
+        found: Counter[str] = Counter()
+        for name, count in self._ask("calls", {}).items():
+            signer, _, operation = name.partition(" ")
+            if key in (None, signer):
+                found[operation] += count
+        return found
 
     def forget_calls(self) -> None:
         self._ask("calls", {"forget": True})
@@ -106,6 +116,24 @@ class LocalAws:
         found = self.client("batch").list_jobs(jobQueue=QUEUE, jobStatus=status)
         summaries: list[dict[str, Any]] = found["jobSummaryList"]
         return summaries
+
+    def everything(self) -> Iterator[tuple[str, bytes]]:
+        """All that could hold a secret, and where: definitions, jobs, objects unpacked, logs."""
+        states, batch, logs = (self.client(name) for name in ("stepfunctions", "batch", "logs"))
+        for machine in states.list_state_machines()["stateMachines"]:
+            arn = machine["stateMachineArn"]
+            found = states.describe_state_machine(stateMachineArn=arn)
+            yield f"state machine {machine['name']}", found["definition"].encode()
+            for one in states.list_executions(stateMachineArn=arn)["executions"]:
+                told = states.describe_execution(executionArn=one["executionArn"])
+                yield f"execution {one['name']}", told["input"].encode()
+        for definition in batch.describe_job_definitions()["jobDefinitions"]:
+            yield "a job definition", json.dumps(definition, default=str).encode()
+        for key, data in self.objects().items():
+            yield key, gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName="/aws/batch/job")
+        for page in pages:
+            yield "a log", "\n".join(event["message"] for event in page["events"]).encode()
 
     def objects(self, prefix: str = "") -> dict[str, bytes]:
         """Contents of the bucket by key."""

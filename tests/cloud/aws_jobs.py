@@ -210,6 +210,7 @@ class Jobs:
             self._logs(stream, line.decode("utf-8", "replace").rstrip("\n"))
         process.wait()
         timer.cancel()
+        kill_what_is_left(job.id)
         if late.is_set():
             return "Job attempt duration exceeded timeout"
         if process.returncode == -signal.SIGKILL:
@@ -248,6 +249,16 @@ def kill_tree(pid: int) -> None:
         try:
             os.kill(process.pid, signal.SIGKILL)
         except ProcessLookupError:
+            continue
+
+
+def kill_what_is_left(job: str) -> None:
+    """As a container's end does: a task that was killed leaves helpers."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("AWS_BATCH_JOB_ID") == job:
+                process.kill()
+        except (psutil.Error, OSError):  # another user's, or gone
             continue
 
 

@@ -58,7 +58,7 @@ class Cloud:
         key, service = match.groups() if match else ("", "s3")
         operation = _operation(service, request)
         with self._lock:
-            self._calls[f"{service}:{operation}"] += 1
+            self._calls[f"{key} {service}:{operation}"] += 1
         if (fault := self._fault(service, operation, key)) is not None:
             return _failed(service, fault["code"], "as the test says", fault["status"])(
                 environ, start

@@ -22,8 +22,15 @@ pytestmark = pytest.mark.flow
 FILE = Path(__file__).parents[2] / "flows" / "fraud_detection_flow.py"
 DATASET = "synthetic_claims"
 ASSETS = ["raw_zone", "model_artifact", "ml_outputs", "metrics"]
-GIVEN: dict[str, Any] = {"sample_size": 3000, "seed": 7, "candidates": 1}
-WRITTEN_BY_THE_RUN = ("run", "created", "launch")
+GIVEN: dict[str, Any] = {"sample_size": 3000, "seed": 7}
+CANDIDATE = "- {name: line, family: logistic, seed: 2, params: {epochs: 4}}\n"
+
+
+def written(folder: Path) -> Path:
+    """One light candidate, in a file."""
+    path = folder / "candidates.yaml"
+    path.write_text(CANDIDATE)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +38,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The lakehouse of a run on this machine."""
     folder = tmp_path_factory.mktemp("here")
     options = [f"--{name.replace('_', '-')}={value}" for name, value in GIVEN.items()]
+    options.append(f"--candidates-file={written(folder)}")
     subprocess.run(
         [sys.executable, FILE, "run", f"--output-uri={folder / 'lake'}", *options],
         cwd=folder,
@@ -54,11 +62,13 @@ def signed_in(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> LocalAws:
 def run(
     aws: LocalAws, folder: Path, backend: str, flow: MetaflowFlow, lake: str
 ) -> dg.ExecuteInProcessResult:
+    given = {**GIVEN, "candidates_file": str(written(folder))}
+
     @metaflow_assets(
         flow=flow, assets=[dg.AssetSpec([DATASET, name]) for name in ASSETS], name="toy"
     )
     def whole(context: dg.AssetExecutionContext, metaflow: MetaflowResource) -> Iterator[Any]:
-        yield from metaflow.run(context, flow, GIVEN).stream()
+        yield from metaflow.run(context, flow, given).stream()
 
     common = {
         "environment": {**aws.environment, "METAFLOW_USER": "there"},
@@ -90,10 +100,11 @@ def assert_same(here: str, there: str) -> None:
 
 
 def test_on_step_functions(signed_in: LocalAws, here: str, tmp_path: Path) -> None:
-    """With a contract of which tasks know nothing but what travels to them."""
+    """With files of which tasks know nothing but what travels to them."""
     mine = tmp_path / "mine.yaml"
     shutil.copy(catalog.find(DATASET), mine)
-    flow = MetaflowFlow(FILE, inputs=[mine], fixed={"dataset": str(mine)})
+    files = [mine, written(tmp_path)]
+    flow = MetaflowFlow(FILE, inputs=files, fixed={"dataset": str(mine)})
     lake = f"s3://{BUCKET}/states"
     result = run(signed_in, tmp_path, "step_functions", flow, lake)
     assert result.success, failures(result)
@@ -102,7 +113,8 @@ def test_on_step_functions(signed_in: LocalAws, here: str, tmp_path: Path) -> No
 
 
 def test_on_batch(signed_in: LocalAws, here: str, tmp_path: Path) -> None:
-    flow = MetaflowFlow(FILE, fixed={"dataset": DATASET})  # a name: contracts are in the package
+    # By its name: contracts are in the code package.
+    flow = MetaflowFlow(FILE, inputs=[written(tmp_path)], fixed={"dataset": DATASET})
     lake = f"s3://{BUCKET}/batch"
     result = run(signed_in, tmp_path, "batch", flow, lake)
     assert result.success, failures(result)

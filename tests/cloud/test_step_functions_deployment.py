@@ -24,7 +24,7 @@ def stage(aws: LocalAws, tmp_path: Path) -> StepFunctionsStage:
 
 def deployments(stage: StepFunctionsStage) -> int:
     """As many as notes of what has been deployed."""
-    return stage.aws.calls().get("states:TagResource", 0)
+    return stage.aws.calls()["states:TagResource"]
 
 
 def execution(stage: StepFunctionsStage, handle: Handle) -> str:

@@ -162,7 +162,7 @@ def test_looks_become_rarer_while_nothing_happens(stage: StepFunctionsStage) -> 
     end = time.monotonic() + 1.5
     while time.monotonic() < end:
         stage.backend(**slower).poll(handle)
-    calls = stage.aws.calls()
+    calls = stage.aws.calls(KEY)
     assert 2 <= calls["states:GetExecutionHistory"] <= 8  # 0.1, 0.15, 0.23, ... seconds apart
     assert set(calls) == {
         "states:GetExecutionHistory",

@@ -13,55 +13,67 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState
-from dagster_metaflow.backends.step_functions import PREFIX, StepFunctionsBackend
+if TYPE_CHECKING:
+    from dagster_metaflow.backends.step_functions import StepFunctionsBackend
 
 _SECONDS = 0.5
 _INTERRUPTED = 130
 
 
-def watch(backend: StepFunctionsBackend, handle: Handle) -> int:
+def watch(backend: StepFunctionsBackend, handle: dict[str, Any]) -> int:
     """Raises LaunchError when the run cannot be seen."""
     offset = 0
-    while True:
-        status = backend.poll(handle)
-        while True:
-            lines, offset = backend.read_log(handle, offset)
-            if not lines:
-                break
-            print("\n".join(lines), flush=True)
-        if status.state.ended:
-            break
+    while not (status := backend.poll(handle)).state.ended:
+        offset = _shown(backend, handle, offset)
         time.sleep(_SECONDS)
+    _shown(backend, handle, offset)
     why = f": {status.reason}" if status.reason else ""
     print(f"{handle['flow']}/{status.run_id} {status.state.value}{why}")
     for name, place in backend.links(handle).items():
         print(f"{name}: {place}")
-    return 0 if status.state is RunState.SUCCEEDED else 1
+    return 0 if status.state.value == "succeeded" else 1
+
+
+def _shown(backend: StepFunctionsBackend, handle: dict[str, Any], offset: int) -> int:
+    while True:
+        lines, offset = backend.read_log(handle, offset)
+        if not lines:
+            return offset
+        print("\n".join(lines), flush=True)
 
 
 def main(triggered: Path) -> int:
     told = json.loads(triggered.read_text())
     flow, run_id = told["pathspec"].split("/")
+    handle = {"execution": run_id.removeprefix("sfn-"), "machine": told["name"], "flow": flow}
     with tempfile.TemporaryDirectory() as folder:
-        handle = {
-            "execution": run_id.removeprefix(PREFIX),
-            "machine": told["name"],
-            "flow": flow,
-            "folder": folder,
-        }
-        backend = StepFunctionsBackend()
+        handle["folder"] = folder
         try:
-            return watch(backend, handle)
+            # Loaded here: Ctrl-C stops the run from the first moment on.
+            from dagster_metaflow.backends.step_functions import StepFunctionsBackend
+
+            return watch(StepFunctionsBackend(), handle)
         except KeyboardInterrupt:
-            print("stopping the run", file=sys.stderr)
-            backend.cancel(handle)
-            return _INTERRUPTED
-        except LaunchError as error:
-            print(error, file=sys.stderr)
-            return 1
+            return _stop(handle)
+
+
+def _stop(handle: dict[str, Any]) -> int:
+    from dagster_metaflow.backends.step_functions import StepFunctionsBackend
+
+    print("stopping the run", file=sys.stderr)
+    StepFunctionsBackend().cancel(handle)
+    return _INTERRUPTED
+
+
+def _end() -> int:
+    try:
+        return main(Path(sys.argv[1]))
+    except RuntimeError as error:  # a LaunchError among them: its message says what to do
+        print(error, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(_end())

@@ -75,6 +75,16 @@ def create():
         states_client.update_state_machine(stateMachineArn=arn, definition=text)
 
 
+def trigger(attributes):
+    states_client = client("stepfunctions")
+    machines = states_client.list_state_machines()["stateMachines"]
+    arn = next(m["stateMachineArn"] for m in machines if m["name"] == "ShellFlow")
+    started = states_client.start_execution(stateMachineArn=arn, input="{}")
+    run_id = "sfn-" + started["executionArn"].rpartition(":")[2]
+    told = {"name": "ShellFlow", "pathspec": f"ShellFlow/{run_id}"}
+    Path(attributes).write_text(json.dumps(told))
+
+
 class Run:
     def __init__(self, attributes, origin):
         self.id = str(time.time_ns())
@@ -130,10 +140,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runner-attribute-file")
     parser.add_argument("--origin-run-id")
+    parser.add_argument("--deployer-attribute-file")
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     given, _ = parser.parse_known_args()
     if words == ["step-functions", "create"]:
         create()
+    elif words == ["step-functions", "trigger"]:
+        trigger(given.deployer_attribute_file)
     elif "batch" in os.environ["METAFLOW_DEFAULT_DECOSPECS"]:
         Run(given.runner_attribute_file, given.origin_run_id).play()
 

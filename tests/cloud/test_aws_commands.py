@@ -1,0 +1,139 @@
+"""AWS from a shell: Metaflow's own commands, and the script that does them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aws import SECRET, LocalAws
+from shell_kit import FLOW, StepFunctionsStage
+
+pytestmark = pytest.mark.flow
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "run_step_functions.sh"
+SECRETS = {
+    "SNOWFLAKE_PASSWORD": "snow-9d1c",
+    "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE": "phrase-77aa",
+    "AZURE_STORAGE_ACCOUNT_KEY": "azure-5b0e",
+    "DAGSTER_POSTGRES_PASSWORD": "postgres-31f2",
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+}
+
+
+def metaflow(
+    aws: LocalAws, folder: Path, flow: str, *words: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    home = {"METAFLOW_HOME": str(folder / "home"), "METAFLOW_USER": "someone"}
+    return subprocess.run(
+        [sys.executable, ROOT / "flows" / flow, *words],
+        env={**os.environ, **home, **variables, **aws.environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_commands_of_the_readme_and_no_secret_in_what_they_leave(
+    aws: LocalAws, tmp_path: Path
+) -> None:
+    flow = "fraud_detection_flow.py"
+    created = metaflow(aws, tmp_path, flow, "step-functions", "create", **SECRETS)
+    assert created.returncode == 0, created.stdout + created.stderr
+    started = metaflow(aws, tmp_path, flow, "step-functions", "trigger", "--seed", "3", **SECRETS)
+    assert started.returncode == 0, started.stdout + started.stderr
+    told = created.stdout + created.stderr + started.stdout + started.stderr
+    run_id = told.partition("(run-id ")[2].partition(")")[0]
+    states = aws.client("stepfunctions")
+    arn = next(
+        machine["stateMachineArn"]
+        for machine in states.list_state_machines()["stateMachines"]
+        if machine["name"] == "FraudDetectionFlow"
+    )
+    execution = f"{arn.replace(':stateMachine:', ':execution:')}:{run_id.removeprefix('sfn-')}"
+    given = json.loads(states.describe_execution(executionArn=execution)["input"])
+    assert json.loads(given["Parameters"])["seed"] == 3
+    states.stop_execution(executionArn=execution)
+
+    everything = list(aws.everything())
+    assert any(b"class FraudDetectionFlow" in data for _, data in everything)
+    assert any(b"name: synthetic_claims" in data for _, data in everything)
+    for secret in SECRETS.values():
+        assert [where for where, data in everything if secret.encode() in data] == []
+        assert secret not in told
+
+
+def test_scoring_is_scheduled_where_one_says_when(aws: LocalAws, tmp_path: Path) -> None:
+    events, flow = aws.client("events"), "scoring_flow.py"
+    cron = {"FRAUD_SCORING_CRON": "0 5 * * ? *"}
+    done = metaflow(aws, tmp_path, flow, "step-functions", "create", **cron)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (rule,) = events.list_rules(NamePrefix="ScoringFlow")["Rules"]
+    assert (rule["ScheduleExpression"], rule["State"]) == ("cron(0 5 * * ? *)", "ENABLED")
+    (target,) = events.list_targets_by_rule(Rule="ScoringFlow")["Targets"]
+    assert target["Arn"].endswith(":stateMachine:ScoringFlow")
+    metaflow(aws, tmp_path, flow, "step-functions", "create")
+    (rule,) = events.list_rules(NamePrefix="ScoringFlow")["Rules"]
+    assert rule["State"] == "DISABLED"
+
+
+# -- the script --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stage(aws: LocalAws, tmp_path: Path) -> StepFunctionsStage:
+    return StepFunctionsStage(aws, tmp_path)
+
+
+def script(stage: StepFunctionsStage, *arguments: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [SCRIPT, *arguments],
+        env={**os.environ, **stage.environment(), "PYTHON": sys.executable},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_the_script_shows_the_log_and_ends_with_the_runs_end(stage: StepFunctionsStage) -> None:
+    done = script(stage, FLOW, "--word=x")
+    told, _ = done.communicate(timeout=60)
+    assert done.returncode == 0, told
+    assert "work is done" in told
+    assert "succeeded" in told.splitlines()[-2]
+    assert "executions/details" in told.splitlines()[-1]
+
+
+def test_of_a_run_that_fails_it_tells_the_step(stage: StepFunctionsStage) -> None:
+    stage.fail_once()
+    done = script(stage, FLOW)
+    told, _ = done.communicate(timeout=60)
+    assert done.returncode == 1
+    assert "failed: step work: Essential container in task exited (exit code 1)" in told
+
+
+def test_ctrl_c_stops_the_run(stage: StepFunctionsStage) -> None:
+    stage.hold()
+    done = script(stage, FLOW)
+    assert done.stdout is not None
+    while "work runs" not in done.stdout.readline():
+        pass
+    os.killpg(done.pid, signal.SIGINT)
+    done.communicate(timeout=60)
+    assert done.returncode == 130
+    processes = subprocess.run(["pgrep", "-f", f"cd {stage.folder};"], capture_output=True)
+    assert not processes.stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dataset", "x"), ("no_such_flow.py",)])
+def test_wrong_usage_is_told(stage: StepFunctionsStage, arguments: tuple[str, ...]) -> None:
+    done = script(stage, *arguments)
+    told, _ = done.communicate(timeout=10)
+    assert done.returncode == 2
+    assert "flow" in told
