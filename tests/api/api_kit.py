@@ -34,7 +34,6 @@ from fraud_mlops.pipeline.validation import validate
 
 ROOT = Path(__file__).parents[2]
 DATASET = "served_claims"
-KEY, ADMIN_KEY = "score-key-of-the-tests", "admin-key-of-the-tests"
 CONTRACT = f"""\
 name: {DATASET}
 source:
@@ -160,11 +159,11 @@ class Server:
     def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         self.process, self.url, self.log = process, url, log
 
-    def get(self, path: str, key: str | None = ADMIN_KEY, **given: Any) -> requests.Response:
+    def get(self, path: str, key: str | None = None, **given: Any) -> requests.Response:
         return requests.get(self.url + path, headers=bearer(key), timeout=30, **given)
 
     def post(
-        self, path: str, key: str | None = KEY, headers: dict[str, str] | None = None, **given: Any
+        self, path: str, key: str | None = None, headers: dict[str, str] | None = None, **given: Any
     ) -> requests.Response:
         sent = bearer(key) | (headers or {})
         return requests.post(self.url + path, headers=sent, timeout=60, **given)
@@ -216,3 +215,20 @@ def serving(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def open_server(
+    published: Published, folder: Path, *arguments: str, **environment: str
+) -> Iterator[Server]:
+    """A server over the published dataset that asks for no key."""
+    usual = {
+        "LAKEHOUSE_URI": str(published.root),
+        "FRAUD_API_DATASET": DATASET,
+        "FRAUD_API_OPEN": "1",
+        "FRAUD_API_LOG_FOLDER": str(folder / "waiting"),
+        "FRAUD_API_POLL_SECONDS": "0.05",
+        "FRAUD_API_SHADOW_SHARE": "0",
+    }
+    with serving(folder, usual | environment, *arguments) as running:
+        yield running

@@ -99,9 +99,7 @@ def publish_entity_state(
     )
     told = {name: str(value) for name, value in facts.model_dump(mode="json").items()}
     told["contract_version"] = str(contract.version)
-    return lakehouse.write(
-        ZONE, contract.name, KEY, LATEST, kept, state_schema(contract), told
-    )
+    return lakehouse.write(ZONE, contract.name, KEY, LATEST, kept, state_schema(contract), told)
 
 
 def read_entity_state(contract: Contract, lakehouse: Lakehouse) -> EntityState | None:
@@ -114,7 +112,7 @@ def read_entity_state(contract: Contract, lakehouse: Lakehouse) -> EntityState |
         return None
     facts = StateFacts.model_validate(lakehouse.metadata(found[0]))
     claims = lakehouse.read(found)
-    if claims.schema.names != state_schema(contract).names:
+    if set(claims.schema.names) != set(state_schema(contract).names):
         raise LakehouseError(
             f"{found[0].uri}: is of other entities than the model's contract; run the scoring "
             "flow, which publishes it anew"

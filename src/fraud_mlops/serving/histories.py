@@ -205,9 +205,7 @@ class _Kind:
         at = np.searchsorted(self.key, codes[:, None] * self.stride + ranks)
         at[codes < 0] = 0
         now, begin = at[:, :1], at[:, 1:]
-        label_at = np.searchsorted(
-            self.label_key, codes[:, None] * self.label_stride + label_ranks
-        )
+        label_at = np.searchsorted(self.label_key, codes[:, None] * self.label_stride + label_ranks)
         label_at[codes < 0] = 0
         columns = [(now - begin).astype(np.float64)]
         if has_amount:
@@ -228,9 +226,7 @@ class _Kind:
 
     def _lift(self, at: Integers, prior: Floats) -> Floats:
         frauds = self.frauds[at[:, :1]] - self.frauds[at[:, 1:]]
-        return np.asarray(
-            (frauds / prior[:, None] + STRENGTH) / (at[:, :1] - at[:, 1:] + STRENGTH)
-        )
+        return np.asarray((frauds / prior[:, None] + STRENGTH) / (at[:, :1] - at[:, 1:] + STRENGTH))
 
     def _since_last(self, moments: Integers, begin: Integers, now: Integers) -> Floats:
         out = np.full((len(moments), 1), np.nan)

@@ -1,0 +1,1 @@
+"""The scoring API: HTTP around `fraud_mlops.serving`."""

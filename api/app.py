@@ -1,0 +1,102 @@
+"""The scoring API. `uvicorn api.app:app --host 0.0.0.0 --port 8080`
+
+It starts without a model, without keys and without a network: /healthz answers, /readyz says what
+is missing, and scoring says how to get it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from api import logs, models, tracing
+from api.batch import score_batch
+from api.metrics import Metrics
+from api.middleware import Guard
+from api.openapi import describe
+from api.problems import Problem, request_id
+from api.scoring import score
+from api.service import Service
+from api.settings import ApiSettings, api_settings
+
+STATIC = Path(__file__).with_name("static")
+
+
+def create_app(settings: ApiSettings | None = None) -> FastAPI:
+    """An app of its own. Raises SettingsError for settings that contradict one another."""
+    given = settings or api_settings()
+    metrics = Metrics()
+    logs.configure()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = Service(given, metrics)
+        await asyncio.to_thread(service.start)
+        app.state.service = service
+        yield
+        await asyncio.to_thread(service.stop)
+
+    app = FastAPI(
+        title="Fraud scoring", version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
+        openapi_url=None,
+    )  # fmt: skip
+    for path, endpoint, method in (
+        ("/v1/score", score, "POST"),
+        ("/v1/score/batch", score_batch, "POST"),
+        ("/v1/model", models.model, "GET"),
+        ("/v1/model/schema", models.schema, "GET"),
+        ("/healthz", models.healthz, "GET"),
+        ("/readyz", models.readyz, "GET"),
+        ("/metrics", models.metrics, "GET"),
+        ("/openapi.json", _openapi, "GET"),
+    ):
+        app.add_route(path, endpoint, methods=[method])
+    if given.explore:
+        app.add_route("/", _explore, methods=["GET"])
+        app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http_problem)
+    if origins := [o.strip() for o in given.cors_origins.split(",") if o.strip()]:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id"],
+        )
+    app.add_middleware(Guard, settings=given, metrics=metrics)
+    tracing.instrument(app)
+    return app
+
+
+async def _explore(request: Request) -> Response:  # noqa: ARG001 - a route's signature
+    return FileResponse(STATIC / "explore.html", media_type="text/html")
+
+
+async def _openapi(request: Request) -> Response:
+    service: Service = request.app.state.service
+    scorer = service.champion.scorer
+    return models.json_response(describe(scorer.reader if scorer else None))
+
+
+async def _problem(request: Request, error: Any) -> Response:
+    response: Response = error.response(request_id(request))
+    return response
+
+
+async def _http_problem(request: Request, error: Any) -> Response:
+    kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
+    problem = Problem(error.status_code, kind, str(error.detail), headers=error.headers)
+    return problem.response(request_id(request))
+
+
+app = create_app()

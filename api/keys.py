@@ -1,0 +1,163 @@
+"""API keys: long random words of which only the SHA-256 is kept.
+
+    python -m api.keys add --file keys.json --id claims-desk --scopes score
+    python -m api.keys remove --file keys.json --id claims-desk
+
+A key has 256 bits, so that a plain hash of it cannot be guessed back and needs no slow one. Two
+keys may bear one id while one replaces the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import click
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from fraud_mlops.errors import SettingsError
+from fraud_mlops.lakehouse.stores import write_bytes
+
+Scope = Literal["score", "admin"]
+SCOPES: tuple[Scope, ...] = ("score", "admin")
+PREFIX = "fk_"
+
+log = logging.getLogger("fraud.api")
+
+
+class Key(BaseModel):
+    """sha256: of the key, hexadecimal. rate_limit: requests a second, instead of the setting's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    scopes: tuple[Scope, ...] = ("score",)
+    not_after: AwareDatetime | None = None
+    rate_limit: float | None = Field(None, ge=0)
+
+
+class KeyFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keys: tuple[Key, ...] = ()
+
+
+def read_keys(path: Path) -> KeyFile:
+    """Raises SettingsError that names the field, and no value."""
+    try:
+        return KeyFile.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(
+            f"FRAUD_API_KEYS_FILE={path}: cannot be read ({error.strerror}); make one: "
+            "python -m api.keys add"
+        ) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise SettingsError(f"FRAUD_API_KEYS_FILE={path}: {where}: {first['msg']}") from None
+
+
+class KeyRing:
+    """The keys of a file as it stands; looked at again at most once a second."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tag: tuple[int, ...] | None = None
+        self._looked = 0.0
+        self._keys = read_keys(path).keys
+        self._tag = self._facts()
+
+    def find(self, presented: str) -> Key | None:
+        """The key, if it is one of ours and not expired. Compares with all, in constant time."""
+        self._look()
+        digest = hashlib.sha256(presented.encode()).hexdigest()
+        found: Key | None = None
+        for key in self._keys:
+            if hmac.compare_digest(digest, key.sha256):
+                found = key
+        expired = found and found.not_after and found.not_after < datetime.now(UTC)
+        return None if expired else found
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < 1:
+            return
+        self._looked = now
+        facts = self._facts()
+        if facts is None or facts == self._tag:
+            return
+        self._tag = facts
+        try:
+            self._keys = read_keys(self._path).keys
+            log.info("API keys were read anew: %d", len(self._keys))
+        except SettingsError as error:  # half an edit must not lock everybody out
+            log.warning("%s; the keys read before stay in force", error)
+
+    def _facts(self) -> tuple[int, ...] | None:
+        try:
+            facts = self._path.stat()
+        except OSError:
+            return None
+        return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
+@click.group()
+def main() -> None:
+    """Make and remove API keys."""
+
+
+@main.command()
+@click.option("--file", "path", type=click.Path(path_type=Path), required=True)
+@click.option("--id", "name", required=True, help="Who it is for; stands in the prediction log.")
+@click.option("--scopes", default="score", help="score, admin, or both with a comma.")
+@click.option("--not-after", help="When it expires, ISO 8601 with a zone.")
+def add(path: Path, name: str, scopes: str, not_after: str | None) -> None:
+    """Make a key, and show it once."""
+    secret = PREFIX + secrets.token_urlsafe(32)
+    known = read_keys(path).keys if path.exists() else ()
+    try:
+        key = Key.model_validate(
+            {
+                "id": name,
+                "sha256": hashlib.sha256(secret.encode()).hexdigest(),
+                "scopes": [scope.strip() for scope in scopes.split(",")],
+                "not_after": not_after,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise click.UsageError(f"{first['loc'][0]}: {first['msg']}") from None
+    _write(path, (*known, key))
+    click.echo(secret)
+    click.echo(f"for {name}, shown this once; {path} keeps its hash only", err=True)
+
+
+@main.command()
+@click.option("--file", "path", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--id", "name", required=True)
+def remove(path: Path, name: str) -> None:
+    """Remove every key of an id; servers notice within a second."""
+    known = read_keys(path).keys
+    left = tuple(key for key in known if key.id != name)
+    if len(left) == len(known):
+        raise click.UsageError(f"{path} has no key of {name}")
+    _write(path, left)
+    click.echo(f"{len(known) - len(left)} key(s) of {name} removed", err=True)
+
+
+def _write(path: Path, keys: tuple[Key, ...]) -> None:
+    data = KeyFile(keys=keys).model_dump(mode="json", exclude_none=True)
+    write_bytes(str(path), json.dumps(data, indent=1).encode() + b"\n")
+    path.chmod(0o600)
+
+
+if __name__ == "__main__":
+    main()

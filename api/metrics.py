@@ -1,0 +1,117 @@
+"""What Prometheus reads. With several workers set PROMETHEUS_MULTIPROC_DIR to an empty folder."""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
+_PROBABILITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+
+
+class Metrics:
+    """One registry an app, so that several in one process do not meet."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self._requests = Counter(
+            "fraud_http_requests",
+            "Requests answered.",
+            ["route", "method", "status"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "fraud_http_seconds",
+            "Seconds to an answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._claims = Counter(
+            "fraud_claims_scored", "Claims scored.", ["model_version", "band"], registry=registry
+        )
+        self._probability = Histogram(
+            "fraud_probability",
+            "Calibrated probabilities given.",
+            ["model_version"],
+            buckets=_PROBABILITIES,
+            registry=registry,
+        )
+        self.warnings = Counter(
+            "fraud_claim_warnings", "Warnings given.", ["code"], registry=registry
+        )
+        self.ready = Gauge(
+            "fraud_ready",
+            "1 when a champion is served.",
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
+        self.model = Gauge(
+            "fraud_model_info",
+            "1 for the version served now.",
+            ["role", "model_version"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.refused = Gauge(
+            "fraud_model_refused",
+            "1 while the champion pointed at is refused.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.swaps = Gauge(
+            "fraud_model_swaps",
+            "Models swapped in.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.state_until = Gauge(
+            "fraud_entity_state_until_seconds",
+            "Event time of the newest claim in the entity state, since 1970.",
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
+        self.log_waiting = Gauge(
+            "fraud_prediction_log_waiting",
+            "Predictions on this machine only.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.logged = Counter(
+            "fraud_predictions_logged", "Predictions in the lakehouse.", registry=registry
+        )
+        self.shadow = Counter(
+            "fraud_shadow_claims",
+            "Claims offered to the challenger.",
+            ["outcome"],
+            registry=registry,
+        )
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        known = method if method in _METHODS else "other"
+        self._requests.labels(route, known, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def scored(self, version: str, band: str, probability: float) -> None:
+        self._claims.labels(version, band).inc()
+        self._probability.labels(version).observe(probability)
+
+    def text(self) -> bytes:
+        """In Prometheus's text format, of all workers."""
+        registry = self.registry
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return bytes(generate_latest(registry))
+
+
+_METHODS = {"GET", "HEAD", "POST", "OPTIONS"}

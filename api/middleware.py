@@ -1,0 +1,156 @@
+"""Around every request: an id, limits on what is sent, headers, a log line, a metric."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.metrics import Metrics
+from api.problems import Problem
+from api.settings import ApiSettings
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+BATCH = "/v1/score/batch"
+ROUTES = frozenset(
+    {
+        *("/", "/v1/score", BATCH, "/v1/model", "/v1/model/schema"),
+        *("/healthz", "/readyz", "/metrics", "/openapi.json"),
+    }
+)
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", _POLICY.encode()),
+    (b"strict-transport-security", b"max-age=31536000"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+]
+
+log = logging.getLogger("fraud.access")
+
+
+class Guard:
+    """ASGI middleware. No body and no query is ever logged: either may hold personal data."""
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings, metrics: Metrics) -> None:
+        self._app, self._settings, self._metrics = app, settings, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = scope["request_id"] = _request_id(scope)
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                named = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message.get("headers", ()), *_HEADERS, named]
+            await send(message)
+
+        limited = _Limited(scope, receive, self._settings)
+        try:
+            await self._app(scope, limited, answer)
+        except Problem as problem:  # a limit that was met before any route looked at the body
+            if status:
+                raise
+            await problem.response(request_id)(scope, receive, answer)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            if status:
+                raise
+            detail = "Something went wrong here; the request id finds it in the server's log."
+            await Problem(500, "internal", detail).response(request_id)(scope, receive, answer)
+        finally:
+            self._told(scope, status, time.perf_counter() - began)
+
+    def _told(self, scope: Scope, status: int, seconds: float) -> None:
+        route = _route(scope)
+        self._metrics.request(route, scope["method"], status, seconds)
+        if log.isEnabledFor(logging.INFO) and route not in ("/healthz", "/readyz", "/metrics"):
+            log.info(
+                "request",
+                extra={
+                    "fields": {
+                        "request_id": scope["request_id"],
+                        "method": scope["method"],
+                        "route": route,
+                        "status": status,
+                        "ms": round(1000 * seconds, 2),
+                        "client": scope.get("caller", ""),
+                    }
+                },
+            )
+
+
+class _Limited:
+    """`receive` with an end to patience and to size. Raises Problem: 408 and 413."""
+
+    def __init__(self, scope: Scope, receive: Receive, settings: ApiSettings) -> None:
+        self._receive, self._scope = receive, scope
+        batch = scope["path"] == BATCH
+        self._most = settings.max_batch_bytes if batch else settings.max_body_bytes
+        self._each = settings.body_seconds
+        self._until = None if batch else time.monotonic() + settings.body_seconds
+        self._got, self._whole = 0, False
+
+    async def __call__(self) -> Message:
+        if self._whole:
+            return await self._receive()
+        if not self._got and _declared(self._scope) > self._most:
+            raise self._too_large()
+        wait = self._each if self._until is None else max(0.0, self._until - time.monotonic())
+        try:
+            async with asyncio.timeout(wait):
+                message = await self._receive()
+        except TimeoutError:
+            raise Problem(408, "too-slow", "The body did not come in time.") from None
+        if message["type"] == "http.request":
+            self._got += len(message.get("body", b""))
+            self._whole = not message.get("more_body", False)
+            if self._got > self._most:
+                raise self._too_large()
+        return message
+
+    def _too_large(self) -> Problem:
+        return Problem(
+            413, "too-large", f"A body may have {self._most:,} bytes here.", headers=_CLOSE
+        )
+
+
+_CLOSE = {"Connection": "close"}
+
+
+def _declared(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            if _ID.fullmatch(given):
+                return str(given)
+    return uuid.uuid4().hex
+
+
+def _route(scope: Scope) -> str:
+    """A path that there is, so that what strangers ask for cannot grow the metrics."""
+    path = str(scope["path"])
+    return path if path in ROUTES else "/static" if path.startswith("/static/") else "other"

@@ -1,0 +1,71 @@
+"""GET /v1/model and /v1/model/schema, /healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.problems import Problem, request_id
+from api.service import Service
+
+
+async def model(request: Request) -> Response:
+    """The manifest: version, runs, data versions, metrics with intervals, threshold, gate."""
+    service: Service = request.app.state.service
+    try:
+        await service.access.require(request, "score")
+        told: dict[str, Any] = service.scorer().manifest.model_dump(mode="json")
+    except Problem as problem:
+        return problem.response(request_id(request))
+    # Where the claims come from is nobody's business who may only score.
+    told["contract"] = {k: v for k, v in told["contract"].items() if k != "source"}
+    return json_response(told)
+
+
+async def schema(request: Request) -> Response:
+    """JSON schema of a claim, and its columns with what is typical of each."""
+    service: Service = request.app.state.service
+    try:
+        await service.access.require(request, "score")
+        reader = service.scorer().reader
+    except Problem as problem:
+        return problem.response(request_id(request))
+    columns = [column._asdict() for column in reader.columns]
+    return json_response(
+        {
+            "dataset": reader.contract.name,
+            "model_version": service.scorer().version,
+            "schema": reader.schema(),
+            "columns": columns,
+            "derived": reader.derived,
+        }
+    )
+
+
+async def healthz(request: Request) -> Response:  # noqa: ARG001 - a route's signature
+    """That the process answers; says nothing of a model."""
+    return json_response({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """200 when a champion is served, also an old one while a new one is refused; else 503."""
+    service: Service = request.app.state.service
+    told = service.readiness()
+    return json_response(told, 200 if told["ready"] else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus's text format; needs the scope admin."""
+    service: Service = request.app.state.service
+    try:
+        await service.access.require(request, "admin")
+    except Problem as problem:
+        return problem.response(request_id(request))
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def json_response(told: Any, status: int = 200) -> Response:
+    return Response(to_json(told), status, media_type="application/json")

@@ -1,0 +1,181 @@
+"""The OpenAPI description: fixed paths around the schema of the claims that are served now."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from api.batch_formats import ARROW, JSON_LINES, PARQUET
+from api.problems import MEDIA_TYPE
+from fraud_mlops.serving.request import ClaimReader
+
+Tree = dict[str, Any]
+
+_PROBLEM: Tree = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+_REASON: Tree = {
+    "type": "object",
+    "required": ["feature", "contribution", "text"],
+    "properties": {
+        "feature": {"type": "string"},
+        "value": {"type": ["number", "string", "null"]},
+        "typical": {"type": ["number", "string", "null"]},
+        "contribution": {"type": "number"},
+        "text": {"type": "string"},
+    },
+}
+_WARNING: Tree = {
+    "type": "object",
+    "required": ["code", "field", "detail"],
+    "properties": {name: {"type": "string"} for name in ("code", "field", "detail")},
+}
+_SCORE: Tree = {
+    "type": "object",
+    "required": ["request_id", "model_version", "score", "probability", "band", "alert"],
+    "properties": {
+        "request_id": {"type": "string"},
+        "claim_id": {"type": ["string", "null"]},
+        "event_time": {"type": "string", "format": "date-time"},
+        "model_version": {"type": "string"},
+        "score": {"type": "number", "description": "The logit that claims are ranked by."},
+        "probability": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        "band": {"enum": ["low", "elevated", "high"]},
+        "alert": {"type": "boolean"},
+        "threshold": {"type": ["object", "null"]},
+        "reasons": {"type": "array", "items": _REASON},
+        "warnings": {"type": "array", "items": _WARNING},
+        "entity_state_until": {"type": ["string", "null"]},
+        "latency_ms": {"type": "number"},
+    },
+}
+_ANY: Tree = {"type": "object"}
+_NO_CLAIM: Tree = {"type": "object", "description": "There is no model yet."}
+_SECURITY: list[Tree] = [{"bearer": []}, {"apiKey": []}]
+
+
+def describe(reader: ClaimReader | None) -> Tree:
+    """The description, with claims as the served model takes them; any object without one."""
+    claim = copy.deepcopy(reader.schema()) if reader else _NO_CLAIM
+    inner = claim.pop("$defs", {}) if reader else {}
+    schemas = {**inner, "Claim": _moved(claim), "Problem": _PROBLEM, "Score": _SCORE}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Fraud scoring", "version": "1"},
+        "paths": _paths(_example(reader)),
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+def _paths(example: Tree) -> Tree:
+    claim = {"schema": {"$ref": "#/components/schemas/Claim"}, "example": example}
+    score = {"$ref": "#/components/schemas/Score"}
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    lines = {"schema": {"type": "string"}}
+    batch = {JSON_LINES[0]: lines, ARROW: binary, PARQUET: binary}
+    out = {JSON_LINES[0]: lines, ARROW: binary}
+    return {
+        "/v1/score": {
+            "post": _operation(
+                "Score one claim", {"application/json": {"schema": score}},
+                body={"application/json": claim}, default="all",
+            )
+        },
+        "/v1/score/batch": {
+            "post": _operation("Score many claims", out, body=batch, default="alerts")
+        },
+        "/v1/model": {"get": _operation("Manifest of the served model", _json(_ANY))},
+        "/v1/model/schema": {"get": _operation("What a claim looks like", _json(_ANY))},
+        "/healthz": {"get": _operation("Liveness", _json(_ANY), signed=False)},
+        "/readyz": {
+            "get": _operation(
+                "Readiness", _json(_ANY), signed=False, more={"503": ("Not ready", _json(_ANY))}
+            )
+        },
+        "/metrics": {
+            "get": _operation("Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}})
+        },
+    }  # fmt: skip
+
+
+def _operation(
+    summary: str,
+    content: Tree,
+    *,
+    body: Tree | None = None,
+    default: str | None = None,
+    signed: bool = True,
+    more: dict[str, tuple[str, Tree]] | None = None,
+) -> Tree:
+    problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    failures = ["401", "403", "429", "503"] if signed else []
+    failures += ["400", "408", "413", "415", "422"] if body else []
+    responses: Tree = {"200": {"description": "OK", "content": content}}
+    responses |= {code: {"description": "Problem", "content": problem} for code in failures}
+    responses |= {k: {"description": d, "content": c} for k, (d, c) in (more or {}).items()}
+    told: Tree = {"summary": summary, "responses": responses}
+    if signed:
+        told["security"] = _SECURITY
+    if body:
+        told["requestBody"] = {"required": True, "content": body}
+    if default:
+        told["parameters"] = [
+            {
+                "name": "reasons",
+                "in": "query",
+                "description": "Which claims are explained.",
+                "schema": {"enum": ["all", "alerts", "none"], "default": default},
+            }
+        ]
+    return told
+
+
+def _json(schema: Tree) -> Tree:
+    return {"application/json": {"schema": schema}}
+
+
+def _moved(tree: Any) -> Any:
+    """References to a schema's own definitions, as components."""
+    if isinstance(tree, dict):
+        return {
+            key: value.replace("#/$defs/", "#/components/schemas/")
+            if key == "$ref"
+            else _moved(value)
+            for key, value in tree.items()
+        }
+    return [_moved(item) for item in tree] if isinstance(tree, list) else tree
+
+
+def _example(reader: ClaimReader | None) -> Tree:
+    """A typical claim."""
+    if reader is None:
+        return {}
+    told: Tree = {"claim_id": "CLM-1", "event_time": "2024-12-30T10:00:00Z"}
+    told |= {c.name: f"{c.name}-1" for c in reader.columns if c.kind == "entity"}
+    return told | {
+        c.name: c.typical
+        for c in reader.columns
+        if c.kind in ("number", "category") and c.typical is not None
+    }

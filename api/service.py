@@ -1,0 +1,133 @@
+"""What a worker has while it lives: models, log, challenger, watcher; ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from api.access import Access
+from api.metrics import Metrics
+from api.problems import Problem
+from api.settings import ApiSettings
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.stores import absolute, join
+from fraud_mlops.serving.champion import ServedModel, Watcher
+from fraud_mlops.serving.prediction_log import PredictionLog, Record
+from fraud_mlops.serving.scorer import Scorer
+from fraud_mlops.serving.shadow import Shadow
+from fraud_mlops.settings import settings as project_settings
+
+BATCHES = 2
+"""Batches worked on at once; more wait. Each takes a core."""
+
+log = logging.getLogger("fraud.api")
+
+
+class Service:
+    def __init__(self, settings: ApiSettings, metrics: Metrics) -> None:
+        project = project_settings()
+        root = absolute(project.lakehouse_uri)
+        models = absolute(project.model_uri or join(root, "models"))
+        self.settings, self.metrics = settings, metrics
+        self.access = Access(settings)
+        self.lakehouse = Lakehouse(root)
+        self.champion = ServedModel(models, settings.dataset, self.lakehouse)
+        self.challenger = ServedModel(models, settings.dataset, self.lakehouse, role="challenger")
+        self.batches = asyncio.Semaphore(BATCHES)
+        self.predictions: PredictionLog | None = None
+        self.shadow: Shadow | None = None
+        self._watcher = Watcher([self.look], settings.poll_seconds)
+
+    def start(self) -> None:
+        """Loads the champion, if there is one; blocks for as long as that takes."""
+        import torch
+
+        # A claim is too small for two threads to share; workers are what fills cores.
+        torch.set_num_threads(1)
+        given = self.settings
+        if given.log_predictions:
+            self.predictions = PredictionLog(
+                self.lakehouse,
+                given.dataset,
+                given.log_folder,
+                flush_seconds=given.flush_seconds,
+                flush_rows=given.flush_rows,
+                flushed=self.metrics.logged.inc,
+            )
+            if given.shadow_share:
+                outcome = self.metrics.shadow
+                self.shadow = Shadow(
+                    self.challenger,
+                    self.write,
+                    given.shadow_share,
+                    lambda word: outcome.labels(word).inc(),
+                )
+        self.look()
+        self._watcher.start()
+        if given.open:
+            log.warning("FRAUD_API_OPEN is set: anybody who reaches this port may score")
+
+    def stop(self) -> None:
+        """After the last answer: nothing that was answered is lost."""
+        self._watcher.stop()
+        if self.shadow:
+            self.shadow.close()
+        if self.predictions:
+            self.predictions.close()
+
+    def look(self) -> None:
+        self.champion.look()
+        if self.shadow:
+            self.challenger.look()
+        self._measure()
+
+    def scorer(self) -> Scorer:
+        """The champion as it is now, whole; a request keeps it to its end. Problem without one."""
+        scorer = self.champion.scorer
+        if scorer is None:
+            raise Problem(
+                503,
+                "no-model",
+                f"There is no model to score with: {self.champion.problem}.",
+                headers={"Retry-After": "5"},
+            )
+        return scorer
+
+    def write(self, records: list[Record]) -> None:
+        if self.predictions:
+            self.predictions.write(records)
+
+    def readiness(self) -> dict[str, Any]:
+        """What /readyz tells: whether, which version, and what is wrong."""
+        champion, scorer = self.champion, self.champion.scorer
+        told: dict[str, Any] = {"ready": scorer is not None, "dataset": champion.dataset}
+        if scorer:
+            facts = scorer.histories.facts
+            told["version"] = scorer.version
+            told["since"] = champion.since
+            told["entity_state_until"] = facts.until if facts else None
+        if champion.refused:
+            refused = champion.refused
+            told["refused"] = {
+                "version": refused.version,
+                "reason": refused.reason,
+                "at": refused.at,
+            }
+        if champion.problem:
+            told["problem"] = champion.problem
+        return told
+
+    def _measure(self) -> None:
+        metrics, champion = self.metrics, self.champion
+        metrics.ready.set(1 if champion.scorer else 0)
+        metrics.refused.set(1 if champion.refused else 0)
+        metrics.swaps.set(champion.swaps)
+        metrics.model.clear()
+        for served in (champion, self.challenger):
+            if served.scorer:
+                metrics.model.labels(served.role, served.scorer.version).set(1)
+        if champion.scorer and (facts := champion.scorer.histories.facts):
+            metrics.state_until.set(facts.until.timestamp())
+        if self.predictions:
+            metrics.log_waiting.set(self.predictions.waiting)

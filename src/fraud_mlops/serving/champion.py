@@ -1,0 +1,174 @@
+"""The champion as it is served: looked for, verified, swapped in whole; or the reason why not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from fraud_mlops.contract import Contract
+from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.stores import open_input, tag_of
+from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.registry.bundle import Manifest
+from fraud_mlops.registry.pointers import Role, read_pointer
+from fraud_mlops.serving.entity_state import read_entity_state, state_uri
+from fraud_mlops.serving.histories import EntityHistories
+from fraud_mlops.serving.loading import load_model, scorer_of
+from fraud_mlops.serving.scorer import Scorer
+
+LONGEST_WAIT = 60.0
+
+log = logging.getLogger("fraud.serving")
+Loaded = tuple[Manifest, Contract, FraudModel]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A version that is not served, and why."""
+
+    version: str
+    reason: str
+    at: datetime
+
+
+@dataclass
+class ServedModel:
+    """One role's model. `scorer` is replaced, never changed: who took it keeps a whole one.
+
+    problem: why there is nothing, or nothing newer, to serve; None when all is well.
+    """
+
+    models_uri: str
+    dataset: str
+    lakehouse: Lakehouse
+    role: Role = "champion"
+    scorer: Scorer | None = None
+    refused: Refused | None = None
+    problem: str | None = "starting"
+    swaps: int = 0
+    since: datetime | None = None
+    _loaded: Loaded | None = None
+    _state_tag: str | None = None
+    _retry_at: float = 0.0
+    _wait: float = field(default=1.0)
+
+    def look(self) -> bool:
+        """Brings the served model up to the pointer. True when another one is served now.
+
+        Never raises: what went wrong is in `problem` and `refused`, and what was served goes on.
+        A version that was refused is tried again after a wait that doubles, up to a minute.
+        """
+        try:
+            return self._look()
+        except (FraudMlopsError, OSError) as error:
+            self._note(self._words(error))
+        except Exception as error:  # a damaged bundle may break anything; the old one serves on
+            log.exception("the %s cannot be loaded", self.role)
+            self._note(f"unexpected {type(error).__name__}; see the server's log")
+        return False
+
+    def _look(self) -> bool:
+        pointer = read_pointer(self.models_uri, self.dataset, self.role)
+        if pointer is None:
+            self.problem = f"no {self.role} yet: train one, or promote a version"
+            if self.role == "challenger" and self.scorer is not None:
+                self.scorer, self._loaded = None, None
+                return True
+            return False
+        serves = self.scorer is not None and self.scorer.version == pointer.version
+        if serves and not self._state_moved():
+            self._well()
+            return False
+        refused = self.refused and self.refused.version == pointer.version
+        if refused and not serves and time.monotonic() < self._retry_at:
+            return False
+        return self._swap(pointer.version)
+
+    def _swap(self, version: str) -> bool:
+        try:
+            loaded = self._loaded
+            if loaded is None or loaded[0].version != version:
+                loaded = load_model(self.models_uri, self.dataset, version)
+            contract = loaded[1]
+            tag = self._tag(contract)
+            scorer = scorer_of(loaded, self._histories(contract))
+        except Exception as error:
+            told = self._words(error) if isinstance(error, (FraudMlopsError, OSError)) else ""
+            self._refuse(version, told or f"unexpected {type(error).__name__}")
+            raise
+        self._loaded, self._state_tag = loaded, tag
+        another = self.scorer is None or self.scorer.version != version
+        self.scorer = scorer  # one assignment: whole or not at all
+        if another:
+            self.swaps, self.since = self.swaps + 1, datetime.now(UTC)
+            log.info("%s %s is served", self.role, version)
+        self._well()
+        return True
+
+    def _well(self) -> None:
+        self.problem, self.refused, self._wait = None, None, 1.0
+
+    def _histories(self, contract: Contract) -> EntityHistories:
+        return EntityHistories(contract, read_entity_state(contract, self.lakehouse))
+
+    def _state_moved(self) -> bool:
+        if self._loaded is None:
+            return False
+        return self._tag(self._loaded[1]) != self._state_tag
+
+    def _tag(self, contract: Contract) -> str | None:
+        """Of the entity state's object (ETag, or inode, time and size); None without one."""
+        if not contract.entities:
+            return None
+        try:
+            with open_input(state_uri(contract, self.lakehouse)) as stream:
+                return tag_of(stream)
+        except FileNotFoundError:
+            return None
+
+    def _refuse(self, version: str, reason: str) -> None:
+        if self.scorer is not None and self.scorer.version == version:
+            return  # its entity state is at fault, not the version
+        self.refused = Refused(version, reason, datetime.now(UTC))
+        self._retry_at = time.monotonic() + self._wait
+        self._wait = min(2 * self._wait, LONGEST_WAIT)
+
+    def _note(self, problem: str) -> None:
+        if problem != self.problem:
+            log.warning("%s: %s", self.role, problem)
+        self.problem = problem
+
+    def _words(self, error: Exception) -> str:
+        """Without addresses, which are nobody's business who only asks whether we are ready."""
+        words = str(error)
+        for uri in (self.models_uri, self.lakehouse.root):
+            words = words.replace(uri, "...")
+        return words
+
+
+class Watcher:
+    """A thread that looks after served models every so often, until it is told to stop."""
+
+    def __init__(
+        self, looks: list[Callable[[], object]], seconds: float, name: str = "champion-watcher"
+    ) -> None:
+        self._looks, self._seconds = looks, seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._seconds):
+            for look in self._looks:
+                look()

@@ -1,0 +1,107 @@
+"""Claims as Arrow columns, read as ingest reads them; rows that cannot be are told, one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fraud_mlops.claims.times import times
+from fraud_mlops.claims.values import numbers, plain, text, without
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME
+from fraud_mlops.errors import ContractError
+from fraud_mlops.serving.request import ClaimReader
+
+PASSED_OVER = (LABEL, LABEL_TIME)
+"""A raw partition may be sent as it is; what became of its claims is not looked at."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """n claims. own: numeric features that came, derived ones among them; errors: by row."""
+
+    claim_ids: list[str | None]
+    moments: npt.NDArray[np.int64]
+    own: dict[str, npt.NDArray[np.float64]]
+    entities: dict[str, list[str | None]]
+    words: dict[str, list[str | None]]
+    errors: dict[int, str]
+
+
+def check_columns(reader: ClaimReader, names: list[str]) -> None:
+    """Raises ContractError for columns that the contract does not know, or that come twice."""
+    known = {column.name for column in reader.columns} | {*reader.derived, *PASSED_OVER}
+    if unknown := sorted({name for name in names if name not in known}):
+        raise ContractError(f"no such columns: {', '.join(unknown[:20])}; see /v1/model/schema")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ContractError(f"columns come twice: {', '.join(twice[:20])}")
+
+
+def read_columns(reader: ClaimReader, batch: pa.RecordBatch, now: int) -> Columns:
+    """now: event time of claims that give none, in microseconds since 1970.
+
+    Raises ContractError for columns that are unknown, or of a kind that holds no such values.
+    """
+    check_columns(reader, batch.schema.names)
+    errors: dict[int, str] = {}
+    missing = reader.contract.missing
+    source = reader.contract.entities
+
+    def column(name: str) -> pa.Array:
+        if name not in batch.schema.names:
+            return pa.nulls(batch.num_rows, pa.string())
+        values = plain(batch.column(name))
+        if pa.types.is_nested(values.type):
+            raise ContractError(f"column {name}: holds {values.type}, not single values")
+        return without(values, missing.get(source.get(name, name), ()))
+
+    def bad(rows: npt.NDArray[np.bool_], told: str) -> None:
+        for row in np.flatnonzero(rows).tolist():
+            errors.setdefault(row, told)
+
+    moments = times(column(EVENT_TIME))
+    bad(moments.bad, f"{EVENT_TIME} cannot be read")
+    own = {}
+    for name in (*reader.numeric, *reader.derived):
+        if name in batch.schema.names:
+            found = numbers(column(name))
+            values = found.values.to_numpy(zero_copy_only=False).astype(np.float64)
+            bad(found.bad, f"{name} is no number")
+            bad(np.isinf(values), f"{name} is infinite")
+            own[name] = values
+    least = reader.contract.quality.min_amount
+    if AMOUNT in own and least is not None:
+        bad(own[AMOUNT] < least, f"{AMOUNT} is less than {least:g}")
+    at = pc.fill_null(moments.values.cast(pa.int64()), now).to_numpy(zero_copy_only=False)
+    return Columns(
+        claim_ids=text(column(CLAIM_ID)).to_pylist(),
+        moments=np.asarray(at, dtype=np.int64),
+        own=own,
+        entities={e: text(column(e)).to_pylist() for e in reader.entities},
+        words={name: text(column(name)).to_pylist() for name in reader.categorical},
+        errors=errors,
+    )
+
+
+def without_errors(columns: Columns) -> tuple[Columns, npt.NDArray[np.int64]]:
+    """The rows that can be scored, and their places."""
+    rows = len(columns.moments)
+    keep = np.array([i for i in range(rows) if i not in columns.errors], dtype=np.int64)
+    if len(keep) == rows:
+        return columns, keep
+    chosen = keep.tolist()
+
+    def some(values: list[str | None]) -> list[str | None]:
+        return [values[i] for i in chosen]
+
+    return Columns(
+        claim_ids=some(columns.claim_ids),
+        moments=columns.moments[keep],
+        own={name: values[keep] for name, values in columns.own.items()},
+        entities={name: some(values) for name, values in columns.entities.items()},
+        words={name: some(values) for name, values in columns.words.items()},
+        errors={},
+    ), keep

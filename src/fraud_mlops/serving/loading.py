@@ -1,0 +1,87 @@
+"""From a version's name to a scorer that has proved itself, or to the reason why not."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import ValidationError
+
+from fraud_mlops.contract import Contract
+from fraud_mlops.errors import BundleError
+from fraud_mlops.features.windows import entity_feature_names
+from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.pipeline.reference import SCORE, read_reference
+from fraud_mlops.registry.bundle import Bundle, Manifest, load_bundle
+from fraud_mlops.serving.histories import EntityHistories
+from fraud_mlops.serving.scorer import Scorer
+
+CANARIES = 64
+TOLERANCE = 1e-3
+"""Greatest distance in logits of a canary from its score at training: another machine's float32
+sums differ by some millionths, another model's or library's by far more."""
+
+
+def load_contract(manifest: Manifest) -> Contract:
+    """The contract that a version was trained under. BundleError when it is none."""
+    try:
+        return Contract.model_validate(manifest.contract)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "contract"
+        raise BundleError(f"{manifest.version}: contract: {where}: {first['msg']}") from None
+
+
+def load_model(
+    models_uri: str, dataset: str, version: str
+) -> tuple[Manifest, Contract, FraudModel]:
+    """A version whose files have the hashes of its manifest, whose features are those of its
+    contract, and that scores the claims it carries as it did when it was made.
+
+    Raises BundleError with what is wrong.
+    """
+    bundle = load_bundle(models_uri, dataset, version)
+    contract = load_contract(bundle.manifest)
+    model = FraudModel.from_files(bundle.files)
+    _check_features(version, contract, model)
+    _check_canaries(bundle, model)
+    return bundle.manifest, contract, model
+
+
+def scorer_of(loaded: tuple[Manifest, Contract, FraudModel], histories: EntityHistories) -> Scorer:
+    """The loaded version, with its histories. Scores one claim, so that the first that comes does
+    not wait for what is made on first use."""
+    scorer = Scorer(*loaded, histories)
+    claims = [scorer.reader.read(b"{}")]
+    inputs = scorer.prepare(claims)
+    scorer.score(inputs)
+    scorer.reasons(inputs, [0])
+    return scorer
+
+
+def _check_features(version: str, contract: Contract, model: FraudModel) -> None:
+    amount = {"amount"} if contract.amount else set()
+    numeric = {*amount, *(contract.numeric or ()), *entity_feature_names(contract)}
+    there = numeric | set(contract.categorical or ())
+    if lacking := [name for name in model.features if name not in there]:
+        raise BundleError(
+            f"{version}: needs features that its contract does not give: "
+            f"{', '.join(lacking[:10])}; train again, or roll back to another version"
+        )
+
+
+def _check_canaries(bundle: Bundle, model: FraudModel) -> None:
+    """Claims of the training that the bundle carries, with their scores; see `reference`."""
+    reference = read_reference(bundle.files)
+    version = bundle.manifest.version
+    if reference is None:
+        return
+    step = max(1, reference.num_rows // CANARIES)
+    some = reference.take(list(range(0, reference.num_rows, step))[:CANARIES])
+    found = model.logits(some).astype(np.float64)
+    expected = some.column(SCORE).to_numpy()
+    if not np.isfinite(found).all():
+        raise BundleError(f"{version}: scores canary claims with what is no number")
+    if len(found) and (worst := float(np.abs(found - expected).max())) > TOLERANCE:
+        raise BundleError(
+            f"{version}: scores canary claims up to {worst:.3g} away from their scores at "
+            "training; another library version, or damage; roll back to another version"
+        )

@@ -1,0 +1,224 @@
+"""Every score that was given, as Parquet in the lakehouse; none lost when a process is killed.
+
+A record is appended to a local write-ahead file before its answer leaves, in one write to the
+operating system: a killed process loses none of those that were answered, and a machine without
+power at most those of the last `sync_seconds`. Every `flush_seconds`, or `flush_rows`, the file is
+closed and becomes `<root>/prediction_log/<dataset>/day=<day>/<file>.parquet`. Its name is the
+write-ahead file's, so that a flush that was killed half-way is repeated without a double. Files
+of processes that are gone are taken over at the next start on that machine.
+
+Personal fields are not logged: of a claim's features a hash, of its reasons the features' names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
+from fraud_mlops.lakehouse.content import ContentWriter
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.stores import list_files, open_input
+
+ZONE = "prediction_log"
+SUFFIX = ".wal"
+SCHEMA = pa.schema(
+    [
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field(CLAIM_ID, pa.string()),
+        pa.field(EVENT_TIME, pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("scored_at", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("model_version", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("probability", pa.float64(), nullable=False),
+        pa.field("alert", pa.bool_(), nullable=False),
+        pa.field("threshold", pa.float64()),
+        pa.field("features_sha256", pa.string(), nullable=False),
+        pa.field("reasons", pa.list_(pa.string()), nullable=False),
+        pa.field("state_version", pa.string()),
+        pa.field("client", pa.string(), nullable=False),
+    ]
+)
+"""role: champion, whose decision it was, or challenger, which only looked on. score: logit.
+reasons: names of features. client: who asked. state_version: of the entity state."""
+
+Record = tuple[Any, ...]
+"""Values of SCHEMA's columns in order; times in microseconds since 1970."""
+
+log = logging.getLogger("fraud.serving")
+
+
+class PredictionLog:
+    """One process's log. `write` may be called from any thread; `close` flushes what there is."""
+
+    def __init__(
+        self,
+        lakehouse: Lakehouse,
+        dataset: str,
+        folder: Path,
+        *,
+        flush_seconds: float = 60.0,
+        flush_rows: int = 10_000,
+        sync_seconds: float = 1.0,
+        flushed: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        self._lakehouse, self._dataset = lakehouse, dataset
+        self._folder = folder / dataset
+        self._flush_seconds, self._flush_rows = flush_seconds, flush_rows
+        self._sync_seconds, self._flushed = sync_seconds, flushed
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closing = False
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._open()
+        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self._thread.start()
+
+    def write(self, records: list[Record]) -> None:
+        """Appends records. Raises OSError when the disk does not take them."""
+        lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+        with self._lock:
+            self._file.write(lines.encode())
+            self._rows += len(records)
+            full = self._rows >= self._flush_rows
+        if full:
+            self._wake.set()
+
+    def close(self) -> None:
+        """Ends with every record in the lakehouse, or, if that is out of reach, on this disk."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout=120)
+
+    @property
+    def waiting(self) -> int:
+        """Records that are on this machine only."""
+        return self._rows
+
+    def _open(self) -> None:
+        """A new write-ahead file, locked for as long as this process lives."""
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:12]}{SUFFIX}"
+        self._path = self._folder / name
+        self._file: IO[bytes] = self._path.open("xb", buffering=0)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._rows, self._opened = 0, time.monotonic()
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            self._wake.wait(self._sync_seconds)
+            self._wake.clear()
+            closing = self._closing
+            try:
+                self._turn(closing)
+                failures = 0
+            except Exception as error:  # kept on disk; the store may come back
+                failures += 1
+                log.warning("prediction log: %s; kept in %s, tried again", error, self._folder)
+                if not closing:
+                    self._wake.wait(min(60.0, 2.0**failures))
+            if closing:
+                return
+
+    def _turn(self, closing: bool) -> None:
+        self._sync()
+        old = time.monotonic() - self._opened > self._flush_seconds
+        if self._rows and (closing or old or self._rows >= self._flush_rows):
+            with self._lock:
+                done, path = self._file, self._path
+                self._open()
+            os.fsync(done.fileno())
+            done.close()
+            log.debug("prediction log: %s is closed", path.name)
+        for path, held in left_behind(self._folder, but=self._path):
+            with held:
+                self._flushed(flush(self._lakehouse, self._dataset, path))
+        if closing and not self._rows:
+            self._path.unlink(missing_ok=True)
+            self._file.close()
+
+    def _sync(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            os.fsync(self._file.fileno())
+
+
+def left_behind(folder: Path, *, but: Path | None = None) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Write-ahead files that no living process holds, each held by us meanwhile."""
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        if path == but:
+            continue
+        try:
+            held = path.open("rb")
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            held.close()
+            continue
+        if path.exists():
+            yield path, held
+        else:
+            held.close()
+
+
+def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
+    """Writes one file's records into the lakehouse, by day, and removes it. Number of records.
+
+    A last line that was cut off belongs to a request that was not answered, and is left out.
+    """
+    records = list(_records(path))
+    days: dict[str, list[Record]] = {}
+    scored_at = SCHEMA.get_field_index("scored_at")
+    for record in records:
+        day = datetime.fromtimestamp(record[scored_at] / 1e6, UTC).strftime("%Y-%m-%d")
+        days.setdefault(day, []).append(record)
+    for day, rows in days.items():
+        uri = lakehouse.uri(ZONE, dataset, f"day={day}", f"{path.stem}.parquet")
+        with ContentWriter(uri, SCHEMA, {"dataset": dataset}) as writer:
+            writer.write(_batch(rows))
+    path.unlink(missing_ok=True)
+    return len(records)
+
+
+def read_predictions(
+    lakehouse: Lakehouse, dataset: str, days: tuple[str, str] | None = None
+) -> pa.Table:
+    """Logged predictions in order of when they were made; days: first and last, both included."""
+    folder, tables = lakehouse.uri(ZONE, dataset), []
+    for file in list_files(folder):
+        day = file.path.partition("/")[0].removeprefix("day=")
+        if file.path.endswith(".parquet") and (days is None or days[0] <= day <= days[1]):
+            with open_input(f"{folder}/{file.path}") as stream:
+                tables.append(pq.read_table(stream).replace_schema_metadata())
+    if not tables:
+        return SCHEMA.empty_table()
+    return pa.concat_tables(tables).sort_by([("scored_at", "ascending"), ("role", "ascending")])
+
+
+def _records(path: Path) -> Iterator[Record]:
+    for line in path.read_bytes().split(b"\n"):
+        with contextlib.suppress(ValueError):
+            record = json.loads(line) if line else None
+            if isinstance(record, list) and len(record) == len(SCHEMA):
+                yield tuple(record)
+
+
+def _batch(rows: list[Record]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(c, field.type) for c, field in zip(columns, SCHEMA, strict=True)]
+    return pa.record_batch(arrays, schema=SCHEMA)

@@ -1,0 +1,128 @@
+"""The challenger looks on: a share of claims is scored by it too, after the answer has left."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from fraud_mlops.serving.champion import ServedModel
+from fraud_mlops.serving.prediction_log import Record
+from fraud_mlops.serving.scorer import Scorer, Scores
+
+WAITING = 1000
+log = logging.getLogger("fraud.serving")
+
+
+class Looked(NamedTuple):
+    """One claim as it came, and who had asked."""
+
+    body: bytes
+    request_id: str
+    client: str
+    scored_at: int
+    moment: int
+
+
+class Shadow:
+    """A thread that scores what it is offered. It never holds a request up: what does not fit in
+    the queue is left out, and told to `outcome` ("scored", "dropped", "failed")."""
+
+    def __init__(
+        self,
+        challenger: ServedModel,
+        write: Callable[[list[Record]], object],
+        share: float,
+        outcome: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._challenger, self._write, self._share = challenger, write, share
+        self._outcome = outcome
+        self._queue: queue.Queue[Looked | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._run, name="challenger", daemon=True)
+        self._thread.start()
+
+    def wants(self, request_id: str) -> bool:
+        """Whether the request is in the share: by its id, the same on every try."""
+        return self._challenger.scorer is not None and in_share(request_id, self._share)
+
+    def offer(self, looked: Looked) -> None:
+        try:
+            self._queue.put_nowait(looked)
+        except queue.Full:
+            self._outcome("dropped")
+
+    def close(self) -> None:
+        """Scores what is waiting, and ends."""
+        self._queue.put(None)
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        while (looked := self._queue.get()) is not None:
+            scorer = self._challenger.scorer
+            if scorer is None:
+                continue
+            try:
+                self._write([shadow_record(scorer, looked)])
+                self._outcome("scored")
+            except (ValidationError, OSError, RuntimeError, ValueError) as error:
+                # A challenger of another contract may not take the champion's claims.
+                log.debug("the challenger could not score: %s", type(error).__name__)
+                self._outcome("failed")
+
+
+def in_share(request_id: str, share: float) -> bool:
+    number = int.from_bytes(hashlib.blake2s(request_id.encode(), digest_size=4).digest())
+    return number < share * 2**32
+
+
+def shadow_record(scorer: Scorer, looked: Looked) -> Record:
+    claim = scorer.reader.read(looked.body)
+    if claim.event_time is None:
+        moment = datetime.fromtimestamp(looked.moment / 1e6, UTC)
+        claim = claim.model_copy(update={"event_time": moment})
+    inputs = scorer.prepare([claim])
+    return record(
+        scorer, claim.claim_id, inputs.digest(0), scorer.score(inputs), 0, [], looked, "challenger"
+    )
+
+
+def record(
+    scorer: Scorer,
+    claim_id: str | None,
+    digest: str,
+    scores: Scores,
+    i: int,
+    reasons: list[str],
+    looked: Looked,
+    role: str = "champion",
+) -> Record:
+    """Claim i as the prediction log has it; reasons: names of features."""
+    threshold = scorer.model.threshold
+    return (
+        looked.request_id,
+        claim_id,
+        looked.moment,
+        looked.scored_at,
+        role,
+        scorer.version,
+        float(scores.logits[i]),
+        float(scores.probabilities[i]),
+        bool(scores.alerts[i]),
+        threshold,
+        digest,
+        reasons,
+        scorer.histories.data_version,
+        looked.client,
+    )
+
+
+def now() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000

@@ -1,0 +1,171 @@
+"""Many claims in one request: JSON lines, Arrow and Parquet, each as it scores alone."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from api_kit import Published, Server, as_sent, open_server
+
+LINES = "application/x-ndjson"
+ARROW = "application/vnd.apache.arrow.stream"
+PARQUET = "application/vnd.apache.parquet"
+
+
+@pytest.fixture(scope="module")
+def server(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    limits = {"FRAUD_API_MAX_BATCH_ROWS": "20000", "FRAUD_API_MAX_BATCH_BYTES": "20000000"}
+    with open_server(published, tmp_path_factory.mktemp("batch"), **limits) as running:
+        yield running
+
+
+def arrow(table: pa.Table) -> bytes:
+    target = io.BytesIO()
+    with pa.ipc.new_stream(target, table.schema) as writer:
+        writer.write_table(table, max_chunksize=100)
+    return target.getvalue()
+
+
+def parquet(table: pa.Table) -> bytes:
+    target = io.BytesIO()
+    pq.write_table(table, target)
+    return target.getvalue()
+
+
+def raw(published: Published, claims: pa.Table) -> pa.Table:
+    derived = {*published.features.numeric} - {"amount"}
+    derived -= set(published.features.contract.numeric or ())
+    return claims.drop_columns(sorted(derived))
+
+
+def send(server: Server, body: bytes, media: str, query: str = "", **headers: str) -> pa.Table:
+    told = server.post(
+        f"/v1/score/batch{query}", data=body, headers={"Content-Type": media, **headers}
+    )
+    assert told.status_code == 200, told.text
+    if told.headers["content-type"].startswith(LINES):
+        return pa.Table.from_pylist([json.loads(line) for line in told.text.splitlines()])
+    with pa.ipc.open_stream(told.content) as stream:
+        return stream.read_all()
+
+
+@pytest.mark.parametrize("media", [ARROW, PARQUET])
+def test_a_raw_partition_sent_as_it_is_scores_as_in_the_batch(
+    published: Published, server: Server, media: str
+) -> None:
+    claims = published.recent(days=30)
+    table = raw(published, claims)
+    found = send(server, (arrow if media == ARROW else parquet)(table), media)
+    by_id = {row["claim_id"]: row for row in published.scores["first"].to_pylist()}
+    expected = [by_id[name] for name in table["claim_id"].to_pylist()]
+    assert found["row"].to_pylist() == list(range(len(expected)))
+    assert found["claim_id"].to_pylist() == table["claim_id"].to_pylist()
+    np.testing.assert_allclose(
+        found["probability"].to_numpy(), [e["probability"] for e in expected], rtol=0, atol=1e-6
+    )
+    assert found["alert"].to_pylist() == [e["alert"] for e in expected]
+    assert found["reasons"].to_pylist() == [e["reasons"] for e in expected]
+    assert set(found["model_version"].to_pylist()) == {published.versions["first"]}
+
+
+def test_json_lines_are_answered_line_by_line_as_each_claim_alone(
+    published: Published, server: Server
+) -> None:
+    sent = as_sent(published.recent(days=3), published.features)
+    body = "\n".join(json.dumps(claim) for claim in sent).encode()
+    found = send(server, body, LINES)
+    for row, claim in list(zip(found.to_pylist(), sent, strict=True))[::5]:
+        alone = server.score(claim).json()
+        assert row["probability"] == pytest.approx(alone["probability"], abs=1e-6)
+        assert row["claim_id"] == claim["claim_id"]
+
+
+def test_a_bad_line_is_told_in_its_place_and_the_others_are_scored(
+    published: Published, server: Server
+) -> None:
+    good = json.dumps(published.claim())
+    body = "\n".join([good, '{"amount": "much"}', "", "{", good, "[]"]).encode()
+    told = server.post("/v1/score/batch", data=body, headers={"Content-Type": LINES})
+    rows = [json.loads(line) for line in told.text.splitlines()]
+    assert [("error" in row) for row in rows] == [False, True, True, False, True]
+    assert "#/amount" in rows[1]["error"]
+    assert "much" not in told.text
+    assert rows[0]["probability"] == rows[3]["probability"]
+
+
+def test_bad_cells_of_columns_are_told_by_row(published: Published, server: Server) -> None:
+    table = raw(published, published.recent(days=2))
+    amounts = ["12.5", "lots", "-3", "inf", None, *["10"] * (table.num_rows - 5)]
+    place = table.schema.get_field_index("amount")
+    found = send(server, arrow(table.set_column(place, "amount", pa.array(amounts))), ARROW)
+    errors = found["error"].to_pylist()
+    assert errors[0] is None
+    assert errors[1:4] == ["amount is no number", "amount is less than 0", "amount is infinite"]
+    assert errors[4:] == [None] * (table.num_rows - 4)
+    assert "missing_value amount" in found["warnings"].to_pylist()[4]
+
+
+def test_reasons_for_all_for_alerts_or_for_none(published: Published, server: Server) -> None:
+    body = arrow(raw(published, published.recent(days=20)))
+    told = {w: send(server, body, ARROW, f"?reasons={w}") for w in ("all", "alerts", "none")}
+    lengths = {w: [len(r) for r in t["reasons"].to_pylist()] for w, t in told.items()}
+    alerts = told["all"]["alert"].to_pylist()
+    assert sum(lengths["none"]) == 0
+    assert all(bool(n) == alert for n, alert in zip(lengths["alerts"], alerts, strict=True))
+    assert sum(lengths["all"]) > sum(lengths["alerts"])
+    wrong = server.post("/v1/score/batch?reasons=some", data=body, headers={"Content-Type": ARROW})
+    assert wrong.status_code == 422
+
+
+def test_arrow_in_and_json_lines_out_when_asked_for(published: Published, server: Server) -> None:
+    body = arrow(raw(published, published.recent(days=2)))
+    found = send(server, body, ARROW, Accept=LINES)
+    assert "probability" in found.schema.names
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "status"),
+    [
+        (b"", ARROW, 400),
+        (b"ARROW1" + bytes(500), ARROW, 400),
+        (b"\xff\xff\xff\xff\xff\xff\xff\x7f" + bytes(100), ARROW, 400),
+        (b"PAR1" + bytes(100) + b"PAR1", PARQUET, 400),
+        (b"not parquet", PARQUET, 400),
+        (arrow(pa.table({"colour": ["red"]})), ARROW, 422),
+        (arrow(pa.table({"amount": [[1.0], [2.0]]})), ARROW, 422),
+        (arrow(pa.table([[1.0], [2.0]], names=["amount", "amount"])), ARROW, 422),
+        (parquet(pa.table({"amount": [1.0] * 20_001})), PARQUET, 413),
+        (b"x" * 2_000_000, LINES, 413),
+        (b"x" * 20_000_001, LINES, 413),
+        (b"{}", "application/json", 415),
+    ],
+)
+def test_bodies_that_are_no_batch_are_refused_in_words(
+    server: Server, body: bytes, media: str, status: int
+) -> None:
+    told = server.post("/v1/score/batch", data=body, headers={"Content-Type": media})
+    assert (told.status_code, told.headers["content-type"]) == (status, "application/problem+json")
+
+
+def test_arrow_bodies_with_flipped_bytes_break_nothing(
+    published: Published, server: Server
+) -> None:
+    body = bytearray(arrow(raw(published, published.recent(days=2))))
+    random = np.random.default_rng(5)
+    for _ in range(40):
+        damaged = bytearray(body)
+        for place in random.integers(0, len(body), 4):
+            damaged[place] = random.integers(0, 256)
+        told = server.post("/v1/score/batch", data=bytes(damaged), headers={"Content-Type": ARROW})
+        assert told.status_code in (200, 400, 413, 422)
+    assert server.get("/healthz").status_code == 200
+
+
+def test_an_empty_batch_has_an_empty_answer(server: Server) -> None:
+    told = server.post("/v1/score/batch", data=b"\n\n", headers={"Content-Type": LINES})
+    assert (told.status_code, told.text) == (200, "")

@@ -1,0 +1,181 @@
+"""The champion changes while claims come in: no request fails, and none sees two models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from api_kit import DATASET, Published, Server, open_server
+
+from fraud_mlops.registry.pointers import promote, read_pointer
+
+SWAPS = 50
+
+
+@pytest.fixture
+def own(published: Published, tmp_path: Path) -> Published:
+    """A copy whose pointers may be moved."""
+    root = tmp_path / "lake"
+    shutil.copytree(published.root, root, ignore=shutil.ignore_patterns("raw", "features"))
+    return replace(published, root=root)
+
+
+@pytest.fixture
+def server(own: Published, tmp_path: Path) -> Iterator[Server]:
+    with open_server(own, tmp_path) as running:
+        yield running
+
+
+def move(own: Published, version: str) -> None:
+    """By the pointer alone, as a rollback or somebody's script would."""
+    found = read_pointer(own.models, DATASET, "champion")
+    promote(
+        own.models, DATASET, version,
+        expected=found.version if found else None, by="test", reason="test",
+    )  # fmt: skip
+
+
+def expected(own: Published, claim: dict[str, Any]) -> dict[str, float]:
+    return {
+        version: own.score_of(name, claim["claim_id"])["probability"]
+        for name, version in own.versions.items()
+    }
+
+
+class Load:
+    """Clients that score one claim for as long as they are let."""
+
+    def __init__(self, server: Server, claim: dict[str, Any], clients: int = 3) -> None:
+        self.told: list[tuple[int, str, float]] = []
+        self._stop = threading.Event()
+        self._server, self._claim = server, claim
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def _run(self) -> None:
+        with requests.Session() as session:
+            while not self._stop.is_set():
+                told = session.post(
+                    self._server.url + "/v1/score?reasons=none", json=self._claim, timeout=30
+                )
+                body = told.json()
+                probability = body.get("probability", -1.0)
+                self.told.append((told.status_code, body.get("model_version"), probability))
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_fifty_swaps_under_load_fail_no_request_and_mix_no_versions(
+    own: Published, server: Server
+) -> None:
+    claim = own.claim()
+    right = expected(own, claim)
+    first, second = own.versions["first"], own.versions["second"]
+    assert abs(right[first] - right[second]) > 1e-4
+    with Load(server, claim) as load:
+        for turn in range(SWAPS):
+            wanted = second if turn % 2 == 0 else first
+            move(own, wanted)
+            server.until(lambda wanted=wanted: server.version() == wanted)
+    assert {status for status, _, _ in load.told} == {200}
+    assert {version for _, version, _ in load.told} == {first, second}
+    for _, version, probability in load.told:
+        assert probability == pytest.approx(right[version], abs=1e-6)
+    assert "fraud_model_swaps 51.0" in server.get("/metrics").text
+
+
+@pytest.mark.parametrize("damage", ["weights", "missing", "canary"])
+def test_a_bad_bundle_is_refused_and_told_and_the_old_one_serves_on(
+    own: Published, server: Server, damage: str
+) -> None:
+    first, second = own.versions["first"], own.versions["second"]
+    folder = Path(own.models) / DATASET
+    pointer = json.loads((folder / "champion.json").read_text())
+    bad = folder / second
+    original = (bad / "weights.safetensors").read_bytes()
+    if damage == "weights":
+        (bad / "weights.safetensors").write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+    elif damage == "missing":
+        (bad / "network.json").unlink()
+    else:
+        second = republished_with_other_scores(folder, second)
+    pointer["version"] = second
+    (folder / "champion.json").write_text(json.dumps(pointer))
+    server.until(lambda: "refused" in server.get("/readyz").json())
+    ready = server.get("/readyz")
+    assert ready.status_code == 200
+    told = ready.json()
+    assert (told["version"], told["refused"]["version"]) == (first, second)
+    words = {"weights": "sha256 differs", "missing": "is missing", "canary": "canary claims"}
+    assert words[damage] in told["refused"]["reason"]
+    assert str(own.root) not in ready.text
+    assert "fraud_model_refused 1.0" in server.get("/metrics").text
+    assert server.score(own.claim()).json()["model_version"] == first
+    if damage == "weights":  # put right, it is taken without anybody's doing
+        (bad / "weights.safetensors").write_bytes(original)
+        server.until(lambda: server.version() == second)
+        assert "refused" not in server.get("/readyz").json()
+
+
+def republished_with_other_scores(folder: Path, version: str) -> str:
+    """A whole bundle, with hashes in order, whose model is not the one that scored its sample."""
+    from fraud_mlops.registry.bundle import bundle_version, load_bundle, write_bundle
+
+    bundle = load_bundle(str(folder.parent), DATASET, version)
+    other = load_bundle(
+        str(folder.parent), DATASET,
+        next(v for v in (p.name for p in folder.iterdir() if p.is_dir()) if v not in
+             (version, "history")),
+    )  # fmt: skip
+    files = bundle.files | {"reference.parquet": other.files["reference.parquet"]}
+    manifest = bundle.manifest
+    made = bundle_version(files, manifest.trained_until)
+    named = manifest.model_copy(update={"version": made, "files": {}})
+    write_bundle(str(folder.parent), DATASET, made, files, named)
+    return made
+
+
+def test_the_first_champion_is_served_when_it_comes(own: Published, tmp_path: Path) -> None:
+    pointer = Path(own.models) / DATASET / "champion.json"
+    kept = pointer.read_bytes()
+    pointer.unlink()
+    with open_server(own, tmp_path) as late:
+        assert late.get("/readyz").status_code == 503
+        pointer.write_bytes(kept)
+        late.until(lambda: late.get("/readyz").status_code == 200)
+        assert late.score(own.claim()).status_code == 200
+
+
+def test_a_new_entity_state_is_taken_up(own: Published, server: Server) -> None:
+    state = own.root / "entity_state" / DATASET / "state=latest" / "part-0.parquet"
+    claim = own.claim()
+    with_history = server.score(claim).json()
+    state.unlink()
+    server.until(lambda: server.get("/readyz").json()["entity_state_until"] is None)
+    without = server.score(claim).json()
+    assert with_history["score"] != without["score"]
+    assert "no_entity_state" in {w["code"] for w in without["warnings"]}
+
+
+def test_a_damaged_pointer_leaves_the_old_model_in_place(own: Published, server: Server) -> None:
+    pointer = Path(own.models) / DATASET / "champion.json"
+    kept = pointer.read_bytes()
+    pointer.write_text("{")
+    server.until(lambda: "problem" in server.get("/readyz").json())
+    assert server.score(own.claim()).status_code == 200
+    pointer.write_bytes(kept)
+    server.until(lambda: "problem" not in server.get("/readyz").json())
