@@ -92,7 +92,8 @@ def draw_candidates(n: int, seed: int) -> list[Candidate]:
 def load_candidates(path: str | os.PathLike[str]) -> list[Candidate]:
     """Candidates of a YAML list such as `- {name: wide, family: tabm, params: {width: 512}}`.
 
-    path: or an address in a store. Raises ContractError with the file, and line, column and field of every mistake at once.
+    path: or an address in a store.
+    Raises ContractError with the file, and line, column and field of every mistake at once.
     """
     path = os.fspath(path)
     tree, data = read_yaml(path if "://" in path else Path(path))

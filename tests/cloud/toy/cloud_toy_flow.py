@@ -21,6 +21,7 @@ class CloudToyFlow(FlowSpec):
     launch_id = Parameter("launch-id", default=None, type=str)
     size = Parameter("size", default=2, help="How many parts.")
     folder = Parameter("folder", default=".", help="Where it is told what to do.")
+    seconds = Parameter("seconds", default=0.0, help="How long a part takes.")
     word = Parameter("word", default="toy", help="What to say.")
 
     @step
@@ -33,6 +34,7 @@ class CloudToyFlow(FlowSpec):
     @step
     def work(self):
         self.begins("work")
+        time.sleep(self.seconds)
         print(f"{self.word} works on part {self.input}")
         self.done = self.input
         self.next(self.join)
