@@ -12,6 +12,8 @@ import click
 from fraud_mlops import __version__
 from fraud_mlops.cli.aside import aside
 from fraud_mlops.cli.datasets import check, datasets
+from fraud_mlops.cli.erase import erase
+from fraud_mlops.cli.lake import lake
 from fraud_mlops.cli.models import models
 from fraud_mlops.cli.quarantine import quarantine
 from fraud_mlops.cli.summary import summary
@@ -38,5 +40,5 @@ def main() -> None:
     """
 
 
-for command in (datasets, check, summary, scores, metrics, quarantine, aside, models):
+for command in (datasets, check, summary, scores, metrics, quarantine, aside, models, lake, erase):
     main.add_command(command)

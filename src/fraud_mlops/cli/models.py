@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from fraud_mlops.cli.lake import Age, dry_run_option
 from fraud_mlops.cli.options import dataset_option, model_option, output_option, user
 from fraud_mlops.cli.printing import interval, minute, number, say, show_table
 
@@ -197,3 +199,33 @@ def history(dataset: str, model_uri: str) -> None:
         for m in history(model_uri, dataset)
     ]
     show_table(["since (UTC)", "role", "version", "before", "by", "reason"], rows)
+
+
+@models.command()
+@dataset_option()
+@output_option()
+@model_option()
+@click.option("--older-than", type=Age(), required=True, help="Versions made that long ago: 365d.")
+@click.option("--keep", default=3, show_default=True, help="That many of the newest stay anyway.")
+@dry_run_option
+def expire(
+    dataset: str, output_uri: str, model_uri: str, older_than: datetime, keep: int, dry_run: bool
+) -> None:
+    """Remove old versions that nothing refers to.
+
+    The champion, the challenger, the version that a rollback goes to, and those that scores of the
+    lakehouse were made with stay, however old they are.
+    """
+    from fraud_mlops.lakehouse.partitions import Lakehouse
+    from fraud_mlops.maintenance.expiry import versions
+    from fraud_mlops.registry.pointers import remove_version
+
+    found = versions(model_uri, Lakehouse(output_uri), dataset, older_than, keep)
+    gone = [version for version in found if version.kept is None]
+    if not dry_run:
+        for version in gone:
+            remove_version(model_uri, dataset, version.version)
+    verb = "would be removed" if dry_run else "removed"
+    rows = [(v.version, v.created and minute(v.created), v.kept or verb) for v in found]
+    show_table(["version", "labels as of", ""], rows)
+    say(f"{len(gone)} of {len(found)} versions {verb}.")

@@ -1,0 +1,1 @@
+"""Care of what runs have left: whole, well-cut partitions; what may go; what has to be erased."""

@@ -1,0 +1,80 @@
+"""What may go: partitions that ended long ago, and model versions that nothing refers to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple, cast
+
+from fraud_mlops.errors import BundleError, SettingsError
+from fraud_mlops.lakehouse.partitions import Lakehouse, Listed, Period
+from fraud_mlops.lakehouse.ranges import PartitionRange
+from fraud_mlops.lakehouse.stores import delete
+from fraud_mlops.registry.bundle import list_versions, read_manifest
+from fraud_mlops.registry.pointers import ROLES, read_pointer, rollback_target
+
+
+def old_partitions(lakehouse: Lakehouse, zone: str, dataset: str, before: datetime) -> list[Listed]:
+    """Those whose last moment came before, in order."""
+    return [p for p in lakehouse.listed(zone, dataset) if _end(p) <= before]
+
+
+def _end(listed: Listed) -> datetime:
+    """Far away for a partition that this project did not name."""
+    try:
+        return PartitionRange.of(listed.value, None, cast("Period", listed.key)).end
+    except (SettingsError, ValueError, KeyError):
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def remove_partition(listed: Listed) -> None:
+    """One that is gone already is no error."""
+    delete(listed.uri.rpartition("/")[0])
+
+
+class Version(NamedTuple):
+    """created: None where the manifest cannot be read. kept: why; None where it may go."""
+
+    version: str
+    created: datetime | None
+    kept: str | None
+
+
+def versions(
+    models_uri: str, lakehouse: Lakehouse, dataset: str, before: datetime, newest: int
+) -> list[Version]:
+    """All of a dataset's, oldest first, and why each stays.
+
+    A version stays that leads or challenges, that a rollback would go back to, that scores of the
+    lakehouse were made with, that was made at `before` or later, or is among the `newest`.
+    """
+    roles = {p.version: p.role for r in ROLES if (p := read_pointer(models_uri, dataset, r))}
+    back = rollback_target(models_uri, dataset)
+    scored = _scored_with(lakehouse, dataset)
+    there = list_versions(models_uri, dataset)
+    found = []
+    for place, version in enumerate(there):
+        try:
+            created = read_manifest(models_uri, dataset, version).created
+        except BundleError:
+            found.append(Version(version, None, "damaged: look at it first"))
+            continue
+        kept: str | None = roles.get(version)
+        if kept is None and version == back:
+            kept = "a rollback goes to it"
+        if kept is None and version in scored:
+            kept = f"scores of {scored[version]} partitions were made with it"
+        if kept is None and created >= before:
+            kept = "young"
+        if kept is None and place >= len(there) - newest:
+            kept = "among the newest"
+        found.append(Version(version, created, kept))
+    return found
+
+
+def _scored_with(lakehouse: Lakehouse, dataset: str) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for partition in lakehouse.partitions("ml_outputs", dataset):
+        version = lakehouse.metadata(partition).get("model_version")
+        if version:
+            counts[version] = counts.get(version, 0) + 1
+    return counts

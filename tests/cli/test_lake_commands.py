@@ -1,0 +1,152 @@
+"""`fraud-mlops lake`, and old model versions: what is there, whole, poor, old."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from registry_kit import DATASET, publish
+
+from fraud_mlops.claims.raw_zone import partition_metadata
+from fraud_mlops.claims.schema import raw_schema
+from fraud_mlops.contract import Contract
+from fraud_mlops.lakehouse.content import ContentWriter
+from fraud_mlops.lakehouse.stores import list_files
+from fraud_mlops.registry.bundle import list_versions
+from fraud_mlops.registry.pointers import promote, set_challenger
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+IN = ("--dataset", DATASET)
+MOVED = {"by": "x", "reason": "y"}
+
+
+@pytest.fixture
+def lake(ran: Shell) -> Shell:
+    """After a run, with raw claims of a contract in two months."""
+    made = Contract.model_validate(
+        {"name": DATASET, "source": {"uri": "x.csv"}, "claim_id": "claim",
+         "event_time": {"column": "day"}, "label": {"column": "fraud", "delay": "30d"},
+         "numeric": ["age"], "categorical": []}
+    )  # fmt: skip
+    schema = raw_schema(made)
+    for month in (5, 6):
+        moment = datetime(2024, month, 1, tzinfo=UTC)
+        rows = [{"claim_id": f"c{i}", "event_time": moment, "age": 1.0} for i in range(100)]
+        batches = pa.Table.from_pylist(rows, schema=schema).to_batches()
+        value, told = f"2024-0{month}", partition_metadata(made, None)
+        ran.lake.write("raw", DATASET, "month", value, batches, schema, told)
+    return ran
+
+
+def test_zones_and_partitions_are_listed(lake: Shell) -> None:
+    text = lake.says("lake", "list")
+    for zone in ("raw", "ml_outputs", "metrics"):
+        assert f"{zone} " in text
+    assert "2024-05 to 2024-06" in text
+    text = lake.says("lake", "list", *IN, "--zone", "raw")
+    assert [line.split()[0] for line in text.splitlines() if line.strip().startswith("2024")] == [
+        "2024-05", "2024-06"]  # fmt: skip
+
+
+def test_a_partition_is_inspected(lake: Shell) -> None:
+    text = lake.says("lake", "inspect", "2024-05", *IN)
+    for told in ("month=2024-05/part-0.parquet", "data_version", "claim_id", "timestamp", "100"):
+        assert told in text
+    assert "has no partition '1999-01'" in lake.fails("lake", "inspect", "1999-01", *IN)
+
+
+def test_whole_partitions_are_said_to_be(lake: Shell) -> None:
+    assert "6 of 6 partitions of motor are whole" in lake.says("lake", "verify", *IN)
+
+
+def test_damage_and_wrong_columns_are_told_apart(lake: Shell) -> None:
+    path = lake.root / "raw" / DATASET / "month=2024-05" / "part-0.parquet"
+    content = bytearray(path.read_bytes())
+    content[60] ^= 0xFF
+    path.write_bytes(content)
+    schema = pa.schema([("claim_id", pa.string()), ("score", pa.float32()), ("mood", pa.string())])
+    lake.lake.write("ml_outputs", DATASET, "month", "2024-05", (), schema)
+    result = lake("lake", "verify", *IN)
+    assert result.exit_code == 1
+    assert "content does not match its data version" in result.stdout
+    assert "column 'score' is float, and should be double" in result.stdout
+    assert "has a column 'mood' of nobody's" in result.stdout
+    assert "2 of 6 partitions cannot be used" in result.stderr
+
+
+def cut_badly(lake: Shell) -> pa.Table:
+    """As a program does that appends: twenty row groups of five rows."""
+    (first, _) = lake.lake.partitions("raw", DATASET)
+    table, told = lake.lake.read([first]), lake.lake.metadata(first)
+    with ContentWriter(first.uri, table.schema, told) as writer:
+        for batch in table.to_batches(max_chunksize=5):
+            writer._waiting, writer._waiting_rows = [batch], 5
+            writer._flush(5)
+    return table
+
+
+def test_poor_row_groups_are_cut_again_and_the_rows_stay(lake: Shell) -> None:
+    table = cut_badly(lake)
+    path = lake.root / "raw" / DATASET / "month=2024-05" / "part-0.parquet"
+    before = path.read_bytes()
+    text = lake.says("lake", "compact", *IN, "--dry-run")
+    assert "1 partitions would be cut again" in text
+    assert path.read_bytes() == before
+
+    assert "1 partitions were cut again" in lake.says("lake", "compact", *IN)
+    assert pq.read_metadata(path).num_row_groups == 1
+    (first, _) = lake.lake.partitions("raw", DATASET)
+    assert lake.lake.read([first]).equals(table)
+    assert "6 of 6" in lake.says("lake", "verify", *IN)
+    assert "0 partitions were cut again" in lake.says("lake", "compact", *IN)
+
+
+def test_old_partitions_go_and_nothing_else(lake: Shell) -> None:
+    before = list_files(str(lake.root))
+    old = ("lake", "expire", *IN, "--zone", "raw", "--older-than")
+    text = lake.says(*old, "1d", "--dry-run")
+    assert "2 partitions of raw" in text
+    assert "would be removed" in text
+    assert list_files(str(lake.root)) == before
+    assert "0 partitions" in lake.says(*old, "36500d")
+    assert "2 partitions" in lake.says(*old, "1d")
+    assert lake.lake.partitions("raw", DATASET) == []
+    assert len(lake.lake.partitions("ml_outputs", DATASET)) == 2
+
+
+def test_an_age_that_is_none_is_a_wrong_usage(lake: Shell) -> None:
+    result = lake("lake", "expire", *IN, "--zone", "raw", "--older-than", "30")
+    assert result.exit_code == 2
+    assert "write 30d" in result.stderr
+
+
+def test_old_versions_go_that_nothing_refers_to(lake: Shell) -> None:
+    uri = str(lake.models)
+    scored = list_versions(uri, DATASET)[0]
+    back, champion, challenger, loser = (publish(uri, name) for name in ("b", "c", "d", "e"))
+    promote(uri, DATASET, back, expected=scored, **MOVED)
+    promote(uri, DATASET, champion, expected=back, **MOVED)
+    set_challenger(uri, DATASET, challenger, **MOVED)
+    for partition in lake.lake.partitions("ml_outputs", DATASET):
+        lake.lake.rewrite(partition, lambda batch: batch, {"model_version": scored})
+    expire = ("models", "expire", *IN, "--older-than", "1d", "--keep", "0")
+
+    text = lake.says(*expire, "--dry-run")
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip().startswith("2024")}
+    assert "scores of 2 partitions" in lines[scored]
+    assert "a rollback goes to it" in lines[back]
+    assert "champion" in lines[champion]
+    assert "challenger" in lines[challenger]
+    assert "would be removed" in lines[loser]
+    assert len(list_versions(uri, DATASET)) == 5
+
+    assert "0 of 5 versions" in lake.says("models", "expire", *IN, "--older-than", "36500d")
+    assert "0 of 5 versions" in lake.says(*expire[:-1], "5")
+    assert "1 of 5 versions removed" in lake.says(*expire)
+    assert set(list_versions(uri, DATASET)) == {scored, back, champion, challenger}
+    assert not (lake.models / DATASET / loser).exists()
