@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 _CARD_SECONDS = 30
 
@@ -26,13 +27,30 @@ def export(pathspec: str, folder: Path, flow_file: str, cards: Sequence[str]) ->
     except MetaflowException as error:
         if found := _by_command(pathspec, folder, flow_file, cards):
             return found
-        raise SystemExit(str(error)) from None
+        if not (there := _in_the_datastore(pathspec)):
+            raise SystemExit(str(error)) from None
     found = {}
     for number, card in enumerate(there):
         name = f"{number}.html"
         (folder / name).write_text(card.get(), encoding="utf-8")
         found[str(card.id or card.type)] = name
     return found
+
+
+def _in_the_datastore(pathspec: str) -> list[Any]:
+    """Cards of a run of which no record is to be had here, as one on AWS without Metaflow's
+    service: they lie in the datastore, by the task's path."""
+    from metaflow.datastore import FlowDataStore
+    from metaflow.metaflow_config import DEFAULT_DATASTORE
+    from metaflow.plugins import DATASTORES
+    from metaflow.plugins.cards.card_client import CardContainer
+    from metaflow.plugins.cards.card_resolver import resolve_paths_from_task
+
+    if DEFAULT_DATASTORE == "local":
+        return []
+    storage = next(one for one in DATASTORES if one.TYPE == DEFAULT_DATASTORE)
+    flow = FlowDataStore(pathspec.partition("/")[0], environment=None, storage_impl=storage)
+    return list(CardContainer(*resolve_paths_from_task(flow, pathspec=pathspec)))
 
 
 def _by_command(

@@ -16,6 +16,7 @@ from cloud_kit import QUICK, failures, made
 from dagster_metaflow import BACKEND_TAG, MetaflowFlow, MetaflowResource, metaflow_assets
 from fraud_mlops import catalog
 from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.stores import exists
 from fraud_mlops.registry.pointers import read_pointer
 
 pytestmark = pytest.mark.flow
@@ -108,6 +109,8 @@ def test_on_step_functions(signed_in: LocalAws, here: str, tmp_path: Path) -> No
     lake = f"s3://{BUCKET}/states"
     result = run(signed_in, tmp_path, "step_functions", flow, lake)
     assert result.success, failures(result)
+    told = [m for m in result.asset_materializations_for_node("toy") if "card: data" in m.metadata]
+    assert exists(str(told[0].metadata["card: data"].value))  # exported without any service
     assert sorted({key.rpartition("/")[2] for key in made(result)}) == sorted(ASSETS)
     assert_same(here, lake)
 

@@ -1,0 +1,41 @@
+"""Where a run runs is said by the resource, by run config, or by a tag of the run."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from aws import LocalAws
+from cloud_kit import CloudToy, failures
+
+from dagster_metaflow import BACKEND_TAG, MetaflowResource
+
+NOWHERE = "There is no backend 'nowhere'; this resource has batch, local, step_functions."
+
+CONFIG = {"ledger_root": "lake", "backend": "nowhere"}  # run config says a resource whole
+
+
+@pytest.mark.parametrize(
+    ("backend", "options"),
+    [
+        ("nowhere", {}),
+        ("local", {"run_config": {"resources": {"metaflow": {"config": CONFIG}}}}),
+        ("local", {"tags": {BACKEND_TAG: "nowhere"}}),
+    ],
+    ids=["resource", "run config", "tag"],
+)
+def test_the_backend_is_chosen(
+    aws: LocalAws, tmp_path: Path, backend: str, options: dict[str, Any]
+) -> None:
+    toy = CloudToy(aws, tmp_path)
+    resource = MetaflowResource(ledger_root=str(toy.lake), backend=backend)
+    result = dg.materialize(
+        [toy.assets()],
+        resources={"metaflow": resource},
+        instance=toy.instance,
+        raise_on_error=False,
+        **options,
+    )
+    (words,) = failures(result)
+    assert NOWHERE in words
+    toy.instance.dispose()
