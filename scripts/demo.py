@@ -3,7 +3,8 @@
     python scripts/demo.py [--sample-size 20000]
 
 Starts Dagster on a free port and launches its jobs over GraphQL, as a CI server would: claims are
-ingested, a champion is trained, and what has happened since its out-of-time window began is scored.
+ingested, a champion is trained, what has happened since its out-of-time window began is scored, and
+the metrics go into a warehouse: a DuckDB file, or Snowflake where SNOWFLAKE_ACCOUNT is set.
 Dagster ends with it; DAGSTER_HOME, which is ./.dagster when it is not set, keeps the history.
 """
 
@@ -49,6 +50,7 @@ def main() -> int:
     dataset = _dataset().name
     print(flush=True)
     code = _command("fraud_mlops.cli", "summary", "--dataset", dataset)
+    _show_warehouse(dataset)
     print(
         "\nWhere to look\n"
         f"  the assets   make ui, then http://127.0.0.1:{PORT}/assets\n"
@@ -130,6 +132,7 @@ def _jobs(sample_size: int, candidates: int) -> list[tuple[str, list[str]]]:
         ),
         ("training_job", ["--config", _config(f"{dataset.name}__train", candidates=candidates)]),
         ("scoring_job", ["--partition-range", _first_scored(dataset, keys), keys[-1]]),
+        ("metrics_sync_job", ["--partition-range", _first_scored(dataset, keys), keys[-1]]),
     ]
 
 
@@ -152,6 +155,27 @@ def _first_scored(dataset: Dataset, keys: Sequence[str]) -> str:
     if not isinstance(split, DateSplit):
         return keys[0]
     return partition_of(split.oot.start, dataset.contract.partition)
+
+
+def _show_warehouse(dataset: str) -> None:
+    """The newest months of the view that BI's first page is drawn from."""
+    from fraud_assets.stores import Stores
+    from fraud_mlops.cli.printing import number, say, show_table
+    from fraud_mlops.settings import settings
+    from fraud_mlops.warehouse.choice import warehouse_of
+
+    columns = ("PARTITION_KEY", "CLAIMS", "ALERTS", "PRECISION_OF_ALERTS", "RECALL_OF_ALERTS")
+    warehouse = warehouse_of(settings(), Stores.of_settings().root)
+    with warehouse.session() as session:
+        rows = session.execute(
+            f"SELECT {', '.join(columns)} FROM BI_DAILY_KPIS WHERE DATASET = ? "
+            "ORDER BY PERIOD_START DESC LIMIT 3",
+            [dataset],
+        )
+    say(f"view BI_DAILY_KPIS of {warehouse.address}")
+    named = [column.lower().replace("_", " ") for column in columns]
+    shown = [(partition, *(number(value) for value in values)) for partition, *values in rows]
+    show_table(named, shown, right=named[1:])
 
 
 def _cards() -> list[str]:

@@ -119,7 +119,7 @@ def _results(
 def _of_sync(done: SyncResult) -> dict[str, Any]:
     found = {
         "engine": done.engine,
-        "dagster/table_name": done.address.rpartition(" ")[2],
+        "dagster/table_name": done.table_name,
         "address": done.address,
         "rows_moved": done.rows_moved,
         "rows_skipped": done.rows_skipped,

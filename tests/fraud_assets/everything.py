@@ -25,6 +25,8 @@ from fraud_mlops.contract import SyntheticSource
 from fraud_mlops.synthetic.generator import generate
 
 MADE = ("raw_zone", "model_artifact", "ml_outputs", "metrics")
+"""By flows. What is synced to the warehouse comes after them."""
+SYNCED = "snowflake_metrics"
 BROKEN = "2024-99.parquet"
 
 
@@ -83,7 +85,7 @@ class Everything:
         resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
         return [
             f"{asset} {partition or ''}"
-            for asset in MADE
+            for asset in (*MADE, SYNCED)
             for partition in self.materialized[asset]
             if resolver.get_status(self.place.dataset.key(asset), partition) != StaleStatus.FRESH
         ]

@@ -23,8 +23,11 @@ from warehouse_kit import (
 )
 
 from fraud_mlops.errors import WarehouseUnavailable
+from fraud_mlops.warehouse.columns import rows_of
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 from fraud_mlops.warehouse.engine import Warehouse
+from fraud_mlops.warehouse.marks import mark_of
+from fraud_mlops.warehouse.moving import Move, Overtaken
 from fraud_mlops.warehouse.names import Tables
 from fraud_mlops.warehouse.options import SnowflakeOptions
 from fraud_mlops.warehouse.parity import compare
@@ -111,17 +114,12 @@ def test_a_partition_that_another_sync_has_renewed_is_looked_at_again(
     lake: Lake, warehouse: Warehouse
 ) -> None:
     """Old content that was read before never replaces new content that is there."""
-    from fraud_mlops.warehouse.columns import rows_of
-    from fraud_mlops.warehouse.moving import Move, Overtaken
-
     sync(lake.lakehouse, warehouse, DATASET)
     old = lake.put(MONTHS[0], kpis(1, 1, 1, 1))
     rows = rows_of(old, lake.lakehouse.read([old]))
     lake.put(MONTHS[0], kpis(2, 1, 1, 1))
     with warehouse.session() as session:
-        from fraud_mlops.warehouse.marks import marks_of
-
-        seen = marks_of(session, warehouse.tables, DATASET)[MONTHS[0]]
+        seen = mark_of(session, warehouse.tables, DATASET, MONTHS[0])
         sync(lake.lakehouse, warehouse, DATASET)
         with pytest.raises(Overtaken):
             Move(warehouse, old, "late", seen).make(session, rows)

@@ -84,7 +84,8 @@ def test_partitions_go_in_as_one_run_and_each_tells_what_became_of_it(
         assert told["dagster/row_count"] == zone[month].rows
         assert len(told["checksum"]) == 32
         assert told["engine"] == "duckdb"
-        assert told["dagster/table_name"].endswith("warehouse.duckdb")
+        assert told["address"] == f"duckdb {place.stores.root}/warehouse.duckdb"
+        assert told["dagster/table_name"] == "warehouse.main.FRAUD_MODEL_METRICS"
         assert (told["rows_moved"], told["rows_skipped"]) == (24, 0)
 
 

@@ -38,6 +38,7 @@ Rows = Sequence[Mapping[str, Any]]
 """Rows of a view, by the names of its columns."""
 
 _MOST_FEATURES = 15
+_LABELLED = 0.5
 _COLOURS = {"drifted": RED, "moved": YELLOW, "stable": BLUE, "not measured": GREY}
 
 
@@ -65,7 +66,7 @@ def claims_and_alerts(kpis: Rows) -> Figure:
     ):
         _line(quality, kpis, column, text, colour)
     name_axes(quality, y="labels known by now")
-    _line(rates, kpis, "FRAUD_RATE", "fraud rate", RED)
+    _line(rates, [_once_labelled(row) for row in kpis], "FRAUD_RATE", "fraud rate", RED)
     _line(rates, kpis, "ALERT_SHARE", "alert share", BLUE)
     for axes in (quality, rates):
         percent_axis(axes.yaxis)
@@ -79,6 +80,11 @@ def claims_and_alerts(kpis: Rows) -> Figure:
 def _line(axes: Axes, rows: Rows, column: str, text: str, colour: str) -> None:
     values = as_floats([row[column] for row in rows])
     axes.plot(range(len(rows)), values, "o-", color=colour, markersize=4, label=text)
+
+
+def _once_labelled(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """No fraud rate where most labels are unknown: those that come early are no fair share."""
+    return row if (row["LABELLED_SHARE"] or 0) >= _LABELLED else {**row, "FRAUD_RATE": None}
 
 
 def alert_funnel(stages: Sequence[tuple[str, int]]) -> Figure:
@@ -119,7 +125,7 @@ def promised_and_kept(comparison: Rows) -> Figure:
         )  # fmt: skip
     row_axis(axes, [row["METRIC"].replace("_", " ") for row in shown])
     axes.set_xlim(left=0)
-    add_legend(axes)
+    add_legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     name_axes(axes, x="value, with 95 % interval")
     return figure
 
@@ -166,6 +172,7 @@ def drift_of_features(drift: Rows) -> Figure:
         note(
             axes, f"{row['PSI']:.2f} in {row['PARTITION_KEY']}", xy=(row["PSI"], place),
             xytext=(3, 0), textcoords="offset points", va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )  # fmt: skip
     for limit in (0.1, 0.25):
         axes.axvline(limit, color=FAINT_INK, linewidth=1, linestyle="--", zorder=1)

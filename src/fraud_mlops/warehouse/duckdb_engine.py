@@ -44,6 +44,10 @@ class DuckDBWarehouse:
         return f"duckdb {self.path}"
 
     @property
+    def table_name(self) -> str:
+        return f"{self.path.stem}.main.{self.tables.table}"
+
+    @property
     def mend_schema(self) -> str:
         return f"remove {self.path} and sync again: it is made anew, all of it from the lakehouse"
 

@@ -48,6 +48,10 @@ class Warehouse(Protocol):
         """Where the table is, for people; nothing secret."""
 
     @property
+    def table_name(self) -> str:
+        """Of the table of metrics, with its database and schema."""
+
+    @property
     def tables(self) -> Tables: ...
 
     @property

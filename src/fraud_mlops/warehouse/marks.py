@@ -21,14 +21,29 @@ class Mark(NamedTuple):
     sync_id: str
 
 
+_MARK = '"DATA_VERSION", "ROW_COUNT", "CHECKSUM", "SYNC_ID"'
+
+
 def marks_of(session: Session, tables: Tables, dataset: str) -> dict[str, Mark]:
     """By partition."""
     found = session.execute(
-        'SELECT "PARTITION_KEY", "DATA_VERSION", "ROW_COUNT", "CHECKSUM", "SYNC_ID" '
-        f'FROM {tables.sync} WHERE "DATASET" = ? ORDER BY "PARTITION_KEY"',
+        f'SELECT "PARTITION_KEY", {_MARK} FROM {tables.sync} WHERE "DATASET" = ? '
+        'ORDER BY "PARTITION_KEY"',
         [dataset],
     )
-    return {partition: Mark(version, int(rows), *rest) for partition, version, rows, *rest in found}
+    return {partition: _mark(*values) for partition, *values in found}
+
+
+def mark_of(session: Session, tables: Tables, dataset: str, partition: str) -> Mark | None:
+    """Of one partition; None when no sync has written it."""
+    found = session.execute(
+        f"SELECT {_MARK} FROM {tables.sync} WHERE {OF_PARTITION}", [dataset, partition]
+    )
+    return _mark(*found[0]) if found else None
+
+
+def _mark(version: str, rows: int, checksum: str, sync_id: str) -> Mark:
+    return Mark(version, int(rows), checksum, sync_id)
 
 
 def content_of(session: Session, tables: Tables, dataset: str, partition: str) -> list[Content]:

@@ -9,7 +9,7 @@ from fraud_mlops.errors import WarehouseError, WarehouseUnavailable
 from fraud_mlops.lakehouse.partitions import Partition
 from fraud_mlops.warehouse.columns import COLUMNS, KEY, Rows, checksum, naive, whole_rows
 from fraud_mlops.warehouse.engine import Session, Warehouse, transaction
-from fraud_mlops.warehouse.marks import OF_PARTITION, Mark, content_of, marks_of, set_mark
+from fraud_mlops.warehouse.marks import OF_PARTITION, Mark, content_of, mark_of, set_mark
 
 _NAMES = [column.name for column in COLUMNS]
 
@@ -37,8 +37,7 @@ class Move:
         self._stage(session, rows)
         with transaction(session):
             take_turn(session, self.warehouse, self.sync_id)
-            marks = marks_of(session, tables, partition.dataset)
-            if marks.get(partition.value) != self.seen:
+            if mark_of(session, tables, partition.dataset, partition.value) != self.seen:
                 raise Overtaken(f"{partition.value}: another sync has written it meanwhile")
             session.execute(_merge(tables.metrics, tables.stage))
             [(gone, *_)] = session.execute(

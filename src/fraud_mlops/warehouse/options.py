@@ -81,9 +81,13 @@ class SnowflakeOptions:
         )
 
     @property
+    def table_name(self) -> str:
+        return f"{self.database}.{self.schema}.{self.tables.table}"
+
+    @property
     def address(self) -> str:
         """Where the table is, for people."""
-        return f"snowflake {self.account} {self.database}.{self.schema}.{self.tables.table}"
+        return f"snowflake {self.account} {self.table_name}"
 
     def public(self) -> dict[str, Any]:
         """The connector's parameters that may be shown."""

@@ -45,6 +45,10 @@ class SnowflakeWarehouse:
         return self.options.address
 
     @property
+    def table_name(self) -> str:
+        return self.options.table_name
+
+    @property
     def tables(self) -> Tables:
         return self.options.tables
 

@@ -56,6 +56,7 @@ class SyncResult:
 
     engine: str
     address: str
+    table_name: str
     dataset: str
     partitions: tuple[Synced, ...]
     gone: tuple[str, ...]
@@ -140,6 +141,7 @@ class _Run:
         return SyncResult(
             self.warehouse.engine,
             self.warehouse.address,
+            self.warehouse.table_name,
             self.dataset,
             partitions=tuple(self.done[value] for value in chosen),
             gone=tuple(gone),
