@@ -40,7 +40,7 @@ class Recorder:
 
     def record(
         self, published: Published, record: LaunchRecord
-    ) -> Iterator[MaterializeResult[Any] | AssetMaterialization]:
+    ) -> Iterator[MaterializeResult[Any] | AssetMaterialization | AssetCheckResult]:
         """The result for one report, and each partition of several. What cannot be a result becomes
         events of their own: assets and partitions that were not selected, and what is published
         again with another content."""
@@ -72,11 +72,14 @@ class Recorder:
             data_version=DataVersion(
                 chosen[-1].data_version if several else whole_data_version(chosen)
             ),
-            check_results=list(self._checks(published)),
+            check_results=[] if several else list(self._checks(published)),
             tags={LAUNCH_TAG: record.launch_id},
         )
         if several:
             yield from self._each(published, chosen, of_launch)
+            # Last: with them Dagster notes which events are the latest, also for the provenance of
+            # assets that depend on these.
+            yield from self._checks(published)
 
     def _each(
         self, published: Published, chosen: list[Made], of_launch: Mapping[str, MetadataValue]

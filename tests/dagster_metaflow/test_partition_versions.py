@@ -11,6 +11,7 @@ from dagster._core.loader import LoadingContextForTest
 from toy_kit import FLOW, MONTHS, materialized, told
 
 from dagster_metaflow import MetaflowResource, metaflow_assets
+from dagster_metaflow.reports import Check
 from dagster_metaflow.testing import ScriptedBackend, ScriptedStep, scripted_resource
 
 FIRST, LAST = "2024-01", "2024-03"
@@ -22,7 +23,15 @@ BEFORE = {"2024-01": "a", "2024-02": "b", "2024-03": "c"}
 AFTER = BEFORE | {"2024-02": "b, mended"}
 
 
-@metaflow_assets(flow=FLOW, assets=["first", "second"], name="toy", partitions_def=MONTHS)
+SECOND = dg.AssetSpec("second", deps=["first"])
+
+
+SOUND = dg.AssetCheckSpec("sound", asset="first", blocking=True)
+
+
+@metaflow_assets(
+    flow=FLOW, assets=["first", SECOND], check_specs=[SOUND], name="toy", partitions_def=MONTHS
+)
 def toy(context: dg.AssetExecutionContext, metaflow: MetaflowResource) -> Iterator[Any]:
     yield from metaflow.run(context, FLOW).stream()
 
@@ -51,7 +60,8 @@ class Months:
 
     def make(self, versions: Mapping[str, str], *assets: str) -> dg.ExecuteInProcessResult:
         """All three in one run."""
-        steps = [ScriptedStep("start", publishes=["first"], data_version=versions)]
+        sound = Check(name="sound", passed=True)
+        steps = [ScriptedStep("start", ["first"], checks=[sound], data_version=versions)]
         steps += [ScriptedStep("join", publishes=["second"], data_version=versions)]
         backend = ScriptedBackend(steps, partitions=MONTHS.get_partition_keys())
         result = dg.materialize(
@@ -121,7 +131,8 @@ def test_one_month_that_changed_makes_stale_what_depends_on_it_and_nothing_else(
 
 
 def test_months_made_together_and_then_singly_have_the_same_versions(months: Months) -> None:
-    steps = [ScriptedStep("start", publishes=["first"], data_version=BEFORE)]
+    sound = Check(name="sound", passed=True)
+    steps = [ScriptedStep("start", ["first"], checks=[sound], data_version=BEFORE)]
     resource = scripted_resource(ScriptedBackend(steps), str(months.folder))
     dg.materialize(
         [toy],
@@ -132,6 +143,11 @@ def test_months_made_together_and_then_singly_have_the_same_versions(months: Mon
     )
     assert months.versions("first") == BEFORE
     assert months.stale("scored") == []
+
+
+def test_an_asset_of_the_same_run_that_depends_on_the_months_is_fresh(months: Months) -> None:
+    months.make(AFTER, "first", "second")
+    assert months.stale("second") == []
 
 
 def test_every_month_knows_its_code_so_that_new_code_makes_it_stale(months: Months) -> None:

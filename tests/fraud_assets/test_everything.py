@@ -142,7 +142,7 @@ def test_ingesting_the_same_files_again_makes_nothing_else_stale(done: Everythin
     automation.tick()
     before = done.versions()
     again = done.place.run("ingest_job", MONTHS[0], MONTHS[-1])
-    assert len(again.get_asset_materialization_events()) == len(MONTHS)
+    assert {e.partition for e in again.get_asset_materialization_events()} == {*MONTHS}
     assert done.versions() == before
     assert done.stale() == []
     assert automation.tick() == []
