@@ -23,7 +23,7 @@ pytestmark = pytest.mark.flow
 FILE = Path(__file__).parents[2] / "flows" / "fraud_detection_flow.py"
 DATASET = "synthetic_claims"
 ASSETS = ["raw_zone", "model_artifact", "ml_outputs", "metrics"]
-GIVEN: dict[str, Any] = {"sample_size": 3000, "seed": 7}
+GIVEN: dict[str, Any] = {"sample_size": 6000, "seed": 7}
 CANDIDATE = "- {name: line, family: logistic, seed: 2, params: {epochs: 4}}\n"
 
 
