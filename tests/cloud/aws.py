@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import psutil
+
 SERVER = Path(__file__).with_name("aws_server.py")
 BUCKET = "local-bucket"
 QUEUE = "local-queue"
@@ -172,6 +174,8 @@ def local_aws(folder: Path, *, at_once: int = 2, pace: float = 0.02) -> Iterator
         try:
             server.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
+            for process in psutil.Process(server.pid).children(recursive=True):
+                process.kill()
             server.kill()
             server.wait()
         server.stdout.close()
