@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("src", "flows", "fraud_assets", "scripts")
 CODE = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 FLOW_MODULES = {path.stem for path in (ROOT / "flows").glob("*.py")}
-HEAVY = ("torch", "sklearn", "scipy", "duckdb", "pandera", "optuna", "matplotlib", "metaflow")
+HEAVY = (
+    *("torch", "sklearn", "scipy", "duckdb", "pandera", "optuna", "matplotlib", "metaflow"),
+    "snowflake.connector",
+)
 MOST_LINES = 300
 
 # Packages that a folder must not know, directly or by name in an import inside a function.
@@ -84,6 +87,7 @@ LIGHT = {
     "fraud_mlops.catalog": (*HEAVY, "numpy", "pandas", "pyarrow"),
     "fraud_mlops.registry.pointers": (*HEAVY, "pandas", "pyarrow"),
     "fraud_mlops.lakehouse.partitions": HEAVY,
+    "fraud_mlops.warehouse.choice": HEAVY,
     "fraud_mlops.claims": (*HEAVY, "pandas"),
     "fraud_mlops.synthetic": HEAVY,
 }
