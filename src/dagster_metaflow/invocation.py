@@ -114,7 +114,10 @@ class MetaflowInvocation:
         self._recorder.finish(self._record, follower.unreadable)
 
     def _poll(self) -> RunStatus:
-        status = self._launcher.backend.poll(self._record.handle)
+        try:
+            status = self._launcher.backend.poll(self._record.handle)
+        except LaunchError as error:  # out of sight, and left going: the next execution finds it
+            raise Failure(str(error), metadata=self._where()) from None
         known = self._record.with_run_id(status.run_id)
         if known is not self._record:
             self._known = known

@@ -164,9 +164,10 @@ class StepFunctionsBackend(BatchBackend):
             return super().poll(handle)
         run_id = PREFIX + str(handle["execution"])
         with said("to look at the execution"):
-            if "started" not in handle and self._described(handle) is None:
-                return RunStatus(RunState.LOST, None, "it was never started")
             follower = self._follower(handle)
+            unseen = "started" not in handle and not follower.history.last
+            if unseen and self._described(handle) is None:
+                return RunStatus(RunState.LOST, None, "it was never started")
         follower.look()
         if not follower.is_there:
             return RunStatus(RunState.LOST, run_id, "there is no such execution any more")

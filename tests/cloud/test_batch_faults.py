@@ -1,0 +1,70 @@
+"""What goes wrong on this side of AWS Batch, and what becomes of a run then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aws import KEY, LocalAws
+from shell_kit import BatchStage
+
+from dagster_metaflow.backends import batch_jobs
+from dagster_metaflow.backends.aws_api import Aws
+from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState
+
+pytestmark = pytest.mark.flow
+
+
+@pytest.fixture
+def stage(aws: LocalAws, tmp_path: Path) -> BatchStage:
+    return BatchStage(aws, tmp_path)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def held(stage: BatchStage) -> Handle:
+    """A run whose second step waits, on AWS."""
+    stage.hold()
+    backend, request = stage.backend(), stage.request()
+    handle = backend.launch(request, backend.prepare(request))
+    until(lambda: "work" in stage.executed())
+    return handle
+
+
+def going(stage: BatchStage, run_id: str | None) -> list[str]:
+    return batch_jobs.unfinished(Aws(stage.environment()), "ShellFlow", str(run_id))
+
+
+def test_what_a_killed_scheduler_left_on_aws_is_ended(stage: BatchStage) -> None:
+    handle = held(stage)
+    stage.lose(handle)
+    status = stage.backend().poll(handle)
+    assert status.state is RunState.LOST
+    assert len(going(stage, status.run_id)) == 1
+    stage.backend().cancel(handle)  # as the follower of a run does that did not end well
+    assert not going(stage, status.run_id)
+
+
+def test_one_that_cannot_be_ended_for_want_of_credentials_is_told(stage: BatchStage) -> None:
+    handle = held(stage)
+    stage.lose(handle)
+    stage.aws.fail("*", "*", "ExpiredTokenException", times=1_000_000, key=KEY)
+    with pytest.raises(LaunchError, match="Sign in again"):
+        stage.backend().cancel(handle)
+    stage.aws.mend()
+    stage.backend().cancel(handle)
+    assert not going(stage, stage.backend().poll(handle).run_id)
+
+
+def test_it_links_to_its_jobs(stage: BatchStage) -> None:
+    links = stage.backend().links(stage.backend().prepare(stage.request()))
+    assert links["batch_jobs"] == (
+        "https://us-east-1.console.aws.amazon.com/batch/home?region=us-east-1#jobs"
+    )
