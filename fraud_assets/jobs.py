@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     )
 
 INGEST, TRAINING, SCORING = "ingest_job", "training_job", "scoring_job"
-PIPELINE, METRICS_SYNC, CHECKS = "fraud_pipeline_job", "metrics_sync_job", "store_checks_job"
+PIPELINE, CHECKS = "fraud_pipeline_job", "store_checks_job"
+METRICS_SYNC, WAREHOUSE_SYNC = "metrics_sync_job", "warehouse_sync_job"
 
 
 def jobs(dataset: Dataset) -> list[UnresolvedAssetJobDefinition]:
@@ -56,6 +57,12 @@ def jobs(dataset: Dataset) -> list[UnresolvedAssetJobDefinition]:
             asset(metrics, table),
             "Measures scored partitions again, with the labels that are known by now, without "
             "scoring them again; and syncs what has changed to the warehouse.",
+        ),
+        _job(
+            dataset,
+            WAREHOUSE_SYNC,
+            asset(table),
+            "Syncs metrics that have changed to the warehouse, without measuring them again.",
         ),
         _job(
             dataset,

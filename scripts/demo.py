@@ -132,7 +132,7 @@ def _jobs(sample_size: int, candidates: int) -> list[tuple[str, list[str]]]:
         ),
         ("training_job", ["--config", _config(f"{dataset.name}__train", candidates=candidates)]),
         ("scoring_job", ["--partition-range", _first_scored(dataset, keys), keys[-1]]),
-        ("metrics_sync_job", ["--partition-range", _first_scored(dataset, keys), keys[-1]]),
+        ("warehouse_sync_job", ["--partition-range", _first_scored(dataset, keys), keys[-1]]),
     ]
 
 

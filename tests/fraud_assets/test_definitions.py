@@ -15,6 +15,7 @@ JOBS = {
     "scoring_job",
     "fraud_pipeline_job",
     "metrics_sync_job",
+    "warehouse_sync_job",
     "store_checks_job",
 }
 

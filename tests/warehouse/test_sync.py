@@ -151,7 +151,7 @@ def test_what_was_not_synced_yet_is_behind_and_not_broken(lake: Lake, warehouse:
     found = compare(lake.lakehouse, warehouse, DATASET)
     [behind] = found.differences
     assert (behind.partition, behind.broken) == (MONTHS[2], False)
-    assert "metrics_sync_job" in behind.what
+    assert "warehouse_sync_job" in behind.what
     assert found.lakehouse_rows > found.warehouse_rows
 
 

@@ -48,9 +48,8 @@ def warehouse(place: Place) -> Warehouse:
 def synced(place: Place, *partitions: str, good: bool = True) -> dg.ExecuteInProcessResult:
     """The asset and its check alone, as one run."""
     tags = {RANGE_START: partitions[0], RANGE_END: partitions[-1]} if len(partitions) > 1 else {}
-    result = place.defs.resolve_implicit_global_asset_job_def().execute_in_process(
+    result = place.defs.resolve_job_def("warehouse_sync_job").execute_in_process(
         instance=place.instance,
-        asset_selection=[place.dataset.key("snowflake_metrics")],
         partition_key=partitions[0] if len(partitions) == 1 else None,
         tags=tags,
         raise_on_error=False,
@@ -203,7 +202,15 @@ def test_power_bis_model_hangs_on_the_table_and_is_made_elsewhere(place: Place) 
     assert project.is_file()
 
 
-def test_metrics_are_measured_and_synced_by_one_job(place: Place) -> None:
-    job = place.defs.resolve_job_def("metrics_sync_job")
-    keys = {key.path[-1] for key in job.asset_layer.selected_asset_keys}
-    assert keys == {"metrics", "snowflake_metrics"}
+JOBS = {
+    "metrics_sync_job": {"metrics", "snowflake_metrics"},
+    "warehouse_sync_job": {"snowflake_metrics"},
+    "scoring_job": {"ml_outputs", "metrics"},
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_metrics_are_synced_by_jobs_of_their_own(place: Place, name: str) -> None:
+    """A warehouse that is out of reach never fails the run that scores."""
+    job = place.defs.resolve_job_def(name)
+    assert {key.path[-1] for key in job.asset_layer.selected_asset_keys} == JOBS[name]

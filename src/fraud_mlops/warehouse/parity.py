@@ -85,7 +85,7 @@ class _Both:
         if there == rows:
             how = f"as many rows ({rows:,}), other values"
         if mark is None or mark.data_version != partition.data_version:
-            return Difference(partition.value, f"{how}; not synced yet: metrics_sync_job")
+            return Difference(partition.value, f"{how}; not synced yet: warehouse_sync_job")
         return Difference(
             partition.value,
             f"{how}, although it counts as synced: somebody has changed the table; sync it by "
