@@ -28,19 +28,24 @@ from api.problems import Problem, request_id
 from api.scoring import score
 from api.service import Service
 from api.settings import ApiSettings, api_settings
+from fraud_mlops.settings import Settings
+from fraud_mlops.settings import settings as project_settings
 
 STATIC = Path(__file__).with_name("static")
 
 
-def create_app(settings: ApiSettings | None = None) -> FastAPI:
-    """An app of its own. Raises SettingsError for settings that contradict one another."""
-    given = settings or api_settings()
+def create_app(settings: ApiSettings | None = None, project: Settings | None = None) -> FastAPI:
+    """An app of its own; settings that are not given come from the environment.
+
+    Raises SettingsError for settings that contradict one another.
+    """
+    given, own = settings or api_settings(), project or project_settings()
     metrics = Metrics()
     logs.configure()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = Service(given, metrics)
+        service = Service(given, metrics, own)
         await asyncio.to_thread(service.start)
         app.state.service = service
         yield

@@ -197,7 +197,8 @@ def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]
         if len(claims) == SLICE:
             yield _columns(batch, claims), errors
             claims, errors = [], {}
-    yield _columns(batch, claims), errors
+    if claims:
+        yield _columns(batch, claims), errors
 
 
 def _in_words(error: ValidationError) -> str:

@@ -16,7 +16,7 @@ from fraud_mlops.serving.champion import ServedModel, Watcher
 from fraud_mlops.serving.prediction_log import PredictionLog, Record
 from fraud_mlops.serving.scorer import Scorer
 from fraud_mlops.serving.shadow import Shadow
-from fraud_mlops.settings import settings as project_settings
+from fraud_mlops.settings import Settings
 
 BATCHES = 2
 """Batches worked on at once; more wait. Each takes a core."""
@@ -25,8 +25,7 @@ log = logging.getLogger("fraud.api")
 
 
 class Service:
-    def __init__(self, settings: ApiSettings, metrics: Metrics) -> None:
-        project = project_settings()
+    def __init__(self, settings: ApiSettings, metrics: Metrics, project: Settings) -> None:
         root = absolute(project.lakehouse_uri)
         models = absolute(project.model_uri or join(root, "models"))
         self.settings, self.metrics = settings, metrics

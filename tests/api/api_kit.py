@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +19,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import requests
+import uvicorn
 
+from api.logs import JsonLines
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME
 from fraud_mlops.features.build import FeatureSet, read_window
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
@@ -154,16 +158,21 @@ def same(one: Any, other: Any) -> bool:
 
 
 class Server:
-    """`uvicorn api.app:app` on a port of its own."""
+    """A server over HTTP: in a thread of the test, or `uvicorn api.app:app` as a process."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-        self.process, self.url, self.log = process, url, log
+    def __init__(self, url: str, log: Path, process: subprocess.Popen[bytes] | None = None) -> None:
+        self.url, self.log, self._process = url, log, process
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
 
     def get(self, path: str, key: str | None = None, **given: Any) -> requests.Response:
         return requests.get(self.url + path, headers=bearer(key), timeout=30, **given)
 
     def post(
-        self, path: str, key: str | None = None, headers: dict[str, str] | None = None, **given: Any
+        self, path: str, key: str | None = None, headers: dict[str, Any] | None = None, **given: Any
     ) -> requests.Response:
         sent = bearer(key) | (headers or {})
         return requests.post(self.url + path, headers=sent, timeout=60, **given)
@@ -171,7 +180,7 @@ class Server:
     def score(self, claim: dict[str, Any], **given: Any) -> requests.Response:
         return self.post("/v1/score", json=claim, **given)
 
-    def until(self, ready: Any, seconds: float = 30) -> None:
+    def until(self, ready: Callable[[], bool], seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
@@ -187,16 +196,15 @@ def bearer(key: str | None) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(
-    folder: Path, environment: dict[str, str], *arguments: str, patience: float = 60
-) -> Iterator[Server]:
-    """A server that is up, ended by SIGTERM; a server that dies at once fails the test."""
+def process_server(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[Server]:
+    """`uvicorn api.app:app`, ended by SIGTERM; a server that dies at once fails the test."""
     port, log = free_port(), folder / f"server-{time.monotonic_ns()}.log"
     command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(port), *arguments]
-    env = {**os.environ, "PYTHONWARNINGS": "default", **environment}
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=stream, stderr=stream)
-    server = Server(process, f"http://127.0.0.1:{port}", log)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **environment}, stdout=stream, stderr=stream
+        )
+    server = Server(f"http://127.0.0.1:{port}", log, process)
 
     def answers() -> bool:
         assert process.poll() is None, log.read_text()[-3000:]
@@ -205,7 +213,7 @@ def serving(
         return False
 
     try:
-        server.until(answers, patience)
+        server.until(answers, 90)
         yield server
     finally:
         if process.poll() is None:
@@ -218,17 +226,46 @@ def serving(
 
 
 @contextlib.contextmanager
+def thread_server(folder: Path, environment: dict[str, str]) -> Iterator[Server]:
+    """The same app on the same server, without the seconds that a process takes to start."""
+    from api.app import create_app
+    from api.settings import ApiSettings
+    from fraud_mlops.settings import Settings
+
+    log = folder / f"server-{time.monotonic_ns()}.log"
+    handler = logging.FileHandler(log)
+    handler.setFormatter(JsonLines())
+    app = create_app(ApiSettings(**environment), Settings(**environment))
+    logging.getLogger("fraud").addHandler(handler)
+    port = free_port()
+    config = uvicorn.Config(app, port=port, log_config=None, access_log=False)
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    server = Server(f"http://127.0.0.1:{port}", log)
+    try:
+        server.until(lambda: running.started)
+        yield server
+    finally:
+        running.should_exit = True
+        thread.join(30)
+        logging.getLogger("fraud").removeHandler(handler)
+        handler.close()
+
+
+@contextlib.contextmanager
 def open_server(
-    published: Published, folder: Path, *arguments: str, **environment: str
+    published: Published, folder: Path, *, process: bool = False, **environment: str
 ) -> Iterator[Server]:
-    """A server over the published dataset that asks for no key."""
-    usual = {
+    """A server over the published dataset that asks for no key unless told otherwise."""
+    given = {
         "LAKEHOUSE_URI": str(published.root),
         "FRAUD_API_DATASET": DATASET,
         "FRAUD_API_OPEN": "1",
         "FRAUD_API_LOG_FOLDER": str(folder / "waiting"),
         "FRAUD_API_POLL_SECONDS": "0.05",
         "FRAUD_API_SHADOW_SHARE": "0",
-    }
-    with serving(folder, usual | environment, *arguments) as running:
+    } | environment
+    start = process_server if process else thread_server
+    with start(folder, given) as running:
         yield running

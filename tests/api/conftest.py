@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from api_kit import Published, make_published
 
@@ -9,3 +13,11 @@ from api_kit import Published, make_published
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     return make_published(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture
+def own(published: Published, tmp_path: Path) -> Published:
+    """A copy whose pointers may be moved."""
+    root = tmp_path / "lake"
+    shutil.copytree(published.root, root, ignore=shutil.ignore_patterns("raw", "features"))
+    return replace(published, root=root)

@@ -98,6 +98,18 @@ def test_a_bad_line_is_told_in_its_place_and_the_others_are_scored(
     assert rows[0]["probability"] == rows[3]["probability"]
 
 
+def test_features_that_one_claim_brings_are_not_the_others(
+    published: Published, server: Server
+) -> None:
+    claim = published.claim()
+    brought = claim | {"features": {"provider_fraud_lift_30d": 6.0}}
+    body = "\n".join(json.dumps(each) for each in (claim, brought, claim)).encode()
+    found = send(server, body, LINES)["score"].to_pylist()
+    alone = [server.score(each).json()["score"] for each in (claim, brought, claim)]
+    np.testing.assert_allclose(found, alone, atol=1e-5)
+    assert alone[0] != alone[1]
+
+
 def test_bad_cells_of_columns_are_told_by_row(published: Published, server: Server) -> None:
     table = raw(published, published.recent(days=2))
     amounts = ["12.5", "lots", "-3", "inf", None, *["10"] * (table.num_rows - 5)]

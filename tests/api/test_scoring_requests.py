@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from api_kit import Published, Server, open_server, same
+from api_kit import Published, Server, open_server, process_server, same
 
 MISTAKES = [
     ({"amount": "a lot"}, "#/amount"),
@@ -193,9 +193,7 @@ def test_metrics_count_what_was_done(published: Published, server: Server) -> No
 
 
 def test_a_server_without_a_model_is_up_and_says_what_it_lacks(tmp_path: Path) -> None:
-    from api_kit import serving
-
-    with serving(tmp_path, {"LAKEHOUSE_URI": str(tmp_path), "FRAUD_API_OPEN": "1"}) as bare:
+    with process_server(tmp_path, {"LAKEHOUSE_URI": str(tmp_path), "FRAUD_API_OPEN": "1"}) as bare:
         assert bare.get("/healthz").status_code == 200
         ready = bare.get("/readyz")
         assert ready.status_code == 503

@@ -6,9 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch  # noqa: TID253 -- tests of what owns torch
-from toy_claims import NUMERIC, claims, model
+from toy_claims import NUMERIC, candidate, claims, model
 
+from fraud_mlops.features.preprocessing import Preprocessor
+from fraud_mlops.models.fraud_model import FraudModel, TypicalClaim
+from fraud_mlops.models.gradients import line_gradient
 from fraud_mlops.models.reasons import attributions, reason_texts, reference_logit
+from fraud_mlops.models.training import train
 
 TABLE, LABELS = claims(1200)
 MODELS = {
@@ -27,6 +31,39 @@ def test_contributions_sum_to_the_distance_from_the_average_claim(name: str) -> 
     expected = explained.logits(rows).astype(float) - reference_logit(explained)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(total, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_written_out_gradients_are_those_of_autograd(name: str) -> None:
+    model, matrix = MODELS[name], MODELS[name].preprocessor.transform(TABLE.slice(0, 100))
+    for member in model.network.parts:
+        encoded = member.encoder(
+            torch.from_numpy(matrix.numeric), torch.from_numpy(matrix.categories)
+        )
+        begin, expected = encoded.mean(0, keepdim=True).detach(), 0
+        points, weights = torch.tensor([0.1, 0.5, 1.0]), torch.tensor([0.2, 0.5, 0.3])
+        for point, weight in zip(points, weights, strict=True):
+            place = torch.lerp(begin, encoded, point).detach().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(member.head(place).mean(1).sum(), place)
+            expected = expected + weight * gradient
+        found = line_gradient(member.head, begin, encoded, points, weights)
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-5)
+
+
+def test_a_stored_model_explains_as_the_one_that_was_trained() -> None:
+    """Stored features are sorted by name; a contribution must not go to a neighbour."""
+    unsorted = ("region", "peril")
+    fitted = Preprocessor.fit(TABLE, NUMERIC, unsorted)
+    matrix = fitted.transform(TABLE)
+    chosen = candidate("mlp", epochs=3)
+    network, _ = train(chosen, matrix, LABELS, fitted.cardinalities, threads=1)
+    trained = FraudModel(chosen, fitted, network, TypicalClaim.of(TABLE, NUMERIC, unsorted))
+    stored = FraudModel.from_files(trained.to_files())
+    assert stored.features != trained.features
+    rows = TABLE.slice(0, 50)
+    before, after = attributions(trained, rows), attributions(stored, rows)
+    order = [stored.features.index(name) for name in trained.features]
+    np.testing.assert_allclose(after[:, order], before, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["mlp", "tabm"])

@@ -84,7 +84,7 @@ class TabmHead(nn.Module):
     def forward(self, encoded: Tensor) -> Tensor:
         if not self.training and len(encoded) < _FEW_ROWS:
             return self.reference_forward(encoded)
-        (weight, bias), *deeper = self._folded()
+        (weight, bias), *deeper = self.folded()
         n = len(encoded)
         # The first layer sees the same row in every member: one wide product.
         hidden = F.linear(encoded, weight.flatten(0, 1), bias.flatten())
@@ -103,7 +103,7 @@ class TabmHead(nn.Module):
     def _activated(self, hidden: Tensor) -> Tensor:
         return dropout(F.relu(hidden), self.dropout, self.training)
 
-    def _folded(self) -> list[tuple[Tensor, Tensor]]:
+    def folded(self) -> list[tuple[Tensor, Tensor]]:
         """Weight [k, out, in] and bias [k, out] of each layer."""
         if self.training:
             return self._fold()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch  # noqa: TID253 -- this file owns torch; others import it where the
 from torch import Tensor  # noqa: TID253 -- likewise
 
 from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.models.gradients import line_gradient
 
 if TYPE_CHECKING:
     from fraud_mlops.features.preprocessing import Matrix
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 NODES = 16
 _BATCH_ROWS = 1024
-_AT_ONCE = 512
 
 
 def reference_logit(model: FraudModel) -> float:
@@ -45,24 +46,78 @@ def attributions(
     what they have, so that the sum is exact. For the logistic family a contribution is weight
     times distance from the average.
 
-    Cost: `nodes` forward and backward passes above the encoder, about 2 * nodes scorings a
-    claim; meant for the claims that people look at.
+    Cost: some scorings a claim; meant for the claims that people look at.
     """
+    explainer = Explainer(model, nodes=nodes)
     out = np.zeros((claims.num_rows, len(model.features)))
-    owner = _feature_of_input(model)
     for start in range(0, claims.num_rows, _BATCH_ROWS):
         batch = claims.slice(start, _BATCH_ROWS)
-        by_input = _input_attributions(model, model.preprocessor.transform(batch), nodes)
-        np.add.at(out[start : start + batch.num_rows].T, owner, by_input.T)
+        out[start : start + batch.num_rows] = explainer(model.preprocessor.transform(batch))
     return out
 
 
-def matrix_attributions(model: FraudModel, matrix: Matrix, *, nodes: int = NODES) -> np.ndarray:
-    """`attributions` of claims that are preprocessed already; all in one batch."""
-    out = np.zeros((len(matrix.numeric), len(model.features)))
-    by_input = _input_attributions(model, matrix, nodes)
-    np.add.at(out.T, _feature_of_input(model), by_input.T)
-    return out
+class Explainer:
+    """`attributions` of claims that are preprocessed already, with what is the same for all of
+    them worked out once."""
+
+    def __init__(self, model: FraudModel, *, nodes: int = NODES) -> None:
+        points, weights = np.polynomial.legendre.leggauss(nodes)
+        self._points = torch.from_numpy((points + 1) / 2).float()
+        self._weights = torch.from_numpy(weights / 2).float()
+        self._features, self._owner = len(model.features), _feature_of_input(model)
+        network = model.network
+        with torch.inference_mode():
+            self._lines = [
+                _Line.of(member, network.numeric_mean, network.category_shares)
+                for member in network.parts
+            ]
+
+    def __call__(self, matrix: Matrix) -> np.ndarray:
+        """float64 [n, features], rows summing to logit minus reference logit."""
+        with torch.inference_mode():
+            shares, rise = self._shares(matrix)
+        by_input = _completed(shares.numpy(), rise.numpy())
+        out = np.zeros((len(by_input), self._features))
+        np.add.at(out.T, self._owner, by_input.T)
+        return out
+
+    def _shares(self, matrix: Matrix) -> tuple[Tensor, Tensor]:
+        """Of each of the p + c inputs in the rise of the logit, and the rise."""
+        numeric = torch.from_numpy(matrix.numeric)
+        categories = torch.from_numpy(matrix.categories)
+        shares = torch.zeros(len(numeric), numeric.shape[1] + categories.shape[1]).double()
+        rise = torch.zeros(len(numeric)).double()
+        for line in self._lines:
+            encoded = line.member.encoder(numeric, categories)
+            gradient = line_gradient(
+                line.member.head, line.average, encoded, self._points, self._weights
+            )
+            by_column = ((encoded - line.average) * gradient).double()
+            shares.index_add_(1, line.owner, by_column)
+            rise += line.member.head(encoded).double().mean(1) - line.reference
+        # Members of a network have the same number of logits: their means may be averaged.
+        return shares / len(self._lines), rise / len(self._lines)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """From the average claim's encoding [1, d], with this mean logit, to a claim's.
+
+    owner: the input that each of the d encoded numbers comes from.
+    """
+
+    member: Member
+    average: Tensor
+    reference: float
+    owner: Tensor
+
+    @classmethod
+    def of(cls, member: Member, numeric: Tensor, shares: Tensor) -> _Line:
+        average = member.encoder.average(numeric, shares)
+        owner = torch.empty(average.shape[1], dtype=torch.int64)
+        for i, (begin, end) in enumerate(member.encoder.columns()):
+            owner[begin:end] = i
+        return cls(member, average, float(member.head(average).double().mean()), owner)
 
 
 def reason_texts(
@@ -87,55 +142,6 @@ def reason_texts(
         ]
         for i in range(claims.num_rows)
     ]
-
-
-def _input_attributions(model: FraudModel, matrix: Matrix, nodes: int) -> np.ndarray:
-    """float64 [n, p + c], rows summing to logit minus reference logit."""
-    network = model.network
-    # The caller may be scoring in inference mode, where nothing can be differentiated.
-    with torch.inference_mode(False), torch.enable_grad():
-        numeric = torch.from_numpy(matrix.numeric)
-        categories = torch.from_numpy(matrix.categories)
-        shares = torch.zeros(len(numeric), numeric.shape[1] + categories.shape[1]).double()
-        rise = torch.zeros(len(numeric)).double()
-        for member in network.parts:
-            encoded = member.encoder(numeric, categories).detach()
-            average = member.encoder.average(network.numeric_mean, network.category_shares).detach()
-            gradient = _mean_gradient(member, encoded, average, nodes)
-            owner = torch.empty(encoded.shape[1], dtype=torch.int64)
-            for i, (begin, end) in enumerate(member.encoder.columns()):
-                owner[begin:end] = i
-            shares.index_add_(1, owner, ((encoded - average) * gradient).double())
-            with torch.no_grad():
-                rise += member.head(encoded).double().mean(1)
-                rise -= member.head(average).double().mean(1)
-    # Members of a network have the same number of logits, so that their means may be averaged.
-    by_input = shares.numpy() / len(network.parts)
-    return _completed(by_input, rise.numpy() / len(network.parts))
-
-
-def _mean_gradient(member: Member, encoded: Tensor, average: Tensor, nodes: int) -> Tensor:
-    """Gradient of the member's mean logit, averaged along the line from average to encoded."""
-    points, weights = np.polynomial.legendre.leggauss(nodes)
-    if len(encoded) * nodes <= _AT_ONCE:
-        return _mean_gradient_at_once(member, encoded, average, points, weights)
-    total = torch.zeros_like(encoded)
-    for point, weight in zip((points + 1) / 2, weights / 2, strict=True):
-        place = torch.lerp(average, encoded, float(point)).requires_grad_(True)
-        (gradient,) = torch.autograd.grad(member.head(place).mean(1).sum(), place)
-        total.add_(gradient, alpha=float(weight))
-    return total
-
-
-def _mean_gradient_at_once(
-    member: Member, encoded: Tensor, average: Tensor, points: np.ndarray, weights: np.ndarray
-) -> Tensor:
-    """The same with all points in one pass: for few claims calls cost more than arithmetic."""
-    at = torch.from_numpy((points + 1) / 2).to(encoded.dtype)[:, None, None]
-    line = torch.lerp(average[None], encoded[None], at).flatten(0, 1).requires_grad_(True)
-    (gradient,) = torch.autograd.grad(member.head(line).mean(1).sum(), line)
-    share = torch.from_numpy(weights / 2).to(encoded.dtype)
-    return torch.einsum("w,wnd->nd", share, gradient.view(len(points), *encoded.shape))
 
 
 def _completed(shares: np.ndarray, rise: np.ndarray) -> np.ndarray:

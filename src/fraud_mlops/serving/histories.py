@@ -21,7 +21,6 @@ from fraud_mlops.features.windows import (
     NEUTRAL_RATE,
     STRENGTH,
     entity_feature_names,
-    feature_names,
     lookbacks,
 )
 from fraud_mlops.serving.entity_state import EntityState, StateFacts, state_schema
@@ -52,14 +51,14 @@ class EntityHistories:
         self._times = _microseconds(claims.column(EVENT_TIME))
         self._labels = _KnownLabels.of(claims, state.facts if state else None)
         self._codes: dict[str, dict[str, int]] = {}
-        codes: dict[str, Integers] = {}
+        codes: list[Integers] = []
+        first = 0
         for entity in self.entities:
-            self._codes[entity], codes[entity] = _encoded(claims.column(entity))
-        self._kinds = {
-            entity: _Kind.of(entity, codes, self._times, claims, self._labels, self._days)
-            for entity in self.entities
-        }
-        self._places = {e: len(feature_names(contract, e)) for e in self.entities}
+            known, own = _encoded(claims.column(entity))
+            self._codes[entity] = {value: first + code for value, code in known.items()}
+            codes.append(np.where(own >= 0, own + first, -1))
+            first += len(known)
+        self._claims = _EntityClaims.of(codes, self._times, claims, self._labels, self._days)
 
     def features(
         self, moments: Integers, values: Mapping[str, Sequence[str | None]]
@@ -69,25 +68,23 @@ class EntityHistories:
         moments: event times in microseconds since 1970 [n]; values: of every entity [n], None
         where a claim names none.
         """
-        out = np.empty((len(moments), len(self.names)), dtype=np.float32)
-        lags = np.array([0, *self._days], dtype=np.int64) * DAY
-        bounds = moments[:, None] - lags
+        n, kinds = len(moments), len(self.entities)
+        if not kinds:
+            return np.empty((n, 0), dtype=np.float32)
+        bounds = moments[:, None] - np.array([0, *self._days], dtype=np.int64) * DAY
         ranks = np.searchsorted(self._times, bounds)
         label_ranks = np.searchsorted(self._labels.times, bounds)
         prior = self._labels.rate(label_ranks[:, 0])
-        start = 0
-        for entity, kind in self._kinds.items():
-            stop = start + self._places[entity]
-            known = self._codes[entity]
-            given = values[entity]
-            codes = np.array([known.get(v, -1) if v is not None else -1 for v in given])
-            part = kind.features(moments, codes, ranks, label_ranks, prior, self._has_amount)
-            out[:, start:stop] = part
-            nameless = [i for i, value in enumerate(given) if value is None]
+        given = [values[entity] for entity in self.entities]
+        known = self._codes.values()
+        pairs = zip(known, given, strict=True)
+        codes = np.array([[k.get(v, -1) if v is not None else -1 for v in column] for k, column in pairs], dtype=np.int64)
+        found = self._claims.features(moments, codes.T, ranks, label_ranks, prior, self._has_amount)
+        for kind, column in enumerate(given):
+            nameless = [i for i, value in enumerate(column) if value is None]
             if nameless:
-                out[nameless, start:stop] = np.nan
-            start = stop
-        return out
+                found[nameless, kind] = np.nan
+        return found.reshape(n, -1).astype(np.float32)
 
     def knows(self, entity: str, value: str) -> bool:
         """Whether the entity has a claim in the state."""
@@ -126,13 +123,14 @@ class _KnownLabels:
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """All entities of one kind, their claims in order of entity and time.
+class _EntityClaims:
+    """Every claim once for each entity that it names, in order of entity and time: m of them.
 
     key: entity * stride + place on the timeline [m]; label_key likewise for labels. known, units,
-    parts: running totals of amounts. begun, ended: for each other kind and window the running
-    number of runs of claims with one counterparty that begin, or end, at a claim [others, windows,
-    m + 1], as in `features.windows`.
+    parts: running totals of amounts [m + 1]. begun, ended: for each other kind and window the
+    running number of runs of claims with one counterparty that begin, or end, at a claim
+    [others, windows, m + 1], as in `features.windows`. Totals run on from entity to entity:
+    within one they are differences.
     """
 
     stride: int
@@ -150,41 +148,48 @@ class _Kind:
     @classmethod
     def of(
         cls,
-        name: str,
-        codes: Mapping[str, Integers],
+        codes: Sequence[Integers],
         times: Integers,
         claims: pa.Table,
         labels: _KnownLabels,
         days: Sequence[int],
-    ) -> _Kind:
-        own = codes[name]
-        rows = np.flatnonzero(own >= 0)
-        rows = rows[np.argsort(own[rows], kind="stable")]
-        entity, stride = own[rows], len(times) + 1
-        amounts = np.full(len(rows), np.nan)
+    ) -> _EntityClaims:
+        """codes: for each kind the entity of each claim, -1 for none; all kinds count on."""
+        entity, rows, befores, afters = [], [], [], []
+        for kind, own in enumerate(codes):
+            named = np.flatnonzero(own >= 0)
+            named = named[np.argsort(own[named], kind="stable")]
+            others = [c[named] for other, c in enumerate(codes) if other != kind]
+            before, after = _runs(own[named], times[named], others)
+            entity.append(own[named])
+            rows.append(named)
+            befores.append(before)
+            afters.append(after)
+        who, row = _joined(entity), _joined(rows)
+        amounts = np.full(len(row), np.nan)
         if AMOUNT in claims.schema.names:
-            amounts = claims.column(AMOUNT).to_numpy()[rows]
+            amounts = claims.column(AMOUNT).to_numpy()[row]
         known = ~np.isnan(amounts)
         limited = np.clip(np.where(known, amounts, 0), -_LARGEST_AMOUNT, _LARGEST_AMOUNT)
         units = np.floor(limited)
         parts = np.rint((limited - units) * _FRACTION)
-        begun, ended = _runs(entity, times[rows], [c[rows] for e, c in codes.items() if e != name])
-        labelled = rows[labels.rank[rows] >= 0]
+        labelled = np.flatnonzero(labels.rank[row] >= 0)
         label_stride = len(labels.times) + 1
-        label_key = own[labelled] * label_stride + labels.rank[labelled]
+        label_key = who[labelled] * label_stride + labels.rank[row[labelled]]
         order = np.argsort(label_key)
+        stride = len(times) + 1
         return cls(
             stride=stride,
-            key=entity * stride + rows,
-            times=times[rows],
+            key=who * stride + row,
+            times=times[row],
             known=running_total(known),
             units=running_total(units.astype(np.int64)),
             parts=running_total(parts.astype(np.int64)),
-            begun=_totals(begun, days),
-            ended=_totals(ended, days),
+            begun=_totals(befores, days),
+            ended=_totals(afters, days),
             label_stride=label_stride,
             label_key=label_key[order],
-            frauds=running_total(labels.fraud[labelled][order]),
+            frauds=running_total(labels.fraud[row[labelled]][order]),
         )
 
     def features(
@@ -196,43 +201,48 @@ class _Kind:
         prior: Floats,
         has_amount: bool,
     ) -> Floats:
-        """[n, features of the kind]; codes [n], -1 for entities without a claim in the state.
+        """[n, kinds, features of a kind]; codes [n, kinds], -1 for entities without a claim.
 
         ranks, label_ranks: claims and labels before the moment and before it less each window
         [n, 1 + windows].
         """
-        n, windows = len(codes), ranks.shape[1] - 1
-        at = np.searchsorted(self.key, codes[:, None] * self.stride + ranks)
-        at[codes < 0] = 0
-        now, begin = at[:, :1], at[:, 1:]
-        label_at = np.searchsorted(self.label_key, codes[:, None] * self.label_stride + label_ranks)
-        label_at[codes < 0] = 0
-        columns = [(now - begin).astype(np.float64)]
+        n, kinds = codes.shape
+        windows = ranks.shape[1] - 1
+        at = np.searchsorted(self.key, codes[:, :, None] * self.stride + ranks[:, None])
+        label_at = np.searchsorted(
+            self.label_key, codes[:, :, None] * self.label_stride + label_ranks[:, None]
+        )
+        now, begin = at[:, :, :1], at[:, :, 1:]
+        lead = 3 if has_amount else 1
+        others = len(self.begun)
+        out = np.empty((n, kinds, windows, lead + others + 1))
+        out[..., 0] = now - begin
         if has_amount:
-            columns += self._amounts(begin, now)
-        which = np.arange(windows)
-        for begun, ended in zip(self.begun, self.ended, strict=True):
-            columns.append((begun[which, now] - ended[which, begin]).astype(np.float64))
-        columns.append(self._lift(label_at, prior))
-        by_window = np.stack(columns, axis=2).reshape(n, -1)
-        return np.concatenate([by_window, self._since_last(moments, begin, now)], axis=1)
-
-    def _amounts(self, begin: Integers, now: Integers) -> list[Floats]:
-        count = self.known[now] - self.known[begin]
-        total = self.units[now] - self.units[begin]
-        exact = total + (self.parts[now] - self.parts[begin]) / _FRACTION
-        mean = np.divide(exact, count, out=np.full(count.shape, np.nan), where=count > 0)
-        return [exact, mean]
-
-    def _lift(self, at: Integers, prior: Floats) -> Floats:
-        frauds = self.frauds[at[:, :1]] - self.frauds[at[:, 1:]]
-        return np.asarray((frauds / prior[:, None] + STRENGTH) / (at[:, :1] - at[:, 1:] + STRENGTH))
+            count = self.known[now] - self.known[begin]
+            total = self.units[now] - self.units[begin]
+            out[..., 1] = total + (self.parts[now] - self.parts[begin]) / _FRACTION
+            out[..., 2] = np.nan
+            np.divide(out[..., 1], count, out=out[..., 2], where=count > 0)
+        if others:
+            which = np.arange(windows)
+            met = self.begun[:, which, now] - self.ended[:, which, begin]
+            out[..., lead:-1] = np.moveaxis(met, 0, -1)
+        frauds = self.frauds[label_at[:, :, :1]] - self.frauds[label_at[:, :, 1:]]
+        labels = label_at[:, :, :1] - label_at[:, :, 1:]
+        out[..., -1] = (frauds / prior[:, None, None] + STRENGTH) / (labels + STRENGTH)
+        since = self._since_last(moments, begin[:, :, -1], now[:, :, 0])
+        return np.concatenate([out.reshape(n, kinds, -1), since[:, :, None]], axis=2)
 
     def _since_last(self, moments: Integers, begin: Integers, now: Integers) -> Floats:
-        out = np.full((len(moments), 1), np.nan)
-        rows = np.flatnonzero(now[:, 0] > begin[:, -1])
-        out[rows, 0] = (moments[rows] - self.times[now[rows, 0] - 1]) / DAY
-        return out
+        """Days since the entity's last claim within the longest window [n, kinds]."""
+        if not len(self.times):
+            return np.full(now.shape, np.nan)
+        last = self.times[np.maximum(now - 1, 0)]
+        return np.where(now > begin, (moments[:, None] - last) / DAY, np.nan)
+
+
+def _joined(parts: Sequence[Integers]) -> Integers:
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
 def _runs(
@@ -257,11 +267,13 @@ def _runs(
     return befores, afters
 
 
-def _totals(gaps: Sequence[Integers], days: Sequence[int]) -> npt.NDArray[np.int32]:
-    """Running numbers of gaps longer than each window: int32 [others, windows, m + 1]."""
-    if not gaps:
+def _totals(gaps: Sequence[Sequence[Integers]], days: Sequence[int]) -> npt.NDArray[np.int32]:
+    """Running numbers of gaps [kinds][others][m of the kind] longer than each window:
+    int32 [others, windows, m + 1]."""
+    others = [_joined(parts) for parts in zip(*gaps, strict=True)]
+    if not others:
         return np.empty((0, len(days), 1), dtype=np.int32)
-    totals = [np.stack([running_total(gap > n * DAY) for n in days]) for gap in gaps]
+    totals = [np.stack([running_total(gap > n * DAY) for n in days]) for gap in others]
     return np.stack(totals).astype(np.int32)  # half the memory; claims of some weeks fit
 
 

@@ -73,7 +73,7 @@ class FastInputs:
     def codes(self, words: Sequence[Sequence[str | None]]) -> npt.NDArray[np.int64]:
         """Codes [n, c] of c columns of n words each, in the order of `categorical`."""
         pairs = zip(self._values, words, strict=True)
-        columns = [np.array([known.get(w, 0) for w in column]) for known, column in pairs]
+        columns = [np.array([known.get(w, 0) for w in c], dtype=np.int64) for known, c in pairs]
         return np.stack(columns, axis=1) if columns else np.empty((0, 0), dtype=np.int64)
 
     def matrix(self, values: Floats, words: Sequence[Sequence[str | None]]) -> Matrix:

@@ -117,7 +117,7 @@ def _model_of(contract: Contract, derived: Sequence[str]) -> type[BaseModel]:
     if derived:
         own = {name: (_Number | None, Field(None)) for name in derived}
         inner = create_model("EntityFeatures", __base__=_Claim, **own)  # type: ignore[call-overload]
-        text = "Entity features of the sender's own, instead of those looked up."
+        text = "Entity features of the sender's own, instead of those looked up; null is looked up."
         fields[FEATURES] = (inner | None, Field(None, description=text))
     made: type[BaseModel] = create_model("Claim", __base__=_Claim, **fields)
     return made

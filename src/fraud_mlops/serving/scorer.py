@@ -19,7 +19,7 @@ from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.features.split import microseconds
 from fraud_mlops.models.fraud_model import FraudModel
-from fraud_mlops.models.reasons import matrix_attributions, sentence
+from fraud_mlops.models.reasons import Explainer, sentence
 from fraud_mlops.registry.bundle import Manifest
 from fraud_mlops.serving.histories import EntityHistories
 from fraud_mlops.serving.inputs import FastInputs
@@ -81,6 +81,7 @@ class Scorer:
         self._derived_from = np.array([i for i, _ in derived], dtype=np.int64)
         self._derived_to = np.array([i for _, i in derived], dtype=np.int64)
         self._derived = {histories.names[i]: to for i, to in derived}
+        self._explainer = Explainer(model)
         self._limit = np.inf if model.threshold is None else model.threshold
         at = np.array([self._limit], dtype=np.float32)
         self.threshold_probability = (
@@ -99,8 +100,9 @@ class Scorer:
         for i, claim in enumerate(claims):
             brought = getattr(claim, FEATURES, None)
             for name in brought.model_fields_set if brought is not None else ():
-                if name in self._derived:
-                    values[i, self._derived[name]] = _nan(getattr(brought, name))
+                value = getattr(brought, name)
+                if name in self._derived and value is not None:
+                    values[i, self._derived[name]] = value
         words = [[reader.word(claim, name) for claim in claims] for name in self.categorical]
         return Inputs(moments, values, words, entities, self.inputs.matrix(values, words))
 
@@ -111,13 +113,16 @@ class Scorer:
         entities: dict[str, list[str | None]],
         categories: dict[str, list[str | None]],
     ) -> Inputs:
-        """Features of claims that come as columns; derived ones among `own` go before look-ups."""
+        """Features of claims that come as columns; what derived ones among `own` hold goes before
+        look-ups, claim by claim."""
         words = [categories[name] for name in self.categorical]
         values = np.full((len(moments), len(self.numeric)), np.nan)
-        if not set(self._derived) <= set(own):
-            self._look_up(values, moments, entities)
+        self._look_up(values, moments, entities)
         for place, name in enumerate(self.numeric):
-            if name in own:
+            if name in self._derived and name in own:
+                brought = ~np.isnan(own[name])
+                values[brought, place] = own[name][brought]
+            elif name in own:
                 values[:, place] = own[name]
         return Inputs(moments, values, words, entities, self.inputs.matrix(values, words))
 
@@ -141,7 +146,7 @@ class Scorer:
         """
         at = np.asarray(rows, dtype=np.int64)
         matrix = Matrix(inputs.matrix.numeric[at], inputs.matrix.categories[at])
-        shares = matrix_attributions(self.model, matrix)
+        shares = self._explainer(matrix)
         order = np.argsort(-shares, axis=1, kind="stable")[:, :TOP]
         told = []
         for i, row in enumerate(at.tolist()):

@@ -1,0 +1,232 @@
+// The page for analysts: a claim in, its score, its reasons, and what would change the decision.
+
+const $ = (id) => document.getElementById(id);
+const KEY = "fraud-key";
+const MOST_CHANGES = 6;
+let columns = [];
+
+function element(name, given = {}, ...children) {
+  const made = Object.assign(document.createElement(name), given);
+  made.append(...children);
+  return made;
+}
+
+class Refused extends Error {}
+
+async function call(path, given = {}) {
+  const key = sessionStorage.getItem(KEY);
+  const headers = { ...(given.headers || {}), ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+  const response = await fetch(path, { ...given, headers });
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({ detail: response.statusText }));
+  if (response.status === 401) $("sign-in").hidden = false;
+  const errors = (problem.errors || []).map((e) => `${e.pointer.slice(2)}: ${e.detail}`);
+  throw new Refused([problem.detail, ...errors].join("\n"));
+}
+
+function tell(error) {
+  $("problem").hidden = !error;
+  $("problem").textContent = error ? error.message : "";
+  if (error && !(error instanceof Refused)) console.error(error);
+}
+
+async function attempt(action) {
+  try {
+    tell(null);
+    await action();
+  } catch (error) {
+    tell(error);
+  }
+}
+
+const words = (name) => name.replaceAll("_", " ");
+const percent = (p) => (p < 0.1 ? (100 * p).toFixed(2) : (100 * p).toFixed(1)) + " %";
+
+function shown(value) {
+  if (value === null || value === undefined || value === "") return "missing";
+  if (typeof value !== "number") return String(value);
+  return value.toLocaleString("en", { maximumSignificantDigits: Math.abs(value) >= 1000 ? 6 : 3 });
+}
+
+async function load() {
+  const told = await (await call("/v1/model/schema")).json();
+  columns = told.columns;
+  $("sign-in").hidden = true;
+  $("model").textContent = `${words(told.dataset)}, model ${told.model_version}`;
+  $("fields").replaceChildren(...columns.map(field));
+}
+
+function field(column) {
+  const id = `field-${column.name}`;
+  const number = column.kind === "number";
+  const input = element("input", { id, name: column.name, type: "text", autocomplete: "off" });
+  if (number) input.inputMode = "decimal";
+  if (column.kind === "time") input.placeholder = "now";
+  else if (column.typical !== null) input.placeholder = `usually ${shown(column.typical)}`;
+  const label = element("label", { htmlFor: id }, words(column.name));
+  const parts = [label, input];
+  if (column.values.length) {
+    const options = column.values.map((value) => element("option", { value }));
+    parts.push(element("datalist", { id: `${id}-values` }, ...options));
+    input.setAttribute("list", `${id}-values`);
+  }
+  return element("div", {}, ...parts);
+}
+
+function fill(claim) {
+  for (const column of columns) {
+    const value = claim[column.name];
+    $(`field-${column.name}`).value = value === null || value === undefined ? "" : value;
+  }
+}
+
+function read() {
+  const claim = {};
+  for (const { name, kind } of columns) {
+    const text = $(`field-${name}`).value.trim();
+    if (!text) continue;
+    const number = Number(text);
+    claim[name] = kind === "number" && !Number.isNaN(number) ? number : text;
+  }
+  return claim;
+}
+
+function typical() {
+  const known = columns.filter((c) => ["number", "category"].includes(c.kind));
+  return Object.fromEntries(known.map((c) => [c.name, c.typical]));
+}
+
+async function scored(claim) {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify(claim);
+  const told = await (await call("/v1/score?reasons=all", { method: "POST", headers, body })).json();
+  show(told);
+  const changes = await whatIf({ event_time: told.event_time, ...claim }, told);
+  $("changes").replaceChildren(...changesShown(changes, told));
+}
+
+// Each known value, and each history among the reasons, set to what is usual: one change a line.
+async function whatIf(claim, told) {
+  const own = columns.filter(
+    (c) => c.typical !== null && claim[c.name] !== undefined && claim[c.name] !== c.typical,
+  );
+  const changes = own.map((c) => ({ name: c.name, from: claim[c.name], to: c.typical }));
+  const bodies = own.map((c) => ({ ...claim, [c.name]: c.typical }));
+  const fields = new Set(columns.map((c) => c.name));
+  for (const reason of told.reasons.filter((r) => !fields.has(r.feature))) {
+    changes.push({ name: reason.feature, from: reason.value, to: reason.typical });
+    const features = { ...(claim.features || {}), [reason.feature]: reason.typical };
+    bodies.push({ ...claim, features });
+  }
+  if (!bodies.length) return [];
+  const headers = { "Content-Type": "application/x-ndjson" };
+  const body = bodies.map((b) => JSON.stringify(b)).join("\n");
+  const given = { method: "POST", headers, body };
+  const lines = (await (await call("/v1/score/batch?reasons=none", given)).text()).trim();
+  const answers = lines.split("\n").map((line) => JSON.parse(line));
+  return changes
+    .map((change, i) => ({ ...change, ...answers[i] }))
+    .filter((change) => change.error === undefined)
+    .sort((a, b) => Math.abs(b.score - told.score) - Math.abs(a.score - told.score));
+}
+
+function show(told) {
+  const limit = told.threshold && told.threshold.probability;
+  const decision = told.alert ? "Alert: for a person to look at." : "No alert.";
+  const rule = limit
+    ? ` Claims of ${percent(limit)} or more are alerted, which fills a budget of ` +
+      `${percent(told.threshold.budget)} of claims.`
+    : " This model has no threshold.";
+  $("result").replaceChildren(
+    element("p", { className: `probability ${told.band}` }, percent(told.probability)),
+    element("p", { className: "quiet" }, "probability of fraud, calibrated"),
+    scale(told.probability, limit, told.band),
+    element("p", {},
+      element("span", { className: `band ${told.band}` }, `${told.band} risk. `), decision, rule),
+    element("h3", {}, "Why"),
+    reasons(told.reasons),
+    element("h3", {}, "What would change the decision"),
+    element("div", { id: "changes" }, element("p", { className: "quiet" }, "Trying…")),
+    ...warnings(told.warnings),
+    element("p", { className: "quiet" },
+      `Model ${told.model_version}; request ${told.request_id}; ${told.latency_ms} ms.`),
+  );
+}
+
+// Wide where decisions are made: the square root of the probability.
+function scale(probability, limit, band) {
+  const place = (p) => `${100 * Math.sqrt(p)}%`;
+  const filled = element("div", { className: "filled" });
+  filled.style.width = place(probability);
+  const made = element("div", { className: `scale ${band}` }, filled);
+  made.setAttribute("aria-hidden", "true");
+  if (limit) {
+    const mark = element("div", { className: "mark" });
+    const word = element("div", { className: "word" }, `alert from ${percent(limit)}`);
+    mark.style.left = word.style.left = place(limit);
+    made.append(mark, word);
+  }
+  return made;
+}
+
+function reasons(found) {
+  if (!found.length) return element("p", { className: "quiet" }, "Nothing raises this score.");
+  const most = Math.max(...found.map((r) => r.contribution));
+  const items = found.map((reason) => {
+    const bar = element("div", { className: "bar" });
+    bar.style.width = `${(100 * reason.contribution) / most}%`;
+    bar.setAttribute("aria-hidden", "true");
+    return element("li", {}, `${reason.text} by ${reason.contribution.toFixed(2)}`, bar);
+  });
+  return element("ol", { className: "reasons" }, ...items);
+}
+
+function changesShown(changes, told) {
+  const turning = changes.filter((change) => change.alert !== told.alert);
+  const best = (turning.length ? turning : changes).slice(0, MOST_CHANGES);
+  if (!best.length) {
+    return [element("p", { className: "quiet" }, "All known values are the usual ones already.")];
+  }
+  const intro = turning.length
+    ? "Each of these alone would turn it:"
+    : "No single value alone would turn it. These would move it most:";
+  const head = element("tr", {}, ...["value", "instead of", "probability", "decision"].map(
+    (text, i) => element("th", { scope: "col", className: i === 2 ? "number" : "" }, text)));
+  const rows = best.map((change) => element("tr", {},
+    element("td", {}, `${words(change.name)} ${shown(change.to)}`),
+    element("td", {}, shown(change.from)),
+    element("td", { className: "number" }, percent(change.probability)),
+    element("td", { className: change.band }, change.alert ? "alert" : "no alert")));
+  return [element("p", {}, intro),
+    element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))];
+}
+
+function warnings(found) {
+  if (!found.length) return [];
+  const items = found.map((w) => element("li", {}, `${words(w.field)}: ${w.detail}`));
+  return [element("h3", {}, "Mind"), element("ul", { className: "warnings" }, ...items)];
+}
+
+$("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(KEY, $("key").value.trim());
+  $("key").value = "";
+  attempt(load);
+});
+$("typical").addEventListener("click", () => fill(typical()));
+$("clear").addEventListener("click", () => fill({}));
+$("fill").addEventListener("click", () => attempt(async () => {
+  let claim;
+  try {
+    claim = JSON.parse($("json").value);
+  } catch (error) {
+    throw new Refused(`This is not JSON: ${error.message}`);
+  }
+  fill(claim);
+  $("paste").open = false;
+}));
+$("claim").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(() => scored(read()));
+});
+attempt(load);

@@ -1,0 +1,155 @@
+"""Every score that was given is found again in the lakehouse, whatever becomes of the process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from api_kit import DATASET, Published, Server, as_sent, open_server
+
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.registry.pointers import clear_challenger, set_challenger
+from fraud_mlops.serving.prediction_log import SCHEMA, PredictionLog, flush, read_predictions
+from fraud_mlops.serving.shadow import in_share
+
+AT = int(datetime(2026, 1, 2, 23, 59, tzinfo=UTC).timestamp() * 1e6)
+
+
+def a_record(name: str, scored_at: int = AT) -> tuple[Any, ...]:
+    return (
+        name, "CLM-1", AT, scored_at, "champion", "v", 0.5, 0.6, True, 0.1, "hash", ["amount"],
+        None, "desk",
+    )  # fmt: skip
+
+
+def logged(lake: Lakehouse) -> pa.Table:
+    return read_predictions(lake, DATASET)
+
+
+def given(server: Server, claims: list[dict[str, Any]]) -> dict[str, Any]:
+    return {(told := server.score(claim).json())["request_id"]: told for claim in claims}
+
+
+def test_what_was_answered_is_in_the_log_after_a_clean_stop(
+    own: Published,
+    tmp_path: Path,
+) -> None:
+    claims = as_sent(own.recent(days=2), own.features)
+    with open_server(own, tmp_path, process=True) as server:
+        answers = given(server, claims)
+        batch = b"{}\n{}\n"
+        server.post("/v1/score/batch", data=batch, headers={"Content-Type": "application/x-ndjson"})
+    found = logged(own.lake)
+    assert found.schema.equals(SCHEMA, check_metadata=False)
+    assert found.num_rows == len(claims) + 2
+    for row in found.to_pylist():
+        if row["request_id"] not in answers:
+            continue
+        told = answers[row["request_id"]]
+        for name in ("claim_id", "score", "probability", "alert", "model_version"):
+            assert row[name] == told[name]
+        assert row["reasons"] == [reason["feature"] for reason in told["reasons"]]
+        assert (row["client"], row["role"], len(row["features_sha256"])) == ("open", "champion", 32)
+    assert list((tmp_path / "waiting").rglob("*.wal")) == []
+
+
+def test_no_personal_field_is_in_it(own: Published, tmp_path: Path) -> None:
+    claim = own.claim()
+    with open_server(own, tmp_path) as server:
+        server.score(claim)
+    text = str(logged(own.lake).to_pylist())
+    for entity in ("policyholder", "provider", "agent"):
+        assert claim[entity] not in text
+
+
+def test_a_killed_server_loses_no_answered_claim(
+    own: Published,
+    tmp_path: Path,
+) -> None:
+    claims = as_sent(own.recent(days=2), own.features)
+    with open_server(own, tmp_path, process=True) as server:
+        answers = given(server, claims)
+        server.process.kill()
+        server.process.wait()
+    assert logged(own.lake).num_rows == 0
+    with open_server(own, tmp_path) as server:
+        server.until(lambda: logged(own.lake).num_rows > 0)
+    assert set(logged(own.lake)["request_id"].to_pylist()) == set(answers)
+
+
+def test_the_log_is_flushed_while_the_server_runs(
+    own: Published,
+    tmp_path: Path,
+) -> None:
+    with open_server(own, tmp_path, FRAUD_API_FLUSH_ROWS="2") as server:
+        given(server, [own.claim()] * 3)
+        server.until(lambda: logged(own.lake).num_rows >= 2)
+        assert server.get("/readyz").status_code == 200
+
+
+def test_the_challenger_looks_on_beside_the_requests(
+    own: Published,
+    tmp_path: Path,
+) -> None:
+    second = own.versions["second"]
+    set_challenger(own.models, DATASET, second, by="test", reason="test")
+    claims = as_sent(own.recent(days=2), own.features)
+    with open_server(own, tmp_path, FRAUD_API_SHADOW_SHARE="0.5") as server:
+        answers = given(server, claims)
+        assert {told["model_version"] for told in answers.values()} == {own.versions["first"]}
+    rows = logged(own.lake).to_pylist()
+    shadow = {row["request_id"]: row for row in rows if row["role"] == "challenger"}
+    assert set(shadow) == {name for name in answers if in_share(name, 0.5)}
+    assert 0 < len(shadow) < len(answers)
+    for row in shadow.values():
+        assert row["model_version"] == second
+        expected = own.score_of("second", row["claim_id"])
+        assert row["probability"] == pytest.approx(expected["probability"], abs=1e-6)
+    clear_challenger(own.models, DATASET)
+
+
+def test_a_flush_that_was_killed_half_way_is_repeated_without_a_double(tmp_path: Path) -> None:
+    lake = Lakehouse(str(tmp_path / "lake"))
+    path = tmp_path / "20260101T000000-1-abc.wal"
+    log = PredictionLog(lake, DATASET, tmp_path / "log", flush_seconds=0.1, sync_seconds=0.05)
+    log.write([a_record("a"), a_record("b", AT + 120_000_000)])
+    (wal,) = (tmp_path / "log" / DATASET).glob("*.wal")
+    path.write_bytes(wal.read_bytes() + b'["cut of')
+    log.close()
+    before = logged(lake).num_rows
+    for _ in range(2):
+        path_again = path.with_name("20260101T000000-1-abd.wal")
+        path_again.write_bytes(path.read_bytes())
+        assert flush(lake, DATASET, path_again) == 2
+    assert logged(lake).num_rows == before + 2
+    days = [p.name for p in (tmp_path / "lake" / "prediction_log" / DATASET).iterdir()]
+    assert sorted(days) == ["day=2026-01-02", "day=2026-01-03"]
+    assert read_predictions(lake, DATASET, ("2026-01-03", "2026-01-03")).num_rows == 2
+
+
+def test_writers_at_once_lose_nothing_while_the_store_comes_and_goes(tmp_path: Path) -> None:
+    root = tmp_path / "lake"
+    root.write_text("no folder: every flush fails")
+    log = PredictionLog(
+        Lakehouse(str(root)), DATASET, tmp_path / "log", flush_seconds=0.05, sync_seconds=0.02
+    )
+
+    def write(thread: int) -> None:
+        for i in range(200):
+            log.write([a_record(f"{thread}-{i}")])
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    time.sleep(0.2)
+    root.unlink()
+    log.close()
+    found = logged(Lakehouse(str(root)))
+    assert len(set(found["request_id"].to_pylist())) == found.num_rows == 800
