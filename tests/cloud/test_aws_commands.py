@@ -68,6 +68,30 @@ def test_the_commands_of_the_readme_and_no_secret_in_what_they_leave(
         assert secret not in told
 
 
+LOOK = """
+import sys
+sys.path.insert(0, ".mf_code")
+import dagster_metaflow.reports, fraud_mlops.pipeline.plan, user_errors
+from fraud_mlops import catalog
+print(catalog.load("synthetic_claims").name, catalog.__file__)
+"""
+
+
+def test_the_code_package_is_enough_where_nothing_is_installed(
+    aws: LocalAws, tmp_path: Path
+) -> None:
+    saved = metaflow(aws, tmp_path, "fraud_detection_flow.py", "package", "save", "code.tgz")
+    assert saved.returncode == 0, saved.stdout + saved.stderr
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    subprocess.run(["tar", "xzf", tmp_path / "code.tgz"], cwd=unpacked, check=True)
+    found = subprocess.run([aws.image, "-c", LOOK], cwd=unpacked, capture_output=True, text=True)
+    assert found.stdout.split() == [
+        "synthetic_claims",
+        str(unpacked / ".mf_code" / "fraud_mlops" / "catalog.py"),
+    ], found.stderr
+
+
 def test_scoring_is_scheduled_where_one_says_when(aws: LocalAws, tmp_path: Path) -> None:
     events, flow = aws.client("events"), "scoring_flow.py"
     cron = {"FRAUD_SCORING_CRON": "0 5 * * ? *"}

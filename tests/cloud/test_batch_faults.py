@@ -12,6 +12,7 @@ from shell_kit import BatchStage
 
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws
+from dagster_metaflow.backends.processes import marked
 from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState
 
 pytestmark = pytest.mark.flow
@@ -44,9 +45,15 @@ def going(stage: BatchStage, run_id: str | None) -> list[str]:
 
 def test_what_a_killed_scheduler_left_on_aws_is_ended(stage: BatchStage) -> None:
     handle = held(stage)
-    stage.lose(handle)
+    for process in marked(stage.launch_id):
+        if "supervisor.py" not in " ".join(process.cmdline()):
+            process.kill()
+    until(lambda: stage.backend().poll(handle).state.ended)
     status = stage.backend().poll(handle)
-    assert status.state is RunState.LOST
+    assert (status.state, status.reason) == (
+        RunState.FAILED,
+        "its scheduler was killed by SIGKILL",
+    )
     assert len(going(stage, status.run_id)) == 1
     stage.backend().cancel(handle)  # as the follower of a run does that did not end well
     assert not going(stage, status.run_id)
