@@ -11,6 +11,7 @@ from dagster import AssetExecutionContext, ConfigurableResource, Failure
 from pydantic import Field
 
 from dagster_metaflow.backends.batch import BatchBackend
+from dagster_metaflow.backends.databricks import DatabricksBackend
 from dagster_metaflow.backends.local import LocalBackend
 from dagster_metaflow.backends.protocol import Backend
 from dagster_metaflow.backends.step_functions import StepFunctionsBackend
@@ -33,7 +34,7 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
     )
     backend: str = Field(
         default="local",
-        description="Where runs run: `local`, `batch` or `step_functions`; the tag "
+        description="Where runs run: `local`, `batch`, `step_functions` or `databricks`; the tag "
         f"`{BACKEND_TAG}` of a Dagster run goes before it.",
     )
     local: LocalBackend = Field(
@@ -46,6 +47,10 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
     step_functions: StepFunctionsBackend = Field(
         default=StepFunctionsBackend(),
         description="Settings of the backend `step_functions`: AWS schedules and runs.",
+    )
+    databricks: DatabricksBackend = Field(
+        default=DatabricksBackend(),
+        description="Settings of the backend `databricks`: one run of a workspace, of code in Git.",
     )
     forward_termination: bool = Field(
         default=True,
@@ -71,7 +76,12 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
 
     def backends(self) -> Mapping[str, Backend]:
         """By name. Override it to add one of your own."""
-        return {"local": self.local, "batch": self.batch, "step_functions": self.step_functions}
+        return {
+            "local": self.local,
+            "batch": self.batch,
+            "step_functions": self.step_functions,
+            "databricks": self.databricks,
+        }
 
     def run(
         self,

@@ -64,7 +64,7 @@ class LocalBackend(Config):
             raise LaunchError(f"{request.flow_file}: there is no such flow")
         return {
             "host": socket.gethostname(),
-            "folder": str(_new_attempt(request.folder)),
+            "folder": str(new_attempt(request.folder)),
             "launch_id": request.launch_id,
         }
 
@@ -190,7 +190,7 @@ def _ended(code: int, cancelled: bool, run_id: str | None) -> RunStatus:
     return RunStatus(RunState.FAILED, run_id, f"exit status {code}")
 
 
-def _new_attempt(folder: Path) -> Path:
+def new_attempt(folder: Path) -> Path:
     """`folder/1`, `folder/2`, ...: a resumed run has a log and an end of its own."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,265 @@
+"""Runs on Databricks: the flow is cloned from Git, and run on one driver, serverless by default.
+
+A run there is one task, which runs the whole flow with Metaflow's own scheduler
+(`databricks_driver`). It is found by its number, and before that is known by its name, which is
+settled before the start. A failed run is **repaired**: Databricks runs the task again in the same
+run, and the flow goes on where it failed. When Databricks refuses that, or other code is to run
+than ran, a new run resumes it.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Lock
+
+from dagster_metaflow.backends import databricks_settings as settings
+from dagster_metaflow.backends.databricks_api import Workspace, explained, failures, said
+from dagster_metaflow.backends.databricks_driver import index_of, place_of
+from dagster_metaflow.backends.databricks_following import Follower, Pace, say, state_of
+from dagster_metaflow.backends.databricks_git import differs
+from dagster_metaflow.backends.databricks_options import DatabricksOptions
+from dagster_metaflow.backends.local import new_attempt
+from dagster_metaflow.backends.protocol import (
+    Handle,
+    LaunchError,
+    LaunchRequest,
+    RunState,
+    RunStatus,
+)
+from dagster_metaflow.backends.travelling import travelled
+from dagster_metaflow.parameters import to_arguments
+from dagster_metaflow.reports import write_file
+
+_BLOCK = 1 << 20
+_LONGEST_TOKEN = 64  # of an idempotency token
+_CLOCKS = timedelta(minutes=10)  # by which this machine's may differ from the workspace's
+
+
+class DatabricksBackend(DatabricksOptions):
+    """Runs flows as one-time runs of a workspace, of code in Git."""
+
+    def prepare(self, request: LaunchRequest) -> Handle:
+        if not request.flow_file.is_file():
+            raise LaunchError(f"{request.flow_file}: there is no such flow")
+        if not (store := self.store or request.ledger_root):
+            raise LaunchError("a run on Databricks needs a store: set the backend's `store`")
+        token = re.sub(r"[^A-Za-z0-9_.-]", "-", request.launch_id)[: _LONGEST_TOKEN - 7]
+        token = f"{token}-{secrets.token_hex(3)}"
+        return {
+            "folder": str(new_attempt(request.folder)),
+            "name": f"{request.flow_name} {token}",
+            "place": place_of(store, request.flow_file.name, token),
+            "attempt": 1,
+            "prepared": datetime.now(UTC).isoformat(),
+        }
+
+    def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
+        return self._submit(travelled(request), handle, self._settings())
+
+    def _submit(
+        self,
+        request: LaunchRequest,
+        handle: Handle,
+        found: settings.Settings,
+        origin: str | None = None,
+    ) -> Handle:
+        root = settings.local_root(request, self.repository)
+        body = settings.submission(
+            found,
+            name=str(handle["name"]),
+            token=posixpath.basename(str(handle["place"])),
+            entry=self.entry,
+            parameters=self._parameters(request, handle, found, root, origin),
+            dependencies=[
+                *self.dependencies,
+                *settings.requirements(root, found.source, self.requirements),
+            ],
+            new_cluster=self.new_cluster,
+            timeout_seconds=self.timeout_seconds,
+        )
+        with said("to start the run"):
+            run = self.workspace().submit(body)
+        told = {"run": run, "commit": found.source.commit}
+        write_file(_noted(str(handle["place"])), json.dumps(told).encode())
+        folder = _folder(handle)
+        say(folder, f"Databricks run {run}: {found.source.words()}")
+        if differs(root, found.source.commit):
+            say(folder, f"What lies in {root} is something else: it is not what runs.")
+        return {**handle, "run": run}
+
+    def _parameters(
+        self,
+        request: LaunchRequest,
+        handle: Handle,
+        found: settings.Settings,
+        root: Path,
+        origin: str | None,
+    ) -> list[str]:
+        """Of the driver. Raises LaunchError when there is more than a run can take."""
+        place = str(handle["place"])
+        variables = settings.variables({**self.environment, **request.environment})
+        told = [f"--tag={tag}" for tag in request.tags]
+        if self.max_workers is not None:
+            told.append(f"--max-workers={self.max_workers}")
+        given = [
+            f"--flow={settings.flow_in(root, request)}",
+            f"--store={place.rpartition('/_databricks/')[0]}",
+            f"--token={posixpath.basename(place)}",
+            *([f"--secret-scope={found.scope}"] if found.scope else []),
+            *([f"--origin={origin}"] if origin else []),
+            *[f"--variable={name}={value}" for name, value in sorted(variables.items())],
+            *[f"--option={option}" for option in self.options],
+            *[f"--run-option={option}" for option in told],
+            "--",
+            *to_arguments(request.parameters),
+        ]
+        if len(json.dumps(given)) > settings.MOST_PARAMETER_BYTES:
+            raise LaunchError(
+                f"the run's parameters take more than {settings.MOST_PARAMETER_BYTES:,} bytes, "
+                "which Databricks refuses. Give long ones as a file in the repository or the store."
+            )
+        return given
+
+    # -- resuming ------------------------------------------------------------------------------
+
+    def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
+        store = str(handle["place"]).rpartition("/_databricks/")[0]
+        token = _read(index_of(store, request.flow_file.name, origin_run_id))
+        if token is None:
+            raise LaunchError(f"no run on Databricks has left word of run {origin_run_id}")
+        place = place_of(store, request.flow_file.name, token)
+        noted = json.loads(_read(_noted(place)) or "{}")
+        wanted, why_not = self._settings(), "it is not known which run it was"
+        if run := noted.get("run") or (int(token) if token.isdigit() else None):
+            before = json.loads(_read(posixpath.join(place, "run.json")) or "{}")
+            again = {**handle, "run": run, "place": place, "attempt": before["attempt"]}
+            if (refused := self._repaired(run, noted.get("commit"), wanted)) is None:
+                say(_folder(handle), f"Databricks run {run} is repaired: {wanted.source.words()}")
+                return {**again, "attempt": before["attempt"] + 1}
+            if refused == _GOES_ON:
+                return again
+            why_not = refused
+        made = self._submit(travelled(request), handle, wanted, origin_run_id)
+        say(_folder(handle), f"Run {origin_run_id} is resumed in a new run, since {why_not}.")
+        return made
+
+    def _repaired(self, run: int, commit: str | None, wanted: settings.Settings) -> str | None:
+        """Why it is not."""
+        from databricks.sdk.errors import BadRequest, NotFound
+
+        workspace = self.workspace()
+        try:
+            if state_of(workspace.run(run)) in (RunState.RUNNING, RunState.SUCCEEDED):
+                return _GOES_ON
+            if commit is None or wanted.source.commit != commit:
+                return "other code is to run than ran"
+            workspace.repair(run)
+        except (BadRequest, NotFound) as error:
+            return f"Databricks does not repair it ({str(error).rstrip('.')})"
+        except failures() as error:
+            raise explained(error, f"to repair run {run}") from None
+        return None
+
+    # -- following -----------------------------------------------------------------------------
+
+    def poll(self, handle: Handle) -> RunStatus:
+        if (run := self._run_of(handle)) is None:
+            return RunStatus(RunState.LOST, None, "it was never started")
+        follower = self.follower(handle, run)
+        follower.look()
+        return RunStatus(follower.state, follower.run_id, follower.reason)
+
+    def read_log(self, handle: Handle, offset: int) -> tuple[list[str], int]:
+        try:
+            with (_folder(handle) / "log").open("rb") as stream:
+                stream.seek(offset)
+                data = stream.read(_BLOCK)
+        except FileNotFoundError:
+            return [], offset
+        whole = data[: data.rfind(b"\n") + 1] or (data if len(data) == _BLOCK else b"")
+        lines = whole.decode("utf-8", "replace").removesuffix("\n").split("\n") if whole else []
+        return lines, offset + len(whole)
+
+    def cancel(self, handle: Handle) -> None:
+        if (run := self._run_of(handle)) is None:
+            return
+        with said(f"to cancel run {run}"):
+            self.workspace().cancel(run)
+        self.follower(handle, run).hurry()
+
+    def links(self, handle: Handle) -> Mapping[str, str]:
+        found = {"log": str(_folder(handle) / "log")}
+        with suppress(LaunchError), said("to tell of the run"):
+            if (run := self._run_of(handle)) is not None:
+                page = self.follower(handle, run).page or self.workspace().run(run).run_page_url
+                return {**({"databricks_run": page} if page else {}), **found}
+        return found
+
+    # -- how it does it ------------------------------------------------------------------------
+
+    def workspace(self) -> Workspace:
+        return Workspace(self.environment)
+
+    def _settings(self) -> settings.Settings:
+        """With its branch settled to a commit, where that can be seen from here."""
+        return settings.with_commit(settings.read(self.model_dump(), self.environment))
+
+    def _run_of(self, handle: Handle) -> int | None:
+        """By its name when whoever started it could not note its number."""
+        if "run" in handle:
+            return int(handle["run"])
+        since = datetime.fromisoformat(str(handle["prepared"])) - _CLOCKS
+        with said("to look for the run"):
+            return self.workspace().find_run(str(handle["name"]), since)
+
+    def follower(self, handle: Handle, run: int) -> Follower:
+        """The same one for the same attempt, so that looks of one process keep their pace."""
+        pace = Pace(self.look_seconds, self.most_look_seconds, self.patience_seconds)
+        key = (run, str(handle["folder"]))
+        with _LOCK:
+            if key not in _FOLLOWERS:
+                while len(_FOLLOWERS) >= _MOST_FOLLOWED:
+                    del _FOLLOWERS[next(iter(_FOLLOWERS))]
+                _FOLLOWERS[key] = Follower(
+                    workspace=self.workspace(),
+                    run=run,
+                    place=str(handle["place"]),
+                    attempt=int(handle["attempt"]),
+                    folder=_folder(handle),
+                    pace=pace,
+                )
+            follower = _FOLLOWERS[key]
+        follower.pace = pace
+        return follower
+
+
+_FOLLOWERS: dict[tuple[int, str], Follower] = {}
+_MOST_FOLLOWED = 256
+_LOCK = Lock()
+_GOES_ON = "it goes on, or has ended well"
+
+
+def _folder(handle: Handle) -> Path:
+    return Path(str(handle["folder"]))
+
+
+def _noted(place: str) -> str:
+    return posixpath.join(place, "submitted.json")
+
+
+def _read(uri: str) -> str | None:
+    import fsspec
+
+    fs, path = fsspec.url_to_fs(uri)
+    fs.invalidate_cache()
+    try:
+        return bytes(fs.cat_file(path)).decode()
+    except FileNotFoundError:
+        return None

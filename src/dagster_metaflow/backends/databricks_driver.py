@@ -1,0 +1,298 @@
+"""Runs one Metaflow flow on a Databricks driver: what `scripts/databricks_entry.py` calls there.
+
+    --flow=flows/a_flow.py --store=URI --token=NAME [--secret-scope=S] [--variable=NAME=VALUE ...]
+    [--option=--datastore=azure ...] [--run-option=--tag=t ...] [--origin=RUN_ID] [-- --parameter=1]
+
+A driver is gone when its run ends, and its output can be read only then. So it leaves word in the
+store, under `<store>/_databricks/<flow file>/<token>/`: `run.json` with the number of the attempt
+and Metaflow's run id, and the log in pieces, `<attempt>/000001.log`. Metaflow's own records are in
+the store too. When Databricks runs the same task again (a repair, or a retry), the token is the
+same: the flow is **resumed** from the run that the attempt before has noted.
+
+Secrets come from a scope: each key is a variable of the flow (`azure-client-secret` is
+AZURE_CLIENT_SECRET), and stands in no output of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import json
+import os
+import posixpath
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dagster_metaflow.reports import write_file
+
+SHIP_SECONDS = 2.0
+_TOLD_LINES = 20
+_MASK = "[REDACTED]"
+_SHORTEST_SECRET = 4
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+class FlowFailed(RuntimeError):  # noqa: N818 - what a person reads as the run's error
+    """The flow did not end well; the message has the last lines of its log."""
+
+
+def place_of(store: str, flow: str, token: str) -> str:
+    """Where a run leaves word. flow: the flow's file."""
+    stem = posixpath.basename(flow).removesuffix(".py")
+    return posixpath.join(store.rstrip("/") or "/", "_databricks", stem, token)
+
+
+def index_of(store: str, flow: str, run_id: str) -> str:
+    """The file that says by which token a run of Metaflow's was started."""
+    return posixpath.join(posixpath.dirname(place_of(store, flow, "x")), "runs", run_id)
+
+
+def main(arguments: Sequence[str], root: Path) -> None:
+    """root: of the checkout. Raises FlowFailed; comes back when the flow has ended well."""
+    given = _parser().parse_args(list(arguments))
+    secrets = _secrets(given.secret_scope)  # first: the store may be opened with them
+    attempt = Attempt.begin(given)
+    environment = _environment(given, root, secrets)
+    with tempfile.TemporaryDirectory() as folder:
+        attributes = Path(folder) / "run.json"
+        environment.setdefault("METAFLOW_DATASTORE_SYSROOT_LOCAL", folder)
+        command = _command(given, attempt.origin, root, attributes)
+        code = _run(command, environment, root, attributes, Output(attempt, list(secrets.values())))
+    if code:
+        raise FlowFailed(f"{given.flow} ended with exit status {code}:\n{attempt.tail()}")
+
+
+@dataclass
+class Attempt:
+    """One execution of the task. origin: Metaflow's run to resume, of the attempt before."""
+
+    store: str
+    flow: str
+    token: str
+    number: int
+    origin: str | None
+    run_id: str | None = None
+    pieces: int = 0
+    last: list[str] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, given: argparse.Namespace) -> Attempt:
+        before = _read(posixpath.join(place_of(given.store, given.flow, given.token), "run.json"))
+        number = 1 + int(before.get("attempt", 0))
+        origin = before.get("run_id") or before.get("origin") or given.origin
+        made = cls(given.store, given.flow, given.token, number, origin)
+        made.note()
+        return made
+
+    @property
+    def place(self) -> str:
+        return place_of(self.store, self.flow, self.token)
+
+    def note(self) -> None:
+        told = {"attempt": self.number, "run_id": self.run_id, "origin": self.origin}
+        write_file(posixpath.join(self.place, "run.json"), json.dumps(told).encode())
+
+    def has_begun(self, run_id: str) -> None:
+        self.run_id = run_id
+        # The index first: whoever reads the run id can resume by it.
+        write_file(index_of(self.store, self.flow, run_id), self.token.encode())
+        self.note()
+
+    def ship(self, lines: Sequence[str]) -> None:
+        uri = posixpath.join(self.place, str(self.number), f"{self.pieces:06d}.log")
+        write_file(uri, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+        self.pieces += 1
+        self.last = [*self.last, *lines][-_TOLD_LINES:]
+
+    def tail(self) -> str:
+        return "\n".join(self.last)
+
+
+class Output:
+    """Lines of the flow, to the driver's output at once and to the store from time to time."""
+
+    def __init__(self, attempt: Attempt, secrets: Sequence[str]) -> None:
+        self.attempt = attempt
+        hidden = [re.escape(s) for s in secrets if len(s) >= _SHORTEST_SECRET]
+        self._secret = re.compile("|".join(hidden)) if hidden else None
+        self._lines: list[str] = []
+        self._lock = threading.Lock()
+
+    def take(self, line: str) -> None:
+        if self._secret is not None:
+            line = self._secret.sub(_MASK, line)
+        print(line, flush=True)
+        with self._lock:
+            self._lines.append(line)
+
+    def ship(self) -> None:
+        """A store that does not answer now gets it the next time: a run does not end for a log."""
+        with self._lock:
+            lines = list(self._lines)
+        if not lines:
+            return
+        try:
+            self.attempt.ship(lines)
+        except OSError as error:
+            print(f"the log is not kept in the store: {error}", flush=True)
+            return
+        with self._lock:
+            del self._lines[: len(lines)]
+
+
+def _run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    root: Path,
+    attributes: Path,
+    output: Output,
+) -> int:
+    process = subprocess.Popen(  # noqa: S603 - a list of arguments, no shell
+        command,
+        cwd=root,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        preexec_fn=_dies_with_us,
+    )
+    reader = threading.Thread(target=_pump, args=(process, output), daemon=True)
+    reader.start()
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SHIP_SECONDS if output.attempt.run_id else 0.2)
+            _look_for_run_id(attributes, output.attempt)
+            output.ship()
+    finally:
+        if process.poll() is None:  # cancelled
+            process.terminate()
+            process.wait()
+        reader.join()
+        _look_for_run_id(attributes, output.attempt)
+        output.ship()
+    return process.returncode
+
+
+def _pump(process: subprocess.Popen[str], output: Output) -> None:
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    with process.stdout as stream:
+        for line in stream:
+            output.take(line.rstrip("\n"))
+
+
+def _look_for_run_id(attributes: Path, attempt: Attempt) -> None:
+    if attempt.run_id is not None:
+        return
+    try:
+        run_id = str(json.loads(attributes.read_bytes())["run_id"])
+    except (FileNotFoundError, ValueError):
+        return
+    try:
+        attempt.has_begun(run_id)
+    except OSError as error:
+        print(f"the run's id is not kept in the store: {error}", flush=True)
+        attempt.run_id = None  # until the next time
+
+
+def _dies_with_us() -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+
+
+def _command(
+    given: argparse.Namespace, origin: str | None, root: Path, attributes: Path
+) -> list[str]:
+    flow = root / given.flow
+    if not flow.is_file():
+        raise FlowFailed(f"{given.flow}: there is no such flow at this revision of {root}")
+    told = [f"--runner-attribute-file={attributes}", *given.run_option]
+    verb = ["run", *told, *given.parameters]
+    if origin is not None:
+        print(f"Going on with run {origin}.", flush=True)
+        verb = ["resume", f"--origin-run-id={origin}", *told]
+    return [sys.executable, "-u", str(flow), *given.option, *verb]
+
+
+def _environment(
+    given: argparse.Namespace, root: Path, secrets: Mapping[str, str]
+) -> dict[str, str]:
+    """The project is not installed here: its libraries are found in the checkout."""
+    variables = dict(text.split("=", 1) for text in given.variable)
+    path = [str(root / "src"), str(root), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        **_records_in(given.store),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        **variables,
+        **secrets,
+    }
+
+
+def _records_in(store: str) -> dict[str, str]:
+    """Metaflow's datastore beside the reports, so that another driver can resume the run."""
+    parts = urlsplit(store)
+    path = posixpath.join(parts.path.rstrip("/"), "_metaflow")
+    if parts.scheme in ("abfs", "abfss"):
+        container, _, account = parts.netloc.partition("@")
+        name, _, domain = account.partition(".")
+        blob = f"https://{name}.{domain.replace('dfs.', 'blob.', 1)}/"
+        return {
+            "METAFLOW_DEFAULT_DATASTORE": "azure",
+            "METAFLOW_DATASTORE_SYSROOT_AZURE": container + path,
+            "METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT": blob,
+        }
+    if parts.scheme == "s3":
+        root = f"s3://{parts.netloc}{path}"
+        return {"METAFLOW_DEFAULT_DATASTORE": "s3", "METAFLOW_DATASTORE_SYSROOT_S3": root}
+    return {"METAFLOW_DATASTORE_SYSROOT_LOCAL": path}
+
+
+def _secrets(scope: str | None) -> dict[str, str]:
+    if not scope:
+        return {}
+    # Both the driver's own and, elsewhere, one that asks the workspace.
+    from databricks.sdk.runtime import dbutils
+
+    keys = [item.key for item in dbutils.secrets.list(scope)]
+    names = {key: re.sub(r"[^A-Za-z0-9]", "_", key).upper() for key in keys}
+    found = {name: dbutils.secrets.get(scope, key) for key, name in names.items()}
+    os.environ.update(found)  # the store is opened with them here too
+    return found
+
+
+def _read(uri: str) -> dict[str, Any]:
+    import fsspec
+
+    fs, path = fsspec.url_to_fs(uri)
+    try:
+        found: dict[str, Any] = json.loads(fs.cat_file(path))
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--flow", required=True)
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--token", required=True)
+    parser.add_argument("--secret-scope")
+    parser.add_argument("--origin")
+    for name in ("variable", "option", "run-option"):
+        parser.add_argument(f"--{name}", action="append", default=[])
+    parser.add_argument("parameters", nargs="*")
+    return parser

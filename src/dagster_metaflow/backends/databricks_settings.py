@@ -1,0 +1,180 @@
+"""What a run on Databricks is made of.
+
+Settings are the environment's where none are given, and checked all at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dagster_metaflow.backends.databricks_git import (
+    Source,
+    provider_of,
+    refuse_login,
+    root_of,
+    settled,
+    text_at,
+)
+from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest
+
+TASK = "flow"
+DEFAULT_KEY = "Default"
+ENVIRONMENT_VERSION = "4"
+MOST_PARAMETER_BYTES = 10_000
+_SECRET = re.compile("TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE|SECRET|SAS")
+_FORWARDED = re.compile(r"METAFLOW_(DEFAULT|DATASTORE|AZURE|S3|SERVICE|USER)\w*|FRAUD_\w+")
+_NO = ("0", "false", "no", "off")
+_FOLDER = re.compile("METAFLOW_DATASTORE_SYSROOT_LOCAL|.*_(DIR|PATH)")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """source: the code. serverless: else cluster_id, or new_cluster. scope: of secrets."""
+
+    source: Source
+    serverless: bool
+    environment_key: str
+    cluster_id: str | None
+    scope: str | None
+
+
+def read(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """given: by the name of the backend's field; None is the environment's. environment: variables
+    before those of this process. Raises LaunchError that names all that is missing."""
+    known = {**os.environ, **environment}
+
+    def of(name: str) -> str | None:
+        value = given.get(name)
+        return str(value) if value is not None else known.get(f"DATABRICKS_{name.upper()}") or None
+
+    url, branch, commit = of("git_url"), of("git_branch"), of("git_commit")
+    provider = of("git_provider") or (provider_of(url) if url else None)
+    serverless = (of("serverless") or "true").lower() not in _NO
+    cluster = of("cluster_id")
+    missing = list(_missing(known, url, provider, branch or commit))
+    if not serverless and not cluster and not given.get("new_cluster"):
+        missing.append("DATABRICKS_CLUSTER_ID: the cluster to run on, since it is not serverless")
+    if missing:
+        lines = "".join(f"\n  {line}" for line in missing)
+        raise LaunchError(f"to run on Databricks these are missing:{lines}")
+    refuse_login(str(url))
+    return Settings(
+        source=Source(str(url), str(provider), branch, commit),
+        serverless=serverless,
+        environment_key=of("serverless_environment_key") or DEFAULT_KEY,
+        cluster_id=cluster,
+        scope=of("secret_scope"),
+    )
+
+
+def _missing(
+    known: Mapping[str, str], url: str | None, provider: str | None, revision: str | None
+) -> Iterator[str]:
+    signed_in = known.get("DATABRICKS_CONFIG_PROFILE") or Path("~/.databrickscfg").expanduser()
+    has_profile = isinstance(signed_in, str) or signed_in.is_file()
+    if not known.get("DATABRICKS_HOST") and not has_profile:
+        yield "DATABRICKS_HOST: the workspace's address, https://adb-....azuredatabricks.net"
+    ways = ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_ID", "ARM_CLIENT_ID", "DATABRICKS_AUTH_TYPE")
+    if not has_profile and not any(known.get(name) for name in ways):
+        yield (
+            "DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET: who runs it "
+            "(or sign in with `databricks auth login`)"
+        )
+    if not url:
+        yield "DATABRICKS_GIT_URL: the repository that Databricks clones, https://..."
+    elif not provider:
+        yield (
+            "DATABRICKS_GIT_PROVIDER: whose server that is: gitHub, gitHubEnterprise, gitLab, "
+            "gitLabEnterpriseEdition, azureDevOpsServices, bitbucketCloud, bitbucketServer"
+        )
+    if not revision:
+        yield "DATABRICKS_GIT_BRANCH, or DATABRICKS_GIT_COMMIT: what of it to run"
+
+
+# -- what is run -------------------------------------------------------------------------------
+
+
+def requirements(root: Path, source: Source, files: Sequence[str]) -> list[str]:
+    """Lines of the files for pip, as they are at the commit that runs."""
+    lines = [line for file in files for line in text_at(root, source.commit, file).splitlines()]
+    plain = (line.partition(" #")[0].strip() for line in lines)
+    return list(dict.fromkeys(line for line in plain if line and not line.startswith("#")))
+
+
+def variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Of the run: those that the backend is given, and this process's that a run elsewhere wants.
+
+    Raises LaunchError for what looks like a secret: the run's settings are read by many.
+    """
+    found = {k: v for k, v in os.environ.items() if _FORWARDED.fullmatch(k)}
+    here = {k: v for k, v in found.items() if not _SECRET.search(k) and not _FOLDER.fullmatch(k)}
+    given = {k: v for k, v in environment.items() if not k.startswith(("DATABRICKS_", "ARM_"))}
+    if secret := sorted(name for name in given if _SECRET.search(name)):
+        raise LaunchError(
+            f"{', '.join(secret)}: would be readable in the run's settings. Put it into a secret "
+            "scope (databricks secrets put-secret SCOPE NAME) and name that in "
+            "DATABRICKS_SECRET_SCOPE."
+        )
+    return {**here, **given}
+
+
+def local_root(request: LaunchRequest, repository: str | None) -> Path:
+    root = Path(repository).absolute() if repository else root_of(request.flow_file)
+    if root is None:
+        raise LaunchError(
+            f"{request.flow_file} is in no Git checkout; name its folder in `repository`"
+        )
+    return root
+
+
+def flow_in(root: Path, request: LaunchRequest) -> str:
+    try:
+        return request.flow_file.resolve().relative_to(root.resolve()).as_posix()
+    except ValueError:
+        raise LaunchError(f"{request.flow_file} is not in {root}, of which runs are made") from None
+
+
+def submission(
+    settings: Settings,
+    *,
+    name: str,
+    token: str,
+    entry: str,
+    parameters: Sequence[str],
+    dependencies: Sequence[str],
+    new_cluster: Mapping[str, Any] | None,
+    timeout_seconds: int | None,
+) -> dict[str, Any]:
+    """The body of `jobs/runs/submit`. dependencies: on serverless compute they are the
+    environment's; a cluster gets them as libraries, and knows no options of pip's."""
+    python = {"python_file": entry, "source": "GIT", "parameters": list(parameters)}
+    task: dict[str, Any] = {"task_key": TASK, "spark_python_task": python}
+    body: dict[str, Any] = {
+        "run_name": name,
+        "idempotency_token": token,
+        "git_source": settings.source.as_dict(),
+        "tasks": [task],
+    }
+    if timeout_seconds is not None:
+        body["timeout_seconds"] = timeout_seconds
+    if settings.serverless:
+        spec = {"environment_version": ENVIRONMENT_VERSION, "dependencies": list(dependencies)}
+        body["environments"] = [{"environment_key": settings.environment_key, "spec": spec}]
+        task["environment_key"] = settings.environment_key
+        return body
+    if new_cluster:
+        task["new_cluster"] = dict(new_cluster)
+    else:
+        task["existing_cluster_id"] = settings.cluster_id
+    packages = [line for line in dependencies if not line.startswith("-")]
+    task["libraries"] = [{"pypi": {"package": line}} for line in packages]
+    return body
+
+
+def with_commit(settings: Settings) -> Settings:
+    return replace(settings, source=settled(settings.source))

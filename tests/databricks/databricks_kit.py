@@ -1,0 +1,179 @@
+"""The toy on Databricks: a Git repository with this library in it, and runs of three steps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+import time
+import venv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workspace_runs import kill
+from workspace_server import LocalWorkspace
+
+from dagster_metaflow.backends.databricks import DatabricksBackend
+from dagster_metaflow.backends.protocol import Handle, LaunchRequest, RunStatus
+
+ROOT = Path(__file__).parents[2]
+TOY = Path(__file__).parent / "toy" / "shell_flow.py"
+QUICK: dict[str, Any] = {"look_seconds": 0.05, "most_look_seconds": 0.1}
+
+
+def driver_python(folder: Path) -> Path:
+    """An interpreter with the packages of this one, and without this project.
+
+    Python reads no `.pth` of a folder that a `.pth` names: an editable install stays out.
+    """
+    venv.create(folder, symlinks=True)
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Of Git, with a branch `main`."""
+
+    root: Path
+
+    @classmethod
+    def of_the_toy(cls, root: Path) -> Repository:
+        made = cls(root)
+        made.copy("scripts/databricks_entry.py", "src/dagster_metaflow")
+        (root / "flows").mkdir()
+        shutil.copy(TOY, root / "flows" / "shell_flow.py")
+        (root / "requirements.txt").write_text("# what it needs\npydantic>=2  # or newer\n")
+        made.git("init", "-q", "-b", "main")
+        made.commit("first")
+        return made
+
+    def copy(self, *paths: str) -> None:
+        """Of this project, as it lies here."""
+        unwanted = shutil.ignore_patterns("__pycache__")
+        for path in paths:
+            there = self.root / path
+            there.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / path).is_dir():
+                shutil.copytree(ROOT / path, there, ignore=unwanted)
+            else:
+                shutil.copy(ROOT / path, there)
+
+    def git(self, *arguments: str) -> str:
+        who = {
+            f"GIT_{role}_{what}": "toy"
+            for role in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
+        done = subprocess.run(
+            ["git", "-C", str(self.root), *arguments],
+            env={**os.environ, **who},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, words: str) -> str:
+        self.git("add", "--all")
+        self.git("commit", "-q", "-m", words)
+        return self.head()
+
+    def head(self) -> str:
+        return self.git("rev-parse", "HEAD")
+
+    def environment(self) -> dict[str, str]:
+        """What a user's shell says of it."""
+        return {
+            "DATABRICKS_GIT_URL": self.root.as_uri(),
+            "DATABRICKS_GIT_BRANCH": "main",
+            "DATABRICKS_GIT_PROVIDER": "gitHub",
+        }
+
+
+class ShellRuns:
+    """Runs of the toy, by the backend: what its contract plays on."""
+
+    most_seconds = 60.0
+
+    def __init__(self, workspace: LocalWorkspace, repository: Repository, folder: Path) -> None:
+        self.workspace, self.repository, self.folder = workspace, repository, folder
+        self.launch_id = f"contract-{time.time_ns()}"
+        self.settings: dict[str, Any] = {}
+        self.variables: dict[str, str] = {}
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **self.workspace.environment,
+            **self.repository.environment(),
+            "SHELL_FOLDER": str(self.folder),
+            **self.variables,
+        }
+
+    def backend(self, **settings: Any) -> DatabricksBackend:
+        given = {"environment": self.environment(), **QUICK, **self.settings, **settings}
+        return DatabricksBackend(**given)
+
+    def request(self, **parameters: Any) -> LaunchRequest:
+        return LaunchRequest(
+            launch_id=self.launch_id,
+            flow_file=self.repository.root / "flows" / "shell_flow.py",
+            flow_name="ShellFlow",
+            parameters=parameters or {"size": 3},
+            tags=("contract",),
+            folder=self.folder / "launch",
+            ledger_root=str(self.folder / "lake"),
+        )
+
+    def hold(self) -> None:
+        (self.folder / "hold_work").touch()
+
+    def release(self) -> None:
+        (self.folder / "hold_work").unlink(missing_ok=True)
+
+    def fail_once(self) -> None:
+        (self.folder / "fail_work").touch()
+
+    def executed(self) -> Sequence[str]:
+        count = self.folder / "count"
+        return count.read_text().split() if count.exists() else []
+
+    def lose(self, handle: Handle) -> None:
+        """The driver goes away."""
+        self.wait_for("work")
+        kill(self.workspace.jobs.runs[handle["run"]].last)
+
+    # -- how tests do it -----------------------------------------------------------------------
+
+    def launched(self, **settings: Any) -> Handle:
+        backend = self.backend(**settings)
+        return backend.launch(self.request(), backend.prepare(self.request()))
+
+    def resumed(self, run_id: str | None, **settings: Any) -> Handle:
+        backend = self.backend(**settings)
+        return backend.resume(self.request(), backend.prepare(self.request()), str(run_id))
+
+    def ended(self, handle: Handle, **settings: Any) -> RunStatus:
+        return self.until(handle, lambda status: status.state.ended, **settings)
+
+    def until(
+        self, handle: Handle, condition: Callable[[RunStatus], bool], **settings: Any
+    ) -> RunStatus:
+        deadline = time.monotonic() + self.most_seconds
+        while not condition(status := self.backend(**settings).poll(handle)):
+            assert time.monotonic() < deadline, status
+            time.sleep(0.02)
+        return status
+
+    def log(self, handle: Handle) -> list[str]:
+        return self.backend().read_log(handle, 0)[0]
+
+    def wait_for(self, step: str) -> None:
+        deadline = time.monotonic() + self.most_seconds
+        while step not in self.executed():
+            assert time.monotonic() < deadline, f"{step} has not begun"
+            time.sleep(0.02)

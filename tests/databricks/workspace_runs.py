@@ -1,0 +1,233 @@
+"""Runs of the workspace on loopback: cloned, checked, and really run, each in an empty folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+EXEC = Path(__file__).with_name("exec_task.py")
+_MOST_LOG = 5 << 20
+ACTIVE = ("PENDING", "RUNNING", "TERMINATING")
+
+
+@dataclass
+class TaskRun:
+    """One execution of a run's task; a repair adds another."""
+
+    run_id: int
+    task: Mapping[str, Any]
+    folder: Path
+    life: str = "PENDING"
+    result: str | None = None
+    message: str = ""
+    started: float = field(default_factory=time.time)
+    ended: float = 0.0
+    process: subprocess.Popen[bytes] | None = None
+    cancelled: bool = False
+
+    def state(self) -> dict[str, Any]:
+        ended = {"result_state": self.result} if self.result else {}
+        return {"life_cycle_state": self.life, "state_message": self.message, **ended}
+
+    def error(self) -> dict[str, str]:
+        told = self.folder / "error.json"
+        if told.exists():
+            found: dict[str, str] = json.loads(told.read_text())
+            return found
+        return {"error": self.message} if self.result not in (None, "SUCCESS") else {}
+
+    def logs(self) -> str:
+        log = self.folder / "output"
+        return log.read_text()[-_MOST_LOG:] if log.exists() else ""
+
+
+@dataclass
+class Run:
+    run_id: int
+    name: str
+    settings: Mapping[str, Any]
+    kind: str
+    job_id: int = 0
+    token: str | None = None
+    parameters: list[str] | None = None
+    commit: str | None = None
+    tries: list[TaskRun] = field(default_factory=list)
+    repairs: list[int] = field(default_factory=list)
+
+    @property
+    def last(self) -> TaskRun:
+        return self.tries[-1]
+
+    @property
+    def is_active(self) -> bool:
+        return self.last.life in ACTIVE
+
+
+@dataclass
+class Machine:
+    """Where drivers run. python: in which this project is not installed. environment: all that a
+    driver has. pending: seconds that a serverless driver takes to come. named, argv0: how the file
+    is executed; see exec_task."""
+
+    folder: Path
+    python: Path
+    environment: Mapping[str, str]
+    pending: float = 0.0
+    named: bool = True
+    argv0: str | None = None
+    breaks: str | None = None
+    """The next run ends INTERNAL_ERROR with this message, before the driver comes."""
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def start(self, run: Run, attempt: TaskRun) -> None:
+        threading.Thread(target=self._play, args=(run, attempt), daemon=True).start()
+
+    def _play(self, run: Run, attempt: TaskRun) -> None:
+        try:
+            self._wait(attempt)
+            code = self._run(run, attempt)
+        except BrokenRunError as error:
+            self._end(attempt, "INTERNAL_ERROR", "FAILED", str(error))
+            return
+        if attempt.cancelled:
+            self._end(attempt, "TERMINATED", "CANCELED", "Run cancelled.")
+        elif code == 0:
+            self._end(attempt, "TERMINATED", "SUCCESS", "")
+        elif code < 0:
+            why = "The Python process exited unexpectedly: the driver may have run out of memory."
+            self._end(attempt, "INTERNAL_ERROR", "FAILED", why)
+        else:
+            why = "Workload failed, see run output for details"
+            self._end(attempt, "TERMINATED", "FAILED", why)
+
+    def _end(self, attempt: TaskRun, life: str, result: str, message: str) -> None:
+        attempt.message, attempt.result, attempt.ended = message, result, time.time()
+        attempt.life = life
+
+    def _wait(self, attempt: TaskRun) -> None:
+        end = time.monotonic() + self.pending
+        while time.monotonic() < end and not attempt.cancelled:
+            time.sleep(0.02)
+        if self.breaks is not None:
+            message, self.breaks = self.breaks, None
+            raise BrokenRunError(message)
+
+    def _run(self, run: Run, attempt: TaskRun) -> int:
+        if attempt.cancelled:
+            return 0
+        attempt.folder.mkdir(parents=True)
+        clone = attempt.folder / "clone"
+        self._clone(run, clone)
+        self._check_dependencies(run, attempt)
+        python = attempt.task["spark_python_task"]
+        file = clone / python["python_file"]
+        if not file.is_file():
+            raise BrokenRunError(
+                f"Cannot read the python file {python['python_file']} in the repository."
+            )
+        given = run.parameters if run.parameters is not None else python.get("parameters", [])
+        task = {
+            "python_file": str(file),
+            "parameters": [_resolved(text, run) for text in given],
+            "named": self.named,
+            "argv0": self.argv0,
+        }
+        (attempt.folder / "task.json").write_text(json.dumps(task))
+        driver = attempt.folder / "driver"
+        driver.mkdir()
+        with (attempt.folder / "output").open("wb") as output:
+            attempt.process = subprocess.Popen(
+                [self.python, EXEC, attempt.folder / "task.json"],
+                cwd=driver,
+                env={**self.environment, **self.variables, "HOME": str(driver)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            attempt.life = "RUNNING"
+            if attempt.cancelled:
+                kill(attempt)
+            code = attempt.process.wait()
+        kill(attempt)  # the machine goes, and with it what the driver has left running
+        shutil.rmtree(driver, ignore_errors=True)
+        return code
+
+    def _clone(self, run: Run, clone: Path) -> None:
+        git = run.settings["git_source"]
+        at = git.get("git_commit") or git.get("git_branch") or git.get("git_tag")
+        at = run.commit or at  # a repair runs what was run
+        quiet: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 60}
+        url = git["git_url"].removesuffix(".git")
+        done = subprocess.run(["git", "clone", "-q", "--shared", url, str(clone)], **quiet)
+        if not done.returncode:
+            done = subprocess.run(["git", "-C", str(clone), "checkout", "-q", at], **quiet)
+        if done.returncode:
+            raise BrokenRunError(f"Failed to checkout Git repository: {done.stderr.strip()}")
+        head = ["git", "-C", str(clone), "rev-parse", "HEAD"]
+        run.commit = subprocess.run(head, **quiet).stdout.strip()
+
+    def _check_dependencies(self, run: Run, attempt: TaskRun) -> None:
+        """The interpreter has the packages of this one: what it lacks cannot be installed."""
+        key = attempt.task.get("environment_key")
+        for environment in run.settings.get("environments") or []:
+            if environment["environment_key"] == key:
+                for line in environment["spec"].get("dependencies") or []:
+                    _check_dependency(line)
+
+
+def kill(attempt: TaskRun, how: signal.Signals = signal.SIGKILL) -> None:
+    if attempt.process is None:
+        return
+    try:
+        os.killpg(attempt.process.pid, how)
+    except ProcessLookupError:
+        return
+
+
+def _check_dependency(line: str) -> None:
+    if line.startswith("-"):
+        return  # an option of pip's
+    try:
+        wanted = Requirement(line)
+    except InvalidRequirement:
+        raise BrokenRunError(
+            f"Library installation failed: Invalid requirement: '{line}'"
+        ) from None
+    if wanted.marker is not None and not wanted.marker.evaluate():
+        return
+    try:
+        found = version(wanted.name)
+    except PackageNotFoundError:
+        raise BrokenRunError(_no_match(line)) from None
+    if not wanted.specifier.contains(found.partition("+")[0], prereleases=True):
+        raise BrokenRunError(_no_match(line))
+
+
+def _no_match(line: str) -> str:
+    return f"Library installation failed: No matching distribution found for {line}"
+
+
+def _resolved(text: str, run: Run) -> str:
+    known = {"{{job.run_id}}": run.run_id, "{{job.id}}": run.job_id}
+    for name, value in known.items():
+        text = text.replace(name, str(value))
+    if "{{" in text:
+        raise BrokenRunError(f"Unknown dynamic value reference in {text}")
+    return text
+
+
+class BrokenRunError(Exception):
+    """The run ends before its driver has come."""
