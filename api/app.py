@@ -90,7 +90,9 @@ async def _explore(request: Request) -> Response:  # noqa: ARG001 - a route's si
 async def _openapi(request: Request) -> Response:
     service: Service = request.app.state.service
     scorer = service.champion.scorer
-    return models.json_response(describe(scorer.reader if scorer else None))
+    return models.json_response(
+        describe(scorer.reader if scorer else None, is_open=service.settings.open)
+    )
 
 
 async def _problem(request: Request, error: Any) -> Response:

@@ -70,15 +70,19 @@ _NO_CLAIM: Tree = {"type": "object", "description": "There is no model yet."}
 _SECURITY: list[Tree] = [{"bearer": []}, {"apiKey": []}]
 
 
-def describe(reader: ClaimReader | None) -> Tree:
+def describe(reader: ClaimReader | None, *, is_open: bool = False) -> Tree:
     """The description, with claims as the served model takes them; any object without one."""
     claim = copy.deepcopy(reader.schema()) if reader else _NO_CLAIM
     inner = claim.pop("$defs", {}) if reader else {}
     schemas = {**inner, "Claim": _moved(claim), "Problem": _PROBLEM, "Score": _SCORE}
+    paths = _paths(_example(reader))
+    if is_open:
+        for operation in (o for path in paths.values() for o in path.values()):
+            operation.pop("security", None)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Fraud scoring", "version": "1"},
-        "paths": _paths(_example(reader)),
+        "paths": paths,
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -92,8 +96,9 @@ def describe(reader: ClaimReader | None) -> Tree:
 def _paths(example: Tree) -> Tree:
     claim = {"schema": {"$ref": "#/components/schemas/Claim"}, "example": example}
     score = {"$ref": "#/components/schemas/Score"}
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    lines = {"schema": {"type": "string"}}
+    # Bytes: what JSON schema could say of them is nothing.
+    binary: Tree = {"schema": {}}
+    lines: Tree = {"schema": {}}
     batch = {JSON_LINES[0]: lines, ARROW: binary, PARQUET: binary}
     out = {JSON_LINES[0]: lines, ARROW: binary}
     return {

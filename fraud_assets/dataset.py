@@ -18,6 +18,7 @@ from fraud_mlops.settings import settings
 RAW_ZONE, MODEL_ARTIFACT = "raw_zone", "model_artifact"
 ML_OUTPUTS, METRICS = "ml_outputs", "metrics"
 LANDING, SERVED_MODEL = "landing", "served_model"
+PREDICTION_LOG = "prediction_log"
 SNOWFLAKE_METRICS, SEMANTIC_MODEL = "snowflake_metrics", "semantic_model"
 
 

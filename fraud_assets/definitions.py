@@ -11,7 +11,7 @@ from fraud_assets.assets.landing import landing
 from fraud_assets.assets.model_artifact import model_artifact
 from fraud_assets.assets.raw_zone import raw_zone
 from fraud_assets.assets.scores import scores
-from fraud_assets.assets.serving import served_model
+from fraud_assets.assets.serving import prediction_log, served_model
 from fraud_assets.assets.warehouse import semantic_model, snowflake_metrics
 from fraud_assets.automation import automation_sensor
 from fraud_assets.checks import store_checks
@@ -47,7 +47,7 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
 def _of_dataset(dataset: Dataset) -> dg.Definitions:
     made: list[Callable[[Dataset], dg.AssetsDefinition | dg.SourceAsset | dg.AssetSpec]]
     made = [landing, raw_zone, model_artifact, scores, served_model]
-    made += [snowflake_metrics, semantic_model]
+    made += [prediction_log, snowflake_metrics, semantic_model]
     watched = [automation_sensor, champion_sensor, retraining_sensor]
     return dg.Definitions(
         assets=[make(dataset) for make in made],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from fraud_assets.assets.specs import SERVING, asset_spec
-from fraud_assets.dataset import MODEL_ARTIFACT, SERVED_MODEL, Dataset
+from fraud_assets.dataset import MODEL_ARTIFACT, PREDICTION_LOG, SERVED_MODEL, Dataset
 
 _SERVED = """The champion, as the scoring API has loaded it.
 
@@ -22,4 +22,22 @@ def served_model(dataset: Dataset) -> dg.AssetSpec:
         kinds={"fastapi"},
         description=_SERVED,
         deps=[dataset.key(MODEL_ARTIFACT)],
+    )
+
+
+_LOGGED = """Every score that the API has given: version, decision, a hash of the features.
+
+Servers write it as they score, `prediction_log/<dataset>/day=<day>/*.parquet`; nothing is
+materialized here."""
+
+
+def prediction_log(dataset: Dataset) -> dg.AssetSpec:
+    """What the served model has decided, and what a challenger would have."""
+    return asset_spec(
+        dataset,
+        PREDICTION_LOG,
+        group=SERVING,
+        kinds={"fastapi", "parquet"},
+        description=_LOGGED,
+        deps=[dataset.key(SERVED_MODEL)],
     )

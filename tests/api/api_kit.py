@@ -195,6 +195,14 @@ def bearer(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
+def keys(path: Path, *arguments: str) -> str:
+    """`python -m api.keys` on a file; the key that it shows."""
+    command = [sys.executable, "-m", "api.keys", *arguments, "--file", str(path)]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
 @contextlib.contextmanager
 def process_server(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[Server]:
     """`uvicorn api.app:app`, ended by SIGTERM; a server that dies at once fails the test."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from typing import Any
 
 import jwt
 import pytest
-from api_kit import ROOT, Published, Server, open_server
+from api_kit import Published, Server, keys, open_server
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from api.access import Access
@@ -60,13 +58,6 @@ class Issuer:
         given = {k: v for k, v in (claims | changed).items() if v is not None}
         signing = self.key if key is None else key
         return jwt.encode(given, signing, algorithm, headers={"kid": "one"})
-
-
-def keys(path: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "api.keys", *arguments, "--file", str(path)]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
 
 
 @pytest.fixture(scope="module")

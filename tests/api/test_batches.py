@@ -181,3 +181,10 @@ def test_arrow_bodies_with_flipped_bytes_break_nothing(
 def test_an_empty_batch_has_an_empty_answer(server: Server) -> None:
     told = server.post("/v1/score/batch", data=b"\n\n", headers={"Content-Type": LINES})
     assert (told.status_code, told.text) == (200, "")
+
+
+def test_a_batch_without_one_good_line_is_answered_line_by_line(server: Server) -> None:
+    told = server.post("/v1/score/batch", data=b"\xff\n{]\n", headers={"Content-Type": LINES})
+    rows = [json.loads(line) for line in told.text.splitlines()]
+    assert told.status_code == 200
+    assert ["error" in row for row in rows] == [True, True]

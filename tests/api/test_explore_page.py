@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_kit import Published, Server, open_server
+from api_kit import Published, Server, keys, open_server
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -111,8 +111,6 @@ def test_every_field_has_a_label_and_mistakes_are_announced(page: Page) -> None:
 def test_with_keys_the_page_asks_for_one(
     chromium: Browser, published: Published, tmp_path: Path
 ) -> None:
-    from test_access import keys
-
     key = keys(tmp_path / "keys.json", "add", "--id", "analyst")
     environment = {"FRAUD_API_OPEN": "0", "FRAUD_API_KEYS_FILE": str(tmp_path / "keys.json")}
     with open_server(published, tmp_path, **environment) as closed:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("src", "flows", "fraud_assets", "scripts")
+FOLDERS = ("src", "flows", "fraud_assets", "api", "scripts")
 CODE = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 FLOW_MODULES = {path.stem for path in (ROOT / "flows").glob("*.py")}
 HEAVY = (
@@ -30,7 +30,8 @@ FORBIDDEN = {
     "src/dagster_metaflow": {"fraud_mlops", "fraud_assets", "fastapi", *FLOW_MODULES},
     "src/dagster_metaflow/reports.py": {"dagster", "metaflow"},
     "flows": {"dagster", "fraud_assets", "fastapi"},
-    "fraud_assets": {"metaflow", "fastapi", *FLOW_MODULES},
+    "fraud_assets": {"metaflow", "fastapi", "api", *FLOW_MODULES},
+    "api": {"dagster", "dagster_metaflow", "fraud_assets", "metaflow", *FLOW_MODULES},
 }
 
 

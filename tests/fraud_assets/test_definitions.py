@@ -59,6 +59,7 @@ def test_the_graph_is_the_one_of_the_design(generated: Place) -> None:
     assert parents("ml_outputs") == {"raw_zone", "model_artifact"}
     assert parents("metrics") == {"ml_outputs"}
     assert parents("served_model") == {"model_artifact"}
+    assert parents("prediction_log") == {"served_model"}
     assert parents("snowflake_metrics") == {"metrics"}
     assert parents("semantic_model") == {"snowflake_metrics"}
 

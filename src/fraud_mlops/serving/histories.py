@@ -78,13 +78,16 @@ class EntityHistories:
         given = [values[entity] for entity in self.entities]
         known = self._codes.values()
         pairs = zip(known, given, strict=True)
-        codes = np.array([[k.get(v, -1) if v is not None else -1 for v in column] for k, column in pairs], dtype=np.int64)
+        codes = np.array(
+            [[k.get(v, -1) if v is not None else -1 for v in column] for k, column in pairs],
+            dtype=np.int64,
+        )
         found = self._claims.features(moments, codes.T, ranks, label_ranks, prior, self._has_amount)
         for kind, column in enumerate(given):
             nameless = [i for i, value in enumerate(column) if value is None]
             if nameless:
                 found[nameless, kind] = np.nan
-        return found.reshape(n, -1).astype(np.float32)
+        return found.reshape(n, len(self.names)).astype(np.float32)
 
     def knows(self, entity: str, value: str) -> bool:
         """Whether the entity has a claim in the state."""
@@ -231,7 +234,8 @@ class _EntityClaims:
         labels = label_at[:, :, :1] - label_at[:, :, 1:]
         out[..., -1] = (frauds / prior[:, None, None] + STRENGTH) / (labels + STRENGTH)
         since = self._since_last(moments, begin[:, :, -1], now[:, :, 0])
-        return np.concatenate([out.reshape(n, kinds, -1), since[:, :, None]], axis=2)
+        by_window = out.reshape(n, kinds, windows * out.shape[3])
+        return np.concatenate([by_window, since[:, :, None]], axis=2)
 
     def _since_last(self, moments: Integers, begin: Integers, now: Integers) -> Floats:
         """Days since the entity's last claim within the longest window [n, kinds]."""

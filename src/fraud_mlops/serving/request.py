@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema, create_model
 
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.features.windows import entity_feature_names
@@ -22,7 +22,11 @@ FEATURES = "features"
 LONGEST_WORD = 512
 
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-_Word = Annotated[str, Field(max_length=LONGEST_WORD)]
+_Word = Annotated[
+    str,
+    Field(max_length=LONGEST_WORD),
+    WithJsonSchema({"type": ["string", "number"], "maxLength": LONGEST_WORD}),
+]
 _Moment = Annotated[datetime, Field(strict=True)]
 
 

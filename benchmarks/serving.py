@@ -1,0 +1,292 @@
+"""The scoring API under load, against what it could be at best. wrk sends the requests.
+
+    python benchmarks/serving.py                          trains a small champion first
+    python benchmarks/serving.py --lake ./lakehouse       one that is there
+    python benchmarks/serving.py --mlflow VENV            a virtual environment with mlflow, torch
+
+Compared with: an endpoint on the same server that reads the same claim with the same model of the
+request and gives it back (`echo`), the network's forward pass alone, and `mlflow models serve` with
+the same network. Claims of a batch are counted against the forward pass alone in batches of 512.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import requests
+import torch
+
+from fraud_mlops.features.preprocessing import Matrix
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.registry.pointers import read_pointer
+from fraud_mlops.serving.entity_state import read_entity_state
+from fraud_mlops.serving.histories import EntityHistories
+from fraud_mlops.serving.loading import load_model
+from fraud_mlops.serving.scorer import Scorer
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+DATASET = "synthetic_claims"
+CONNECTIONS = (1, 8, 32)
+BATCH_ROWS = 100_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lake", type=Path)
+    parser.add_argument("--claims", type=int, default=20_000)
+    parser.add_argument("--seconds", type=int, default=8)
+    parser.add_argument("--mlflow", type=Path, help="a virtual environment with mlflow and torch")
+    given = parser.parse_args()
+    if shutil.which("wrk") is None:
+        sys.exit("wrk is not installed: apt-get install wrk")
+    with tempfile.TemporaryDirectory(prefix="bench-serving-") as folder:
+        lake = given.lake or trained(Path(folder), given.claims)
+        print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+        measure(lake.absolute(), Path(folder), given.seconds, given.mlflow)
+        print(f"load of the machine after: {os.getloadavg()[0]:.1f}")
+
+
+def measure(lake: Path, folder: Path, seconds: int, mlflow: Path | None) -> None:
+    torch.set_num_threads(1)
+    scorer = scorer_of(lake)
+    print(f"champion {scorer.version}, {scorer.manifest.candidate.get('family')}")
+    claim = some_claim(lake)
+    parts(scorer, claim)
+    body = folder / "score.lua"
+    body.write_text(lua(json.dumps(claim)))
+    with server(lake, folder, "serving_echo:app") as url:
+        echo = under_load("echo", f"{url}/echo", body, seconds)
+        for reasons in ("none", "all"):
+            path = f"{url}/v1/score?reasons={reasons}"
+            compared(echo, under_load(f"score, reasons={reasons}", path, body, seconds))
+        batch(url, lake, scorer)
+    if mlflow:
+        of_mlflow(mlflow, scorer, folder, seconds)
+
+
+def trained(folder: Path, claims: int) -> Path:
+    """A lakehouse with a champion and scores, made by the whole flow."""
+    lake = folder / "lake"
+    command = [sys.executable, "flows/fraud_detection_flow.py", "run"]
+    command += ["--sample-size", str(claims), "--output-uri", str(lake)]
+    environment = {**os.environ, "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(folder)}
+    print("training a champion")
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return lake
+
+
+def scorer_of(lake: Path) -> Scorer:
+    models = str(lake / "models")
+    pointer = read_pointer(models, DATASET, "champion")
+    assert pointer is not None
+    loaded = load_model(models, DATASET, pointer.version)
+    state = read_entity_state(loaded[1], Lakehouse(str(lake)))
+    return Scorer(*loaded, EntityHistories(loaded[1], state))
+
+
+def raw_claims(lake: Path) -> pa.Table:
+    lakehouse = Lakehouse(str(lake))
+    table = lakehouse.read(lakehouse.partitions("raw", DATASET)[-1:])
+    return table.drop_columns(["label", "label_time"])
+
+
+def some_claim(lake: Path) -> dict[str, Any]:
+    table = raw_claims(lake)
+    (row,) = table.slice(table.num_rows // 2, 1).to_pylist()
+    return {k: v.isoformat() if k == "event_time" else v for k, v in row.items() if v is not None}
+
+
+def parts(scorer: Scorer, claim: dict[str, Any]) -> None:
+    """Where a claim's time goes, without a server."""
+    body = json.dumps(claim).encode()
+    read = scorer.reader.read(body)
+    inputs = scorer.prepare([read])
+    print("\n| part of one claim | microseconds, median |\n|---|---:|")
+    for name, action in {
+        "read and validate": lambda: scorer.reader.read(body),
+        "features, histories looked up": lambda: scorer.prepare([read]),
+        "forward pass alone": lambda: scorer.model.matrix_logits(inputs.matrix),
+        "reasons": lambda: scorer.reasons(inputs, [0]),
+    }.items():
+        print(f"| {name} | {1e6 * median(action):,.0f} |")
+    print()
+
+
+def median(action: Callable[[], object], times: int = 500) -> float:
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - began)
+    return float(np.median(taken))
+
+
+def under_load(name: str, url: str, script: Path, seconds: int) -> dict[int, float]:
+    """Requests a second by number of connections; prints them with latencies."""
+    found = {}
+    for connections in CONNECTIONS:
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+        told = subprocess.run(
+            [*command, "-s", str(script), url], capture_output=True, text=True, check=True
+        ).stdout
+        if "Non-2xx" in told:
+            sys.exit(f"{url} refused requests:\n{told}")
+        found[connections] = float(re.findall(r"Requests/sec:\s+([\d.]+)", told)[0])
+        p50, p99 = (re.findall(rf"{p}%\s+(\S+)", told)[0] for p in (50, 99))
+        print(f"| {name} | {connections} | {found[connections]:,.0f} | {p50} | {p99} |", flush=True)
+    return found
+
+
+def compared(echo: dict[int, float], found: dict[int, float]) -> None:
+    shares = ", ".join(f"{found[c] / echo[c]:.2f}" for c in CONNECTIONS)
+    print(f"of echo at {', '.join(map(str, CONNECTIONS))} connections: {shares}")
+
+
+def batch(url: str, lake: Path, scorer: Scorer) -> None:
+    table = raw_claims(lake)
+    copies = -(-BATCH_ROWS // table.num_rows)
+    many = pa.concat_tables([table] * copies).slice(0, BATCH_ROWS).combine_chunks()
+    target = io.BytesIO()
+    with pa.ipc.new_stream(target, many.schema) as writer:
+        writer.write_table(many, max_chunksize=4096)
+    media = {"Content-Type": "application/vnd.apache.arrow.stream"}
+    rates = []
+    for _ in range(3):
+        began = time.perf_counter()
+        told = requests.post(
+            f"{url}/v1/score/batch?reasons=none", data=target.getvalue(), headers=media, timeout=600
+        )
+        assert told.status_code == 200, told.text[:500]
+        rates.append(BATCH_ROWS / (time.perf_counter() - began))
+    inputs = scorer.prepare([scorer.reader.read(json.dumps(some_claim(lake)).encode())] * 512)
+    rows = [np.repeat(part, BATCH_ROWS // 512, axis=0) for part in
+            (inputs.matrix.numeric, inputs.matrix.categories)]  # fmt: skip
+    matrix = Matrix(*rows)
+    alone = len(matrix.numeric) / median(lambda: scorer.model.matrix_logits(matrix), 3)
+    best = max(rates)
+    print(
+        f"\nbatch of {BATCH_ROWS:,} rows, Arrow in and out: {best:,.0f} rows/s; the forward pass "
+        f"alone {alone:,.0f}; {best / alone:.2f} of it"
+    )
+
+
+def of_mlflow(venv: Path, scorer: Scorer, folder: Path, seconds: int) -> None:
+    """`mlflow models serve` with the same network, on inputs that are preprocessed already."""
+    network = scorer.model.network
+    script = folder / "log_mlflow.py"
+    script.write_text(MLFLOW)
+    torch.save(network, folder / "network.pt")
+    claims = scorer.prepare([scorer.reader.read(b"{}")])
+    inputs = {
+        "numeric": claims.matrix.numeric.tolist(),
+        "categories": claims.matrix.categories.tolist(),
+    }
+    (folder / "inputs.json").write_text(json.dumps(inputs))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    python, model = venv / "bin" / "python", folder / "mlflow-model"
+    subprocess.run([python, script, folder, model], env=environment, check=True)
+    port = free_port()
+    command = [venv / "bin" / "mlflow", "models", "serve", "-m", model, "-p", str(port)]
+    path = f"{venv / 'bin'}:{os.environ['PATH']}"
+    with running([*map(str, command), "--env-manager", "local"],
+                 environment | {"PATH": path}, f"http://127.0.0.1:{port}/ping"):  # fmt: skip
+        body = folder / "mlflow.lua"
+        row = [*inputs["numeric"][0], *inputs["categories"][0]]
+        body.write_text(lua(json.dumps({"inputs": [row]})))
+        under_load("mlflow models serve", f"http://127.0.0.1:{port}/invocations", body, seconds)
+
+
+MLFLOW = """
+import json, sys
+from pathlib import Path
+import mlflow.pyfunc, numpy as np, torch
+
+folder, target = Path(sys.argv[1]), sys.argv[2]
+
+class Network(mlflow.pyfunc.PythonModel):
+    def load_context(self, context):
+        self.network = torch.load(context.artifacts["network"], weights_only=False)
+        self.columns = self.network.spec.n_numeric
+
+    def predict(self, context, model_input, params=None):
+        values = np.asarray(model_input, dtype=np.float64)
+        numeric = torch.from_numpy(values[:, : self.columns].astype(np.float32))
+        categories = torch.from_numpy(values[:, self.columns :].astype(np.int64))
+        with torch.inference_mode():
+            return self.network.score(numeric, categories).numpy()
+
+mlflow.pyfunc.save_model(
+    target, python_model=Network(), artifacts={"network": str(folder / "network.pt")}
+)
+"""
+
+
+def lua(body: str) -> str:
+    """wrk's script of a POST."""
+    return (
+        f'wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\nwrk.body=[[{body}]]\n'
+    )
+
+
+@contextmanager
+def server(lake: Path, folder: Path, app: str) -> Iterator[str]:
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "LAKEHOUSE_URI": str(lake),
+        "FRAUD_API_OPEN": "1",
+        "FRAUD_API_RATE_LIMIT": "0",
+        "FRAUD_API_LOG_FOLDER": str(folder / "waiting"),
+    }
+    command = [sys.executable, "-m", "uvicorn", app, "--app-dir", str(HERE), "--port", str(port)]
+    command += ["--no-access-log"]
+    url = f"http://127.0.0.1:{port}"
+    with running(command, environment, f"{url}/readyz"):
+        yield url
+
+
+@contextmanager
+def running(command: list[str], environment: dict[str, str], ready: str) -> Iterator[None]:
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(240):
+            assert process.poll() is None, command
+            try:
+                if requests.get(ready, timeout=2).status_code == 200:
+                    break
+            except requests.RequestException:
+                time.sleep(0.5)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

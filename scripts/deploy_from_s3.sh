@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Bring the champion of a registry on S3 (or ADLS, or a folder) to servers on this machine:
+# fetch, verify, canary, switch; and roll back if the server that reads it does not take it.
+#
+#   scripts/deploy_from_s3.sh --from s3://my-lake/models --to /srv/models --dataset synthetic_claims
+#   scripts/deploy_from_s3.sh ... --version 20240301-0123456789ab      that one, not the champion
+#   scripts/deploy_from_s3.sh ... --server http://127.0.0.1:8080       wait until it is served
+#   scripts/deploy_from_s3.sh --to /srv/models --dataset synthetic_claims --rollback
+#
+# Exits with 0 (deployed), 1 (refused; what was served still is) or 2 (wrong usage).
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-$here/.venv/bin/python}
+[ -x "$python" ] || python=$(command -v python3)
+PYTHONPATH="$here/scripts${PYTHONPATH:+:$PYTHONPATH}" exec "$python" "$here/scripts/deploy_model.py" "$@"

@@ -1,0 +1,98 @@
+"""Manifests, image and settings page fit the server that they start."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from api_kit import ROOT
+
+from api.app import app
+from api.settings import ApiSettings
+from fraud_mlops.settings import Settings
+
+KUBERNETES = ROOT / "infra" / "kubernetes"
+HEADER = "| variable | default | what for |\n|---|---|---|\n"
+
+
+def manifests() -> list[dict[str, Any]]:
+    files = sorted(KUBERNETES.glob("*.yaml"))
+    return [part for file in files for part in yaml.safe_load_all(file.read_text())]
+
+
+def the(kind: str) -> dict[str, Any]:
+    (found,) = [m for m in manifests() if m["kind"] == kind]
+    return found
+
+
+def container() -> dict[str, Any]:
+    found: dict[str, Any] = the("Deployment")["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def test_every_manifest_has_a_kind_a_version_and_a_name() -> None:
+    for manifest in manifests():
+        assert manifest["apiVersion"]
+        assert manifest["metadata"]["name"].startswith("fraud-api")
+
+
+def test_selectors_find_the_pods() -> None:
+    labels = the("Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    selectors = [
+        the("Deployment")["spec"]["selector"]["matchLabels"],
+        the("Service")["spec"]["selector"],
+        the("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        the("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+    ]
+    assert all(selector.items() <= labels for selector in selectors)
+    assert the("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"] == "fraud-api"
+
+
+def test_probes_ask_what_the_server_answers() -> None:
+    paths = {getattr(route, "path", "") for route in app.routes}
+    ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        asked = container()[probe]["httpGet"]
+        assert asked["path"] in paths
+        assert asked["port"] in ports
+    assert container()["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container()["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    image = (ROOT / "infra" / "api" / "Dockerfile").read_text()
+    assert f"EXPOSE {ports['http']}" in image
+    assert f"--port {ports['http']}" in image
+
+
+def test_what_is_set_is_a_setting() -> None:
+    known = {f.alias for m in (ApiSettings, Settings) for f in m.model_fields.values()}
+    assert set(the("ConfigMap")["data"]) <= known
+    image = (ROOT / "infra" / "api" / "Dockerfile").read_text()
+    assert set(re.findall(r"FRAUD_[A-Z_]+", image)) <= known
+    mounts = [mount["mountPath"] for mount in container()["volumeMounts"]]
+    assert str(Path(the("ConfigMap")["data"]["FRAUD_API_KEYS_FILE"]).parent) in mounts
+
+
+def test_containers_run_without_privileges() -> None:
+    pod = the("Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    inner = container()["securityContext"]
+    assert inner["readOnlyRootFilesystem"] is True
+    assert inner["capabilities"] == {"drop": ["ALL"]}
+    grace = pod["terminationGracePeriodSeconds"]
+    stop = re.search(
+        r"--timeout-graceful-shutdown (\d+)", (ROOT / "infra/api/Dockerfile").read_text()
+    )
+    assert stop is not None
+    assert grace > int(stop[1]) + 30
+
+
+def test_the_page_lists_every_variable_of_the_api() -> None:
+    rows = [
+        f"| `{f.alias}` | {'' if f.default is None or f.default == '' else f'`{f.default}`'} "
+        f"| {f.description} |"
+        for f in ApiSettings.model_fields.values()
+    ]
+    expected = HEADER + "\n".join(rows) + "\n"
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert expected in page, f"docs/api.md should have:\n\n{expected}"
