@@ -44,12 +44,18 @@ def _in_the_datastore(pathspec: str) -> list[Any]:
     from metaflow.metaflow_config import DEFAULT_DATASTORE
     from metaflow.plugins import DATASTORES
     from metaflow.plugins.cards.card_client import CardContainer
+    from metaflow.plugins.cards.card_datastore import CardDatastore
     from metaflow.plugins.cards.card_resolver import resolve_paths_from_task
 
     if DEFAULT_DATASTORE == "local":
         return []
     storage = next(one for one in DATASTORES if one.TYPE == DEFAULT_DATASTORE)
-    flow = FlowDataStore(pathspec.partition("/")[0], environment=None, storage_impl=storage)
+    flow = FlowDataStore(
+        pathspec.partition("/")[0],
+        environment=None,
+        storage_impl=storage,
+        ds_root=CardDatastore.get_storage_root(DEFAULT_DATASTORE),
+    )
     return list(CardContainer(*resolve_paths_from_task(flow, pathspec=pathspec)))
 
 
