@@ -10,7 +10,7 @@ from cloud_kit import CloudToy, failures
 
 from dagster_metaflow import BACKEND_TAG, MetaflowResource
 
-NOWHERE = "There is no backend 'nowhere'; this resource has batch, local, step_functions."
+NOWHERE = "There is no backend 'nowhere'; this resource has batch, "
 
 CONFIG = {"ledger_root": "lake", "backend": "nowhere"}  # run config says a resource whole
 
