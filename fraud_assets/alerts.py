@@ -1,7 +1,7 @@
-"""Alerts: what a person has to know of. One record each on the lakehouse, and a line in the log.
+"""Alerts: what a person has to know of. A record each on the lakehouse, a line, and a message.
 
-`_alerts/<day>/<name>.json`, written once under a name of its own, so that whatever brings alerts
-to people can start anywhere and find all of them.
+`_alerts/<day>/<name>.json` keeps every alert there was. The message goes to FRAUD_NOTIFY_URLS,
+where one problem is told once (`fraud_mlops.notifications`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import write_bytes
+from fraud_mlops.notifications import Notification, notify
 
 FOLDER = "_alerts"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -31,15 +32,32 @@ class Alert(BaseModel):
 
 
 def raise_alert(
-    lakehouse: Lakehouse, name: str, title: str, facts: dict[str, str], log: logging.Logger
+    lakehouse: Lakehouse,
+    name: str,
+    title: str,
+    facts: dict[str, str],
+    log: logging.Logger,
+    *,
+    message: Notification | None = None,
 ) -> str:
     """The one place that every alert goes through. Gives the record's address.
 
-    name: of what happened; told again, it replaces the record.
+    name: of what happened; told again, it replaces the record. message: for people, where there is
+    more to say than title and facts.
     """
     alert = Alert(name=_UNSAFE.sub("-", name), title=title, facts=facts, at=datetime.now(UTC))
     told = "".join(f"\n  {key}: {value}" for key, value in facts.items())
     log.error(f"{title}{told}")
     uri = lakehouse.uri(FOLDER, f"{alert.at:%F}", f"{alert.name}.json")
-    write_bytes(uri, alert.model_dump_json(indent=1).encode() + b"\n")
+    try:
+        write_bytes(uri, alert.model_dump_json(indent=1).encode() + b"\n")
+    finally:  # people hear of it, the more so where the store is what is wrong
+        tell(message or Notification(key=name, status="warning", what=title, facts=facts), log)
     return uri
+
+
+def tell(message: Notification, log: logging.Logger) -> None:
+    """Sends it; why it was not sent stands in the log."""
+    done = notify(message, log=log)
+    if done.held_back:
+        log.info(f"No message was sent that {message.title}: {done.held_back}")

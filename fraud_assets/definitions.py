@@ -20,6 +20,7 @@ from fraud_assets.jobs import jobs
 from fraud_assets.schedules import schedules
 from fraud_assets.sensors.champion import champion_sensor
 from fraud_assets.sensors.failures import run_failure_sensor
+from fraud_assets.sensors.health import health_sensor
 from fraud_assets.sensors.landing import landing_sensor
 from fraud_assets.sensors.retraining import retraining_sensor
 from fraud_assets.stores import Stores
@@ -32,7 +33,11 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
     return dg.Definitions.merge(
         *(_of_dataset(dataset) for dataset in given),
         dg.Definitions(
-            sensors=[run_failure_sensor(stores), _external_runs_sensor(stores)],
+            sensors=[
+                run_failure_sensor(stores),
+                health_sensor(given, stores),
+                _external_runs_sensor(stores),
+            ],
             resources={
                 "metaflow": MetaflowResource(ledger_root=stores.root),
                 "stores": stores,

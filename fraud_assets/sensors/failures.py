@@ -3,18 +3,26 @@
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from fraud_assets.alerts import raise_alert
 from fraud_assets.flows import FOLDER
+from fraud_assets.launcher.client import URL_VARIABLE
 from fraud_assets.run_requests import RANGE_END, RANGE_START
 from fraud_assets.stores import Stores
+from fraud_mlops.notifications import Notification
+from fraud_mlops.notifications.changes import last_change
 
 _METAFLOW_TAG = "metaflow/"
 _PARTITION = "dagster/partition"
+_PARTITION_TAGS = (_PARTITION, RANGE_START, RANGE_END)
 _REASON_LENGTH = 2000
+_RUNS_BACK = 100
+_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 
 
 def run_failure_sensor(stores: Stores) -> dg.SensorDefinition:
@@ -26,7 +34,7 @@ def run_failure_sensor(stores: Stores) -> dg.SensorDefinition:
     @dg.run_failure_sensor(
         name="run_failure_sensor",
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Writes an alert for each run that failed: the step, the reason, the Metaflow "
+        description="Tells of each run that failed: the step, the reason, since when, the Metaflow "
         "run, and how to resume it.",
     )
     def sensor(context: dg.RunFailureSensorContext) -> None:
@@ -38,9 +46,52 @@ def run_failure_sensor(stores: Stores) -> dg.SensorDefinition:
             f"{run.job_name} failed",
             facts,
             logging.getLogger(f"dagster.{__name__}") if context.log is None else context.log,
+            message=failure_message(run, facts, failing_since(context.instance, run)),
         )
 
     return sensor
+
+
+def failure_message(run: dg.DagsterRun, facts: Mapping[str, str], since: datetime) -> Notification:
+    """One message for a job that fails again and again; another one when it had recovered."""
+    step, partition = facts.get("step"), facts.get("partition")
+    key = f"run-failed/{run.job_name}/{partition or ''}/{step or ''}/{since.isoformat()}"
+    shown = ("partition", "metaflow_run", "dagster_run", "resume_by_hand")
+    return Notification(
+        key=key,
+        status="failed",
+        what=run.job_name,
+        step=step,
+        reason=facts["reason"],
+        since=since,
+        changed_by=code_changed(),
+        link=page(f"runs/{run.run_id}"),
+        next_command=f"python -m fraud_assets.launch --from-failure {run.run_id}",
+        facts={name: facts[name] for name in shown if name in facts},
+    )
+
+
+def failing_since(instance: dg.DagsterInstance, run: dg.DagsterRun) -> datetime:
+    """When the first run of the job failed, of this partition, after the last that succeeded."""
+    same = {tag: value for tag, value in run.tags.items() if tag in _PARTITION_TAGS}
+    wanted = dg.RunsFilter(job_name=run.job_name, statuses=_ENDED, tags=same)
+    since = None
+    for record in instance.get_run_records(wanted, limit=_RUNS_BACK):
+        if record.dagster_run.status is dg.DagsterRunStatus.SUCCESS:
+            break
+        since = record.end_time or record.start_time or record.create_timestamp.timestamp()
+    return datetime.now(UTC) if since is None else datetime.fromtimestamp(since, UTC)
+
+
+def page(path: str) -> str | None:
+    """A page of Dagster's, where the environment says at which address the webserver is."""
+    url = os.environ.get(URL_VARIABLE)
+    return f"{url.rstrip('/')}/{path}" if url else None
+
+
+def code_changed() -> str | None:
+    """Who last changed what runs here, where it runs from a checkout."""
+    return last_change(FOLDER.parent, [FOLDER.name, "src", "fraud_assets", "datasets"])
 
 
 def failure_facts(

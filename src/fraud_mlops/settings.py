@@ -177,6 +177,36 @@ class Settings(BaseSettings):
         pattern=r"^https?$",
         description="`https` when unset; `http` for a server on this machine only.",
     )
+    notify_urls: SecretStr | None = Field(
+        None,
+        alias="FRAUD_NOTIFY_URLS",
+        description="Where alerts go, as apprise writes addresses: Slack, Teams, e-mail, webhooks; "
+        "several divided by spaces. Unset, they stand in the log and in the lakehouse only.",
+    )
+    notify_repeat: Duration = Field(
+        "6h",
+        alias="FRAUD_NOTIFY_REPEAT",
+        validate_default=True,
+        description="After which a problem that still stands is told again.",
+    )
+    notify_per_hour: int = Field(
+        20,
+        alias="FRAUD_NOTIFY_PER_HOUR",
+        ge=1,
+        description="Most messages within an hour; the next one says how many were held back.",
+    )
+    notify_timeout: float = Field(
+        20.0,
+        alias="FRAUD_NOTIFY_TIMEOUT",
+        gt=0,
+        description="Seconds that a message may take, all attempts together.",
+    )
+    notify_state: Path | None = Field(
+        None,
+        alias="FRAUD_NOTIFY_STATE",
+        description="File that keeps what was told already; `fraud-mlops/notifications.json` in "
+        "`~/.local/state` when unset.",
+    )
 
 
 @lru_cache(maxsize=1)

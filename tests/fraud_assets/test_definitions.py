@@ -94,9 +94,10 @@ def test_nothing_is_launched_before_somebody_switches_it_on(
         for made in [*repository.sensor_defs, *repository.schedule_defs]
         if made.default_status in (dg.DefaultSensorStatus.RUNNING, dg.DefaultScheduleStatus.RUNNING)
     }
-    # These record what happened elsewhere.
+    # These record what happened elsewhere, or tell of it.
     assert running == {
         "run_failure_sensor",
+        "health_sensor",
         "external_runs_sensor",
         "champion_sensor",
         "parcels__champion_sensor",

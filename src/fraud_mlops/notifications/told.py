@@ -1,0 +1,159 @@
+"""What has been told already: a small file beside nobody's data, shared by all processes here.
+
+A problem is told when it begins, again when it still stands after a while, and when it is over.
+What is too much within an hour is counted, and the next message says how many were held back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from fraud_mlops.lakehouse.stores import write_bytes
+from fraud_mlops.notifications.message import Notification
+
+_LOCK_SECONDS = 5
+_FORGET = timedelta(days=30)
+_HOUR = timedelta(hours=1)
+_log = logging.getLogger(__name__)
+
+
+class Problem(BaseModel):
+    """first, last: when it was heard of. told: when people were; None for never yet."""
+
+    model_config = ConfigDict(frozen=True)
+
+    first: AwareDatetime
+    last: AwareDatetime
+    told: AwareDatetime | None = None
+    times: int = 1
+
+
+class Told(BaseModel):
+    """sent: messages of the last hour. held_back: since the last message that was sent."""
+
+    problems: dict[str, Problem] = {}
+    sent: list[AwareDatetime] = []
+    held_back: int = 0
+
+
+class Decision(NamedTuple):
+    """send: None when it is not to be sent, for the reason `why`. begun: for the undoing."""
+
+    send: Notification | None
+    why: str = ""
+
+
+class ToldFile:
+    """path: of the JSON file. repeat: before a standing problem is told again."""
+
+    def __init__(self, path: Path, repeat: timedelta, per_hour: int) -> None:
+        self._path, self._repeat, self._per_hour = path, repeat, per_hour
+
+    def decide(self, told_now: Notification, now: datetime) -> Decision:
+        """Whether this is news; what is sent is taken for told until `was_not_told`."""
+        with self._open() as told:
+            told.sent = [at for at in told.sent if now - at < _HOUR]
+            problem = told.problems.get(told_now.key)
+            if told_now.bad:
+                decision = self._bad(told, told_now, problem, now)
+            else:
+                decision = _good(told, told_now, problem)
+            if decision.send is None:
+                return decision
+            if len(told.sent) >= self._per_hour:
+                told.held_back += 1
+                if told_now.bad:
+                    _not_told(told, told_now.key)
+                return Decision(None, f"{self._per_hour} were sent within the hour")
+            told.sent.append(now)
+            send = decision.send
+            if told.held_back:
+                more = {
+                    "Held back": f"{told.held_back} more messages, of this last hour and before"
+                }
+                send = send.model_copy(update={"facts": {**send.facts, **more}})
+                told.held_back = 0
+            return Decision(send)
+
+    def was_not_told(self, key: str) -> None:
+        """No channel took it: the next time is the first."""
+        with self._open() as told:
+            _not_told(told, key)
+
+    def _bad(
+        self, told: Told, told_now: Notification, problem: Problem | None, now: datetime
+    ) -> Decision:
+        if problem is None:
+            problem = Problem(first=now, last=now, told=now)
+            told.problems[told_now.key] = problem
+            return Decision(told_now.begun(problem.first))
+        times = problem.times + 1
+        news = problem.told is None or now - problem.told >= self._repeat
+        told.problems[told_now.key] = problem.model_copy(
+            update={"last": now, "times": times} | ({"told": now} if news else {})
+        )
+        if not news:
+            return Decision(None, f"it was told at {problem.told:%F %H:%M} UTC already")
+        again = {"facts": {**told_now.facts, "Times": f"{times} so far"}}
+        return Decision(told_now.begun(problem.first).model_copy(update=again))
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Told]:
+        """Read, changed, written back: by one process at a time. A file that cannot be had is none:
+        too many messages are better than none."""
+        lock = FileLock(f"{self._path}.lock", timeout=_LOCK_SECONDS)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except (OSError, Timeout) as error:
+            _log.warning("%s cannot be used, so that messages may repeat: %s", self._path, error)
+            yield Told()
+            return
+        try:
+            told = self._read()
+            yield told
+            self._write(told)
+        finally:
+            lock.release()
+
+    def _read(self) -> Told:
+        try:
+            return Told.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return Told()
+        except (OSError, ValidationError):
+            _log.warning("%s is damaged; it begins anew, and messages may repeat", self._path)
+            return Told()
+
+    def _write(self, told: Told) -> None:
+        if told.problems:
+            newest = max(problem.last for problem in told.problems.values())
+            told.problems = {k: p for k, p in told.problems.items() if newest - p.last < _FORGET}
+        try:
+            write_bytes(str(self._path), told.model_dump_json(indent=1).encode() + b"\n")
+        except OSError as error:
+            _log.warning("%s cannot be written, so that messages may repeat: %s", self._path, error)
+
+
+def _good(told: Told, told_now: Notification, problem: Problem | None) -> Decision:
+    """The end of a problem is news of its own, if it was told of at all."""
+    told.problems.pop(told_now.key, None)
+    if problem is None:
+        if told_now.status == "recovered":
+            return Decision(None, "there was no problem")
+        return Decision(told_now)
+    over = {"status": "recovered", "since": problem.first}
+    return Decision(told_now.model_copy(update=over))
+
+
+def _not_told(told: Told, key: str) -> None:
+    if problem := told.problems.get(key):
+        told.problems[key] = problem.model_copy(update={"told": None})

@@ -1,0 +1,166 @@
+"""Alerts reach people: failed runs, drift, and assets that are too old; and what is over."""
+
+# No `from __future__ import annotations`: Dagster reads the types of contexts.
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from assets_kit import Place
+from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
+
+from fraud_assets.sensors.failures import run_failure_sensor
+from fraud_mlops.settings import settings
+
+sys.path.append(str(Path(__file__).parents[1] / "notifications"))
+
+from webhook import Webhook, webhook
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Webhook]:
+    """A chat room that the environment names."""
+    with webhook() as running:
+        monkeypatch.setenv("FRAUD_NOTIFY_URLS", running.address)
+        monkeypatch.setenv("FRAUD_NOTIFY_STATE", str(tmp_path / "told.json"))
+        monkeypatch.setenv("DAGSTER_WEBSERVER_URL", "http://dagster.example.org/")
+        settings.cache_clear()
+        yield running
+    settings.cache_clear()
+
+
+@pytest.fixture
+def fail(landed: Place) -> Callable[..., dg.DagsterRun]:
+    """A run of ingest_job, and the sensor's look at it when it has failed."""
+
+    @dg.op
+    def reads(context: dg.OpExecutionContext) -> None:
+        if context.run.tags.get("good") != "yes":
+            raise ValueError("the source is empty")
+
+    @dg.job(name="ingest_job", tags={"metaflow/IngestFlow": "IngestFlow/17"})
+    def job() -> None:
+        reads()
+
+    def run(good: bool = False, partition: str = "2024-01") -> dg.DagsterRun:
+        tags = {"dagster/partition": partition, "good": "yes" if good else "no"}
+        ended = job.execute_in_process(instance=landed.instance, raise_on_error=False, tags=tags)
+        if not good:
+            context = dg.build_run_status_sensor_context(
+                sensor_name="run_failure_sensor",
+                dagster_instance=landed.instance,
+                dagster_run=ended.dagster_run,
+                dagster_event=next(e for e in ended.all_events if e.is_run_failure),
+            ).for_run_failure()
+            run_failure_sensor(landed.stores)(context)
+        return ended.dagster_run
+
+    return run
+
+
+def test_a_failed_run_is_told_with_all_that_a_person_called_at_night_needs(
+    hook: Webhook, fail: Callable[..., dg.DagsterRun]
+) -> None:
+    run = fail()
+    (told,) = hook.received
+    assert told["title"] == "ingest_job failed in reads"
+    lines = told["message"]
+    assert "Reason: ValueError: the source is empty" in lines
+    assert f"Link: http://dagster.example.org/runs/{run.run_id}" in lines
+    assert f"Next: python -m fraud_assets.launch --from-failure {run.run_id}" in lines
+    assert "metaflow_run: IngestFlow/17" in lines
+    assert "Since: 20" in lines
+
+
+def test_a_job_that_fails_again_and_again_is_told_once_until_it_has_recovered(
+    hook: Webhook, fail: Callable[..., dg.DagsterRun]
+) -> None:
+    fail()
+    fail()
+    assert len(hook.received) == 1
+    fail(partition="2024-02")  # another partition is another problem
+    assert len(hook.received) == 2
+    fail(good=True)
+    fail()
+    assert len(hook.received) == 3
+
+
+def test_a_room_that_is_down_leaves_the_alert_on_record(
+    landed: Place, fail: Callable[..., dg.DagsterRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAUD_NOTIFY_URLS", "json://127.0.0.1:9/room")
+    monkeypatch.setenv("FRAUD_NOTIFY_TIMEOUT", "0.5")
+    settings.cache_clear()
+    fail()
+    settings.cache_clear()
+    (alert,) = landed.alerts()
+    assert alert.title == "ingest_job failed"
+
+
+def evaluated(place: Place, check: str, passed: bool) -> None:
+    place.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=place.dataset.key("metrics"),
+            check_name=check,
+            passed=passed,
+            metadata={},
+            severity=dg.AssetCheckSeverity.WARN,
+            description="amount: PSI 0.41" if not passed else None,
+        )
+    )
+
+
+def freshness(place: Place, asset: str, state: FreshnessState) -> None:
+    """As the freshness daemon reports it."""
+    place.instance._report_runless_asset_event(
+        FreshnessStateChange(
+            key=place.dataset.key(asset),
+            previous_state=FreshnessState.PASS,
+            new_state=state,
+            state_change_timestamp=datetime.now(UTC).timestamp(),
+        )
+    )
+
+
+def look(place: Place, cursor: str | None = None) -> Any:
+    return place.tick("health_sensor", cursor)
+
+
+def test_drift_is_told_when_it_begins_and_when_it_is_over(hook: Webhook, landed: Place) -> None:
+    first = look(landed)
+    assert first.skip_message == "Everything is fresh, and no check failed."
+    evaluated(landed, "drift", passed=False)
+    second = look(landed, first.cursor)
+    evaluated(landed, "drift", passed=False)  # measured again, and still there
+    third = look(landed, second.cursor)
+    assert hook.titles == ["parcels/metrics drift needs a look"]
+    told = hook.received[0]["message"]
+    assert "Reason: amount: PSI 0.41" in told
+    assert "Link: http://dagster.example.org/assets/parcels/metrics" in told
+    assert "Next: python -m fraud_assets.launch training_job" in told
+    evaluated(landed, "drift", passed=True)
+    look(landed, third.cursor)
+    assert hook.titles[1:] == ["parcels/metrics drift recovered"]
+    (alert,) = landed.alerts()
+    assert alert.facts["reason"] == "amount: PSI 0.41"
+
+
+def test_an_asset_that_is_too_old_is_told_with_the_job_that_makes_it(
+    hook: Webhook, landed: Place
+) -> None:
+    freshness(landed, "raw_zone", FreshnessState.WARN)
+    first = look(landed)
+    assert hook.received == []
+    freshness(landed, "raw_zone", FreshnessState.FAIL)
+    second = look(landed, first.cursor)
+    (told,) = hook.received
+    assert told["title"] == "parcels/raw_zone freshness needs a look"
+    assert "last made: never" in told["message"]
+    assert "Next: python -m fraud_assets.launch ingest_job" in told["message"]
+    freshness(landed, "raw_zone", FreshnessState.PASS)
+    look(landed, second.cursor)
+    assert hook.titles[1:] == ["parcels/raw_zone freshness recovered"]
