@@ -21,12 +21,7 @@ OVERWRITES = 200
 ROWS = 2_000
 
 
-@pytest.fixture
-def shared(root: str) -> str:
-    """A store that more than one process can see."""
-    if root.startswith("memory://"):
-        pytest.skip("one process's memory is nobody else's")
-    return root
+shared_by_processes = pytest.mark.parametrize("root", ["local", "s3", "adls"], indirect=True)
 
 
 def at_once(*actions: Callable[[], object]) -> list[object]:
@@ -40,17 +35,18 @@ def at_once(*actions: Callable[[], object]) -> list[object]:
         return list(pool.map(run, actions))
 
 
-def test_a_reader_looping_during_200_overwrites_sees_whole_versions_only(shared: str) -> None:
+@shared_by_processes
+def test_a_reader_looping_during_200_overwrites_sees_whole_versions_only(root: str) -> None:
     """Sizes differ, so that a mix of two versions would not even parse."""
-    lake, done = Lakehouse(shared), threading.Event()
+    lake, done = Lakehouse(root), threading.Event()
     tables = [claims(ROWS * (1 + i % 3), start=i) for i in range(6)]
-    versions = {put(shared, table).data_version: table for table in tables}
+    versions = {put(root, table).data_version: table for table in tables}
     seen, replaced = set(), 0
 
     def write() -> None:
         try:
             for i in range(OVERWRITES):
-                put(shared, tables[i % 6])
+                put(root, tables[i % 6])
         finally:
             done.set()
 
@@ -69,8 +65,9 @@ def test_a_reader_looping_during_200_overwrites_sees_whole_versions_only(shared:
     lake.verify(lake.partitions("raw", "motor")[0])
 
 
-def test_a_file_that_is_overwritten_is_read_whole(shared: str) -> None:
-    uri, done = f"{shared}/pointer.json", threading.Event()
+@shared_by_processes
+def test_a_file_that_is_overwritten_is_read_whole(root: str) -> None:
+    uri, done = f"{root}/pointer.json", threading.Event()
     contents = [bytes([65 + i]) * (1000 * (1 + i)) for i in range(5)]
     write_bytes(uri, contents[0])
 
@@ -86,13 +83,14 @@ def test_a_file_that_is_overwritten_is_read_whole(shared: str) -> None:
     writer.join()
 
 
-def test_a_version_that_is_replaced_amid_a_read_is_gone_or_whole(shared: str) -> None:
+@shared_by_processes
+def test_a_version_that_is_replaced_amid_a_read_is_gone_or_whole(root: str) -> None:
     """By what it says it is, and by its rows: never some rows of one and some of the other."""
     first = claims(300_000)
-    pinned = put(shared, first)
-    reader = Lakehouse(shared).batches([pinned])
+    pinned = put(root, first)
+    reader = Lakehouse(root).batches([pinned])
     rows = [next(reader)]
-    put(shared, claims(300_000, start=7))
+    put(root, claims(300_000, start=7))
     try:
         rows.extend(reader)
     except LakehouseError as error:
@@ -101,12 +99,13 @@ def test_a_version_that_is_replaced_amid_a_read_is_gone_or_whole(shared: str) ->
         assert first.combine_chunks().equals(_table(rows))
 
 
-def test_the_same_content_written_again_amid_a_read_changes_nothing(shared: str) -> None:
+@shared_by_processes
+def test_the_same_content_written_again_amid_a_read_changes_nothing(root: str) -> None:
     first = claims(300_000)
-    pinned = put(shared, first)
-    reader = Lakehouse(shared).batches([pinned])
+    pinned = put(root, first)
+    reader = Lakehouse(root).batches([pinned])
     rows = [next(reader)]
-    assert put(shared, first) == pinned
+    assert put(root, first) == pinned
     assert first.equals(_table([*rows, *reader]))
 
 
@@ -114,12 +113,13 @@ def _table(batches: list[pa.RecordBatch]) -> pa.Table:
     return pa.Table.from_batches(batches, SCHEMA)
 
 
-def test_runs_that_publish_one_partition_at_once_end_with_one_whole_object(shared: str) -> None:
+@shared_by_processes
+def test_runs_that_publish_one_partition_at_once_end_with_one_whole_object(root: str) -> None:
     tables = [claims(ROWS * (i + 1), start=i) for i in range(4)]
-    written = at_once(*(partial(put, shared, t) for t in tables))
-    (there,) = Lakehouse(shared).partitions("raw", "motor")
+    written = at_once(*(partial(put, root, t) for t in tables))
+    (there,) = Lakehouse(root).partitions("raw", "motor")
     assert there in written
-    Lakehouse(shared).verify(there)
+    Lakehouse(root).verify(there)
 
 
 @pytest.mark.parametrize("root", ["adls"], indirect=True)
@@ -156,8 +156,9 @@ def test_of_writes_in_place_of_one_version_one_is_done(root: str) -> None:
     assert not attempt(b"late", None)
 
 
-def test_of_runs_that_promote_at_once_one_wins_and_the_others_are_told(shared: str) -> None:
-    models = f"{shared}/models"
+@shared_by_processes
+def test_of_runs_that_promote_at_once_one_wins_and_the_others_are_told(root: str) -> None:
+    models = f"{root}/models"
     first, *rivals = (publish(models, name) for name in "abcde")
     promote(models, DATASET, first, expected=None, by="first", reason="race")
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from fraud_mlops.errors import LakehouseError, ReplacedError, StoreError
 from fraud_mlops.lakehouse.content import DATA_VERSION
-from fraud_mlops.lakehouse.stores import is_local, open_input
+from fraud_mlops.lakehouse.stores import REREADS, is_local, open_input, pause
 
-REREADS = 20
 _SPAN = 64 << 20
 """Bytes of row groups, as they are in memory, that are fetched at a time from another store."""
 
@@ -25,11 +23,10 @@ Condition = tuple[str, str, Any]
 
 def again(uri: str, action: Callable[[], _Made]) -> _Made:
     """Runs the action until no writer comes between."""
-    for _ in range(REREADS):
-        try:
+    for attempt in range(REREADS):
+        with suppress(ReplacedError):
             return action()
-        except ReplacedError:
-            continue
+        pause(attempt)
     raise ReplacedError(f"{uri}: is replaced faster than it can be read; try again later")
 
 
@@ -89,6 +86,8 @@ def batches_of(
 
 
 def _not_ruled_out(stream: BinaryIO, condition: Any) -> list[int]:
+    import pyarrow.dataset as ds  # which brings pandas
+
     fragment = ds.ParquetFileFormat().make_fragment(stream)
     return [group.id for group in fragment.subset(condition).row_groups]
 

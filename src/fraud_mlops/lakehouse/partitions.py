@@ -22,7 +22,6 @@ from pydantic import BaseModel, ConfigDict
 from fraud_mlops.errors import LakehouseError, ReplacedError
 from fraud_mlops.lakehouse.content import ContentWriter, content_hash
 from fraud_mlops.lakehouse.parquet import (
-    REREADS,
     Condition,
     again,
     batches_of,
@@ -30,7 +29,15 @@ from fraud_mlops.lakehouse.parquet import (
     stored_version,
     user_metadata,
 )
-from fraud_mlops.lakehouse.stores import is_local, join, list_files, open_input, tag_of
+from fraud_mlops.lakehouse.stores import (
+    REREADS,
+    is_local,
+    join,
+    list_files,
+    open_input,
+    pause,
+    tag_of,
+)
 
 Period = Literal["day", "week", "month"]
 PART = "part-0.parquet"
@@ -263,6 +270,7 @@ class Lakehouse:
                 except ReplacedError:  # by the same content, or _pinned will say
                     if attempt == REREADS - 1:
                         raise
+                    pause(attempt)
 
     def verify(self, partition: Partition) -> None:
         """Reads the object through; LakehouseError when its content is not what it says."""
