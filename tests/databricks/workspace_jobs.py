@@ -119,8 +119,10 @@ class Jobs:
         git = dict(run.settings.get("git_source") or {})
         if git and run.commit:
             git["git_snapshot"] = {"used_commit": run.commit}
+        own = {"python_params": run.parameters} if run.parameters is not None else {}
         return {
             "run_id": run.run_id,
+            "overriding_parameters": own,
             "job_id": run.job_id,
             "run_name": run.name,
             "run_type": run.kind,
@@ -133,6 +135,7 @@ class Jobs:
                 {
                     "run_id": attempt.run_id,
                     "task_key": attempt.task["task_key"],
+                    "spark_python_task": attempt.task["spark_python_task"],
                     "attempt_number": number,
                     "state": attempt.state(),
                     "run_page_url": f"{self.url}/jobs/{run.job_id}/runs/{attempt.run_id}",
@@ -179,9 +182,10 @@ class Jobs:
     # -- jobs ----------------------------------------------------------------------------------
 
     def create(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        check_job(given)
+        check_job({k: v for k, v in given.items() if k != "access_control_list"})
         number = next(self.numbers)
         self.jobs[number] = {"job_id": number, "settings": dict(given)}
+        self.jobs[number]["settings"].pop("access_control_list", None)
         return {"job_id": number}
 
     def reset(self, given: Mapping[str, Any]) -> dict[str, Any]:

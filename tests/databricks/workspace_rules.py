@@ -55,8 +55,10 @@ def known(kind: Any, given: Mapping[str, Any], what: str) -> None:
 
 
 def _paths(value: Any, at: str = "") -> set[str]:
+    """Of all that is not empty."""
     if isinstance(value, Mapping):
-        return {path for k, v in value.items() for path in {f"{at}{k}", *_paths(v, f"{at}{k}.")}}
+        full = {k: v for k, v in value.items() if v not in (None, [], {})}
+        return {path for k, v in full.items() for path in {f"{at}{k}", *_paths(v, f"{at}{k}.")}}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return {path for i, v in enumerate(value) for path in _paths(v, f"{at}{i}.")}
     return set()

@@ -12,7 +12,6 @@ import base64
 import itertools
 import json
 import re
-import shutil
 import socket
 import threading
 import time
@@ -208,7 +207,6 @@ def local_workspace(folder: Path, python: Path) -> Iterator[LocalWorkspace]:
         server.shutdown()
         server.server_close()
         thread.join()
-        shutil.rmtree(folder / "runs", ignore_errors=True)
 
 
 def _driver_environment(url: str, python: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ from threading import Lock
 
 from dagster_metaflow.backends import databricks_settings as settings
 from dagster_metaflow.backends.databricks_api import Workspace, explained, failures, said
-from dagster_metaflow.backends.databricks_driver import index_of, place_of
+from dagster_metaflow.backends.databricks_attempt import attempt_at, index_of, place_of, read_json
 from dagster_metaflow.backends.databricks_following import Follower, Pace, say, state_of
 from dagster_metaflow.backends.databricks_git import differs
 from dagster_metaflow.backends.databricks_options import DatabricksOptions
@@ -61,7 +61,7 @@ class DatabricksBackend(DatabricksOptions):
         }
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
-        return self._submit(travelled(request), handle, self._settings())
+        return self._submit(travelled(request), handle, self._settings(_store(handle)))
 
     def _submit(
         self,
@@ -110,7 +110,7 @@ class DatabricksBackend(DatabricksOptions):
             told.append(f"--max-workers={self.max_workers}")
         given = [
             f"--flow={settings.flow_in(root, request)}",
-            f"--store={place.rpartition('/_databricks/')[0]}",
+            f"--store={_store(handle)}",
             f"--token={posixpath.basename(place)}",
             *([f"--secret-scope={found.scope}"] if found.scope else []),
             *([f"--origin={origin}"] if origin else []),
@@ -130,19 +130,19 @@ class DatabricksBackend(DatabricksOptions):
     # -- resuming ------------------------------------------------------------------------------
 
     def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
-        store = str(handle["place"]).rpartition("/_databricks/")[0]
+        store = _store(handle)
         token = _read(index_of(store, request.flow_file.name, origin_run_id))
         if token is None:
             raise LaunchError(f"no run on Databricks has left word of run {origin_run_id}")
         place = place_of(store, request.flow_file.name, token)
-        noted = json.loads(_read(_noted(place)) or "{}")
-        wanted, why_not = self._settings(), "it is not known which run it was"
+        noted = read_json(_noted(place))
+        wanted, why_not = self._settings(store), "it is not known which run it was"
         if run := noted.get("run") or (int(token) if token.isdigit() else None):
-            before = json.loads(_read(posixpath.join(place, "run.json")) or "{}")
-            again = {**handle, "run": run, "place": place, "attempt": before["attempt"]}
+            attempt = attempt_at(place)
+            again = {**handle, "run": run, "place": place, "attempt": attempt}
             if (refused := self._repaired(run, noted.get("commit"), wanted)) is None:
                 say(_folder(handle), f"Databricks run {run} is repaired: {wanted.source.words()}")
-                return {**again, "attempt": before["attempt"] + 1}
+                return {**again, "attempt": attempt + 1}
             if refused == _GOES_ON:
                 return again
             why_not = refused
@@ -207,9 +207,9 @@ class DatabricksBackend(DatabricksOptions):
     def workspace(self) -> Workspace:
         return Workspace(self.environment)
 
-    def _settings(self) -> settings.Settings:
+    def _settings(self, store: str) -> settings.Settings:
         """With its branch settled to a commit, where that can be seen from here."""
-        return settings.with_commit(settings.read(self.model_dump(), self.environment))
+        return settings.with_commit(settings.read(self.model_dump(), self.environment, store))
 
     def _run_of(self, handle: Handle) -> int | None:
         """By its name when whoever started it could not note its number."""
@@ -248,6 +248,10 @@ _GOES_ON = "it goes on, or has ended well"
 
 def _folder(handle: Handle) -> Path:
     return Path(str(handle["folder"]))
+
+
+def _store(handle: Handle) -> str:
+    return str(handle["place"]).rpartition("/_databricks/")[0]
 
 
 def _noted(place: str) -> str:

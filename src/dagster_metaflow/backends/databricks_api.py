@@ -62,12 +62,13 @@ class Workspace:
         """Starts a one-time run; the same one for the same idempotency token."""
         from databricks.sdk.service.jobs import GitSource, JobEnvironment, QueueSettings, SubmitTask
 
+        environments = [JobEnvironment.from_dict(e) for e in body.get("environments", [])]
         made = _again(
             lambda: self.client.jobs.submit(
                 run_name=body["run_name"],
                 idempotency_token=body["idempotency_token"],
                 tasks=[SubmitTask.from_dict(task) for task in body["tasks"]],
-                environments=[JobEnvironment.from_dict(e) for e in body.get("environments", [])],
+                environments=environments or None,
                 git_source=GitSource.from_dict(body["git_source"]),
                 timeout_seconds=body.get("timeout_seconds"),
                 queue=QueueSettings(enabled=True),

@@ -4,10 +4,9 @@
     [--option=--datastore=azure ...] [--run-option=--tag=t ...] [--origin=RUN_ID] [-- --parameter=1]
 
 A driver is gone when its run ends, and its output can be read only then. So it leaves word in the
-store, under `<store>/_databricks/<flow file>/<token>/`: `run.json` with the number of the attempt
-and Metaflow's run id, and the log in pieces, `<attempt>/000001.log`. Metaflow's own records are in
-the store too. When Databricks runs the same task again (a repair, or a retry), the token is the
-same: the flow is **resumed** from the run that the attempt before has noted.
+store while it runs (`databricks_attempt`), and Metaflow's own records are in the store too. When
+Databricks runs the same task again (a repair, or a retry), the token is the same: the flow is
+**resumed** from the run that the attempt before has noted.
 
 Secrets come from a scope: each key is a variable of the flow (`azure-client-secret` is
 AZURE_CLIENT_SECRET), and stands in no output of it.
@@ -20,7 +19,6 @@ import contextlib
 import ctypes
 import json
 import os
-import posixpath
 import re
 import signal
 import subprocess
@@ -28,15 +26,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from dagster_metaflow.reports import write_file
+from dagster_metaflow.backends.databricks_attempt import Attempt, place_of
 
 SHIP_SECONDS = 2.0
-_TOLD_LINES = 20
+OWN_NUMBER = "{{job.run_id}}"  # for which Databricks puts the run's
 _MASK = "[REDACTED]"
 _SHORTEST_SECRET = 4
 _PR_SET_PDEATHSIG = 1
@@ -47,76 +43,36 @@ class FlowFailed(RuntimeError):  # noqa: N818 - what a person reads as the run's
     """The flow did not end well; the message has the last lines of its log."""
 
 
-def place_of(store: str, flow: str, token: str) -> str:
-    """Where a run leaves word. flow: the flow's file."""
-    stem = posixpath.basename(flow).removesuffix(".py")
-    return posixpath.join(store.rstrip("/") or "/", "_databricks", stem, token)
+def place_by(arguments: Sequence[str], run: str) -> str:
+    """Where a run with these arguments leaves word; run: Databricks' number of it.
 
-
-def index_of(store: str, flow: str, run_id: str) -> str:
-    """The file that says by which token a run of Metaflow's was started."""
-    return posixpath.join(posixpath.dirname(place_of(store, flow, "x")), "runs", run_id)
+    Raises ValueError for arguments of something else.
+    """
+    try:
+        given, _ = _parser().parse_known_args(list(arguments))
+    except (argparse.ArgumentError, SystemExit):
+        raise ValueError("no arguments of a driver") from None
+    if None in (given.flow, given.store, given.token):
+        raise ValueError("no arguments of a driver")
+    return place_of(given.store, given.flow, given.token.replace(OWN_NUMBER, run))
 
 
 def main(arguments: Sequence[str], root: Path) -> None:
     """root: of the checkout. Raises FlowFailed; comes back when the flow has ended well."""
     given = _parser().parse_args(list(arguments))
     secrets = _secrets(given.secret_scope)  # first: the store may be opened with them
-    attempt = Attempt.begin(given)
+    attempt = Attempt.begin(given.store, given.flow, given.token, given.origin)
     environment = _environment(given, root, secrets)
     with tempfile.TemporaryDirectory() as folder:
         attributes = Path(folder) / "run.json"
         environment.setdefault("METAFLOW_DATASTORE_SYSROOT_LOCAL", folder)
         command = _command(given, attempt.origin, root, attributes)
-        code = _run(command, environment, root, attributes, Output(attempt, list(secrets.values())))
+        output = Output(attempt, list(secrets.values()))
+        if attempt.origin is not None:
+            output.take(f"Going on with run {attempt.origin}.")
+        code = _run(command, environment, root, attributes, output)
     if code:
         raise FlowFailed(f"{given.flow} ended with exit status {code}:\n{attempt.tail()}")
-
-
-@dataclass
-class Attempt:
-    """One execution of the task. origin: Metaflow's run to resume, of the attempt before."""
-
-    store: str
-    flow: str
-    token: str
-    number: int
-    origin: str | None
-    run_id: str | None = None
-    pieces: int = 0
-    last: list[str] = field(default_factory=list)
-
-    @classmethod
-    def begin(cls, given: argparse.Namespace) -> Attempt:
-        before = _read(posixpath.join(place_of(given.store, given.flow, given.token), "run.json"))
-        number = 1 + int(before.get("attempt", 0))
-        origin = before.get("run_id") or before.get("origin") or given.origin
-        made = cls(given.store, given.flow, given.token, number, origin)
-        made.note()
-        return made
-
-    @property
-    def place(self) -> str:
-        return place_of(self.store, self.flow, self.token)
-
-    def note(self) -> None:
-        told = {"attempt": self.number, "run_id": self.run_id, "origin": self.origin}
-        write_file(posixpath.join(self.place, "run.json"), json.dumps(told).encode())
-
-    def has_begun(self, run_id: str) -> None:
-        self.run_id = run_id
-        # The index first: whoever reads the run id can resume by it.
-        write_file(index_of(self.store, self.flow, run_id), self.token.encode())
-        self.note()
-
-    def ship(self, lines: Sequence[str]) -> None:
-        uri = posixpath.join(self.place, str(self.number), f"{self.pieces:06d}.log")
-        write_file(uri, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
-        self.pieces += 1
-        self.last = [*self.last, *lines][-_TOLD_LINES:]
-
-    def tail(self) -> str:
-        return "\n".join(self.last)
 
 
 class Output:
@@ -222,7 +178,6 @@ def _command(
     told = [f"--runner-attribute-file={attributes}", *given.run_option]
     verb = ["run", *told, *given.parameters]
     if origin is not None:
-        print(f"Going on with run {origin}.", flush=True)
         verb = ["resume", f"--origin-run-id={origin}", *told]
     return [sys.executable, "-u", str(flow), *given.option, *verb]
 
@@ -245,7 +200,7 @@ def _environment(
 def _records_in(store: str) -> dict[str, str]:
     """Metaflow's datastore beside the reports, so that another driver can resume the run."""
     parts = urlsplit(store)
-    path = posixpath.join(parts.path.rstrip("/"), "_metaflow")
+    path = f"{parts.path.rstrip('/')}/_metaflow"
     if parts.scheme in ("abfs", "abfss"):
         container, _, account = parts.netloc.partition("@")
         name, _, domain = account.partition(".")
@@ -271,17 +226,6 @@ def _secrets(scope: str | None) -> dict[str, str]:
     names = {key: re.sub(r"[^A-Za-z0-9]", "_", key).upper() for key in keys}
     found = {name: dbutils.secrets.get(scope, key) for key, name in names.items()}
     os.environ.update(found)  # the store is opened with them here too
-    return found
-
-
-def _read(uri: str) -> dict[str, Any]:
-    import fsspec
-
-    fs, path = fsspec.url_to_fs(uri)
-    try:
-        found: dict[str, Any] = json.loads(fs.cat_file(path))
-    except FileNotFoundError:
-        return {}
     return found
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dagster_metaflow.backends.databricks_git import (
     Source,
@@ -27,9 +28,9 @@ DEFAULT_KEY = "Default"
 ENVIRONMENT_VERSION = "4"
 MOST_PARAMETER_BYTES = 10_000
 _SECRET = re.compile("TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE|SECRET|SAS")
-_FORWARDED = re.compile(r"METAFLOW_(DEFAULT|DATASTORE|AZURE|S3|SERVICE|USER)\w*|FRAUD_\w+")
+_FORWARDED = re.compile(r"METAFLOW_(DEFAULT|DATASTORE|AZURE|S3|SERVICE|USER)\w*")
 _NO = ("0", "false", "no", "off")
-_FOLDER = re.compile("METAFLOW_DATASTORE_SYSROOT_LOCAL|.*_(DIR|PATH)")
+_HERE = "METAFLOW_DATASTORE_SYSROOT_LOCAL"  # a folder of this machine
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Settings:
     scope: str | None
 
 
-def read(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -> Settings:
     """given: by the name of the backend's field; None is the environment's. environment: variables
     before those of this process. Raises LaunchError that names all that is missing."""
     known = {**os.environ, **environment}
@@ -57,6 +58,11 @@ def read(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
     serverless = (of("serverless") or "true").lower() not in _NO
     cluster = of("cluster_id")
     missing = list(_missing(known, url, provider, branch or commit))
+    if "://" not in store and not _is_here(known.get("DATABRICKS_HOST")):
+        missing.append(
+            f"a store that Databricks reaches, abfss://... or s3://... (LAKEHOUSE_URI): {store} is "
+            "a folder of this machine"
+        )
     if not serverless and not cluster and not given.get("new_cluster"):
         missing.append("DATABRICKS_CLUSTER_ID: the cluster to run on, since it is not serverless")
     if missing:
@@ -70,6 +76,11 @@ def read(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
         cluster_id=cluster,
         scope=of("secret_scope"),
     )
+
+
+def _is_here(host: str | None) -> bool:
+    """The workspace is on this machine, as in tests."""
+    return (urlsplit(host or "").hostname or "") in ("127.0.0.1", "localhost")
 
 
 def _missing(
@@ -112,7 +123,7 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
     Raises LaunchError for what looks like a secret: the run's settings are read by many.
     """
     found = {k: v for k, v in os.environ.items() if _FORWARDED.fullmatch(k)}
-    here = {k: v for k, v in found.items() if not _SECRET.search(k) and not _FOLDER.fullmatch(k)}
+    here = {k: v for k, v in found.items() if k != _HERE and not _SECRET.search(k)}
     given = {k: v for k, v in environment.items() if not k.startswith(("DATABRICKS_", "ARM_"))}
     if secret := sorted(name for name in given if _SECRET.search(name)):
         raise LaunchError(

@@ -1,0 +1,85 @@
+"""Runs a flow on Databricks: a serverless run of code from Git, followed to its end.
+
+    python scripts/run_databricks_job.py --sample-size 20000 --output-uri "$LAKEHOUSE_URI"
+    python scripts/run_databricks_job.py --flow flows/scoring_flow.py --partition-start 2024-11
+    python scripts/run_databricks_job.py --existing-job training      as databricks.yml has it
+    python scripts/run_databricks_job.py --inspect-run-id 123         why it failed, and what next
+    python scripts/run_databricks_job.py --repair 123                 goes on where it failed
+
+Options that are not listed below are the flow's parameters. Variables: DATABRICKS_HOST, and
+DATABRICKS_TOKEN or what else databricks-sdk signs in with; DATABRICKS_GIT_URL, and
+DATABRICKS_GIT_BRANCH or _GIT_COMMIT; LAKEHOUSE_URI; docs/databricks.md lists the others. Secrets
+come from a secret scope. Ends with 0 (succeeded), 1 (not) or 2 (wrong usage); Ctrl-C cancels the
+run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from dagster_metaflow.backends.protocol import LaunchError
+from fraud_mlops.errors import FraudMlopsError
+
+INTERRUPTED = 130
+ROOT = Path(__file__).parents[1]
+REQUIREMENTS = ["requirements.txt", "infra/azure/requirements.txt"]
+
+
+def main() -> int:
+    arguments, rest = _parser().parse_known_args()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return _run(arguments, rest, Path(folder))
+    except (FraudMlopsError, LaunchError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # before there was a run to cancel
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--flow", default="flows/fraud_detection_flow.py", help="file of the flow")
+    parser.add_argument("--output-uri", help="root of the lakehouse; LAKEHOUSE_URI when left out")
+    parser.add_argument("--no-wait", action="store_true", help="start it, and come back at once")
+    parser.add_argument("--max-workers", type=int, help="tasks of the flow at a time")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--inspect-run-id", type=int, metavar="ID", help="tell of a run")
+    what.add_argument("--repair", type=int, metavar="ID", help="go on with a run that failed")
+    what.add_argument("--existing-job", metavar="NAME", help="a job of databricks.yml")
+    parser.add_argument("--target", default="dev", help="of databricks.yml; dev when left out")
+    return parser
+
+
+def _run(arguments: argparse.Namespace, rest: list[str], folder: Path) -> int:
+    # Loaded here: they take a while, in which one may think better of it.
+    from dagster_metaflow.backends.databricks_job import Job, parameters_of
+    from fraud_mlops.lakehouse.stores import absolute
+    from fraud_mlops.settings import settings
+
+    job = Job(root=ROOT, folder=folder, requirements=REQUIREMENTS, wait=not arguments.no_wait)
+    if arguments.inspect_run_id is not None or arguments.repair is not None:
+        if rest:
+            raise LaunchError(f"{' '.join(rest)}: a run that is there keeps its parameters")
+        if arguments.repair is not None:
+            return job.repair(arguments.repair)
+        return job.inspect(arguments.inspect_run_id)
+    store = absolute(arguments.output_uri or settings().lakehouse_uri)
+    model = {"model-uri": uri} if (uri := settings().model_uri) else {}
+    given = {**model, **parameters_of(rest), "output-uri": store}
+    if arguments.existing_job is None:
+        return job.submit(arguments.flow, given, store, max_workers=arguments.max_workers)
+    variables = {"lakehouse_uri": store}
+    file = ROOT / "databricks.yml"
+    return job.existing(file, arguments.existing_job, arguments.target, variables, rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""A job of a bundle's `databricks.yml`, as the Jobs API takes it, with its code from Git.
+
+What the Databricks CLI does when it deploys a bundle, for one job and without an upload: variables
+are resolved for a target, requirements files become lines, and the task's file comes from Git.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from dagster_metaflow.backends.protocol import LaunchError
+
+if TYPE_CHECKING:
+    from dagster_metaflow.backends.databricks_api import Workspace
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
+_FILE = re.compile(r"-r\s+(.+)")
+_NOT_A_JOBS = ("permissions", "lifecycle")
+
+
+def job_settings(
+    file: Path,
+    key: str,
+    target: str,
+    *,
+    variables: Mapping[str, str],
+    git_source: Mapping[str, str],
+    requirements: Callable[[str], Sequence[str]],
+) -> dict[str, Any]:
+    """variables: before the file's own. requirements: lines of a file in the repository.
+
+    Raises LaunchError that names what is not there, or has no value.
+    """
+    bundle = _load(file)
+    jobs = bundle.get("resources", {}).get("jobs", {})
+    targets = bundle.get("targets", {})
+    for name, known, what in ((key, jobs, "job"), (target, targets, "target")):
+        if name not in known:
+            raise LaunchError(f"{file}: there is no {what} {name!r}; it has {', '.join(known)}")
+    values = _values(bundle, targets[target] or {}, variables)
+    values |= {"bundle.target": target, "bundle.name": bundle.get("bundle", {}).get("name", "")}
+    job = _resolved(deepcopy(jobs[key]), values, str(file))
+    for environment in job.get("environments", []):
+        spec = environment["spec"]
+        spec["dependencies"] = _lines(spec.get("dependencies", []), requirements)
+    for task in job["tasks"]:
+        task["spark_python_task"]["source"] = "GIT"
+    job["git_source"] = dict(git_source)
+    job["name"] = _prefix(targets[target] or {}, target) + job.get("name", key)
+    permissions = job.pop("permissions", [])
+    job |= {"access_control_list": permissions} if permissions else {}
+    return {name: value for name, value in job.items() if name not in _NOT_A_JOBS}
+
+
+def put_job(workspace: Workspace, settings: Mapping[str, Any]) -> tuple[int, str]:
+    """Makes the job of that name, or sets it to these settings: its number, and what was done.
+
+    Who may do what with a job that is there already is left as it is.
+    """
+    from databricks.sdk.service.jobs import JobSettings
+
+    client, name = workspace.client, settings["name"]
+    found = [job.job_id for job in client.jobs.list(name=name) if job.job_id is not None]
+    if len(found) > 1:
+        numbers = ", ".join(map(str, found))
+        raise LaunchError(f"there are {len(found)} jobs called {name!r} ({numbers}); rename others")
+    if not found:
+        made = client.api_client.do("POST", "/api/2.2/jobs/create", body=dict(settings))
+        assert isinstance(made, dict)  # noqa: S101 - for the type checker
+        return int(made["job_id"]), "created"
+    wanted = {k: v for k, v in settings.items() if k != "access_control_list"}
+    there = client.jobs.get(found[0]).settings
+    if there is not None and there.as_dict() == JobSettings.from_dict(wanted).as_dict():
+        return found[0], "as it was"
+    body = {"job_id": found[0], "new_settings": wanted}
+    client.api_client.do("POST", "/api/2.2/jobs/reset", body=body)
+    return found[0], "updated"
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise LaunchError(f"{file} cannot be read: {error}") from None
+    return found
+
+
+def _values(
+    bundle: Mapping[str, Any], target: Mapping[str, Any], given: Mapping[str, str]
+) -> dict[str, str]:
+    """Of variables: as given, by BUNDLE_VAR_ as the CLI takes them, of the target, by default."""
+    values = dict[str, str]()
+    overrides = target.get("variables", {})
+    for name, about in bundle.get("variables", {}).items():
+        of_target = overrides.get(name)
+        if isinstance(of_target, Mapping):
+            of_target = of_target.get("default")
+        known = (
+            given.get(name),
+            os.environ.get(f"BUNDLE_VAR_{name}"),
+            of_target,
+            (about or {}).get("default"),
+        )
+        value = next((value for value in known if value is not None), None)
+        if value is not None:
+            values[f"var.{name}"] = str(value)
+    return values
+
+
+def _resolved(value: Any, values: Mapping[str, str], file: str) -> Any:
+    if isinstance(value, dict):
+        return {k: _resolved(v, values, file) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_resolved(item, values, file) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def one(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            name = found[1].removeprefix("var.")
+            raise LaunchError(f"{file}: {found[0]} has no value; set BUNDLE_VAR_{name}")
+        return values[found[1]]
+
+    return _REFERENCE.sub(one, value)
+
+
+def _lines(dependencies: Sequence[str], read: Callable[[str], Sequence[str]]) -> list[str]:
+    lines = list[str]()
+    for line in dependencies:
+        found = _FILE.fullmatch(line)
+        lines += read(found[1].strip()) if found else [line]
+    return list(dict.fromkeys(lines))
+
+
+def _prefix(target: Mapping[str, Any], name: str) -> str:
+    """As the CLI puts it before a job's name; in its mode `development` with the user's besides."""
+    if prefix := target.get("presets", {}).get("name_prefix"):
+        return str(prefix)
+    return f"[{name}] " if target.get("mode") == "development" else ""

@@ -1,0 +1,177 @@
+"""A run on Databricks for a person at a shell: followed as it goes, or looked into afterwards."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagster_metaflow.backends.databricks_api import Workspace, moment
+from dagster_metaflow.backends.databricks_attempt import attempt_at
+from dagster_metaflow.backends.databricks_driver import place_by
+from dagster_metaflow.backends.databricks_following import latest, state_of, why, words_of
+from dagster_metaflow.backends.protocol import LaunchError, RunState
+
+if TYPE_CHECKING:
+    from databricks.sdk.service.jobs import Run, RunTask
+
+    from dagster_metaflow.backends.databricks import DatabricksBackend
+
+_SECONDS = 0.5
+_TOLD_LINES = 40
+_ADVICE: Sequence[tuple[str, str]] = (
+    ("Library installation failed", "Correct the requirement that is named, commit and push it."),
+    (
+        "Failed to checkout|Git repository",
+        "Does the branch or commit exist on the server, and has whoever runs the job Git "
+        "credentials in the workspace (User settings, Linked accounts)?",
+    ),
+    (
+        "Cannot read the python file|there is no such flow",
+        "The file is not in the repository at that revision: is it committed and pushed?",
+    ),
+    (
+        "out of memory|exited unexpectedly|OutOfMemory",
+        "The driver was killed, most likely for memory: fewer claims a run (--sample-size, "
+        "--partition-start), one task at a time (--max-workers 1), or a larger driver.",
+    ),
+    (
+        "[Ss]cope .* does not exist|PERMISSION_DENIED.*scope",
+        "Make the scope (databricks secrets create-scope), or name another in "
+        "DATABRICKS_SECRET_SCOPE; whoever runs the job needs READ on it.",
+    ),
+    (
+        "AuthorizationFailure|AuthorizationPermissionMismatch|CredentialUnavailable|403",
+        "The store refuses: are azure-tenant-id, azure-client-id and azure-client-secret in the "
+        "secret scope, and has that principal the role Storage Blob Data Contributor?",
+    ),
+)
+
+
+def watch(backend: DatabricksBackend, handle: Mapping[str, Any]) -> int:
+    """Shows the log as it comes, and how the run ended: 0 when well, else 1.
+
+    Raises LaunchError when the run cannot be seen.
+    """
+    follower = backend.follower(handle, int(handle["run"]))
+    stage, offset, began = "", 0, time.monotonic()
+    while True:
+        status = backend.poll(handle)
+        offset = _shown(backend, handle, offset)
+        if follower.stage != stage:
+            stage = follower.stage
+            print(f"{time.monotonic() - began:6.0f} s  {stage}", flush=True)
+        if status.state.ended:
+            break
+        time.sleep(_SECONDS)
+    ran = f" of commit {follower.commit}" if follower.commit else ""
+    flow = f", Metaflow run {status.run_id}" if status.run_id else ""
+    print(f"run {handle['run']}{ran}{flow}: {status.state.value}")
+    if status.reason:
+        print(status.reason)
+    if follower.page:
+        print(follower.page)
+    return 0 if status.state is RunState.SUCCEEDED else 1
+
+
+def _shown(backend: DatabricksBackend, handle: Mapping[str, Any], offset: int) -> int:
+    while True:
+        lines, offset = backend.read_log(handle, offset)
+        if not lines:
+            return offset
+        print("\n".join(lines), flush=True)
+
+
+def opened(workspace: Workspace, run: int, folder: Path, *, after: bool = False) -> dict[str, Any]:
+    """A handle of a run that is there, whoever started it. after: of what comes after its attempts
+    so far.
+
+    Raises LaunchError for one that no entry of this library runs in.
+    """
+    found = workspace.run(run)
+    task = latest(found)[0] if found.tasks else None
+    given = list(_parameters(found, task))
+    try:
+        place = place_by(given, str(run))
+    except ValueError:
+        raise LaunchError(f"run {run} ({found.run_name}) is no run of a Metaflow flow") from None
+    attempt = attempt_at(place) + 1 if after else max(1, attempt_at(place))
+    return {"run": run, "place": place, "attempt": attempt, "folder": str(folder)}
+
+
+def _parameters(found: Run, task: RunTask | None) -> Iterator[str]:
+    own = found.overriding_parameters.python_params if found.overriding_parameters else None
+    python = task.spark_python_task if task else None
+    yield from own or (python.parameters if python else None) or []
+
+
+# -- afterwards --------------------------------------------------------------------------------
+
+
+def inspection(workspace: Workspace, run: int) -> str:
+    """Tasks, states, error, trace and the end of the log, and what to do next."""
+    found = workspace.run(run, history=True)
+    lines = [f"run {run}: {found.run_name}, {words_of(found.state)}"]
+    lines += _about(found)
+    texts = list[str]()
+    for task in latest(found):
+        lines += ["", f"task {task.task_key}, attempt {(task.attempt_number or 0) + 1}: "
+                  f"{words_of(task.state)}"]  # fmt: skip
+        if state_of(found) is RunState.RUNNING:
+            lines.append("  its output can be read when it has ended")
+            continue
+        output = workspace.output(task)
+        texts += [output.error or "", output.logs or ""]
+        for name, text in (
+            ("error", output.error),
+            ("trace", output.error_trace),
+            ("end of the log", output.logs),
+        ):
+            lines += _block(name, text)
+    lines += ["", "What next", *_next(workspace, found, "\n".join(texts))]
+    return "\n".join(lines)
+
+
+def _about(found: Run) -> Iterator[str]:
+    git = found.git_source
+    if git is not None:
+        used = git.git_snapshot.used_commit if git.git_snapshot else None
+        at = used or git.git_commit or f"branch {git.git_branch}"
+        yield f"  code: {git.git_url} at {at}"
+    for name, at_ms in (("started", found.start_time), ("ended", found.end_time)):
+        if (when := moment(at_ms)) is not None:
+            yield f"  {name}: {when:%Y-%m-%d %H:%M:%S} UTC"
+    if repairs := [item for item in found.repair_history or [] if item.id is not None]:
+        yield f"  repaired: {len(repairs)} times"
+    if found.run_page_url:
+        yield f"  {found.run_page_url}"
+
+
+def _block(name: str, text: str | None) -> list[str]:
+    if not text or not text.strip():
+        return []
+    told = text.strip().splitlines()
+    more = [f"    ... {len(told) - _TOLD_LINES} lines before"] if len(told) > _TOLD_LINES else []
+    return [f"  {name}:", *more, *[f"    {line}" for line in told[-_TOLD_LINES:]]]
+
+
+def _next(workspace: Workspace, found: Run, text: str) -> Iterator[str]:
+    state = state_of(found)
+    if state is RunState.RUNNING:
+        yield "  It goes on; look again, or open its page."
+        return
+    if state is RunState.SUCCEEDED:
+        yield "  It ended well: nothing."
+        return
+    if state is RunState.FAILED:
+        text = f"{why(workspace, found)}\n{text}"
+        for pattern, advice in _ADVICE:
+            if re.search(pattern, text):
+                yield f"  {advice}"
+                break
+    yield (
+        f"  Go on where it stopped, with the same code: --repair {found.run_id}. With other code, "
+        "start it again."
+    )

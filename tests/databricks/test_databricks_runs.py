@@ -1,0 +1,162 @@
+"""What a run on Databricks is made of: code, secrets, packages; and how a failed one goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from databricks_kit import ShellRuns
+
+from dagster_metaflow.backends.protocol import LaunchError, RunState
+
+SCOPE, NOWHERE = "toy", "nowhere"
+
+
+@pytest.mark.parametrize(
+    ("named", "argv0"),
+    [(True, None), (False, None), (True, "/databricks/python_shell/launcher.py"), (True, "")],
+)
+def test_the_entry_finds_its_checkout_however_the_file_is_executed(
+    stage: ShellRuns, named: bool, argv0: str | None
+) -> None:
+    stage.workspace.machine.named, stage.workspace.machine.argv0 = named, argv0
+    handle = stage.launched()
+    assert stage.ended(handle).state is RunState.SUCCEEDED, stage.log(handle)
+
+
+def test_what_ran_is_known_by_its_commit(stage: ShellRuns) -> None:
+    handle = stage.launched()
+    commit = stage.repository.head()
+    assert f"at commit {commit} (branch main)" in stage.log(handle)[0]
+    stage.ended(handle)
+    assert stage.workspace.jobs.runs[handle["run"]].commit == commit
+
+
+def test_parameters_and_tags_reach_the_flow(stage: ShellRuns) -> None:
+    stage.ended(stage.launched(max_workers=3))
+    given = json.loads((stage.folder / "arguments").read_text())
+    assert given == ["--tag=contract", "--max-workers=3", "--size=3"]
+
+
+def test_a_failed_run_is_repaired_in_the_same_run(stage: ShellRuns) -> None:
+    stage.fail_once()
+    handle = stage.launched()
+    failed = stage.ended(handle)
+    assert "ValueError: it breaks" in str(failed.reason)
+    again = stage.resumed(failed.run_id)
+    assert again["run"] == handle["run"]
+    done = stage.ended(again)
+    assert (done.state, stage.executed()) == (RunState.SUCCEEDED, ["start", "work", "work", "end"])
+    lines = stage.log(again)  # of this attempt only
+    assert lines[1] == f"Going on with run {failed.run_id}."
+    assert not any("it breaks" in line for line in lines)
+
+
+def test_a_run_is_repaired_as_often_as_it_takes(stage: ShellRuns) -> None:
+    stage.fail_once()
+    failed = stage.ended(stage.launched())
+    for _ in range(2):
+        stage.fail_once()
+        failed = stage.ended(stage.resumed(failed.run_id))
+        assert failed.state is RunState.FAILED
+    assert stage.ended(stage.resumed(failed.run_id)).state is RunState.SUCCEEDED
+    assert list(stage.executed()).count("start") == 1
+
+
+def test_where_a_repair_is_refused_a_new_run_goes_on(stage: ShellRuns) -> None:
+    stage.workspace.jobs.repairs_submitted = False
+    stage.fail_once()
+    handle = stage.launched()
+    again = stage.resumed(stage.ended(handle).run_id)
+    assert again["run"] != handle["run"]
+    assert stage.ended(again).state is RunState.SUCCEEDED
+    assert list(stage.executed()).count("start") == 1
+    assert "does not repair it (One-time runs cannot be repaired)" in "\n".join(stage.log(again))
+
+
+def test_mended_code_is_run_by_a_new_run(stage: ShellRuns) -> None:
+    stage.fail_once()
+    handle = stage.launched()
+    failed = stage.ended(handle)
+    (stage.repository.root / "note").write_text(stage.launch_id)
+    commit = stage.repository.commit("mended")
+    again = stage.resumed(failed.run_id)
+    assert stage.ended(again).state is RunState.SUCCEEDED
+    assert stage.workspace.jobs.runs[again["run"]].commit == commit
+    assert "since other code is to run than ran" in "\n".join(stage.log(again))
+
+
+def test_a_start_whose_answer_was_lost_is_found_by_its_name(stage: ShellRuns) -> None:
+    backend = stage.backend()
+    prepared = backend.prepare(stage.request())
+    backend.launch(stage.request(), prepared)
+    assert stage.ended(prepared).state is RunState.SUCCEEDED
+    assert backend.links(prepared)["databricks_run"].startswith(stage.workspace.url)
+
+
+def test_secrets_come_from_the_scope_and_are_seen_nowhere(stage: ShellRuns) -> None:
+    stage.workspace.secrets[SCOPE] = {"toy-secret": "sesame-open"}
+    handle = stage.launched(secret_scope=SCOPE)
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    assert any("the secret is [REDACTED]" in line for line in stage.log(handle))
+    attempt = stage.workspace.jobs.runs[handle["run"]].last
+    assert "[REDACTED]" in attempt.logs()
+    left = [p.read_text() for p in (stage.folder / "lake").rglob("*") if p.is_file()]
+    seen = [*stage.workspace.bodies, attempt.logs(), *left]
+    assert not any("sesame-open" in text for text in seen)
+
+
+def test_a_scope_that_is_not_there_is_named(stage: ShellRuns) -> None:
+    status = stage.ended(stage.launched(secret_scope=NOWHERE))
+    assert status.state is RunState.FAILED
+    assert "Scope nowhere does not exist" in str(status.reason)
+
+
+def test_a_secret_among_the_variables_is_refused(stage: ShellRuns) -> None:
+    stage.variables |= {"AZURE_STORAGE_SAS_TOKEN": "sig=x"}
+    with pytest.raises(LaunchError, match=r"AZURE_STORAGE_SAS_TOKEN.*secret scope") as told:
+        stage.launched()
+    assert "sig=x" not in str(told.value)
+
+
+def test_all_that_is_missing_is_told_at_once(
+    stage: ShellRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    handle = stage.backend().prepare(stage.request())
+    with pytest.raises(LaunchError) as told:
+        stage.backend(environment={}, serverless=False).launch(stage.request(), handle)
+    names = ("HOST", "TOKEN", "GIT_URL", "GIT_BRANCH", "CLUSTER_ID")
+    assert all(f"DATABRICKS_{name}" in str(told.value) for name in names)
+    assert "LAKEHOUSE_URI" in str(told.value)
+
+
+def test_a_git_address_with_a_login_is_refused(stage: ShellRuns) -> None:
+    with pytest.raises(LaunchError, match="has a login in it") as told:
+        stage.launched(git_url="https://me:ghp_secret@github.com/me/mine")
+    assert "ghp_secret" not in str(told.value)
+
+
+def test_a_commit_is_given_whole(stage: ShellRuns) -> None:
+    with pytest.raises(LaunchError, match="all 40 digits"):
+        stage.launched(git_commit="abc123")
+
+
+def test_more_parameters_than_a_run_takes_are_refused_before(stage: ShellRuns) -> None:
+    backend = stage.backend()
+    request = stage.request(text="x" * 10_000)
+    with pytest.raises(LaunchError, match="10,000 bytes"):
+        backend.launch(request, backend.prepare(request))
+
+
+def test_dependencies_are_the_environments_or_a_clusters_libraries(stage: ShellRuns) -> None:
+    stage.ended(stage.launched(dependencies=["--no-cache-dir"], serverless_environment_key="Mine"))
+    body = json.loads(next(b for b in reversed(stage.workspace.bodies) if "run_name" in b))
+    spec = {"environment_version": "4", "dependencies": ["--no-cache-dir", "pydantic>=2"]}
+    assert body["environments"] == [{"environment_key": "Mine", "spec": spec}]
+    assert "libraries" not in body["tasks"][0]
+    stage.ended(stage.launched(serverless=False, cluster_id="0101-cluster"))
+    body = json.loads(next(b for b in reversed(stage.workspace.bodies) if "run_name" in b))
+    assert "environments" not in body
+    assert body["tasks"][0]["libraries"] == [{"pypi": {"package": "pydantic>=2"}}]

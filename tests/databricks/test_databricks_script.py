@@ -1,0 +1,210 @@
+"""scripts/run_databricks_job.py, as one types it, with flows that take no time."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from databricks_kit import ROOT, ShellRuns
+
+sys.path.append(str(ROOT / "scripts"))
+import run_databricks_job as script
+from fraud_mlops.settings import settings
+
+SCRIPT = ROOT / "scripts" / "run_databricks_job.py"
+BUNDLE = """
+bundle: {name: toy}
+variables: {lakehouse_uri: {description: root}, size: {default: 5}, folder: {description: toy's}}
+resources:
+  jobs:
+    shell:
+      name: shell
+      permissions: [{group_name: users, level: CAN_VIEW}]
+      tasks:
+        - task_key: flow
+          environment_key: Default
+          spark_python_task:
+            python_file: scripts/databricks_entry.py
+            parameters:
+              - --flow=flows/shell_flow.py
+              - --store=${var.lakehouse_uri}
+              - --token={{job.run_id}}
+              - --variable=SHELL_FOLDER=${var.folder}
+              - --
+              - --size=${var.size}
+      environments:
+        - environment_key: Default
+          spec: {environment_version: "4", dependencies: [-r requirements.txt]}
+targets: {dev: {mode: development, default: true}, prod: {variables: {size: 9}}}
+"""
+
+
+@pytest.fixture
+def run(
+    stage: ShellRuns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """The script, in the toy's checkout: its exit code and what it prints."""
+    for name, value in {**stage.environment(), "METAFLOW_USER": "me"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LAKEHOUSE_URI", str(stage.folder / "lake"))
+    monkeypatch.setenv("BUNDLE_VAR_folder", str(stage.folder))
+    monkeypatch.setattr(script, "ROOT", stage.repository.root)
+    monkeypatch.setattr(script, "REQUIREMENTS", ["requirements.txt"])
+    stage.workspace.machine.variables["SHELL_FOLDER"] = str(stage.folder)
+    (stage.repository.root / "databricks.yml").write_text(BUNDLE)
+    settings.cache_clear()
+
+    def one(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["script", *arguments])
+        code = script.main()
+        found = capsys.readouterr()
+        assert "Traceback" not in found.err
+        return code, found.out + found.err
+
+    return one
+
+
+FLOW = ("--flow", "flows/shell_flow.py")
+
+
+def number(told: str) -> str:
+    found = re.search(r"^run (\d+)", told, re.MULTILINE)
+    assert found, told
+    return found[1]
+
+
+def test_it_follows_the_run_to_its_end(
+    run: Callable[..., tuple[int, str]], stage: ShellRuns
+) -> None:
+    code, told = run(*FLOW, "--size", "3")
+    assert code == 0, told
+    assert f"{stage.workspace.url}/jobs/0/runs/{number(told)}" in told
+    assert f"at commit {stage.repository.head()}" in told
+    assert "/end/1" in told
+    assert "Task finished successfully." in told
+    assert told.rstrip().splitlines()[-2].endswith(": succeeded")
+    given = (stage.folder / "arguments").read_text()
+    assert given == f'["--size=3", "--output-uri={stage.folder / "lake"}"]'
+
+
+def test_a_failure_is_told_looked_into_and_repaired(
+    run: Callable[..., tuple[int, str]], stage: ShellRuns
+) -> None:
+    stage.fail_once()
+    code, told = run(*FLOW)
+    assert (code, "ValueError: it breaks" in told) == (1, True)
+    failed = number(told)
+    code, told = run("--inspect-run-id", failed)
+    assert code == 0
+    for words in (
+        f"run {failed}: shell_flow",
+        stage.repository.head(),
+        "task flow, attempt 1: TERMINATED FAILED",
+        "FlowFailed: flows/shell_flow.py ended with exit status 1",
+        "Traceback",
+        "end of the log",
+        f"--repair {failed}",
+    ):
+        assert words in told
+    code, told = run("--repair", failed)
+    assert code == 0, told
+    assert list(stage.executed()) == ["start", "work", "work", "end"]
+    assert "repaired: 1 times" in run("--inspect-run-id", failed)[1]
+
+
+def test_a_driver_that_never_came_is_explained_and_repaired(
+    run: Callable[..., tuple[int, str]], stage: ShellRuns
+) -> None:
+    stage.workspace.machine.breaks = "Library installation failed: no such package"
+    failed = number(run(*FLOW)[1])
+    told = run("--inspect-run-id", failed)[1]
+    assert "Correct the requirement that is named, commit and push it." in told
+    code, told = run("--repair", failed)
+    assert code == 0
+    assert "/end/1" in told  # the log of an attempt that is the driver's first
+
+
+def test_it_need_not_wait(run: Callable[..., tuple[int, str]], stage: ShellRuns) -> None:
+    stage.hold()
+    code, told = run(*FLOW, "--no-wait")
+    assert code == 0
+    assert f"--inspect-run-id {number(told)}" in told
+    assert "goes on" in run("--inspect-run-id", number(told))[1]
+    stage.release()
+    stage.wait_for("end")
+
+
+def test_ctrl_c_cancels_the_run(run: Callable[..., tuple[int, str]], stage: ShellRuns) -> None:
+    stage.hold()
+    flow = stage.repository.root / "flows" / "shell_flow.py"
+    command = f"""
+import sys, pathlib; sys.path.append({str(ROOT / "scripts")!r}); import run_databricks_job as s
+s.ROOT = pathlib.Path({str(stage.repository.root)!r}); s.REQUIREMENTS = ["requirements.txt"]
+sys.argv = ["script", "--flow", {str(flow.relative_to(stage.repository.root))!r}]
+sys.exit(s.main())
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", command], env=os.environ, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        stage.wait_for("work")
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    attempt = stage.workspace.jobs.runs[int(number(told))].last
+    assert attempt.cancelled
+
+
+def test_all_that_is_missing_is_told_and_nothing_else(
+    run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("HOST", "TOKEN", "GIT_URL", "GIT_BRANCH", "GIT_PROVIDER"):
+        monkeypatch.delenv(f"DATABRICKS_{name}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    code, told = run(*FLOW)
+    assert code == 1
+    wanted = ["HOST", "TOKEN", "GIT_URL", "GIT_BRANCH", "(LAKEHOUSE_URI)"]
+    assert [w for w in wanted if w not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--size"], "--option VALUE"),
+        (["--repair", "1", "--size", "3"], "keeps its parameters"),
+        (["--repair", "1"], "Run 1 does not exist"),
+        (["--existing-job", "other"], "there is no job 'other'; it has shell"),
+        (["--flow", "flows/none.py"], "there is no such flow"),
+        (["--output-uri", "https://me:secret@host/lake"], ""),
+    ],
+)
+def test_mistakes_are_told_in_words(
+    run: Callable[..., tuple[int, str]], arguments: list[str], words: str
+) -> None:
+    code, told = run(*arguments)
+    assert code == 1
+    assert words in told
+    assert "secret" not in told
+
+
+def test_a_job_is_made_from_the_bundle_kept_up_to_date_and_run(
+    run: Callable[..., tuple[int, str]], stage: ShellRuns
+) -> None:
+    code, told = run("--existing-job", "shell")
+    assert (code, "[dev] shell: created" in told) == (0, True), told
+    assert '"--size=5"' in (stage.folder / "arguments").read_text()
+    code, told = run("--existing-job", "shell", "--size", "7")
+    assert (code, "[dev] shell: as it was" in told) == (0, True), told
+    assert '"--size=7"' in (stage.folder / "arguments").read_text()
+    (stage.repository.root / "note").write_text(stage.launch_id)
+    commit = stage.repository.commit("newer")
+    code, told = run("--existing-job", "shell")
+    assert (code, "[dev] shell: updated" in told) == (0, True), told
+    assert f"of commit {commit}" in told
+    assert len(stage.workspace.jobs.jobs) == 1
