@@ -46,6 +46,7 @@ def _in_the_datastore(pathspec: str) -> list[Any]:
     from metaflow.plugins.cards.card_client import CardContainer
     from metaflow.plugins.cards.card_datastore import CardDatastore
     from metaflow.plugins.cards.card_resolver import resolve_paths_from_task
+    from metaflow.plugins.cards.exception import CardNotPresentException
 
     if DEFAULT_DATASTORE == "local":
         return []
@@ -56,7 +57,10 @@ def _in_the_datastore(pathspec: str) -> list[Any]:
         storage_impl=storage,
         ds_root=CardDatastore.get_storage_root(DEFAULT_DATASTORE),
     )
-    return list(CardContainer(*resolve_paths_from_task(flow, pathspec=pathspec)))
+    try:
+        return list(CardContainer(*resolve_paths_from_task(flow, pathspec=pathspec)))
+    except CardNotPresentException:
+        return []
 
 
 def _by_command(
