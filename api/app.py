@@ -26,7 +26,7 @@ from api.middleware import Guard
 from api.openapi import describe
 from api.problems import Problem, request_id
 from api.scoring import score
-from api.service import Service
+from api.service import Service, one_thread
 from api.settings import ApiSettings, api_settings
 from fraud_mlops.settings import Settings
 from fraud_mlops.settings import settings as project_settings
@@ -45,6 +45,7 @@ def create_app(settings: ApiSettings | None = None, project: Settings | None = N
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        one_thread()
         service = Service(given, metrics, own)
         await asyncio.to_thread(service.start)
         app.state.service = service

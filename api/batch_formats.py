@@ -20,7 +20,7 @@ from pydantic_core import to_json
 
 from api.problems import Problem, invalid_claim
 from api.scoring import log
-from api.service import Service
+from api.service import Service, one_thread
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.columns import check_columns, read_columns, without_errors
@@ -100,6 +100,7 @@ def line_answers(batch: Batch, media: str) -> Iterator[bytes]:
 
 
 def _slices(batch: Batch, media: str) -> Iterator[Slice]:
+    one_thread()
     first = 0
     source = _from_lines(batch) if media in JSON_LINES else _from_arrow(batch, media)
     for table, errors in source:
@@ -137,10 +138,7 @@ def _rows(batch: Batch, part: Slice) -> pa.RecordBatch:
     nothing = back < 0
     pick = pa.array(back, mask=nothing)
     probabilities, alerts = part.scores.probabilities, part.scores.alerts
-    bands = [
-        scorer.band(alert, probability)
-        for alert, probability in zip(alerts.tolist(), probabilities.tolist(), strict=True)
-    ]
+    bands = _bands(scorer, part.scores)
     reasons = [[r["text"] for r in part.reasons.get(i, ())] for i in range(len(at))]
     warnings = [
         [f"{w['code']} {w['field']}" for w in part.warnings.get(i, ())] for i in range(len(at))
@@ -164,8 +162,13 @@ def _rows(batch: Batch, part: Slice) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=ANSWERS)
 
 
+def _bands(scorer: Scorer, scores: Scores) -> list[str]:
+    pairs = zip(scores.alerts.tolist(), scores.probabilities.tolist(), strict=True)
+    return [scorer.band(alert, probability) for alert, probability in pairs]
+
+
 def _log(batch: Batch, part: Slice) -> None:
-    scorer, scores, metrics = batch.scorer, part.scores, batch.service.metrics
+    scorer, scores = batch.scorer, part.scores
     records, at = [], now()
     for i, place in enumerate(part.places.tolist()):
         name = f"{batch.name}-{part.first + place}"
@@ -174,9 +177,8 @@ def _log(batch: Batch, part: Slice) -> None:
         digest = part.inputs.digest(i)
         claim_id = part.claim_ids[place]
         records.append(record(scorer, claim_id, digest, scores, i, names, looked))
-        probability, alert = float(scores.probabilities[i]), bool(scores.alerts[i])
-        metrics.scored(scorer.version, scorer.band(alert, probability), probability)
     log(batch.service, records)
+    batch.service.metrics.scored_many(scorer.version, _bands(scorer, scores))
 
 
 def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]:

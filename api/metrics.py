@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter as Counted
+from collections.abc import Iterable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -41,7 +43,7 @@ class Metrics:
         )
         self._probability = Histogram(
             "fraud_probability",
-            "Calibrated probabilities given.",
+            "Calibrated probabilities of single claims.",
             ["model_version"],
             buckets=_PROBABILITIES,
             registry=registry,
@@ -102,8 +104,14 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def scored(self, version: str, band: str, probability: float) -> None:
+        """One claim by itself."""
         self._claims.labels(version, band).inc()
         self._probability.labels(version).observe(probability)
+
+    def scored_many(self, version: str, bands: Iterable[str]) -> None:
+        """Claims of a batch, whose probabilities are in the prediction log only."""
+        for band, claims in Counted(bands).items():
+            self._claims.labels(version, band).inc(claims)
 
     def text(self) -> bytes:
         """In Prometheus's text format, of all workers."""

@@ -18,6 +18,15 @@ from fraud_mlops.serving.scorer import Scorer
 from fraud_mlops.serving.shadow import Shadow
 from fraud_mlops.settings import Settings
 
+
+def one_thread() -> None:
+    """A claim is too small for two threads to share, and workers are what fills cores. OpenMP
+    keeps the number for each thread by itself: every one that scores has to say so."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 BATCHES = 2
 """Batches worked on at once; more wait. Each takes a core."""
 
@@ -40,10 +49,6 @@ class Service:
 
     def start(self) -> None:
         """Loads the champion, if there is one; blocks for as long as that takes."""
-        import torch
-
-        # A claim is too small for two threads to share; workers are what fills cores.
-        torch.set_num_threads(1)
         given = self.settings
         if given.log_predictions:
             self.predictions = PredictionLog(

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import requests
 import torch
@@ -71,11 +72,13 @@ def measure(lake: Path, folder: Path, seconds: int, mlflow: Path | None) -> None
     parts(scorer, claim)
     body = folder / "score.lua"
     body.write_text(lua(json.dumps(claim)))
-    with server(lake, folder, "serving_echo:app") as url:
-        echo = under_load("echo", f"{url}/echo", body, seconds)
+    with server(lake, folder, "serving_echo:app") as (url, process):
+        print("| endpoint | connections | requests/s | p50 | p99 | CPU, us |")
+        print("|---|---|---|---|---|---|")
+        echo = under_load("echo", f"{url}/echo", body, seconds, process)
         for reasons in ("none", "all"):
             path = f"{url}/v1/score?reasons={reasons}"
-            compared(echo, under_load(f"score, reasons={reasons}", path, body, seconds))
+            compared(echo, under_load(f"score, reasons={reasons}", path, body, seconds, process))
         batch(url, lake, scorer)
     if mlflow:
         of_mlflow(mlflow, scorer, folder, seconds)
@@ -138,20 +141,34 @@ def median(action: Callable[[], object], times: int = 500) -> float:
     return float(np.median(taken))
 
 
-def under_load(name: str, url: str, script: Path, seconds: int) -> dict[int, float]:
-    """Requests a second by number of connections; prints them with latencies."""
+def under_load(
+    name: str, url: str, script: Path, seconds: int, server: psutil.Process | None = None
+) -> dict[int, float]:
+    """Requests a second by number of connections; prints them with latencies, and with the CPU time
+    that the server took for one, which tells more on a machine that others use too."""
     found = {}
     for connections in CONNECTIONS:
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+        before = cpu_seconds(server)
         told = subprocess.run(
             [*command, "-s", str(script), url], capture_output=True, text=True, check=True
         ).stdout
+        spent = cpu_seconds(server) - before
         if "Non-2xx" in told:
             sys.exit(f"{url} refused requests:\n{told}")
         found[connections] = float(re.findall(r"Requests/sec:\s+([\d.]+)", told)[0])
         p50, p99 = (re.findall(rf"{p}%\s+(\S+)", told)[0] for p in (50, 99))
-        print(f"| {name} | {connections} | {found[connections]:,.0f} | {p50} | {p99} |", flush=True)
+        answered = int(re.findall(r"(\d+) requests in", told)[0])
+        cpu = f"{1e6 * spent / answered:,.0f}" if server else ""
+        print(f"| {name} | {connections} | {found[connections]:,.0f} | {p50} | {p99} | {cpu} |")
     return found
+
+
+def cpu_seconds(server: psutil.Process | None) -> float:
+    if server is None:
+        return 0.0
+    times = server.cpu_times()
+    return float(times.user + times.system)
 
 
 def compared(echo: dict[int, float], found: dict[int, float]) -> None:
@@ -176,9 +193,9 @@ def batch(url: str, lake: Path, scorer: Scorer) -> None:
         assert told.status_code == 200, told.text[:500]
         rates.append(BATCH_ROWS / (time.perf_counter() - began))
     inputs = scorer.prepare([scorer.reader.read(json.dumps(some_claim(lake)).encode())] * 512)
-    rows = [np.repeat(part, BATCH_ROWS // 512, axis=0) for part in
-            (inputs.matrix.numeric, inputs.matrix.categories)]  # fmt: skip
-    matrix = Matrix(*rows)
+    copies = BATCH_ROWS // 512
+    numeric = np.repeat(inputs.matrix.numeric, copies, axis=0)
+    matrix = Matrix(numeric, np.repeat(inputs.matrix.categories, copies, axis=0))
     alone = len(matrix.numeric) / median(lambda: scorer.model.matrix_logits(matrix), 3)
     best = max(rates)
     print(
@@ -246,7 +263,7 @@ def lua(body: str) -> str:
 
 
 @contextmanager
-def server(lake: Path, folder: Path, app: str) -> Iterator[str]:
+def server(lake: Path, folder: Path, app: str) -> Iterator[tuple[str, psutil.Process]]:
     port = free_port()
     environment = {
         **os.environ,
@@ -259,12 +276,14 @@ def server(lake: Path, folder: Path, app: str) -> Iterator[str]:
     command = [sys.executable, "-m", "uvicorn", app, "--app-dir", str(HERE), "--port", str(port)]
     command += ["--no-access-log"]
     url = f"http://127.0.0.1:{port}"
-    with running(command, environment, f"{url}/readyz"):
-        yield url
+    with running(command, environment, f"{url}/readyz") as process:
+        yield url, process
 
 
 @contextmanager
-def running(command: list[str], environment: dict[str, str], ready: str) -> Iterator[None]:
+def running(
+    command: list[str], environment: dict[str, str], ready: str
+) -> Iterator[psutil.Process]:
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -276,7 +295,7 @@ def running(command: list[str], environment: dict[str, str], ready: str) -> Iter
                     break
             except requests.RequestException:
                 time.sleep(0.5)
-        yield
+        yield psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait(30)

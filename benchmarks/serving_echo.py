@@ -17,5 +17,5 @@ Claim: type[BaseModel] = create_model("EchoedClaim", **_FIELDS)
 
 
 @app.post("/echo")
-async def echo(claim: Claim) -> Claim:  # type: ignore[valid-type]
+async def echo(claim: Claim) -> Claim:
     return claim

@@ -27,6 +27,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic_core import to_json
 
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.lakehouse.content import ContentWriter
@@ -90,9 +91,9 @@ class PredictionLog:
 
     def write(self, records: list[Record]) -> None:
         """Appends records. Raises OSError when the disk does not take them."""
-        lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+        lines = b"".join(to_json(record) + b"\n" for record in records)
         with self._lock:
-            self._file.write(lines.encode())
+            self._file.write(lines)
             self._rows += len(records)
             full = self._rows >= self._flush_rows
         if full:

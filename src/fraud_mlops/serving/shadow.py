@@ -64,6 +64,9 @@ class Shadow:
         self._thread.join(timeout=30)
 
     def _run(self) -> None:
+        import torch
+
+        torch.set_num_threads(1)  # OpenMP's number is each thread's own
         while (looked := self._queue.get()) is not None:
             scorer = self._challenger.scorer
             if scorer is None:
