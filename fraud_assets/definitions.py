@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from dagster_metaflow import MetaflowResource, build_external_runs_sensor
+from dagster_metaflow.backends.databricks import DatabricksBackend
 from fraud_assets.assets.landing import landing
 from fraud_assets.assets.model_artifact import model_artifact
 from fraud_assets.assets.raw_zone import raw_zone
@@ -39,7 +40,7 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
                 _external_runs_sensor(stores),
             ],
             resources={
-                "metaflow": MetaflowResource(ledger_root=stores.root),
+                "metaflow": MetaflowResource(ledger_root=stores.root, databricks=_databricks()),
                 "stores": stores,
                 "warehouse": warehouse_resource(stores),
             },
@@ -47,6 +48,11 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
             executor=dg.in_process_executor,
         ),
     )
+
+
+def _databricks() -> DatabricksBackend:
+    """Where and as whom it runs is said by the environment: docs/databricks.md."""
+    return DatabricksBackend(requirements=["requirements.txt", "infra/azure/requirements.txt"])
 
 
 def _of_dataset(dataset: Dataset) -> dg.Definitions:

@@ -29,7 +29,7 @@ def workspace(one_workspace: LocalWorkspace) -> Iterator[LocalWorkspace]:
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    return Repository.of_the_toy(tmp_path_factory.mktemp("repository"))
+    return Repository.of_the_toys(tmp_path_factory.mktemp("repository"))
 
 
 @pytest.fixture

@@ -20,7 +20,10 @@ from dagster_metaflow.backends.databricks import DatabricksBackend
 from dagster_metaflow.backends.protocol import Handle, LaunchRequest, RunStatus
 
 ROOT = Path(__file__).parents[2]
-TOY = Path(__file__).parent / "toy" / "shell_flow.py"
+TOYS = (
+    Path(__file__).parent / "toy" / "shell_flow.py",
+    ROOT / "tests" / "cloud" / "toy" / "cloud_toy_flow.py",
+)
 QUICK: dict[str, Any] = {"look_seconds": 0.05, "most_look_seconds": 0.1}
 
 
@@ -42,11 +45,12 @@ class Repository:
     root: Path
 
     @classmethod
-    def of_the_toy(cls, root: Path) -> Repository:
+    def of_the_toys(cls, root: Path) -> Repository:
         made = cls(root)
         made.copy("scripts/databricks_entry.py", "src/dagster_metaflow")
         (root / "flows").mkdir()
-        shutil.copy(TOY, root / "flows" / "shell_flow.py")
+        for toy in TOYS:
+            shutil.copy(toy, root / "flows")
         (root / "requirements.txt").write_text("# what it needs\npydantic>=2  # or newer\n")
         made.git("init", "-q", "-b", "main")
         made.commit("first")
