@@ -157,7 +157,7 @@ def under_load(
         if "Non-2xx" in told:
             sys.exit(f"{url} refused requests:\n{told}")
         found[connections] = float(re.findall(r"Requests/sec:\s+([\d.]+)", told)[0])
-        p50, p99 = (re.findall(rf"{p}%\s+(\S+)", told)[0] for p in (50, 99))
+        p50, p99 = (re.findall(rf"^\s+{p}%\s+(\S+)", told, re.MULTILINE)[0] for p in (50, 99))
         answered = int(re.findall(r"(\d+) requests in", told)[0])
         cpu = f"{1e6 * spent / answered:,.0f}" if server else ""
         print(f"| {name} | {connections} | {found[connections]:,.0f} | {p50} | {p99} | {cpu} |")
@@ -256,10 +256,9 @@ mlflow.pyfunc.save_model(
 
 
 def lua(body: str) -> str:
-    """wrk's script of a POST."""
-    return (
-        f'wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\nwrk.body=[[{body}]]\n'
-    )
+    """wrk's script of a POST; Lua's quotes of level one, for JSON ends in `]]` too."""
+    head = 'wrk.method="POST"\nwrk.headers["Content-Type"]="application/json"\n'
+    return f"{head}wrk.body=[=[{body}]=]\n"
 
 
 @contextmanager
