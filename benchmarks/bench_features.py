@@ -43,7 +43,8 @@ from fraud_mlops.features.windows import (
     entity_features,
     lookbacks,
 )
-from fraud_mlops.lakehouse.partitions import Lakehouse, by_partition
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.settings import settings
 from fraud_mlops.synthetic import claims_schema, generate
 

@@ -30,7 +30,8 @@ import pyarrow as pa
 
 from fraud_mlops.contract import Contract, DateSplit
 from fraud_mlops.features.build import FeatureSet, window_batches
-from fraud_mlops.lakehouse.partitions import Lakehouse, by_partition
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.models.candidates import Candidate, draw_candidates
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.ingesting import ingest, prepare

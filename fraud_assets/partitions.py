@@ -31,7 +31,7 @@ from dagster import (
 )
 
 from fraud_mlops.contract import Contract, DateSplit, SyntheticSource
-from fraud_mlops.lakehouse.partitions import Period
+from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
 from fraud_mlops.settings import settings
 

@@ -21,7 +21,8 @@ from claims_kit import (
 from fraud_mlops import catalog
 from fraud_mlops.claims.raw_zone import pin_raw_zone
 from fraud_mlops.errors import ContractError, LakehouseError, QualityError, SettingsError
-from fraud_mlops.lakehouse.partitions import Lakehouse, Period
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of, partition_start
 from fraud_mlops.lakehouse.stores import open_input
 

@@ -16,8 +16,7 @@ from typing import Any, Protocol
 
 from aws_asl import StatesError, entering, leaving, look_up
 
-INLINE_AT_ONCE = 40
-"""Iterations of an inline Map that AWS runs at one time."""
+INLINE_AT_ONCE = 40  # iterations of an inline Map that AWS runs at one time
 
 Place = tuple[str | int, ...]
 
@@ -74,8 +73,8 @@ class Execution:
 
     def redrive(self) -> None:
         with self._lock:
-            self.status, self.stopped, self.redriven = "RUNNING", None, time.time()
-            self.redrives += 1
+            self.status, self.stopped = "RUNNING", None
+            self.redriven, self.redrives = time.time(), self.redrives + 1
             self.told.clear()
             last = self.events[-1]["id"]
             self._event(last, "ExecutionRedriven", {"redriveCount": self.redrives})

@@ -21,7 +21,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from fraud_mlops.errors import LakehouseError
-from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, partition_value
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.periods import partition_value
 
 SCHEMA = pa.schema(
     [("claim_id", pa.string()), ("amount", pa.float64()), ("why", pa.list_(pa.string()))]

@@ -28,7 +28,8 @@ from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
 from fraud_mlops.contract import EVENT_TIME, Contract, SyntheticSource
 from fraud_mlops.errors import QualityError, SourceError
-from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, by_partition
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import list_children
 from fraud_mlops.landing.looking import still_aside

@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from itertools import groupby, islice, pairwise
-from typing import BinaryIO, Literal, NamedTuple
+from itertools import groupby, islice
+from typing import BinaryIO, NamedTuple
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
@@ -39,7 +37,6 @@ from fraud_mlops.lakehouse.stores import (
     tag_of,
 )
 
-Period = Literal["day", "week", "month"]
 PART = "part-0.parquet"
 BATCH_ROWS = 1 << 17
 _READERS = 16
@@ -70,28 +67,6 @@ class Listed(NamedTuple):
     uri: str
     bytes: int
     changed: float
-
-
-def partition_value(times: pa.ChunkedArray | pa.Array, by: Period) -> pa.Array:
-    """The partition of each event time (UTC): `2024-01-31`, a week's Monday, or `2024-01`."""
-    if by == "week":
-        times = pc.floor_temporal(times, unit="week", week_starts_monday=True)
-    return pc.strftime(times, format="%Y-%m" if by == "month" else "%Y-%m-%d").cast(pa.string())
-
-
-def by_partition(
-    batches: Iterable[pa.RecordBatch], time_column: str, period: Period
-) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """Batches in order of time, cut where a new partition begins."""
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        values = pc.dictionary_encode(partition_value(batch.column(time_column), period))
-        codes = values.indices.to_numpy(zero_copy_only=False)
-        edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-        for low, high in pairwise(edges):
-            value = values.dictionary[int(codes[low])].as_py()
-            yield value, batch.slice(low, high - low)
 
 
 class Lakehouse:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from fraud_mlops.errors import SettingsError
-from fraud_mlops.lakehouse.partitions import Period
+from fraud_mlops.lakehouse.periods import Period
 
 MOST = 20_000
 """More partitions than that (54 years of days) are a slip of the keyboard."""

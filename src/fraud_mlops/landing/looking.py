@@ -15,7 +15,8 @@ from fraud_mlops.claims.inference import named_columns
 from fraud_mlops.claims.reading import Source, open_source, read_columns
 from fraud_mlops.contract import EVENT_TIME, Contract, FileSource
 from fraud_mlops.errors import SourceError
-from fraud_mlops.lakehouse.partitions import Lakehouse, partition_value
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.lakehouse.ranges import partition_start
 from fraud_mlops.lakehouse.stores import filesystem, is_local
 from fraud_mlops.landing.aside import SetAside, files_aside, judged_by

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
 from fraud_mlops.errors import BundleError, SettingsError
-from fraud_mlops.lakehouse.partitions import Lakehouse, Listed, Period
+from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
+from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import delete
 from fraud_mlops.registry.bundle import list_versions, read_manifest

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from fraud_mlops.evaluation.metrics import Ranking
-from fraud_mlops.lakehouse.partitions import partition_value
+from fraud_mlops.lakehouse.periods import partition_value
 
 Times = np.ndarray | pd.DatetimeIndex
 

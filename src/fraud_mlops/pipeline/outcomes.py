@@ -17,7 +17,8 @@ from fraud_mlops.evaluation.bootstrap import Interval, bootstrap_intervals
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.features.feature_set import scored_batches
 from fraud_mlops.features.split import microseconds
-from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, by_partition
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.lakehouse.ranges import partition_start
 from fraud_mlops.monitoring.drift import DriftReport
 from fraud_mlops.monitoring.performance import (

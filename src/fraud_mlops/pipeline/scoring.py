@@ -15,7 +15,8 @@ from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.features.feature_set import scored_batches
-from fraud_mlops.lakehouse.partitions import Lakehouse, Partition, by_partition
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.models.reasons import attributions, reason_texts
 from fraud_mlops.pipeline.leading import Leader

@@ -16,7 +16,7 @@ from fraud_mlops.evaluation.gate import GateDecision, decide
 from fraud_mlops.evaluation.metrics import evaluate
 from fraud_mlops.evaluation.oot import OotReport, validate_oot
 from fraud_mlops.features.build import FeatureSet
-from fraud_mlops.lakehouse.partitions import partition_value
+from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned

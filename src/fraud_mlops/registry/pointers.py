@@ -95,8 +95,7 @@ def promote(
             try:
                 current = _move(models_uri, dataset, "champion", found, version, by, reason)
             except ReplacedError:
-                now = read_pointer(models_uri, dataset, "champion")
-                _check_expected(dataset, now, expected)
+                _check_expected(dataset, read_pointer(models_uri, dataset, "champion"), expected)
                 raise _moved(dataset, "champion") from None
         challenger = read_pointer(models_uri, dataset, "challenger")
         if challenger and challenger.version == version:

@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple, cast, get_args
 import pyarrow as pa
 
 from fraud_mlops.errors import WarehouseError
-from fraud_mlops.lakehouse.partitions import Partition, Period
+from fraud_mlops.lakehouse.partitions import Partition
+from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange
 
 Kind = Literal["text", "float", "integer", "date", "timestamp"]
