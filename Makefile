@@ -20,7 +20,7 @@ DEMO_ARGS ?= --sample-size 20000
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 INSTANCE := $(DAGSTER_HOME)/dagster.yaml
 
-.PHONY: help setup dev demo ui test lint format bench clean
+.PHONY: help setup dev demo ui test style lint format bench clean
 help:
 	@grep -E '^#  ' Makefile | sed 's/^#  //'
 	@echo "  make lint | format | bench | clean"
@@ -56,9 +56,11 @@ ui: $(SETUP) $(INSTANCE)
 test: lint
 	env -u DAGSTER_HOME $(BIN)/python -m pytest -q -n auto --dist loadfile
 
-lint: $(DEV)
+style: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint: style
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
