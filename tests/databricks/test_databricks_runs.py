@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from databricks_kit import ShellRuns
 
+from dagster_metaflow.backends.databricks_driver import records_in
 from dagster_metaflow.backends.protocol import LaunchError, RunState
 
 SCOPE, NOWHERE = "toy", "nowhere"
@@ -160,3 +161,17 @@ def test_dependencies_are_the_environments_or_a_clusters_libraries(stage: ShellR
     body = json.loads(next(b for b in reversed(stage.workspace.bodies) if "run_name" in b))
     assert "environments" not in body
     assert body["tasks"][0]["libraries"] == [{"pypi": {"package": "pydantic>=2"}}]
+
+
+def test_metaflows_records_lie_in_the_store_of_the_run() -> None:
+    """By Metaflow's names, which its own configuration reads."""
+    assert records_in("abfss://lake@account.dfs.core.windows.net/fraud") == {
+        "METAFLOW_DEFAULT_DATASTORE": "azure",
+        "METAFLOW_DATASTORE_SYSROOT_AZURE": "lake/fraud/_metaflow",
+        "METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT": "https://account.blob.core.windows.net/",
+    }
+    assert records_in("s3://lake/fraud") == {
+        "METAFLOW_DEFAULT_DATASTORE": "s3",
+        "METAFLOW_DATASTORE_SYSROOT_S3": "s3://lake/fraud/_metaflow",
+    }
+    assert records_in("/here") == {"METAFLOW_DATASTORE_SYSROOT_LOCAL": "/here/_metaflow"}

@@ -60,9 +60,11 @@ def place_by(arguments: Sequence[str], run: str) -> str:
 def main(arguments: Sequence[str], root: Path) -> None:
     """root: of the checkout. Raises FlowFailed; comes back when the flow has ended well."""
     given = _parser().parse_args(list(arguments))
-    secrets = _secrets(given.secret_scope)  # first: the store may be opened with them
+    # Of this process too: the store is opened with them here as it is in the flow.
+    os.environ.update(text.split("=", 1) for text in given.variable)
+    os.environ.update(secrets := _secrets(given.secret_scope))
     attempt = Attempt.begin(given.store, given.flow, given.token, given.origin)
-    environment = _environment(given, root, secrets)
+    environment = _environment(given.store, root)
     with tempfile.TemporaryDirectory() as folder:
         attributes = Path(folder) / "run.json"
         environment.setdefault("METAFLOW_DATASTORE_SYSROOT_LOCAL", folder)
@@ -182,22 +184,14 @@ def _command(
     return [sys.executable, "-u", str(flow), *given.option, *verb]
 
 
-def _environment(
-    given: argparse.Namespace, root: Path, secrets: Mapping[str, str]
-) -> dict[str, str]:
+def _environment(store: str, root: Path) -> dict[str, str]:
     """The project is not installed here: its libraries are found in the checkout."""
-    variables = dict(text.split("=", 1) for text in given.variable)
     path = [str(root / "src"), str(root), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        **_records_in(given.store),
-        "PYTHONPATH": os.pathsep.join(filter(None, path)),
-        **variables,
-        **secrets,
-    }
+    own = {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+    return {**records_in(store), **os.environ, **own}
 
 
-def _records_in(store: str) -> dict[str, str]:
+def records_in(store: str) -> dict[str, str]:
     """Metaflow's datastore beside the reports, so that another driver can resume the run."""
     parts = urlsplit(store)
     path = f"{parts.path.rstrip('/')}/_metaflow"
@@ -224,9 +218,7 @@ def _secrets(scope: str | None) -> dict[str, str]:
 
     keys = [item.key for item in dbutils.secrets.list(scope)]
     names = {key: re.sub(r"[^A-Za-z0-9]", "_", key).upper() for key in keys}
-    found = {name: dbutils.secrets.get(scope, key) for key, name in names.items()}
-    os.environ.update(found)  # the store is opened with them here too
-    return found
+    return {name: dbutils.secrets.get(scope, key) for key, name in names.items()}
 
 
 def _parser() -> argparse.ArgumentParser:
