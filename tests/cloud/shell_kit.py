@@ -10,6 +10,8 @@ from typing import Any
 import psutil
 from aws import LocalAws
 
+from dagster_metaflow.backends import batch_jobs
+from dagster_metaflow.backends.aws_api import Aws
 from dagster_metaflow.backends.batch import BatchBackend
 from dagster_metaflow.backends.processes import end_strays
 from dagster_metaflow.backends.protocol import Backend, Handle, LaunchRequest, RunStatus
@@ -98,6 +100,13 @@ class StepFunctionsStage(ShellStage):
         while step not in self.executed():
             assert time.monotonic() < deadline, f"{step} has not begun"
             time.sleep(0.02)
+
+    def wait_for_no_job(self, run_id: str) -> None:
+        """A job that is terminated takes a moment to end, there as here."""
+        deadline = time.monotonic() + 10
+        while batch_jobs.unfinished(Aws(self.environment()), "ShellFlow", run_id):
+            assert time.monotonic() < deadline, "a job goes on"
+            time.sleep(0.05)
 
     def lose(self, handle: Handle) -> None:  # noqa: ARG002 - only its job says this folder
         """The machine that the job of the second step is on."""

@@ -56,7 +56,7 @@ def test_what_a_killed_scheduler_left_on_aws_is_ended(stage: BatchStage) -> None
     )
     assert len(going(stage, status.run_id)) == 1
     stage.backend().cancel(handle)  # as the follower of a run does that did not end well
-    assert not going(stage, status.run_id)
+    until(lambda: not going(stage, status.run_id))
 
 
 def test_one_that_cannot_be_ended_for_want_of_credentials_is_told(stage: BatchStage) -> None:
@@ -67,7 +67,7 @@ def test_one_that_cannot_be_ended_for_want_of_credentials_is_told(stage: BatchSt
         stage.backend().cancel(handle)
     stage.aws.mend()
     stage.backend().cancel(handle)
-    assert not going(stage, stage.backend().poll(handle).run_id)
+    until(lambda: not going(stage, stage.backend().poll(handle).run_id))
 
 
 def test_it_links_to_its_jobs(stage: BatchStage) -> None:

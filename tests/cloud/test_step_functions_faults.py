@@ -76,7 +76,7 @@ def test_an_execution_that_takes_too_long_says_so_and_leaves_no_job(
         "the execution took longer than the state machine's time-out",
     )
     stage.backend().cancel(handle)  # as the follower of a run does that did not end well
-    assert not batch_jobs.unfinished(Aws(stage.environment()), "ShellFlow", handle["execution"])
+    stage.wait_for_no_job(handle["execution"])
 
 
 def test_credentials_that_expire_end_no_run_and_are_told(stage: StepFunctionsStage) -> None:
@@ -115,7 +115,7 @@ def test_what_was_cancelled_leaves_no_process(stage: StepFunctionsStage) -> None
     stage.wait_for("work")
     stage.backend().cancel(handle)
     assert stage.ended(handle).state is RunState.CANCELLED
-    assert not batch_jobs.unfinished(Aws(stage.environment()), "ShellFlow", handle["execution"])
+    stage.wait_for_no_job(handle["execution"])
     found = subprocess.run(["pgrep", "-f", f"cd {stage.folder};"], capture_output=True, text=True)
     assert not found.stdout
 
