@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from api_kit import Published, make_published
 
+SHARED = shutil.ignore_patterns("raw", "features", "prediction_log")
+"""What a copy does not need, and what other tests have left."""
+
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
@@ -19,5 +22,5 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
 def own(published: Published, tmp_path: Path) -> Published:
     """A copy whose pointers may be moved."""
     root = tmp_path / "lake"
-    shutil.copytree(published.root, root, ignore=shutil.ignore_patterns("raw", "features"))
+    shutil.copytree(published.root, root, ignore=SHARED)
     return replace(published, root=root)
