@@ -60,7 +60,6 @@ def test_an_entity_that_nobody_knows_has_an_empty_history_and_none_has_no_featur
     assert found["policyholder_fraud_lift_30d"] == 1
     assert np.isnan(found["policyholder_days_since_last"])
     assert all(np.isnan(v) for k, v in found.items() if k.startswith("provider_"))
-    assert not histories.knows("policyholder", "nobody")
 
 
 def test_the_state_holds_the_longest_window_and_no_name_of_a_claim(published: Published) -> None:

@@ -89,10 +89,6 @@ class EntityHistories:
                 found[nameless, kind] = np.nan
         return found.reshape(n, len(self.names)).astype(np.float32)
 
-    def knows(self, entity: str, value: str) -> bool:
-        """Whether the entity has a claim in the state."""
-        return value in self._codes[entity]
-
 
 @dataclass(frozen=True)
 class _KnownLabels:
