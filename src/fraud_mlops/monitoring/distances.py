@@ -139,7 +139,7 @@ def domain_auc(
     method is that of Lopez-Paz and Oquab 2017 (Revisiting Classifier Two-Sample Tests), but a
     fold is a stretch of time: claims of one entity share their history for weeks, and a
     classifier that has seen some of them knows the others without any drift.
-    None when no feature has two different values.
+    None when no feature has two different values, known in two stretches of time.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
@@ -153,10 +153,11 @@ def domain_auc(
     taken = [np.concatenate([v[i] for v, i in zip(pair, picks, strict=True)]) for pair in pairs]
     inputs = [*taken[: len(numeric)], *map(_coded, taken[len(numeric) :])]
     is_category = np.repeat([False, True], [len(numeric), len(categorical)])
-    varied = np.array([_varies(column) for column in inputs])
+    rows = len(picks[0])
+    folds = np.tile(np.arange(rows) * _FOLDS // rows, 2)
+    varied = np.array([_varies(column, folds) for column in inputs])
     if not varied.any():
         return None
-    rows = len(picks[0])
     is_current = np.repeat([0, 1], rows)
     classifier = HistGradientBoostingClassifier(
         max_iter=50,
@@ -170,7 +171,7 @@ def domain_auc(
             classifier,
             np.column_stack([c for c, keep in zip(inputs, varied, strict=True) if keep]),
             is_current,
-            cv=PredefinedSplit(np.tile(np.arange(rows) * _FOLDS // rows, 2)),
+            cv=PredefinedSplit(folds),
             method="predict_proba",
         )[:, 1]
     return float(roc_auc_score(is_current, scores))
@@ -201,6 +202,13 @@ def _coded(codes: np.ndarray) -> np.ndarray:
     return np.where(codes < 0, np.nan, np.minimum(rank, _MAX_CATEGORIES)[codes])
 
 
-def _varies(column: np.ndarray) -> bool:
-    known = column[~np.isnan(column)]
-    return bool(len(known)) and (len(known) < len(column) or bool(np.ptp(known)))
+def _varies(column: np.ndarray, folds: np.ndarray) -> bool:
+    """Whether there is something to learn, whichever fold is left out.
+
+    A column that is known in one fold alone has no value in the others, which the trees refuse.
+    """
+    is_known = ~np.isnan(column)
+    known = column[is_known]
+    if len(np.unique(folds[is_known])) < 2:
+        return False
+    return len(known) < len(column) or bool(np.ptp(known))
