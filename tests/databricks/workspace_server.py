@@ -150,6 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bytes) -> dict[str, Any]:
         split = urlsplit(self.path)
         base = f"http://{self.headers['Host']}"
+        if split.path == "/.well-known/databricks-config":  # which later releases ask first
+            return {"oidc_endpoint": f"{base}/oidc", "workspace_id": "1", "cloud": "Azure"}
         if split.path == "/oidc/.well-known/oauth-authorization-server":
             ends = {"authorization_endpoint": f"{base}/oidc/v1/authorize"}
             return {**ends, "token_endpoint": f"{base}/oidc/v1/token"}

@@ -70,7 +70,7 @@ def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -
         raise LaunchError(f"to run on Databricks these are missing:{lines}")
     refuse_login(str(url))
     return Settings(
-        source=Source(str(url), str(provider), branch, commit),
+        source=Source(str(url), str(provider), None if commit else branch, commit),
         serverless=serverless,
         environment_key=of("serverless_environment_key") or DEFAULT_KEY,
         cluster_id=cluster,
@@ -86,12 +86,12 @@ def _is_here(host: str | None) -> bool:
 def _missing(
     known: Mapping[str, str], url: str | None, provider: str | None, revision: str | None
 ) -> Iterator[str]:
-    signed_in = known.get("DATABRICKS_CONFIG_PROFILE") or Path("~/.databrickscfg").expanduser()
-    has_profile = isinstance(signed_in, str) or signed_in.is_file()
-    if not known.get("DATABRICKS_HOST") and not has_profile:
+    profile = Path("~/.databrickscfg").expanduser().is_file()
+    profile = profile or bool(known.get("DATABRICKS_CONFIG_PROFILE"))
+    if not profile and not known.get("DATABRICKS_HOST"):
         yield "DATABRICKS_HOST: the workspace's address, https://adb-....azuredatabricks.net"
     ways = ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_ID", "ARM_CLIENT_ID", "DATABRICKS_AUTH_TYPE")
-    if not has_profile and not any(known.get(name) for name in ways):
+    if not profile and not any(known.get(name) for name in ways):
         yield (
             "DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET: who runs it "
             "(or sign in with `databricks auth login`)"
