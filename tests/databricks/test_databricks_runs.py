@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 from databricks_kit import ShellRuns
 
 from dagster_metaflow.backends.databricks_driver import records_in
-from dagster_metaflow.backends.protocol import LaunchError, RunState
+from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState
 
 SCOPE, NOWHERE = "toy", "nowhere"
 
@@ -63,6 +64,35 @@ def test_a_run_is_repaired_as_often_as_it_takes(stage: ShellRuns) -> None:
         assert failed.state is RunState.FAILED
     assert stage.ended(stage.resumed(failed.run_id)).state is RunState.SUCCEEDED
     assert list(stage.executed()).count("start") == 1
+
+
+def repaired_by_hand(stage: ShellRuns, handle: Handle) -> None:
+    """On the run's page, when it has failed."""
+    run = stage.workspace.jobs.runs[handle["run"]]
+    deadline = time.monotonic() + stage.most_seconds
+    while run.is_active:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    stage.workspace.jobs.repair({"run_id": run.run_id})
+
+
+def test_a_run_that_is_tried_again_on_databricks_is_followed_on(stage: ShellRuns) -> None:
+    stage.fail_once()
+    handle = stage.launched()
+    repaired_by_hand(stage, handle)
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    log = "\n".join(stage.log(handle))
+    assert log.index("it breaks") < log.index("Going on with run") < log.index("/end/1")
+
+
+def test_a_run_that_somebody_has_repaired_is_taken_as_it_is(stage: ShellRuns) -> None:
+    stage.fail_once()
+    handle = stage.launched()
+    failed = stage.ended(handle)
+    repaired_by_hand(stage, handle)
+    again = stage.resumed(failed.run_id)
+    assert stage.ended(again).state is RunState.SUCCEEDED
+    assert len(stage.workspace.jobs.runs[handle["run"]].tries) == 2
 
 
 def test_where_a_repair_is_refused_a_new_run_goes_on(stage: ShellRuns) -> None:
