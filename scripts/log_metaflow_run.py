@@ -1,0 +1,111 @@
+"""The record of a run: JSON for machines, Markdown for people, one line for a list of builds.
+
+    python scripts/log_metaflow_run.py --folder ci                the run that the build launched
+    python scripts/log_metaflow_run.py --run RUN_ID --folder out  any run of a running Dagster
+
+Leaves run.json, run.md, description.txt, the model's manifest.json and the cards in the folder.
+Ends with 0 when that is done, however the run ended; with 2 when there is no such run or server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dagster_metaflow.run_summary import summarize_run
+from fraud_assets.launcher.client import TOKEN_VARIABLE, URL_VARIABLE, Server, Unusable
+from fraud_assets.run_log import RunLog, described, read_run, to_json, to_markdown
+from fraud_mlops.cli.options import dataset_name
+from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.lakehouse.stores import join, read_bytes, write_bytes
+from fraud_mlops.notifications.masking import masker
+from fraud_mlops.registry.bundle import read_manifest
+from fraud_mlops.settings import settings
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    folder: Path = arguments.folder
+    try:
+        log = read_run(
+            Server(arguments.url, os.environ.get(TOKEN_VARIABLE)),
+            arguments.run or _launched(folder),
+            summarize_run,
+        )
+        log = _with_model(log, folder, arguments.dataset)
+    except click.ClickException as error:
+        print(f"Error: {error.format_message()}", file=sys.stderr)
+        return error.exit_code
+    except FraudMlopsError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    mask = masker(os.environ)
+    texts = {
+        "run.json": to_json(log),
+        "run.md": to_markdown(log),
+        "description.txt": described(log),
+    }
+    for name, text in texts.items():
+        write_bytes(str(folder / name), mask(text).encode() + b"\n")
+    _copy_cards(log, folder)
+    print(mask(described(log)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", help="id of a Dagster run; that of launch.json when left out")
+    parser.add_argument("--folder", type=Path, required=True, help="of the build's reports")
+    parser.add_argument("--dataset", help="whose model it is; told from the assets when left out")
+    parser.add_argument(
+        "--url", default=os.environ.get(URL_VARIABLE, "http://127.0.0.1:3000"), help="the webserver"
+    )
+    return parser
+
+
+def _launched(folder: Path) -> str:
+    try:
+        found: Any = json.loads((folder / "launch.json").read_text())
+        return str(found["run_id"])
+    except (OSError, ValueError, KeyError):
+        raise Unusable(
+            f"{folder / 'launch.json'} names no run: nothing was launched, or give --run"
+        ) from None
+
+
+def _with_model(log: RunLog, folder: Path, dataset: str | None) -> RunLog:
+    """With what the registry says of the version that the run made."""
+    if log.version is None:
+        return log
+    given = settings()
+    models = given.model_uri or join(given.lakehouse_uri, "models")
+    made_of = [asset.asset.split("/")[0] for asset in log.assets if "verdict" in asset.metadata]
+    manifest = read_manifest(models, dataset_name(dataset) if dataset else made_of[-1], log.version)
+    write_bytes(str(folder / "manifest.json"), manifest.model_dump_json(indent=1).encode() + b"\n")
+    kept = {"version", "run", "trained_until", "metrics", "candidate", "threshold", "libraries"}
+    model = manifest.model_dump(mode="json", include=kept)
+    told = {"verdict": manifest.gate.get("verdict"), "reason": manifest.gate.get("reason")}
+    return log.model_copy(update={"model": model | told})
+
+
+def _copy_cards(log: RunLog, folder: Path) -> None:
+    """Those that are exported by now; a card that is not costs no build."""
+    for address in sorted(set(log.cards.values())):
+        try:
+            page = read_bytes(address)
+        except (FraudMlopsError, OSError) as error:
+            print(f"{address} cannot be read: {error}", file=sys.stderr)
+            continue
+        write_bytes(str(folder / "cards" / address.rsplit("/", 1)[-1]), page)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

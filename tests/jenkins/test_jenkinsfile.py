@@ -1,0 +1,191 @@
+"""The real Jenkinsfile, run: what a build does, what it leaves, and whom it tells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import api_kit as served
+import pytest
+from api_kit import make_published
+from dagster_servers import Servers
+from jenkins_kit import MARKED, Ended, Jenkins
+from osv_server import Osv
+from registry_kit import DATASET, publish
+from webhook import Webhook
+
+from fraud_mlops.registry.pointers import promote
+
+pytestmark = pytest.mark.flow
+Quick = Callable[..., dict[str, Any]]
+
+METRICS = ("average_precision", "roc_auc")
+
+
+def no_secret_in(ended: Ended, *secrets: str) -> None:
+    """Neither on the build's page nor in anything that it archives."""
+    texts = {name: (ended.workspace / name).read_bytes() for name in ended.archived}
+    texts["output"] = ended.output.encode()
+    for name, text in texts.items():
+        for secret in secrets:
+            assert secret.encode() not in text, f"{secret} in {name}"
+
+
+def test_from_a_push_to_production(
+    jenkins: Jenkins, quick: Quick, room: Webhook, vulnerabilities: Osv, tmp_path: Path
+) -> None:
+    """The build's own Dagster reads a month of claims in a Metaflow run, and the champion that was
+    trained before is judged, approved and deployed."""
+    published = make_published(tmp_path)
+    jenkins.environment |= {
+        "LAKEHOUSE_URI": str(published.root),
+        "FRAUD_DATASETS": str(published.contract),
+    }
+    ended = jenkins.build(
+        **quick(
+            JOB="ingest_job",
+            DATASET=served.DATASET,
+            PARTITION="2024-01",
+            LINT="style",
+            DEPLOY=True,
+            DEPLOY_TO=str(tmp_path / "served"),
+        )
+    )
+    assert ended.result == "SUCCESS", ended.output
+    assert set(ended.stages().values()) == {"SUCCESS"}
+    # Every check really ran, and left its report.
+    tests, run = (event["tests"] for event in ended.of("junit"))
+    assert tests == 1
+    assert run > 1
+    assert "torch" in vulnerabilities.asked
+    for report in ("coverage.xml", "audit.json", "secrets.json", "junit/run.xml", "dagster.log"):
+        assert f"ci/{report}" in ended.archived
+    # The run's record: in Dagster, in Metaflow, and for people.
+    log = ended.json("run.json")
+    (metaflow,) = log["metaflow"]
+    assert (log["job"], log["status"], metaflow["status"]) == ("ingest_job", "SUCCESS", "succeeded")
+    assert metaflow["run"].startswith("IngestFlow/")
+    assert metaflow["parameters"]["partition_start"] == "2024-01"
+    text = (ended.workspace / "ci" / "run.md").read_text()
+    assert "# ingest_job: success in " in text
+    assert f"| {served.DATASET}/raw_zone | 2024-01 | row_count: " in text
+    assert ended.of("description")[0]["text"] == "ingest_job success, 2024-01"
+    assert any(name.startswith("ci/cards/") for name in ended.archived)
+    # The gate, the approval, the deployment.
+    first = published.versions["first"]
+    assert (ended.json("gate.json")["verdict"], ended.json("gate.json")["version"]) == (
+        "passed",
+        first,
+    )
+    assert ended.of("input")[0]["approved"]
+    pointer = json.loads((tmp_path / "served" / served.DATASET / "champion.json").read_text())
+    assert pointer["version"] == first
+    # Who was told; and nothing was left running, or was shown.
+    assert room.titles == ["fraud/main #17 succeeded"]
+    assert f"Quality gate: champion {first} may be deployed" in room.received[0]["message"]
+    assert "Dagster was ended" in ended.output
+    no_secret_in(ended, MARKED, room.address, "room-s3cret-path")
+
+
+def test_a_failing_test_stops_the_build_and_is_told_with_the_command(
+    jenkins: Jenkins, quick: Quick, room: Webhook
+) -> None:
+    jenkins.check_out()
+    failing = jenkins.workspace / "tests" / "test_that_fails.py"
+    failing.write_text("def test_premium():\n    assert 1 + 1 == 3, 'premiums do not add up'\n")
+    ended = jenkins.build(**quick(PYTEST_ARGS="tests/test_that_fails.py", JOB="ingest_job"))
+    failing.unlink()
+    assert ended.result == "FAILURE"
+    stages = ended.stages()
+    assert stages["Unit tests"] == stages["Checks"] == "FAILURE"
+    assert stages["Lint"] == stages["Security"] == "SUCCESS"
+    assert stages["Run"] == stages["Deploy"] == "SKIPPED"
+    assert ended.of("junit")[0]["failed"] == 1
+    (told,) = room.received
+    assert told["title"] == "fraud/main #17 failed in Unit tests"
+    assert "premiums do not add up" in told["message"]
+    assert "Last change: Ann, " in told["message"]
+    assert "Next: scripts/ci_tests.sh" in told["message"]
+    assert "Link: http://jenkins.example.org/job/fraud/17/" in told["message"]
+
+
+def test_a_vulnerable_dependency_stops_the_build(
+    jenkins: Jenkins, quick: Quick, vulnerabilities: Osv
+) -> None:
+    vulnerabilities.vulnerable.add("pyyaml")
+    ended = jenkins.build(**quick(JOB="none"))
+    assert ended.stages()["Security"] == "FAILURE"
+    assert "PYSEC-2026-1" in json.dumps(ended.json("audit.json"))
+
+
+def test_a_failing_run_is_told_with_its_reason_and_how_to_go_on(
+    jenkins: Jenkins, quick: Quick, room: Webhook, dagster: Servers
+) -> None:
+    jenkins.environment["DAGSTER_WEBSERVER_URL"] = dagster.url
+    for _ in range(2):
+        ended = jenkins.build(**quick(JOB="ingest_job"))
+        assert ended.result == "FAILURE"
+    assert ended.stages()["Run"] == "FAILURE"
+    assert ended.stages()["Quality gate"] == "SKIPPED"
+    run = ended.json("launch.json")["run_id"]
+    (told,) = room.received  # the second build's failure is no news
+    first = told["message"]
+    assert told["title"] == "fraud/main #17 failed in Run"
+    assert "The landing zone is empty" in first
+    assert "Next: python -m fraud_assets.launch --from-failure" in first
+    assert f"Run: {dagster.url}/runs/" in first
+    # What failed has a record too.
+    assert ended.json("run.json")["run_id"] == run
+    assert ended.of("description")[0]["text"] == "ingest_job failure"
+    no_secret_in(ended, MARKED, "room-s3cret-path")
+
+
+def test_an_aborted_build_cancels_its_run(
+    jenkins: Jenkins, quick: Quick, room: Webhook, dagster: Servers
+) -> None:
+    jenkins.environment["DAGSTER_WEBSERVER_URL"] = dagster.url
+    process = jenkins.start(**quick(JOB="scoring_job"))
+    jenkins.wait_for(lambda: started_runs(dagster), "the run to start")
+    process.terminate()
+    ended = jenkins.end(process)
+    assert ended.result == "ABORTED", ended.output
+    assert ended.stages()["Run"] == "ABORTED"
+    assert runs(dagster, "scoring_job") == ["CANCELED"]
+    (told,) = room.received
+    assert told["title"].startswith("fraud/main #17 was aborted")
+
+
+def test_nothing_is_deployed_that_nobody_approves(
+    jenkins: Jenkins, quick: Quick, dagster: Servers, room: Webhook, tmp_path: Path
+) -> None:
+    jenkins.environment["DAGSTER_WEBSERVER_URL"] = dagster.url
+    metrics = {name: {"value": 0.8, "low": 0.7, "high": 0.9} for name in METRICS}
+    models = tmp_path / "lake" / "models"
+    version = publish(models, metrics=metrics, oot={"report": {"rows": 1000, "frauds": 50}})
+    promote(str(models), DATASET, version, expected=None, by="ann", reason="the first")
+    ended = jenkins.build(
+        approve=False,
+        **quick(
+            JOB="warehouse_sync_job",
+            DATASET=DATASET,
+            DEPLOY=True,
+            DEPLOY_TO=str(tmp_path / "served"),
+        ),
+    )
+    assert ended.result == "ABORTED", ended.output
+    assert ended.stages()["Quality gate"] == "SUCCESS"
+    assert ended.stages()["Deploy"] == "ABORTED"
+    assert not (tmp_path / "served").exists()
+    assert room.titles == ["fraud/main #17 was aborted"]
+
+
+def started_runs(dagster: Servers) -> bool:
+    return runs(dagster, "scoring_job") == ["STARTED"]
+
+
+def runs(dagster: Servers, job: str) -> list[str]:
+    query = """query($job: String!) { runsOrError(filter: {pipelineName: $job}) {
+      ... on Runs { results { status } } } }"""
+    return [run["status"] for run in dagster.query(query, job=job)["runsOrError"]["results"]]
