@@ -18,10 +18,13 @@ from fraud_mlops.claims.schema import raw_schema
 from fraud_mlops.contract import Contract
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import atomic_writer, write_bytes
+from fraud_mlops.pipeline.metrics import METRICS
 from fraud_mlops.pipeline.reference import REFERENCE
 from fraud_mlops.pipeline.scoring import OUTPUTS
 from fraud_mlops.registry.bundle import bundle_version, write_bundle
 from fraud_mlops.registry.pointers import promote, set_challenger
+from fraud_mlops.serving.entity_state import publish_entity_state
+from fraud_mlops.serving.prediction_log import PredictionLog
 
 DATASET, PERSON = "motor", "P-7"
 MONTHS = (1, 2, 3)
@@ -36,7 +39,7 @@ def contract(folder: Path) -> Contract:
             "name": DATASET, "source": {"uri": f"{folder}/*.csv"}, "claim_id": "claim",
             "event_time": {"column": "day"}, "label": {"column": "fraud", "delay": "30d"},
             "amount": "paid", "entities": {"policyholder": "insured"}, "numeric": ["age"],
-            "categorical": ["region"],
+            "categorical": ["region", "insured"],
         }
     )  # fmt: skip
 
@@ -48,6 +51,7 @@ def raw_rows(month: int) -> list[dict[str, object]]:
             "claim_id": f"C{month}-{i}", "event_time": first + timedelta(hours=i), "label": 0,
             "label_time": first + timedelta(days=30), "amount": float(100 * month + i),
             "policyholder": f"P-{i % PEOPLE}", "age": float(i), "region": "north",
+            "insured": f"P-{i % PEOPLE}",
         }
         for i in range(ROWS)
     ]  # fmt: skip
@@ -71,6 +75,36 @@ def write_scores(lake: Lakehouse, month: int, version: str) -> None:
     lake.write(
         "ml_outputs", DATASET, "month", f"2024-{month:02}", table.to_batches(), OUTPUTS, told
     )
+
+
+def write_state(lake: Lakehouse, made: Contract) -> None:
+    raw = lake.partitions("raw", DATASET)
+    publish_entity_state(made, lake, raw, as_of=datetime(2024, 4, 15, tzinfo=UTC), run="Flow/1")
+
+
+def write_predictions(lake: Lakehouse, folder: Path) -> None:
+    """Two files of a day: one of the person only; C9-7 was never ingested, and one has no id."""
+    at = int(datetime(2024, 4, 1, tzinfo=UTC).timestamp() * 1e6)
+    for ids in (("C1-7", "C1-8", "C9-7", None), ("C1-27",)):
+        log = PredictionLog(lake, DATASET, folder)
+        log.write([
+            (f"r{i}", claim, at, at, "champion", "v", 0.5, 0.6, True, 0.1, "hash", ["age"], None,
+             "desk")
+            for i, claim in enumerate(ids)
+        ])  # fmt: skip
+        log.close()
+
+
+def write_metrics(lake: Lakehouse) -> None:
+    """The policyholder is a category too, so that slices are named for people."""
+    slices = ("all", f"insured={PERSON}", "insured=P-77")
+    rows = [
+        {"dataset": DATASET, "partition": "2024-03", "window": "oot", "slice": part,
+         "metric": "rows", "value": 2.0, "model_version": "v"}
+        for part in slices
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(rows, schema=METRICS)
+    lake.write("metrics", DATASET, "month", "2024-03", table.to_batches(), METRICS)
 
 
 def sample(months: tuple[int, ...] = MONTHS) -> pa.Table:
@@ -104,6 +138,9 @@ def fill(root: str, folder: Path) -> tuple[str, str]:
     for month in MONTHS:
         write_raw(lake, made, month)
         write_scores(lake, month, champion)
+    write_state(lake, made)
+    write_predictions(lake, folder.parent / "waiting")
+    write_metrics(lake)
     features = pa.schema([("claim_id", pa.string())])
     for launch, ids in (("one", ["C1-7", "C1-8"]), ("two", ["C1-8"])):
         table = pa.table([ids], schema=features)

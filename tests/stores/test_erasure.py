@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from person_kit import DATASET, MONTHS, PERSON, ROWS, fill, sample
+from person_kit import DATASET, MONTHS, PERSON, ROWS, contract, fill, sample, write_model
 
 from fraud_mlops.cli import main
 from fraud_mlops.errors import StoreError
@@ -18,7 +19,18 @@ from fraud_mlops.lakehouse.stores import exists, list_files, open_input, read_by
 from fraud_mlops.maintenance import erasure
 from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.registry.bundle import list_versions, load_bundle
-from fraud_mlops.registry.pointers import promote, read_pointer, rollback, rollback_target
+from fraud_mlops.registry.pointers import (
+    promote,
+    read_pointer,
+    rollback,
+    rollback_target,
+    set_challenger,
+)
+from fraud_mlops.serving.entity_state import read_entity_state
+from fraud_mlops.serving.prediction_log import read_predictions
+from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
+from fraud_mlops.warehouse.names import Tables
+from fraud_mlops.warehouse.sync import sync
 
 THEIRS = {f"C{month}-{i}" for month in MONTHS for i in (7, 27)}
 
@@ -39,6 +51,10 @@ def erase(root: str, *options: str) -> Result:
     return CliRunner().invoke(main, [*command, *options])
 
 
+def without_theirs(table: pa.Table) -> pa.Table:
+    return table.filter(pc.invert(pc.is_in(table["age"], pa.array([7.0, 27.0]))))
+
+
 def everything(root: str) -> dict[str, int]:
     return {file.path: file.bytes for file in list_files(root)}
 
@@ -51,7 +67,8 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
     result = erase(root, "--dry-run")
     assert result.exit_code == 0, result.output
     assert everything(root) == before
-    for place in ("raw", "ml_outputs", "features", "quarantine", "reports", "set aside", "model"):
+    for place in ("raw", "ml_outputs", "features", "quarantine", "reports", "set aside", "model",
+                  "entity_state", "predictions", "metrics", "warehouse"):  # fmt: skip
         assert place in result.stdout
     assert "would be erased" in result.stdout
 
@@ -66,6 +83,12 @@ def test_nothing_of_the_person_is_left_and_all_else_is(root: str, models: tuple[
         ids = lake.read(lake.partitions(zone, DATASET), [column])[column].to_pylist()
         assert len(ids) == len(MONTHS) * (ROWS - 2)
         assert not THEIRS & set(ids)
+    [state] = lake.partitions("entity_state", DATASET)
+    lake.verify(state)
+    assert PERSON not in lake.read([state])["policyholder"].to_pylist()
+    assert state.rows == len(MONTHS) * (ROWS - 2)
+    assert read_predictions(lake, DATASET)["claim_id"].to_pylist() == ["C1-8", "C9-7", None]
+    assert len(list_files(lake.uri("prediction_log", DATASET))) == 1, "an empty file goes"
     assert not exists(lake.uri("features", DATASET, "one", "train.parquet"))
     assert exists(lake.uri("features", DATASET, "two", "train.parquet"))
     assert not exists(lake.uri("quarantine", DATASET, "two.parquet"))
@@ -87,6 +110,10 @@ def test_nothing_of_the_person_is_left_and_all_else_is(root: str, models: tuple[
     record = json.loads(read_bytes(lake.uri("_erasures", DATASET, "case-12.json")))
     assert record["runs"][0]["by"] == "dpo"
     assert PERSON not in json.dumps(record)
+    rows: dict[str, int] = {}
+    for found in record["runs"][0]["erased"]:
+        rows[found["place"]] = rows.get(found["place"], 0) + found["rows"]
+    assert {"raw": 6, "ml_outputs": 6, "entity_state": 6, "predictions": 2}.items() <= rows.items()
 
 
 @everywhere
@@ -155,6 +182,97 @@ def test_a_run_that_was_killed_is_begun_again(
     for zone in ("raw", "ml_outputs"):
         ids = lake.read(lake.partitions(zone, DATASET))["claim_id"].to_pylist()
         assert not THEIRS & set(ids)
+
+
+@on_a_folder
+def test_the_entity_state_keeps_what_it_says_of_itself(root: str, models: tuple[str, str]) -> None:
+    lake, made = Lakehouse(root), contract(Path())
+    before = read_entity_state(made, lake)
+    assert erase(root).exit_code == 0
+    after = read_entity_state(made, lake)
+    assert before is not None
+    assert after is not None
+    assert after.facts == before.facts
+    assert after.data_version != before.data_version, "by which the API takes it up"
+    theirs = pc.equal(before.claims["policyholder"], PERSON)
+    assert after.claims.equals(before.claims.filter(pc.invert(theirs)))
+
+
+@on_a_folder
+def test_a_state_that_was_published_meanwhile_is_found_when_raw_is_gone(
+    root: str, models: tuple[str, str]
+) -> None:
+    lake = Lakehouse(root)
+    [state] = lake.partitions("entity_state", DATASET)
+    old, told = lake.read([state]), lake.metadata(state)
+    assert erase(root).exit_code == 0
+    lake.write("entity_state", DATASET, "state", "latest", old.to_batches(), old.schema, told)
+    assert erase(root, "--request", "c").exit_code == 0
+    runs = json.loads(read_bytes(f"{root}/_erasures/{DATASET}/c.json"))["runs"]
+    assert [(e["place"], e["rows"]) for e in runs[0]["erased"]] == [
+        ("source", 1), ("entity_state", 6)]  # fmt: skip
+
+
+@on_a_folder
+def test_claims_that_only_the_api_has_seen_go_by_their_ids(
+    root: str, models: tuple[str, str]
+) -> None:
+    assert erase(root, "--claim", "C9-7").exit_code == 0
+    assert read_predictions(Lakehouse(root), DATASET)["claim_id"].to_pylist() == ["C1-8", None]
+
+
+@on_a_folder
+def test_a_claim_of_somebody_else_is_refused(root: str, models: tuple[str, str]) -> None:
+    before = everything(root)
+    result = erase(root, "--claim", "C2-8")
+    assert result.exit_code == 1
+    assert "claim 'C2-8' is not of this policyholder; nothing was erased" in result.stderr
+    assert everything(root) == before
+
+
+@on_a_folder
+def test_slices_named_for_the_person_leave_the_metrics_and_with_the_next_sync_the_warehouse(
+    root: str, models: tuple[str, str], tmp_path: Path
+) -> None:
+    lake, warehouse = Lakehouse(root), DuckDBWarehouse(tmp_path / "w.duckdb", Tables())
+    sync(lake, warehouse, DATASET)
+    assert "the next sync takes them out" in erase(root).stdout
+    slices = lake.read(lake.partitions("metrics", DATASET))["slice"].to_pylist()
+    assert slices == ["all", "insured=P-77"]
+    assert sync(lake, warehouse, DATASET).partitions[0].deleted == 1
+
+
+@on_a_folder
+@pytest.mark.parametrize("leads", [0, 1])
+def test_models_that_differed_by_the_rows_alone_stay_two(
+    root: str, tmp_path: Path, leads: int
+) -> None:
+    """Both become the same sample; whichever comes first, no old version is left."""
+    (tmp_path / "landing").mkdir()
+    fill(root, tmp_path / "landing")
+    uri, who = f"{root}/twins", {"by": "x", "reason": "y"}
+    others = without_theirs(sample())
+    for weights in (b"c", b"d"):
+        for twin in (sample(), pa.concat_tables([sample().slice(7, 1), others])):
+            write_model(uri, weights, table=twin)
+    pairs = {}
+    for version in list_versions(uri, DATASET):
+        weights = load_bundle(uri, DATASET, version).files["weights.safetensors"]
+        pairs.setdefault(weights, []).append(version)
+    champion, challenger = pairs[b"c"][leads], pairs[b"c"][1 - leads]
+    promote(uri, DATASET, pairs[b"d"][0], expected=None, **who)
+    promote(uri, DATASET, challenger, expected=pairs[b"d"][0], **who)
+    promote(uri, DATASET, champion, expected=challenger, **who)
+    set_challenger(uri, DATASET, challenger, **who)
+    result = erase(root, "--model-uri", uri)
+    assert result.exit_code == 0, result.output
+    old = {version for versions in pairs.values() for version in versions}
+    left = list_versions(uri, DATASET)
+    assert len(left) == 4
+    assert not old & set(left)
+    target = rollback_target(uri, DATASET)
+    assert target is not None
+    assert load_bundle(uri, DATASET, target).manifest.derived_from == challenger
 
 
 @on_a_folder

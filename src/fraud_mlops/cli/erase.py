@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from fraud_mlops.maintenance.erasure import Erased, Person
 
 _NOT_LOOKED_INTO = (
-    "Metaflow's datastore (artifacts name partitions, and hold no rows), Dagster's history, "
-    "copies and backups of the lakehouse, and logs"
+    "predictions that wait on the API's machines (FRAUD_API_LOG_FOLDER), Metaflow's datastore "
+    "(artifacts name partitions, and hold no rows), Dagster's history, copies and backups of the "
+    "lakehouse, and logs"
 )
 
 
@@ -26,6 +27,13 @@ _NOT_LOOKED_INTO = (
 @dataset_option()
 @click.option("--entity", default="policyholder", show_default=True)
 @click.option("--value", prompt="Its value (not shown)", hide_input=True, help="Asked, if left out")
+@click.option(
+    "--claim",
+    "claims",
+    multiple=True,
+    metavar="ID",
+    help="A claim of theirs that was never ingested, such as one the API has scored; repeatable.",
+)
 @click.option("--request", help="Number of the case; names the record. The time, if left out.")
 @output_option()
 @model_option()
@@ -36,6 +44,7 @@ def erase(
     dataset: str,
     entity: str,
     value: str,
+    claims: tuple[str, ...],
     request: str | None,
     output_uri: str,
     model_uri: str,
@@ -45,20 +54,18 @@ def erase(
 ) -> None:
     """Erase the claims of one policyholder, or another entity, wherever they are kept.
 
-    Raw claims, scores, features, quarantine and training samples lose the rows; reports and cards
-    have the ids masked. May be killed and begun again; a second run finds nothing. A record
-    without the person's data is left under _erasures.
+    Raw claims, scores, the API's predictions and entity state, features, quarantine and training
+    samples lose the rows; reports and cards have the ids masked. May be killed and begun again; a
+    second run finds nothing. A record without the person's data is left under _erasures.
     """
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.maintenance.erasure import find_person
 
     lakehouse = Lakehouse(output_uri)
-    person = find_person(lakehouse, dataset, entity, value)
+    person = find_person(lakehouse, dataset, entity, value, claims)
     if not dry_run and not yes:
-        claims = f"{person.claims.num_rows:,} claims"
-        click.confirm(
-            f"Erase {claims} of this {entity}, and all that was made of them?", abort=True
-        )
+        many = f"{person.claims.num_rows + len(claims):,} claims"
+        click.confirm(f"Erase {many} of this {entity}, and all that was made of them?", abort=True)
     began = datetime.now(UTC)
     found: list[Erased] = []
     try:
@@ -73,7 +80,7 @@ def erase(
 def _everywhere(
     lakehouse: Lakehouse, model_uri: str, person: Person, *, by: str, dry: bool
 ) -> Iterator[Erased]:
-    """Raw last: it is what the others are found by."""
+    """Raw after what is found by its claims; the entity state is found by itself."""
     from fraud_mlops.maintenance import erasure, erasure_files, erasure_models
 
     yield from erasure_files.find_in_sources(person)
@@ -81,8 +88,11 @@ def _everywhere(
     yield from erasure_files.erase_texts(lakehouse, person, dry=dry)
     yield from erasure.erase_features(lakehouse, person, dry=dry)
     yield from erasure.erase_scores(lakehouse, person, dry=dry)
+    yield from erasure_files.erase_predictions(lakehouse, person, dry=dry)
+    yield from erasure.erase_slices(lakehouse, person, dry=dry)
     yield from erasure_models.erase_models(model_uri, person, by=by, dry=dry)
     yield from erasure.erase_raw(lakehouse, person, dry=dry)
+    yield from erasure.erase_entity_state(lakehouse, person, dry=dry)
 
 
 def _record(

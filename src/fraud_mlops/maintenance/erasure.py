@@ -1,14 +1,14 @@
 """One person's claims erased from everything a lakehouse keeps of a dataset.
 
 Erased is where an entity has a value: whole rows of raw, and by their claim ids what was made of
-them. The raw rows go last, partition by partition: a run that was killed is begun again, and finds
-by what is left of them what is left to do. A second run finds nothing.
+them. The raw rows go when those are done, partition by partition: a run that was killed is begun
+again, and finds by what is left of them what is left to do. A second run finds nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -20,8 +20,9 @@ from fraud_mlops.errors import LakehouseError, SettingsError
 from fraud_mlops.lakehouse.parquet import open_parquet
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.stores import delete, list_files
+from fraud_mlops.serving.entity_state import ZONE as STATE
 
-_RAW, _SCORES, _FEATURES = "raw", "ml_outputs", "features"
+_RAW, _SCORES, _FEATURES, _METRICS = "raw", "ml_outputs", "features", "metrics"
 
 
 class Erased(NamedTuple):
@@ -35,16 +36,18 @@ class Erased(NamedTuple):
 
 @dataclass(frozen=True)
 class Person:
-    """contract: the newest that raw was written under. claims: rows of raw, as many as are left."""
+    """contract: the newest that raw was written under. claims: rows of raw, as many as are left.
+    more: ids of claims that raw does not have."""
 
     contract: Contract
     entity: str
     value: str
     claims: pa.Table
+    more: frozenset[str] = frozenset()
 
     @property
     def claim_ids(self) -> frozenset[str]:
-        return frozenset(self.claims[CLAIM_ID].to_pylist())
+        return self.more.union(self.claims[CLAIM_ID].to_pylist())
 
     @property
     def shared(self) -> list[str]:
@@ -54,9 +57,14 @@ class Person:
         return [*own, *(contract.numeric or ()), *(contract.categorical or ())]
 
 
-def find_person(lakehouse: Lakehouse, dataset: str, entity: str, value: str) -> Person:
-    """Reads raw for the claims. Raises LakehouseError for an empty zone, SettingsError for an
-    entity that the contract does not have."""
+def find_person(
+    lakehouse: Lakehouse, dataset: str, entity: str, value: str, claims: Sequence[str] = ()
+) -> Person:
+    """Reads raw for the claims.
+
+    claims: ids of more, which raw does not have. Raises LakehouseError for an empty zone,
+    SettingsError for an entity that the contract does not have, or a claim of somebody else.
+    """
     partitions = lakehouse.partitions(_RAW, dataset)
     if not partitions:
         raise LakehouseError(f"{lakehouse.uri(_RAW, dataset)}: holds no claims")
@@ -64,7 +72,10 @@ def find_person(lakehouse: Lakehouse, dataset: str, entity: str, value: str) -> 
     if entity not in contract.entities:
         known = ", ".join(contract.entities) or "none"
         raise SettingsError(f"{dataset}: has no entity {entity!r}; its entities are {known}")
-    person = Person(contract, entity, value, pa.table({CLAIM_ID: pa.array([], pa.string())}))
+    _require_theirs(lakehouse, partitions, entity, value, claims)
+    person = Person(
+        contract, entity, value, pa.table({CLAIM_ID: pa.array([], pa.string())}), frozenset(claims)
+    )
     wanted = list(dict.fromkeys([CLAIM_ID, *person.shared]))
     tables = []
     for partition in partitions:
@@ -74,9 +85,27 @@ def find_person(lakehouse: Lakehouse, dataset: str, entity: str, value: str) -> 
             found = lakehouse.batches([partition], columns, where=[(entity, "=", value)])
             tables += [pa.Table.from_batches([batch]) for batch in found]
     if tables:
-        claims = pa.concat_tables(tables, promote_options="permissive")
-        person = Person(contract, entity, value, claims)
+        found_claims = pa.concat_tables(tables, promote_options="permissive")
+        person = replace(person, claims=found_claims)
     return person
+
+
+def _require_theirs(
+    lakehouse: Lakehouse,
+    partitions: list[Partition],
+    entity: str,
+    value: str,
+    claims: Sequence[str],
+) -> None:
+    for partition in partitions if claims else ():
+        columns = [n for n in (CLAIM_ID, entity) if n in _columns(partition)]
+        for batch in lakehouse.batches([partition], columns, where=[(CLAIM_ID, "in", claims)]):
+            for row in batch.to_pylist():
+                if row.get(entity) != value:
+                    raise SettingsError(
+                        f"{partition.uri}: claim {row[CLAIM_ID]!r} is not of this {entity}; "
+                        "nothing was erased"
+                    )
 
 
 def _contract(lakehouse: Lakehouse, partitions: list[Partition]) -> Contract:
@@ -96,8 +125,28 @@ def _columns(partition: Partition) -> set[str]:
 
 
 def erase_raw(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iterator[Erased]:
-    """To be the last."""
+    """To be done when all is gone that is found by the claims."""
     yield from _erase_rows(lakehouse, person, _RAW, person.entity, [person.value], dry=dry)
+
+
+def erase_entity_state(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iterator[Erased]:
+    """After raw, which it is made of: a scoring flow that goes on meanwhile brings nobody back."""
+    yield from _erase_rows(lakehouse, person, STATE, person.entity, [person.value], dry=dry)
+
+
+def erase_slices(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iterator[Erased]:
+    """Metrics are of many claims; but an entity may be a category too, and name a slice.
+
+    The warehouse follows the metrics zone: its next sync deletes what that has no more.
+    """
+    named = [f"{feature}={person.value}" for feature in person.contract.categorical or ()]
+    rows = 0
+    for erased in _erase_rows(lakehouse, person, _METRICS, "slice", named, dry=dry):
+        rows += erased.rows
+        yield erased
+    if rows:
+        left = "the next sync takes them out: scripts/sync_metrics_to_snowflake.py"
+        yield Erased("warehouse", "the metrics' table, if they are synced", rows, left)
 
 
 def erase_scores(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iterator[Erased]:

@@ -1,4 +1,4 @@
-"""Erasure from files that are not partitions: quarantine, records set aside, reports, sources."""
+"""Erasure from files that are not partitions: quarantine, predictions, reports, sources, ..."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fraud_mlops.contract import FileSource
+from fraud_mlops.contract import CLAIM_ID, FileSource
 from fraud_mlops.errors import SourceError
+from fraud_mlops.lakehouse.content import ContentWriter
+from fraud_mlops.lakehouse.parquet import again, open_parquet, user_metadata
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import (
     atomic_writer,
@@ -26,6 +31,8 @@ from fraud_mlops.lakehouse.stores import (
 )
 from fraud_mlops.maintenance.erasure import Erased, Person
 
+_PREDICTIONS = "prediction_log"
+_READERS = 16
 _MASK = "***"
 _DATA = re.compile(r"([A-Za-z0-9+/]{64,}={0,2})")
 """What is base 64, most likely: a picture, or a card's content."""
@@ -65,6 +72,44 @@ def _replace(uri: str, table: pa.Table, tag: str) -> None:
         return
     with atomic_writer(uri, replacing=tag or None) as stream:
         pq.write_table(table, stream, compression="zstd")
+
+
+def erase_predictions(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iterator[Erased]:
+    """What the API has answered on the person's claims. It logs no entities, so that answers on
+    claims without an id, or that raw never had, are nobody's."""
+    folder = lakehouse.uri(_PREDICTIONS, person.contract.name)
+    ids = pa.array(sorted(person.claim_ids), pa.string())
+    if not len(ids):
+        return
+    uris = [f"{folder}/{f.path}" for f in list_files(folder) if f.path.endswith(".parquet")]
+
+    def count(uri: str) -> int:
+        def look() -> int:
+            with open_parquet(uri) as (parquet, _):
+                column = parquet.read(columns=[CLAIM_ID])[CLAIM_ID]
+            return int(pc.sum(pc.is_in(column, value_set=ids)).as_py() or 0)
+
+        return again(uri, look)
+
+    with ThreadPoolExecutor(_READERS) as pool:  # a file a minute of each process of the API
+        counts = list(pool.map(count, uris))
+    for uri, rows in zip(uris, counts, strict=True):
+        if rows:
+            if not dry:
+                again(uri, partial(_without_claims, uri, ids))
+            yield Erased("predictions", uri, rows)
+
+
+def _without_claims(uri: str, ids: pa.Array) -> None:
+    with open_parquet(uri) as (parquet, stream):
+        table, told, tag = parquet.read(), user_metadata(parquet), tag_of(stream)
+    table = table.filter(pc.invert(pc.is_in(table[CLAIM_ID], value_set=ids)))
+    if not table.num_rows:
+        delete(uri)
+        return
+    with ContentWriter(uri, table.schema, told, replacing=tag or None) as writer:
+        for batch in table.to_batches():
+            writer.write(batch)
 
 
 def erase_texts(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iterator[Erased]:

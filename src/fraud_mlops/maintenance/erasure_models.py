@@ -2,12 +2,14 @@
 
 A row of the sample is taken for a person's where every column that raw has too says the same. A
 version is named for its content and never changes: without the rows it is another one, which takes
-the old one's place, pointers included.
+the old one's place, pointers included. Which one that was is a file of it, so that two versions
+that differed by those rows alone do not become one, of which rollback would know one past only.
 """
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,6 +28,7 @@ from fraud_mlops.registry.bundle import (
 )
 from fraud_mlops.registry.pointers import promote, read_pointer, remove_version, set_challenger
 
+_DERIVED = "derived_from.json"
 _REASON = "rows erased from its sample of training claims"
 
 
@@ -77,7 +80,8 @@ def _replace(models_uri: str, bundle: Bundle, sample: pa.Table, *, by: str) -> N
     old, dataset = bundle.manifest.version, bundle.manifest.dataset
     stream = io.BytesIO()
     pq.write_table(sample.combine_chunks(), stream, compression="zstd")
-    files = {**bundle.files, REFERENCE: stream.getvalue()}
+    origin = json.dumps({"derived_from": old}).encode()
+    files = {**bundle.files, REFERENCE: stream.getvalue(), _DERIVED: origin}
     new = bundle_version(files, bundle.manifest.trained_until)
     told = bundle.manifest.model_copy(update={"version": new, "derived_from": old})
     write_bundle(models_uri, dataset, new, files, told)
