@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from ci_dagster import server_url
 from dagster_metaflow.run_summary import summarize_run
 from fraud_assets.launcher.client import TOKEN_VARIABLE, URL_VARIABLE, Server, Unusable
 from fraud_assets.run_log import RunLog, described, read_run, to_json, to_markdown
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, required=True, help="of the build's reports")
     parser.add_argument("--dataset", help="whose model it is; told from the assets when left out")
     parser.add_argument(
-        "--url", default=os.environ.get(URL_VARIABLE, "http://127.0.0.1:3000"), help="the webserver"
+        "--url", default=server_url(), help=f"the webserver; the build's own, or {URL_VARIABLE}"
     )
     return parser
 

@@ -1,6 +1,6 @@
 """A code location with the jobs' names, and what a build may meet: a failure, a long run."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Dagster reads the types of configuration.
 
 import time
 
@@ -23,6 +23,16 @@ def syncs() -> None:
     """Nothing to do."""
 
 
+class Made(dg.Config):
+    version: str
+
+
+@dg.asset(key=["motor", "model_artifact"])
+def model_artifact(config: Made) -> dg.MaterializeResult[None]:
+    metadata = {"model_version": config.version, "verdict": "first", "average_precision": 0.8}
+    return dg.MaterializeResult(metadata=metadata)
+
+
 @dg.job
 def ingest_job() -> None:
     reads()
@@ -38,6 +48,11 @@ def warehouse_sync_job() -> None:
     syncs()
 
 
+motor_training = dg.define_asset_job(
+    "motor__training_job", selection=[model_artifact.key], tags={"dataset": "motor"}
+)
 defs = dg.Definitions(
-    jobs=[ingest_job, scoring_job, warehouse_sync_job], executor=dg.in_process_executor
+    assets=[model_artifact],
+    jobs=[ingest_job, scoring_job, warehouse_sync_job, motor_training],
+    executor=dg.in_process_executor,
 )

@@ -25,7 +25,7 @@ from webhook import Webhook, webhook
 LOCATION = Path(__file__).with_name("ci_location.py")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def groovy() -> None:
     if shutil.which("groovy"):
         return
@@ -54,7 +54,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 @pytest.fixture
 def jenkins(
-    shared: SimpleNamespace, room: Webhook, vulnerabilities: Osv, tmp_path: Path
+    groovy: None, shared: SimpleNamespace, room: Webhook, vulnerabilities: Osv, tmp_path: Path
 ) -> Iterator[Jenkins]:
     """The agent. Each test has a lakehouse, and a memory of what was told, of its own."""
     vulnerabilities.vulnerable.clear()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import api_kit as served
 import pytest
 from api_kit import make_published
 from dagster_servers import Servers
-from jenkins_kit import MARKED, Ended, Jenkins
+from jenkins_kit import MARKED, ROOT, Ended, Jenkins, agent_environment
 from osv_server import Osv
 from registry_kit import DATASET, publish
 from webhook import Webhook
@@ -179,6 +181,55 @@ def test_nothing_is_deployed_that_nobody_approves(
     assert ended.stages()["Deploy"] == "ABORTED"
     assert not (tmp_path / "served").exists()
     assert room.titles == ["fraud/main #17 was aborted"]
+
+
+def test_a_run_that_trains_leaves_its_model_in_the_record(dagster: Servers, tmp_path: Path) -> None:
+    metrics = {"average_precision": {"value": 0.8, "low": 0.7, "high": 0.9}}
+    version = publish(tmp_path / "models", metrics=metrics)
+    config = {"ops": {"motor__model_artifact": {"config": {"version": version}}}}
+    (tmp_path / "ci" / "junit").mkdir(parents=True)
+    environment = agent_environment() | {
+        "DAGSTER_WEBSERVER_URL": dagster.url,
+        "FRAUD_MODEL_URI": str(tmp_path / "models"),
+        "JOB": "training_job",
+        "DATASET": DATASET,
+        "RUN_CONFIG": json.dumps(config),
+        "PYTHONPATH": str(ROOT),
+    }
+    for script in (["ci_launch.py"], ["log_metaflow_run.py", "--folder", "ci"]):
+        command = [sys.executable, str(ROOT / "scripts" / script[0]), *script[1:]]
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert ended.returncode == 0, ended.stderr
+    told = f"motor__training_job success, model {version} (first), AP 0.800 (0.700 to 0.900)\n"
+    assert ended.stdout == told
+    assert (tmp_path / "ci" / "description.txt").read_text() == told
+    text = (tmp_path / "ci" / "run.md").read_text()
+    assert f"## Model {version}: first" in text
+    assert "| average precision | 0.8000 | 0.7000 to 0.9000 |" in text
+    assert json.loads((tmp_path / "ci" / "manifest.json").read_text())["version"] == version
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"DATASET": "parcels"}, "No job training_job of dataset parcels"),
+        ({"PARTITION": "2024-01 2024-02 2024-03"}, "PARTITION takes one key, or the first"),
+        ({"SAMPLE_SIZE": "many"}, "SAMPLE_SIZE is 'many' for training_job"),
+        ({"RUN_CONFIG": "no/such.yaml"}, "RUN_CONFIG cannot be read"),
+    ],
+)
+def test_mistaken_parameters_are_told_and_launch_nothing(
+    dagster: Servers, tmp_path: Path, given: dict[str, str], told: str
+) -> None:
+    usual = {"JOB": "training_job", "DATASET": DATASET, "DAGSTER_WEBSERVER_URL": dagster.url}
+    command = [sys.executable, str(ROOT / "scripts" / "ci_launch.py")]
+    environment = agent_environment() | usual | {"PYTHONPATH": str(ROOT)} | given
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert told in ended.stderr
+    assert not (tmp_path / "ci").exists()
 
 
 def started_runs(dagster: Servers) -> bool:

@@ -1,0 +1,122 @@
+"""The scripts of a build's stages, run by hand in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from jenkins_kit import ROOT, agent_environment
+
+SCRIPTS = ROOT / "scripts"
+MAKEFILE = """\
+dev:
+	@mkdir -p $(VENV)/bin
+	@ln -sf {python} $(VENV)/bin/python
+	@echo made >> made.txt
+"""
+
+
+def run(folder: Path, *command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = agent_environment() | variables
+    given = [str(part) for part in command]
+    return subprocess.run(given, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def stage(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, sys.executable, SCRIPTS / "ci_stage.py", *arguments, **variables)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A project whose environment takes a moment to make."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / "Makefile").write_text(MAKEFILE.format(python=sys.executable))
+    for name in ("requirements.txt", "pyproject.toml"):
+        (folder / name).write_text("one\n")
+    return folder
+
+
+def test_an_environment_is_made_once_for_its_requirements(checkout: Path, tmp_path: Path) -> None:
+    script, cache = SCRIPTS / "ci_environment.sh", {"CI_CACHE": str(tmp_path / "cache")}
+    assert run(checkout, script, **cache).stdout.endswith(": made\n")
+    first = (checkout / ".venv").resolve()
+    assert run(checkout, script, **cache).stdout == f"{first}: found\n"
+    (checkout / "requirements.txt").write_text("two\n")
+    run(checkout, script, **cache)
+    assert (checkout / ".venv").resolve() != first
+    assert (checkout / "made.txt").read_text() == "made\nmade\n"
+
+
+def test_one_that_was_not_finished_is_made_again_and_an_old_one_is_removed(
+    checkout: Path, tmp_path: Path
+) -> None:
+    script, cache = SCRIPTS / "ci_environment.sh", tmp_path / "cache"
+    run(checkout, script, CI_CACHE=str(cache))
+    (checkout / ".venv" / ".complete").unlink()
+    old = cache / "venv-of-last-year"
+    old.mkdir()
+    (old / ".complete").touch()
+    os.utime(old / ".complete", (0, 0))
+    assert run(checkout, script, CI_CACHE=str(cache)).stdout.endswith(": made\n")
+    assert not old.exists()
+
+
+def test_a_stage_that_fails_is_noted_with_its_last_lines_and_without_secrets(
+    tmp_path: Path,
+) -> None:
+    said = "echo beginning; echo 'cannot log in with hunter22hunter22'; exit 3"
+    ended = stage(
+        tmp_path, "Unit tests", "sh", "-c", said, **{"SNOWFLAKE_PASSWORD": "hunter22hunter22"}
+    )
+    assert ended.returncode == 3
+    assert ended.stdout == "beginning\ncannot log in with ****\n"
+    note = json.loads((tmp_path / "ci" / "failed" / "unit-tests.json").read_text())
+    assert (note["stage"], note["code"]) == ("Unit tests", 3)
+    assert note["tail"] == "beginning\ncannot log in with ****"
+
+
+def test_an_optional_stage_fails_nothing(tmp_path: Path) -> None:
+    assert stage(tmp_path, "--optional", "Run log", "false").returncode == 0
+    assert not (tmp_path / "ci").exists()
+
+
+def test_a_stage_that_is_stopped_waits_for_its_command(tmp_path: Path) -> None:
+    takes_leave = "trap 'sleep 0.3; echo left; exit 5' TERM; echo up; sleep 30 & wait"
+    command = [sys.executable, str(SCRIPTS / "ci_stage.py"), "Run", "bash", "-c", takes_leave]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert (output, process.returncode) == ("left\n", 5)
+
+
+def test_a_key_in_what_git_tracks_is_found_once(tmp_path: Path) -> None:
+    script = [sys.executable, SCRIPTS / "ci_secrets.py"]
+    key = "AKIA" + "QWERTZUIOPASDFGH"
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "kit.py").write_text(f"password = 'hunter22'\nkey = '{key}'\n")
+    run(tmp_path, "git", "init", "-q")
+    run(tmp_path, "git", "add", "-A")
+    found = run(tmp_path, *script)
+    assert found.returncode == 1
+    assert "tests/kit.py:2: AWS Access Key" in found.stdout
+    assert "tests/kit.py:1" not in found.stdout  # tests invent passwords
+    assert key not in found.stdout
+    run(tmp_path, *script, "--update")
+    assert run(tmp_path, *script).returncode == 0
+
+
+def test_a_build_without_any_environment_says_that_nobody_was_told(tmp_path: Path) -> None:
+    began = time.monotonic()
+    ended = run(tmp_path, SCRIPTS / "ci_notify.sh", "failed", CI_CACHE=str(tmp_path / "none"))
+    assert ended.returncode == 0
+    assert "Nobody was told" in ended.stderr
+    assert time.monotonic() - began < 10
