@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from aiohttp import ClientConnectorError, ClientPayloadError
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectionClosedError,
+    ConnectionError,
+    ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
 )
 from s3fs import S3FileSystem
+from s3fs.core import S3File
 
 from fraud_mlops.errors import ReplacedError, StoreError
 from fraud_mlops.settings import settings
@@ -49,13 +55,46 @@ class S3Store(S3FileSystem):  # type: ignore[misc]
     pins_versions = True
     retries = 2  # for a body that breaks off; requests are tried again by the client itself
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._sending: defaultdict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+
+    async def _abort_mpu(self, bucket: str, key: str, mpu: str) -> None:
+        """Parts that are still on their way would arrive after it, and stay."""
+        await asyncio.gather(*self._sending.pop(mpu, ()), return_exceptions=True)
+        await super()._abort_mpu(bucket, key, mpu)
+
     async def _call_s3(self, method: str, *arguments: Any, **options: Any) -> Any:
+        task = asyncio.current_task() if method == "upload_part" else None
+        if task is None:
+            return await self._said(method, *arguments, **options)
+        upload = str(options["UploadId"])
+        self._sending[upload].add(task)
+        try:
+            return await self._said(method, *arguments, **options)
+        finally:
+            self._sending[upload].discard(task)
+            if not self._sending[upload]:
+                del self._sending[upload]
+
+    async def _said(self, method: str, *arguments: Any, **options: Any) -> Any:
         try:
             return await super()._call_s3(method, *arguments, **options)
         except (OSError, BotoCoreError) as error:
             if told := said(error, str(options.get("Bucket")), options.get("Key")):
                 raise told from None
             raise
+
+    async def _cat_file(self, path: str, *arguments: Any, **options: Any) -> Any:
+        with _bodies_in_words(path):
+            return await super()._cat_file(path, *arguments, **options)
+
+    def _open(
+        self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any
+    ) -> Any:
+        if mode != "rb":
+            return super()._open(path, mode, block_size, **options)
+        return _Object(self, path, mode, block_size or self.default_block_size, **options)
 
     def write_version(self, path: str, data: bytes, tag: str | None) -> None:
         """Replaces the version of that tag, or makes the object (None). Raises ReplacedError."""
@@ -85,6 +124,26 @@ class S3Store(S3FileSystem):  # type: ignore[misc]
             raise
 
 
+class _Object(S3File):  # type: ignore[misc]
+    """One that is read."""
+
+    def _fetch_range(self, start: int, end: int) -> Any:
+        with _bodies_in_words(self.path):
+            return super()._fetch_range(start, end)
+
+
+@contextmanager
+def _bodies_in_words(path: str) -> Iterator[None]:
+    """A body that breaks off is no answer to a request, which `_call_s3` has heard by then."""
+    try:
+        yield
+    except (BotoCoreError, ClientPayloadError) as error:
+        bucket, _, key = path.removeprefix("s3://").partition("/")
+        if told := said(error, bucket, key):
+            raise told from None
+        raise
+
+
 def _code(error: BaseException) -> str:
     cause = error if isinstance(error, ClientError) else error.__cause__
     return str(cause.response["Error"].get("Code")) if isinstance(cause, ClientError) else ""
@@ -102,6 +161,8 @@ def said(error: Exception, bucket: str, key: str | None) -> StoreError | None:
         )
     if code in _EXPIRED:
         return StoreError(f"{uri}: the AWS session has expired ({code}); sign in again")
+    if code == "NoSuchUpload":
+        return StoreError(f"{uri}: somebody has ended this very upload meanwhile; start again")
     if isinstance(error, PermissionError):
         return StoreError(
             f"{uri}: access was refused ({code}); the AWS identity in use (AWS_PROFILE, "
@@ -118,11 +179,18 @@ def said(error: Exception, bucket: str, key: str | None) -> StoreError | None:
             f"{uri}: there are no AWS credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or give the machine a role"
         )
-    if isinstance(error, EndpointConnectionError):
+    if _out_of_reach(error):
         return StoreError(f"{uri}: S3 cannot be reached, after {tries} tries; see the network")
-    if isinstance(error, (HTTPClientError, ConnectionClosedError)):
+    if isinstance(error, (HTTPClientError, ConnectionError, ClientPayloadError)):
         return StoreError(
             f"{uri}: the connection broke or timed out, after {tries} tries; start again, or "
             "raise FRAUD_STORE_TIMEOUT"
         )
     return None
+
+
+def _out_of_reach(error: Exception) -> bool:
+    """A connection that breaks while something is sent is an EndpointConnectionError too."""
+    if isinstance(error, EndpointConnectionError):
+        return isinstance(error.kwargs.get("error"), ClientConnectorError)
+    return isinstance(error, ConnectTimeoutError)
