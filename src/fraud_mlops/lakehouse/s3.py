@@ -166,8 +166,8 @@ def said(error: Exception, bucket: str, key: str | None) -> StoreError | None:
     if isinstance(error, PermissionError):
         return StoreError(
             f"{uri}: access was refused ({code}); the AWS identity in use (AWS_PROFILE, "
-            "AWS_ACCESS_KEY_ID or a role) needs s3:GetObject, s3:PutObject, s3:DeleteObject and "
-            f"s3:ListBucket on {bucket}"
+            "AWS_ACCESS_KEY_ID or a role) needs s3:GetObject, s3:PutObject, s3:DeleteObject, "
+            f"s3:ListBucket and s3:AbortMultipartUpload on {bucket}"
         )
     if code in _BUSY:
         return StoreError(
