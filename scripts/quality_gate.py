@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -24,7 +25,10 @@ from fraud_mlops.settings import settings
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if not arguments.dataset:
+        parser.error("--dataset is missing")
     try:
         gate = judge(
             _models(arguments.model_uri),
@@ -47,7 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", required=True, help="its name, or the path of its contract")
+    parser.add_argument(
+        "--dataset",
+        default=os.environ.get("DATASET"),
+        help="its name, or the path of its contract; DATASET when left out",
+    )
     parser.add_argument("--version", help="the champion, or what the build made, when left out")
     parser.add_argument(
         "--least",

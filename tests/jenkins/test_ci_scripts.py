@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from jenkins_kit import ROOT, agent_environment
+from osv_server import Osv
 
 SCRIPTS = ROOT / "scripts"
 MAKEFILE = """\
@@ -112,6 +113,23 @@ def test_a_key_in_what_git_tracks_is_found_once(tmp_path: Path) -> None:
     assert key not in found.stdout
     run(tmp_path, *script, "--update")
     assert run(tmp_path, *script).returncode == 0
+
+
+def test_a_vulnerable_dependency_stops_a_build_until_somebody_has_looked_at_it(
+    tmp_path: Path, vulnerabilities: Osv
+) -> None:
+    script = SCRIPTS / "ci_security.sh"
+    (tmp_path / "requirements.txt").write_text("pyyaml==6.0.2\n")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "scripts").symlink_to(SCRIPTS)
+    run(tmp_path, "git", "init", "-q")
+    vulnerabilities.vulnerable.add("pyyaml")
+    found = run(tmp_path, script, OSV_URL=vulnerabilities.url)
+    assert found.returncode == 1
+    assert "PYSEC-2026-1" in (tmp_path / "ci" / "audit.json").read_text()
+    (tmp_path / ".audit-ignore").write_text("PYSEC-2026-1  # we parse our own files only\n")
+    assert run(tmp_path, script, OSV_URL=vulnerabilities.url).returncode == 0
+    vulnerabilities.vulnerable.clear()
 
 
 def test_a_build_without_any_environment_says_that_nobody_was_told(tmp_path: Path) -> None:

@@ -113,26 +113,16 @@ def test_a_failing_test_stops_the_build_and_is_told_with_the_command(
     assert "Link: http://jenkins.example.org/job/fraud/17/" in told["message"]
 
 
-def test_a_vulnerable_dependency_stops_the_build(
-    jenkins: Jenkins, quick: Quick, vulnerabilities: Osv
-) -> None:
-    vulnerabilities.vulnerable.add("pyyaml")
-    ended = jenkins.build(**quick(JOB="none"))
-    assert ended.stages()["Security"] == "FAILURE"
-    assert "PYSEC-2026-1" in json.dumps(ended.json("audit.json"))
-
-
 def test_a_failing_run_is_told_with_its_reason_and_how_to_go_on(
     jenkins: Jenkins, quick: Quick, room: Webhook, dagster: Servers
 ) -> None:
     jenkins.environment["DAGSTER_WEBSERVER_URL"] = dagster.url
-    for _ in range(2):
-        ended = jenkins.build(**quick(JOB="ingest_job"))
-        assert ended.result == "FAILURE"
+    ended = jenkins.build(**quick(JOB="ingest_job"))
+    assert ended.result == "FAILURE"
     assert ended.stages()["Run"] == "FAILURE"
     assert ended.stages()["Quality gate"] == "SKIPPED"
     run = ended.json("launch.json")["run_id"]
-    (told,) = room.received  # the second build's failure is no news
+    (told,) = room.received
     first = told["message"]
     assert told["title"] == "fraud/main #17 failed in Run"
     assert "The landing zone is empty" in first
