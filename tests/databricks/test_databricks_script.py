@@ -152,10 +152,13 @@ sys.exit(s.main())
     process = subprocess.Popen(
         [sys.executable, "-c", command], env=os.environ, stdout=subprocess.PIPE, text=True
     )
-    with process:
+    try:
         stage.wait_for("work")
         process.send_signal(signal.SIGINT)
         told, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 130
     attempt = stage.workspace.jobs.runs[int(number(told))].last
     assert attempt.cancelled
