@@ -87,7 +87,7 @@ def run(
 
 
 def assert_same(here: str, there: str) -> None:
-    """Zones by content, the model by byte."""
+    """Zones by content, the model by its version, a hash of its files."""
     ours, theirs = Lakehouse(here), Lakehouse(there)
     for zone in ("raw", "ml_outputs", "metrics"):
         expected, found = ours.partitions(zone, DATASET), theirs.partitions(zone, DATASET)

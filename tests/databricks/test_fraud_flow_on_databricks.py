@@ -95,7 +95,7 @@ def test_the_flow_from_git_leaves_what_a_run_here_leaves(
 
 
 def assert_same(here: str, there: str) -> None:
-    """Zones by content, the model by byte."""
+    """Zones by content, the model by its version, a hash of its files."""
     ours, theirs = Lakehouse(here), Lakehouse(there)
     for zone in ("raw", "ml_outputs", "metrics"):
         expected, found = ours.partitions(zone, DATASET), theirs.partitions(zone, DATASET)
