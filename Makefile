@@ -34,8 +34,8 @@ $(SETUP): requirements.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-$(DEV): $(SETUP)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev]'
+$(DEV): $(SETUP) infra/constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.txt -c infra/constraints.txt -e '.[dev]'
 	@touch $@
 
 setup: $(SETUP)
