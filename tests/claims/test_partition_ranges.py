@@ -221,3 +221,15 @@ def test_what_is_no_range_is_told_with_what_would_be(
 ) -> None:
     with pytest.raises(SettingsError, match=told):
         PartitionRange.of(first, last, period)
+
+
+def test_a_contract_that_changes_the_size_of_partitions_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    """By month and by day in one zone, every claim would be there twice."""
+    source, lake = write_csv(tmp_path / "claims.csv", claims(40)), lakehouse(tmp_path)
+    before = take_in(contract(source), lake).partitions
+    for ranged in (None, PartitionRange.of("2024-01-05", None, "day")):
+        with pytest.raises(LakehouseError, match=r"kept by month .*another `name`, or move"):
+            take_in(contract(source, partition="day", version="2"), lake, partitions=ranged)
+    assert tuple(lake.partitions("raw", "motor")) == before

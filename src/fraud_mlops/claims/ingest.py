@@ -20,6 +20,7 @@ from fraud_mlops.claims.raw_zone import (
     ZONE,
     known_beside,
     partition_metadata,
+    require_one_period,
     with_columns_of,
 )
 from fraud_mlops.claims.report import ColumnProfile, IngestReport
@@ -58,13 +59,15 @@ def ingest(
     range it is written with. Without it all partitions that the source has claims of.
 
     Labels that the contract's delay puts after `as_of` are blank and counted as immature.
-    Raises SourceError when the source cannot be read, and QualityError when more than
+    Raises SourceError when the source cannot be read, LakehouseError where the zone has partitions
+    of another size, and QualityError when more than
     `quality.max_bad_share` of the rows of `partitions` break the contract, or so many of the
     whole source have no readable time; neither publishes a partition.
     """
     as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
     if sample_size is not None and sample_size < 1:
         raise SourceError(f"sample size is {sample_size}; give 1 or more, or none for all rows")
+    require_one_period(contract, lakehouse)
     file = f"{launch_id}.parquet"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claims-")))

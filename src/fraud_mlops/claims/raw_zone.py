@@ -84,6 +84,22 @@ def pin_raw_zone(contract: Contract, lakehouse: Lakehouse, *, named: str | None 
     return RawZone(contract=resolved, partitions=tuple(partitions), truths=truths)
 
 
+def require_one_period(contract: Contract, lakehouse: Lakehouse) -> None:
+    """Raises LakehouseError where the zone has partitions of another size than the contract's.
+
+    Side by side they would hold claims twice.
+    """
+    others = [p for p in lakehouse.listed(ZONE, contract.name) if p.key != contract.partition]
+    if others:
+        places = ", ".join(lakehouse.uri(z, contract.name) for z in (ZONE, "ml_outputs", "metrics"))
+        raise LakehouseError(
+            f"{contract.name}: claims are kept by {others[0].key} ({others[0].value} to "
+            f"{others[-1].value}), and the contract says `partition: {contract.partition}` now. "
+            f"Give the dataset another `name`, or move what was written away ({places}) and "
+            "ingest again."
+        )
+
+
 def with_columns_of(contract: Contract, resolved: Contract | None) -> Contract:
     """The contract; what it leaves to inference is as it was found before."""
     if contract.resolved or resolved is None:
