@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,27 +20,14 @@ from fraud_assets.launcher.follow import Follower
 from fraud_assets.launcher.jobs import check_partition, find_job
 from fraud_assets.launcher.reexecution import find_failed
 from fraud_assets.launcher.report import Report, sentence
+from fraud_assets.launcher.run_config import read_run_config
 from fraud_assets.launcher.submit import Request, launch
 
 _OWN_TAGS = ("launch/", "dagster/partition", "dagster/asset_partition_range", "dagster_metaflow/")
 
 
 def _read_config(_context: click.Context, _option: click.Parameter, given: str | None) -> Any:
-    """Run configuration from a YAML or JSON file, or from JSON on the command line."""
-    if given is None:
-        return {}
-    import yaml
-
-    inline = given.lstrip().startswith("{")
-    if not inline and not Path(given).is_file():
-        raise click.BadParameter(f"there is no file {given}, and it is no JSON object either.")
-    try:
-        config = yaml.safe_load(given if inline else Path(given).read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{given} is neither YAML nor JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise click.BadParameter(f"{given} holds no mapping, such as ops: or resources:.")
-    return config
+    return {} if given is None else read_run_config(given)
 
 
 def _read_tags(
@@ -203,7 +191,7 @@ def _require_writable(junit: Path) -> None:
     """Before anything is launched."""
     try:
         junit.parent.mkdir(parents=True, exist_ok=True)
-        with junit.open("ab"):
+        with tempfile.TemporaryFile(dir=junit.parent):  # no report is left that says nothing
             pass
     except OSError as error:
         raise click.UsageError(f"--junit {junit} cannot be written: {error.strerror}.") from None

@@ -44,6 +44,34 @@ def test_configuration_comes_from_a_file_and_debug_lines_are_shown_on_demand(
     assert "debug: as they are on disk" in done.stdout
 
 
+def test_a_date_in_a_file_is_passed_as_text(launch: Launch, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("ops: {claims: {config: {name: 2024-06-01}}}")
+    done = launch("claims_job", "--config", config)
+    assert done.returncode == 0, done.stderr
+    assert "reading claims for 2024-06-01" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ops: {claims: {config: {shares: [0.5, .nan]}}}", "ops.claims.config.shares[1] is nan"),
+        ("ops: {claims: !!set {a}}", "ops.claims is {'a'} (set), which JSON cannot say"),
+        ("ops: {1: {}}", "1 below ops is a key and no text: put it in quotes"),
+        ("ops: 2024-13-45", "month must be in 1..12"),
+    ],
+)
+def test_configuration_that_json_cannot_say_exits_2_and_leaves_no_report(
+    launch: Launch, tmp_path: Path, text: str, said: str
+) -> None:
+    config, report = tmp_path / "config.yaml", tmp_path / "junit.xml"
+    config.write_text(text)
+    done = launch("claims_job", "--config", config, "--junit", report)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert not report.exists()
+
+
 def test_a_failed_run_says_why_and_exits_1(launch: Launch, tmp_path: Path) -> None:
     report = tmp_path / "reports" / "junit.xml"
     done = launch("failing_job", "--junit", report)
@@ -132,6 +160,15 @@ def test_wrong_usage_exits_2_and_launches_nothing(
     done = launch("quick_job", *arguments)
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
+
+
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_launched(
+    launch: Launch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    done = launch("quick_job", "--junit", tmp_path / "file" / "junit.xml")
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
 
 
 def test_no_webserver_exits_2_and_leaves_a_report(launch: Launch, tmp_path: Path) -> None:
