@@ -22,7 +22,8 @@ failure. The champion is a pointer; `fraud-mlops models rollback` moves it back.
 _CHECKS = {
     "oot_window_untouched": "Nothing of the out-of-time window has taught the model.",
     "label_maturity": "The claims it was judged on have had time to be labelled.",
-    "oot_average_precision": "Average precision out of time, against the champion's.",
+    "oot_average_precision": "Average precision out of time is above the fraud rate, interval and "
+    "all: better than chance. Whether it beats the champion is for the gate to say, not for this.",
     "calibration": "Probabilities agree with the fraud rate, out of time.",
 }
 _BLOCKING = {"oot_window_untouched", "label_maturity"}
