@@ -94,6 +94,7 @@ class Tick:
     aside: dict[str, str] = field(default_factory=dict)
     unsettled: int = 0
     like: str | None = None
+    again: str = ""
 
     @property
     def source(self) -> FileSource:
@@ -108,6 +109,8 @@ class Tick:
         self.files = landed_files(self.source)
         name, _, judge = (self.cursor or "").partition("@")
         self.seen = SeenFiles.read(self.lakehouse, self.dataset.name, name or None)
+        # Asked before files are read: who asks again meanwhile is heard by the next tick.
+        self.again = asked_again(self.lakehouse, self.dataset.name)
         if judge != self._judge(self.seen):
             self.seen = self.seen.with_claims()
         fresh = self._settled(self.seen.fresh(self.files))
@@ -195,8 +198,7 @@ class Tick:
 
     def _judge(self, seen: SeenFiles) -> str:
         """What makes a file bad: the contract, the file it is held against, a person's asking."""
-        again = asked_again(self.lakehouse, self.dataset.name)
-        parts = [judged_by(self.dataset.contract), repr(seen.first_good(self.files)), again]
+        parts = [judged_by(self.dataset.contract), repr(seen.first_good(self.files)), self.again]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def _is_table(self, file: Landed) -> bool:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from fraud_assets.sensors import landing as landing_sensor
 from fraud_mlops.cli import main
+from fraud_mlops.landing.aside import take_all_back
 
 SENSOR = "landing_sensor"
 HALF_BAD = HEADER + "c1,2024-01-05,0,10,g1\nc2,soon,0,10,g2\n"
@@ -103,6 +104,20 @@ def test_a_person_can_have_the_files_read_again(landed: Place) -> None:
     assert "1 are read again" in CliRunner().invoke(main, [*command, "--retry"]).output
     assert aside(landed) == []
     landed.tick(SENSOR, first.cursor)
+    assert aside(landed) == ["a.csv"], "it was read, and is as bad as before"
+
+
+def test_who_asks_while_a_tick_reads_other_files_is_heard_by_the_next(landed: Place) -> None:
+    land(landed, a=HALF_BAD)
+    cursor = landed.tick(SENSOR).cursor
+    land(landed, b=rows("2024-05-05", start=5))
+    lake = landed.stores.lakehouse
+    tick = landing_sensor.Tick(landed.dataset, lake, cursor)
+    tick.look()
+    take_all_back(lake, landed.dataset.name)
+    cursor = tick.remember()
+    assert aside(landed) == []
+    landed.tick(SENSOR, cursor)
     assert aside(landed) == ["a.csv"], "it was read, and is as bad as before"
 
 
