@@ -2,7 +2,8 @@
 
 Looked at is how a check stands now, not that it has just failed: a drift that goes on while the
 cool-down lasts is answered when it is over, and one that the last training has answered is not
-asked about again.
+asked about again. A training that failed answers nothing: it is asked for once more when it has
+cooled down too. A champion that was moved by hand is no training.
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
+from dagster_metaflow.events import LAUNCH_TAG
 from fraud_assets.dataset import METRICS, MODEL_ARTIFACT, Dataset
 from fraud_assets.jobs import TRAINING
 from fraud_assets.run_requests import run_request
@@ -20,6 +22,7 @@ from fraud_mlops.settings import settings
 REASON_TAG = "fraud/retrain_reason"
 WATCHED = ("drift", "performance")
 _INTERVAL_SECONDS = 300
+_PAGE = 100
 
 
 class Failed(NamedTuple):
@@ -28,6 +31,14 @@ class Failed(NamedTuple):
     check: str
     at: datetime
     event: int
+
+
+class Attempt(NamedTuple):
+    """The latest run of the training job, however it ended. at: when it was launched."""
+
+    run_id: str
+    at: datetime
+    ended: bool
 
 
 def retraining_sensor(dataset: Dataset) -> dg.SensorDefinition:
@@ -46,7 +57,9 @@ def retraining_sensor(dataset: Dataset) -> dg.SensorDefinition:
         failed = [
             found for check in WATCHED if (found := _failed(context.instance, dataset, check))
         ]
-        return decide(dataset, failed, trained, datetime.now(UTC), settings().retrain_cool_down)
+        attempt = _last_attempt(context.instance, dataset)
+        cool_down = settings().retrain_cool_down
+        return decide(dataset, failed, trained, attempt, datetime.now(UTC), cool_down)
 
     return sensor
 
@@ -55,10 +68,15 @@ def decide(
     dataset: Dataset,
     failed: list[Failed],
     trained: datetime | None,
+    attempt: Attempt | None,
     now: datetime,
     cool_down: timedelta,
 ) -> dg.RunRequest | dg.SkipReason:
-    """failed: checks that stand failed. trained: when the model was made last."""
+    """failed: checks that stand failed. trained: when a training last came to its end.
+
+    The key of the run names the attempt before it: looked at again before the run is there, the
+    same one is asked for, and after a run that failed, another one.
+    """
     since = [found for found in failed if trained is None or found.at > trained]
     if not since:
         return dg.SkipReason("No check has failed since the last training.")
@@ -68,13 +86,38 @@ def decide(
             f"{names} failed; the model is of {trained:%F %T}, and cools down until "
             f"{trained + cool_down:%F %T}."
         )
+    if attempt is not None and not attempt.ended:
+        return dg.SkipReason(f"{names} failed; training {attempt.run_id} is under way.")
+    if attempt is not None and now < attempt.at + cool_down:
+        return dg.SkipReason(
+            f"{names} failed; training {attempt.run_id} was tried at {attempt.at:%F %T}, and cools "
+            f"down until {attempt.at + cool_down:%F %T}."
+        )
     latest = max(found.event for found in since)
-    return run_request(dataset, TRAINING, None, key=f"{latest}", tags={REASON_TAG: names})
+    key = f"{latest} {attempt.run_id if attempt else ''}"
+    return run_request(dataset, TRAINING, None, key=key, tags={REASON_TAG: names})
 
 
 def _last_trained(instance: dg.DagsterInstance, dataset: Dataset) -> datetime | None:
-    event = instance.get_latest_materialization_event(dataset.key(MODEL_ARTIFACT))
-    return None if event is None else datetime.fromtimestamp(event.timestamp, UTC)
+    """When a run of the flow last reported a model; what people move by hand comes of none."""
+    cursor = None
+    while True:
+        found = instance.fetch_materializations(dataset.key(MODEL_ARTIFACT), _PAGE, cursor)
+        for record in found.records:
+            made = record.asset_materialization
+            if made is not None and LAUNCH_TAG in (made.tags or {}):
+                return datetime.fromtimestamp(record.timestamp, UTC)
+        if not found.has_more:
+            return None
+        cursor = found.cursor
+
+
+def _last_attempt(instance: dg.DagsterInstance, dataset: Dataset) -> Attempt | None:
+    runs = instance.get_run_records(dg.RunsFilter(job_name=dataset.titled(TRAINING)), limit=1)
+    if not runs:
+        return None
+    run = runs[0].dagster_run
+    return Attempt(run.run_id, runs[0].create_timestamp.astimezone(UTC), run.is_finished)
 
 
 def _failed(instance: dg.DagsterInstance, dataset: Dataset, check: str) -> Failed | None:

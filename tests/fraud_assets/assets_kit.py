@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -58,6 +59,7 @@ CANDIDATES = """\
 MONTHS = [f"2024-{month:02}" for month in range(1, 13)]
 HEADER = "claim,day,fraud,amount,garage\n"
 SCORED = pa.schema([pa.field("claim_id", pa.string())])
+EMPTY: Mapping[str, str] = MappingProxyType({})
 DATA_VERSION = {"dagster/data_version_is_user_provided": "true"}
 
 
@@ -144,9 +146,11 @@ class Place:
         files = sorted((self.folder / "lake" / "_alerts").glob("*/*.json"))
         return [Alert.model_validate_json(file.read_bytes()) for file in files]
 
-    def report(self, asset: str, version: str, *partitions: str | None) -> None:
-        """A materialization as if a run had reported it."""
-        tags = {"dagster/data_version": version, **DATA_VERSION}
+    def report(
+        self, asset: str, version: str, *partitions: str | None, tags: Mapping[str, str] = EMPTY
+    ) -> None:
+        """A materialization as if a run had reported it. tags: more that it carries."""
+        tags = {"dagster/data_version": version, **DATA_VERSION, **tags}
         for partition in partitions or (None,):
             self.instance.report_runless_asset_event(
                 dg.AssetMaterialization(self.dataset.key(asset), partition=partition, tags=tags)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 from assets_kit import Place
 
-from fraud_assets.sensors.retraining import Failed, decide
+from dagster_metaflow.events import LAUNCH_TAG
+from fraud_assets.sensors.retraining import Attempt, Failed, decide
+from fraud_mlops.settings import settings
 
 NOW = datetime(2024, 6, 20, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -25,6 +29,22 @@ def check(place: Place, name: str, *, passed: bool) -> None:
             metadata={},
         )
     )
+
+
+def trained(place: Place) -> None:
+    """As a run of TrainingFlow reports the model that leads after it."""
+    place.report("model_artifact", "20240801-aaaaaaaaaaaa", tags={LAUNCH_TAG: "17"})
+
+
+@contextmanager
+def without_cool_down(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as changed:
+        changed.setenv("FRAUD_RETRAIN_COOL_DOWN", "0s")
+        settings.cache_clear()
+        try:
+            yield
+        finally:
+            settings.cache_clear()
 
 
 def failed(days_ago: float, event: int = 1, name: str = "drift") -> Failed:
@@ -46,13 +66,34 @@ def test_a_failed_check_is_answered_once_and_not_too_soon(
     generated: Place, found: list[Failed], trained: int | None, asked: bool
 ) -> None:
     at = None if trained is None else NOW - trained * DAY
-    answer = decide(generated.dataset, found, at, NOW, COOL)
+    answer = decide(generated.dataset, found, at, None, NOW, COOL)
     assert isinstance(answer, dg.RunRequest) == asked
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "ended", "asked"),
+    [
+        (30, True, True),  # it failed, and the drift still stands
+        (5, True, False),  # it failed, and cools down like one that did not
+        (30, False, False),  # it is under way, or waits for a worker
+    ],
+)
+def test_a_training_that_failed_is_asked_for_again_when_it_has_cooled_down(
+    generated: Place, days_ago: int, ended: bool, asked: bool
+) -> None:
+    found = [failed(40)]
+    first = decide(generated.dataset, found, None, None, NOW - 40 * DAY, COOL)
+    attempt = Attempt("run-1", NOW - days_ago * DAY, ended)
+    answer = decide(generated.dataset, found, None, attempt, NOW, COOL)
+    assert isinstance(answer, dg.RunRequest) == asked
+    if asked:
+        # Dagster launches nothing for a key that it knows.
+        assert answer.run_key != first.run_key
 
 
 def test_the_same_failure_is_one_run_and_the_next_failure_another(generated: Place) -> None:
     keys = [
-        decide(generated.dataset, found, None, NOW, COOL).run_key
+        decide(generated.dataset, found, None, None, NOW, COOL).run_key
         for found in ([failed(3, 7)], [failed(3, 7)], [failed(3, 7), failed(1, 9, "performance")])
     ]
     assert keys[0] == keys[1] != keys[2]
@@ -67,20 +108,40 @@ def test_the_sensor_reads_how_checks_stand_in_dagster(generated: Place) -> None:
 
     check(generated, "drift", passed=True)
     assert "No check has failed" in generated.tick("retraining_sensor").skip_message
-    generated.report("model_artifact", "20240801-aaaaaaaaaaaa")
+    trained(generated)
     check(generated, "performance", passed=False)
     assert "cools down until" in generated.tick("retraining_sensor").skip_message
 
 
 def test_the_cool_down_is_a_setting(generated: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fraud_mlops.settings import settings
-
-    generated.report("model_artifact", "20240801-aaaaaaaaaaaa")
+    trained(generated)
     check(generated, "drift", passed=False)
-    monkeypatch.setenv("FRAUD_RETRAIN_COOL_DOWN", "0s")
-    settings.cache_clear()
-    try:
+    with without_cool_down(monkeypatch):
         assert generated.tick("retraining_sensor").run_requests
-    finally:
-        monkeypatch.undo()
-        settings.cache_clear()
+
+
+def test_a_champion_moved_by_hand_is_no_training(generated: Place) -> None:
+    check(generated, "drift", passed=False)
+    generated.report("model_artifact", "20240701-bbbbbbbbbbbb")  # as `champion_sensor` does
+    assert generated.tick("retraining_sensor").run_requests
+    trained(generated)
+    generated.report("model_artifact", "20240701-bbbbbbbbbbbb")
+    assert "No check has failed" in generated.tick("retraining_sensor").skip_message
+
+
+def test_a_run_that_failed_is_an_attempt(generated: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dg.op
+    def breaks() -> None:
+        raise ValueError("out of memory")
+
+    @dg.job(name="training_job")
+    def job() -> None:
+        breaks()
+
+    check(generated, "drift", passed=False)
+    first = generated.tick("retraining_sensor").run_requests[0]
+    job.execute_in_process(instance=generated.instance, raise_on_error=False)
+    assert "was tried at" in generated.tick("retraining_sensor").skip_message
+    with without_cool_down(monkeypatch):
+        again = generated.tick("retraining_sensor").run_requests[0]
+    assert again.run_key != first.run_key
