@@ -12,13 +12,13 @@ from typing import Any
 from fraud_assets.launcher.client import Server, Unreachable
 from fraud_assets.launcher.events import FRAGMENTS, Story
 from fraud_assets.launcher.jobs import Job
+from fraud_assets.launcher.reexecution import RETRY_SECONDS
 from fraud_assets.launcher.submit import FINISHED, Launched, settle, terminate
 
 POLL_SECONDS = 0.5
 PAGE = 500
 CANCEL_SECONDS = 60.0  # a remote run needs its time to end
 GONE_SECONDS = 120.0  # a webserver that restarts
-RETRY_SECONDS = 60.0  # until the daemon has launched the retry that it announced
 QUEUE_SECONDS = 10.0
 
 _RUN = f"""

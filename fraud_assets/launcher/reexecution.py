@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from typing import Any
 
 from fraud_assets.launcher.client import Server, Unusable
 from fraud_assets.launcher.jobs import Job
 from fraud_assets.launcher.submit import PARTITION_TAG, RANGE_TAGS, Request
+
+RETRY_SECONDS = 60.0  # until the daemon has launched the retry that it announced
 
 _RUN = """
 query Failed($run: ID!) {
@@ -27,6 +31,9 @@ def find_failed(
     server: Server, run_id: str, job: str | None, tags: Mapping[str, str], key: str | None
 ) -> Request:
     """The request to go on with a run from where it failed. job: whose run it should be, if said.
+
+    A run that Dagster retries by itself is not retried beside that: the retry is followed, and gone
+    on with when it has failed too.
 
     Raises:
         Unusable: there is no such run, it is another job's, or it has not failed.
@@ -49,8 +56,41 @@ def find_failed(
     if origin is None:
         raise Unusable(f"Run {run_id} of {name} was not launched from a code location.")
     found = Job(name, origin["repositoryName"], origin["repositoryLocationName"])
-    known = {tag["key"]: tag["value"] for tag in run["tags"]}
-    return Request(found, _partitions(known), tags=tags, key=key, failed=run_id)
+    parts = _partitions(_tags(run))
+    last, run = _last_retry(server, run_id, run)
+    retry = last if last != run_id and run["status"] not in ("FAILURE", "CANCELED") else None
+    failed = run_id if retry else last
+    return Request(found, parts, tags=tags, key=key, failed=failed, retry=retry)
+
+
+def _last_retry(server: Server, run_id: str, run: Any) -> tuple[str, Any]:
+    """The run itself, or the last of Dagster's own retries of it: id and what there is of it."""
+    while (retry := _retry_of(server, run_id, run)) is not None:
+        found = server.ask(_RUN, run=retry)["runOrError"]
+        if found["__typename"] != "Run":  # deleted
+            break
+        run_id, run = retry, found
+    return run_id, run
+
+
+def _retry_of(server: Server, run_id: str, run: Any) -> str | None:
+    """None without one, also where one was announced that no daemon has made for a minute."""
+    deadline = time.monotonic() + RETRY_SECONDS
+    while True:
+        tags = _tags(run)
+        if (retry := tags.get("dagster/auto_retry_run_id")) is not None:
+            return retry
+        announced = run["status"] == "FAILURE" and tags.get("dagster/will_retry") == "true"
+        if not announced or time.monotonic() > deadline:
+            return None
+        time.sleep(1.0)
+        run = server.ask(_RUN, run=run_id)["runOrError"]
+        if run["__typename"] != "Run":
+            return None
+
+
+def _tags(run: Any) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in run["tags"]}
 
 
 def _partitions(tags: Mapping[str, str]) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ class Request:
     """What to launch. Two requests of one key, job and partitions are the same request.
 
     failed: a run to go on with from where it failed. Its settings are taken, and `partitions` says
-    which they are.
+    which they are. retry: Dagster's own retry of that one, which answers the request.
     """
 
     job: Job
@@ -83,6 +83,7 @@ class Request:
     tags: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
     failed: str | None = None
+    retry: str | None = None
 
     def all_tags(self) -> dict[str, str]:
         """Tags of the run. Without a key the request is of this call alone."""
@@ -124,6 +125,8 @@ def launch(server: Server, request: Request) -> Launched:
     """
     tags = request.all_tags()
     mark = tags[REQUEST_TAG]
+    if request.retry:
+        return Launched(request.retry, True, mark)
     before = runs_of(server, request.job, mark) if request.key else []
     if before:
         _same_settings(before[0], tags, request)

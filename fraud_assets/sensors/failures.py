@@ -18,6 +18,7 @@ from fraud_mlops.notifications import Notification
 from fraud_mlops.notifications.changes import last_change
 
 _METAFLOW_TAG = "metaflow/"
+_WILL_RETRY = "dagster/will_retry"
 _PARTITION = "dagster/partition"
 _PARTITION_TAGS = (_PARTITION, RANGE_START, RANGE_END)
 _REASON_LENGTH = 2000
@@ -57,6 +58,8 @@ def failure_message(run: dg.DagsterRun, facts: Mapping[str, str], since: datetim
     step, partition = facts.get("step"), facts.get("partition")
     key = f"run-failed/{run.job_name}/{partition or ''}/{step or ''}/{since.isoformat()}"
     shown = ("partition", "metaflow_run", "dagster_run", "resume_by_hand")
+    retried = run.tags.get(_WILL_RETRY) == "true"
+    told = {"retry": "Dagster tries again by itself; the command follows that"} if retried else {}
     return Notification(
         key=key,
         status="failed",
@@ -66,8 +69,8 @@ def failure_message(run: dg.DagsterRun, facts: Mapping[str, str], since: datetim
         since=since,
         changed_by=code_changed(),
         link=page(f"runs/{run.run_id}"),
-        next_command=f"python -m fraud_assets.launch --from-failure {run.run_id}",
-        facts={name: facts[name] for name in shown if name in facts},
+        next_command=_go_on(run),
+        facts={name: facts[name] for name in shown if name in facts} | told,
     )
 
 
@@ -109,11 +112,21 @@ def failure_facts(
         if key.startswith(_METAFLOW_TAG):
             facts["metaflow_run"] = run_spec
             facts["resume_by_hand"] = resume_command(run_spec)
-    facts["resume"] = (
-        f"re-execute the run from failure in Dagster, or: python -m fraud_assets.launch "
-        f"--from-failure {run.run_id}; steps that finished are not run again"
-    )
+    if run.tags.get(_WILL_RETRY) == "true":
+        facts["resume"] = (
+            f"Dagster tries again by itself; to follow that: {_go_on(run)}, which goes on with it "
+            "if it has failed too"
+        )
+    else:
+        facts["resume"] = (
+            f"re-execute the run from failure in Dagster, or: {_go_on(run)}; steps that finished "
+            "are not run again"
+        )
     return facts
+
+
+def _go_on(run: dg.DagsterRun) -> str:
+    return f"python -m fraud_assets.launch --from-failure {run.run_id}"
 
 
 def resume_command(run_spec: str) -> str:

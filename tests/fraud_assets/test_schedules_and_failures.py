@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 import dagster as dg
 from assets_kit import Place
 
-from fraud_assets.sensors.failures import failure_facts, resume_command, run_failure_sensor
+from fraud_assets.sensors.failures import (
+    failure_facts,
+    failure_message,
+    resume_command,
+    run_failure_sensor,
+)
 from fraud_mlops.registry.pointers import Pointer
 
 VERSION = "20240801-aaaaaaaaaaaa"
@@ -63,6 +68,14 @@ def test_a_failed_run_leaves_an_alert_that_says_how_to_go_on(landed: Place) -> N
 def test_a_run_that_never_started_a_step_has_a_reason_too() -> None:
     run = dg.DagsterRun(job_name="scoring_job", run_id="1")
     assert failure_facts(run, [], "out of memory")["reason"] == "out of memory"
+
+
+def test_a_run_that_dagster_tries_again_by_itself_says_so() -> None:
+    run = dg.DagsterRun(job_name="scoring_job", run_id="1", tags={"dagster/will_retry": "true"})
+    facts = failure_facts(run, [], "out of memory")
+    assert facts["resume"].startswith("Dagster tries again by itself")
+    message = failure_message(run, facts, datetime.now(UTC))
+    assert message.facts["retry"].startswith("Dagster tries again by itself")
 
 
 def test_the_command_to_resume_names_the_flow_file() -> None:

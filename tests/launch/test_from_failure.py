@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,26 @@ def test_a_run_that_fails_again_exits_1(launch: Launch) -> None:
     done = launch("--from-failure", first["run_id"])
     assert done.returncode == 1
     assert "fail_with_message: The source is empty" in done.stderr.splitlines()[-1]
+
+
+def test_a_run_that_dagster_has_retried_by_itself_is_not_retried_beside_that(
+    launch: Launch, runs: Any
+) -> None:
+    done = launch("mortal_job", "--json", "--no-wait", "--tag", "who=mortal")
+    died = json.loads(done.stdout)["run_id"]
+    wait_until_failed(runs, died)
+    for _ in range(2):  # the retry may be announced, going or done
+        facts = json.loads(launch("--from-failure", died, "--json").stdout)
+        assert (facts["status"], facts["followed"]) == ("SUCCESS", True)
+        assert facts["run_id"] != died
+    assert len(runs(who="mortal")) == 2
+
+
+def wait_until_failed(runs: Any, run_id: str) -> None:
+    deadline = time.monotonic() + 60
+    while {run["runId"]: run["status"] for run in runs(who="mortal")}[run_id] != "FAILURE":
+        assert time.monotonic() < deadline, "the run whose process died has not failed"
+        time.sleep(0.5)
 
 
 def test_what_cannot_be_gone_on_with_is_said_and_launches_nothing(launch: Launch) -> None:
