@@ -8,8 +8,9 @@ assets, backend) that the ledger knows:
     one that failed or was lost, when this execution retries it  it is resumed
     none of these                                                a new run
 
-A run that Dagster lost sight of is gone on with only under the code that it was started with; one
-that is retried is resumed under the code of today, which is what one mends a flow for.
+A run that Dagster lost sight of is gone on with only under the code that it was started with, and
+while what it reads is what it was; one that is retried is resumed under the code of today, which is
+what one mends a flow for.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Launch:
 class Launcher:
     """Starts or finds the run of one execution.
 
-    parameters: by option, without launch id and ledger root. folder: for this machine's files.
+    parameters: by option, without launch id and ledger root. input_versions: data versions of the
+    assets that are read, by key. folder: for this machine's files.
     """
 
     flow: MetaflowFlow
@@ -59,6 +61,7 @@ class Launcher:
     instance: DagsterInstance
     run: DagsterRun
     parameters: Mapping[str, Any]
+    input_versions: Mapping[str, str]
     tags: tuple[str, ...]
     folder: Path
     environment: Mapping[str, str]
@@ -96,11 +99,12 @@ class Launcher:
             return None
         record = record.with_run_id(status.run_id)
         going = status.state in (RunState.RUNNING, RunState.SUCCEEDED)
-        if going and (retried or self._is_of_this_code(record)):
+        fits = retried or self._would_do_the_same(record)
+        if going and fits:
             return self._adopt(record)
         self.backend.cancel(record.handle)  # also what a lost run may have left running
         self._note(record, RunState.CANCELLED if going else status.state)
-        resumable = record.run_id is not None and (retried or self._is_of_this_code(record))
+        resumable = record.run_id is not None and fits
         if resumable and record.inputs_version != self.flow.inputs_version:
             self.log.info(f"{record.flow}: what run {record.run_id} began with has changed since")
             return None
@@ -132,9 +136,19 @@ class Launcher:
         found = self.instance.get_runs(RunsFilter(run_ids=[record.dagster_run_id]), limit=1)
         return not found or found[0].is_finished
 
-    def _is_of_this_code(self, record: LaunchRecord) -> bool:
-        """Else its assets would be said to be made by code that did not make them."""
-        return record.code_version == self.flow.code_version
+    def _would_do_the_same(self, record: LaunchRecord) -> bool:
+        """Else its assets would be said to be of code, or of data, that they are not made of."""
+        if record.code_version != self.flow.code_version:
+            return False
+        before, today = record.input_versions, self.input_versions
+        if before is None or before == today:
+            return True
+        names = ", ".join(sorted(k for k in {*before, *today} if before.get(k) != today.get(k)))
+        self.log.info(
+            f"{record.flow}: run {record.run_id or '(not known yet)'}, which Dagster had lost "
+            f"sight of, is not gone on with, as what it reads has changed since: {names}"
+        )
+        return False
 
     def _note(self, record: LaunchRecord, state: RunState) -> None:
         self.ledger.write(record.model_copy(update={"outcome": state.value}))
@@ -176,6 +190,8 @@ class Launcher:
             flow=self.flow.name,
             code_version=self.flow.code_version,
             inputs_version=self.flow.inputs_version,
+            # What a resumed run has read stays read.
+            input_versions=origin.input_versions if origin else dict(self.input_versions),
             backend=self.backend_name,
             handle=dict(self.backend.prepare(request)),
             dagster_run_id=self.run.run_id,

@@ -35,8 +35,9 @@ class LaunchRecord(BaseModel):
     run_ids: of Metaflow, the first and then its resumptions. outcome: `open` until Dagster has seen
     the end and recorded it, which a Dagster process that was killed has not; `detached` when it
     was ended and told to leave the run going. handle: the backend's. code_version, inputs_version:
-    of the flow. chain: the first of the Dagster runs that re-execute each other. watcher: Dagster's
-    process.
+    of the flow. input_versions: data versions of the assets that are read, as Dagster knew them
+    when the first run began; None in records from before they were noted. chain: the first of the
+    Dagster runs that re-execute each other. watcher: Dagster's process.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +47,7 @@ class LaunchRecord(BaseModel):
     flow: str
     code_version: str
     inputs_version: str = ""
+    input_versions: dict[str, str] | None = None
     backend: str
     handle: dict[str, Any]
     dagster_run_id: str

@@ -16,6 +16,7 @@ from dagster_metaflow.backends.local import LocalBackend
 from dagster_metaflow.backends.protocol import Backend
 from dagster_metaflow.backends.step_functions import StepFunctionsBackend
 from dagster_metaflow.flow import MetaflowFlow
+from dagster_metaflow.inputs import input_versions
 from dagster_metaflow.invocation import MetaflowInvocation
 from dagster_metaflow.launching import Launcher
 from dagster_metaflow.ledger import Ledger
@@ -106,6 +107,7 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
             instance=context.instance,
             run=context.run,
             parameters=flow.options(given),
+            input_versions=input_versions(context, selection),
             tags=selection.tags,
             folder=self._folder(context),
             environment={},

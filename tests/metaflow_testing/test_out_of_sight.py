@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from toy_kit import Toy
+import dagster as dg
+import pytest
+from toy_kit import MONTHS, Toy
 
 from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState, RunStatus
+from dagster_metaflow.ledger import Ledger
 from dagster_metaflow.testing import ScriptedBackend, ScriptedStep, scripted_resource
 
 
@@ -40,3 +44,91 @@ def test_who_is_signed_out_ends_no_run(tmp_path: Path) -> None:
         assert backend.poll(record.handle).state is RunState.RUNNING
         assert toy.materialize(instance=instance, resource=resource).success
         assert [request.launch_id for request in backend.requests] == [record.launch_id]
+
+
+LANDING = dg.AssetKey("landing")
+CLAIMS = dg.AssetSpec("claims", partitions_def=MONTHS)
+
+
+class Lost:
+    """A run of `first`, made of `landing` or a month of `claims`, that was lost sight of."""
+
+    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
+        self.backend = Veiled([ScriptedStep("start", publishes=["first"])])
+        self.toy, self.instance = Toy(folder), instance
+        self.resource = scripted_resource(self.backend, str(self.toy.lake))
+
+    def observe(self, version: str) -> None:
+        tags = {"dagster/data_version": version}
+        self.instance.report_runless_asset_event(dg.AssetObservation(LANDING, tags=tags))
+
+    def make(self, month: str, version: str) -> None:
+        tags = {"dagster/data_version": version}
+        made = dg.AssetMaterialization(CLAIMS.key, partition=month, tags=tags)
+        self.instance.report_runless_asset_event(made)
+
+    def materialize(self, dependency: str = "landing", month: str | None = None) -> bool:
+        parts = None if month is None else MONTHS
+        spec = dg.AssetSpec("first", deps=[dependency], partitions_def=parts)
+        made = self.toy.assets(assets=[spec], check_specs=[], partitions_def=parts)
+        return dg.materialize(
+            [made, CLAIMS],
+            selection=["first"],
+            instance=self.instance,
+            partition_key=month,
+            resources={"metaflow": self.resource},
+            raise_on_error=False,
+        ).success
+
+    def lose(self, dependency: str = "landing", month: str | None = None) -> None:
+        self.backend.signed_in = False
+        assert not self.materialize(dependency, month)
+        self.backend.signed_in = True
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [record.outcome for record in self.toy.launches]
+
+
+@pytest.fixture
+def lost(tmp_path: Path) -> Iterator[Lost]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Lost(tmp_path, instance)
+
+
+def test_a_lost_run_is_not_gone_on_with_when_what_it_reads_has_changed(lost: Lost) -> None:
+    lost.observe("files-v1")
+    lost.lose()
+    lost.observe("files-v2")
+    assert lost.materialize()
+    assert lost.outcomes == ["cancelled", "succeeded"]
+
+
+def test_a_lost_run_is_gone_on_with_while_what_it_reads_says_the_same(lost: Lost) -> None:
+    lost.observe("files-v1")
+    lost.lose()
+    lost.observe("files-v1")
+    assert lost.materialize()
+    assert lost.outcomes == ["succeeded"]
+
+
+def test_only_the_partitions_that_are_read_count(lost: Lost) -> None:
+    lost.make("2024-01", "a")
+    lost.lose("claims", "2024-01")
+    lost.make("2024-02", "b")
+    assert lost.materialize("claims", "2024-01")
+    assert lost.outcomes == ["succeeded"]
+    lost.lose("claims", "2024-01")
+    lost.make("2024-01", "c")
+    assert lost.materialize("claims", "2024-01")
+    assert lost.outcomes == ["succeeded", "cancelled", "succeeded"]
+
+
+def test_a_record_of_old_says_nothing_of_what_was_read(lost: Lost) -> None:
+    lost.observe("files-v1")
+    lost.lose()
+    (record,) = lost.toy.launches
+    Ledger(str(lost.toy.lake)).write(record.model_copy(update={"input_versions": None}))
+    lost.observe("files-v2")
+    assert lost.materialize()
+    assert lost.outcomes == ["succeeded"]
