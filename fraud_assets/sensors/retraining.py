@@ -14,23 +14,15 @@ from typing import NamedTuple
 import dagster as dg
 
 from dagster_metaflow.events import LAUNCH_TAG
-from fraud_assets.dataset import METRICS, MODEL_ARTIFACT, Dataset
+from fraud_assets.dataset import MODEL_ARTIFACT, Dataset
 from fraud_assets.jobs import TRAINING
 from fraud_assets.run_requests import run_request
+from fraud_assets.sensors.standing import WATCHED, Standing, standing
 from fraud_mlops.settings import settings
 
 REASON_TAG = "fraud/retrain_reason"
-WATCHED = ("drift", "performance")
 _INTERVAL_SECONDS = 300
 _PAGE = 100
-
-
-class Failed(NamedTuple):
-    """The latest evaluation of a check, when it has not passed. event: its id in the event log."""
-
-    check: str
-    at: datetime
-    event: int
 
 
 class Attempt(NamedTuple):
@@ -54,9 +46,8 @@ def retraining_sensor(dataset: Dataset) -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         trained = _last_trained(context.instance, dataset)
-        failed = [
-            found for check in WATCHED if (found := _failed(context.instance, dataset, check))
-        ]
+        found = [standing(context.instance, dataset, check) for check in WATCHED]
+        failed = [one for one in found if one is not None and not one.passed]
         attempt = _last_attempt(context.instance, dataset)
         cool_down = settings().retrain_cool_down
         return decide(dataset, failed, trained, attempt, datetime.now(UTC), cool_down)
@@ -66,7 +57,7 @@ def retraining_sensor(dataset: Dataset) -> dg.SensorDefinition:
 
 def decide(
     dataset: Dataset,
-    failed: list[Failed],
+    failed: list[Standing],
     trained: datetime | None,
     attempt: Attempt | None,
     now: datetime,
@@ -118,16 +109,3 @@ def _last_attempt(instance: dg.DagsterInstance, dataset: Dataset) -> Attempt | N
         return None
     run = runs[0].dagster_run
     return Attempt(run.run_id, runs[0].create_timestamp.astimezone(UTC), run.is_finished)
-
-
-def _failed(instance: dg.DagsterInstance, dataset: Dataset, check: str) -> Failed | None:
-    key = dg.AssetCheckKey(dataset.key(METRICS), check)
-    record = instance.get_latest_asset_check_evaluation_record(key)
-    if record is None or record.event is None or record.event.dagster_event is None:
-        return None
-    found = record.event.dagster_event
-    if found.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-        return None  # it is being evaluated
-    if found.asset_check_evaluation_data.passed:
-        return None
-    return Failed(check, datetime.fromtimestamp(record.event.timestamp, UTC), record.id)

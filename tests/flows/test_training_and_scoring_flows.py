@@ -87,6 +87,7 @@ def test_scores_and_metrics_are_reported_partition_by_partition(copy: Place) -> 
     assert scores.severity["alert_budget"] == "WARN"
     assert set(metrics.passed) == {"drift", "label_maturity", "performance"}
     assert list(scores.partitions) == list(metrics.partitions) == ["2024-10", "2024-11", "2024-12"]
+    assert metrics.facts["drift"]["newest_partition"] == "2024-12"
     for facts in scores.partitions.values():
         assert facts["model_version"] == copy.champion()
         assert facts["rows"] == facts["claims"] > facts["alerts"]

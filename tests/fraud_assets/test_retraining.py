@@ -11,7 +11,8 @@ import pytest
 from assets_kit import Place
 
 from dagster_metaflow.events import LAUNCH_TAG
-from fraud_assets.sensors.retraining import Attempt, Failed, decide
+from fraud_assets.sensors.retraining import Attempt, decide
+from fraud_assets.sensors.standing import JUDGED, Standing
 from fraud_mlops.settings import settings
 
 NOW = datetime(2024, 6, 20, tzinfo=UTC)
@@ -19,14 +20,15 @@ DAY = timedelta(days=1)
 COOL = 14 * DAY
 
 
-def check(place: Place, name: str, *, passed: bool) -> None:
+def check(place: Place, name: str, *, passed: bool, of: str | None = None) -> None:
+    """of: the newest partition that it judges."""
     place.instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(
             asset_key=place.dataset.key("metrics"),
             check_name=name,
             passed=passed,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={},
+            metadata={JUDGED: of},
         )
     )
 
@@ -47,8 +49,8 @@ def without_cool_down(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             settings.cache_clear()
 
 
-def failed(days_ago: float, event: int = 1, name: str = "drift") -> Failed:
-    return Failed(name, NOW - days_ago * DAY, event)
+def failed(days_ago: float, event: int = 1, name: str = "drift") -> Standing:
+    return Standing(name, False, NOW - days_ago * DAY, event, None)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def failed(days_ago: float, event: int = 1, name: str = "drift") -> Failed:
     ],
 )
 def test_a_failed_check_is_answered_once_and_not_too_soon(
-    generated: Place, found: list[Failed], trained: int | None, asked: bool
+    generated: Place, found: list[Standing], trained: int | None, asked: bool
 ) -> None:
     at = None if trained is None else NOW - trained * DAY
     answer = decide(generated.dataset, found, at, None, NOW, COOL)
@@ -145,3 +147,21 @@ def test_a_run_that_failed_is_an_attempt(generated: Place, monkeypatch: pytest.M
     with without_cool_down(monkeypatch):
         again = generated.tick("retraining_sensor").run_requests[0]
     assert again.run_key != first.run_key
+
+
+def test_an_old_partition_measured_again_does_not_hide_the_drift_of_the_newest(
+    generated: Place,
+) -> None:
+    check(generated, "drift", passed=False, of="2024-11")
+    check(generated, "drift", passed=True, of="2024-03")
+    assert generated.tick("retraining_sensor").run_requests
+    check(generated, "drift", passed=True, of="2024-11")
+    assert not generated.tick("retraining_sensor").run_requests
+    check(generated, "drift", passed=False, of="2024-03")
+    assert not generated.tick("retraining_sensor").run_requests
+
+
+def test_too_few_labels_to_judge_by_do_not_hide_a_decay(generated: Place) -> None:
+    check(generated, "performance", passed=False, of="2024-09")
+    check(generated, "performance", passed=True)
+    assert generated.tick("retraining_sensor").run_requests

@@ -10,6 +10,8 @@ from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.reporting.told import Facts, Finding, Told, published_partitions
 
 _JUDGED = "average_precision"
+_NEWEST = "newest_partition"
+"""Fact of a finding: the newest partition that it judges, by which old findings are told apart."""
 
 
 def told(lakehouse: Lakehouse, contract: Contract, monitored: Monitored) -> Told:
@@ -60,6 +62,12 @@ def _of_windows(monitored: Monitored) -> Facts:
     return facts
 
 
+def _newest(monitored: Monitored) -> str | None:
+    """Of those that have claims."""
+    performance = monitored.outcomes.performance
+    return performance[-1].period if performance else None
+
+
 def _drift(monitored: Monitored) -> Finding:
     """Not measured is not stable: without a reference a person has to look."""
     reports = monitored.drift
@@ -72,6 +80,7 @@ def _drift(monitored: Monitored) -> Finding:
         passed=measured and not drifted,
         severity="WARN",
         facts={
+            _NEWEST: _newest(monitored),
             "verdicts": {report.window: report.verdict for report in reports},
             "reasons": [f"{r.window}: {reason}" for r in reports for reason in r.reasons]
             if measured
@@ -104,6 +113,7 @@ def _performance(contract: Contract, monitored: Monitored) -> Finding:
     later = outcomes.later.get(_JUDGED)
     promised = monitored.oot.metrics.get(_JUDGED) if monitored.oot else None
     facts: Facts = {
+        _NEWEST: _newest(monitored),
         "metric": _JUDGED,
         "labelled_claims": outcomes.later_claims,
         "labelled_frauds": outcomes.later_frauds,
@@ -115,6 +125,7 @@ def _performance(contract: Contract, monitored: Monitored) -> Finding:
     }
     enough = outcomes.later_frauds >= contract.checks.performance_frauds
     if not enough or later is None or promised is None:
+        facts[_NEWEST] = None
         facts["reason"] = "too few labelled frauds after the out-of-time window to judge by"
         return Finding("performance", passed=True, severity="WARN", facts=facts)
     return Finding("performance", passed=later.high >= promised.low, severity="WARN", facts=facts)
