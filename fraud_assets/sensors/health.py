@@ -18,12 +18,12 @@ from fraud_assets.alerts import raise_alert, tell
 from fraud_assets.dataset import METRICS, ML_OUTPUTS, MODEL_ARTIFACT, RAW_ZONE, Dataset
 from fraud_assets.jobs import INGEST, SCORING, TRAINING
 from fraud_assets.sensors.failures import code_changed, page
+from fraud_assets.sensors.standing import WATCHED, standing
 from fraud_assets.stores import Stores
 from fraud_mlops.notifications import Notification
 
 _INTERVAL_SECONDS = 120
 _TOO_OLD = "FAIL"
-_CHECKS = ("drift", "performance")
 _MADE_BY = {RAW_ZONE: INGEST, MODEL_ARTIFACT: TRAINING, ML_OUTPUTS: SCORING, METRICS: SCORING}
 
 
@@ -101,37 +101,50 @@ def _stale(instance: dg.DagsterInstance, dataset: Dataset) -> list[Problem]:
         made = (
             f"{datetime.fromtimestamp(latest.timestamp, UTC):%F %H:%M} UTC" if latest else "never"
         )
-        job = dataset.titled(_MADE_BY[key.path[-1]])
         found.append(
             Problem(
                 f"{key.to_user_string()} freshness",
                 record.updated_at.astimezone(UTC),
                 f"it is older than its freshness policy allows; last made: {made}",
-                f"python -m fraud_assets.launch {job}",
+                _launch(instance, dataset, key.path[-1]),
             )
         )
     return found
+
+
+def _launch(instance: dg.DagsterInstance, dataset: Dataset, asset: str) -> str:
+    """Makes what is lacking: of claims, what may have landed since the newest partition; of
+    scores, what has claims. Without any, the newest partition that there may be."""
+    command = f"python -m fraud_assets.launch {dataset.titled(_MADE_BY[asset])}"
+    if asset == MODEL_ARTIFACT:
+        return command
+    last = dataset.partitions.get_last_partition_key()
+    if last is None:
+        return command
+    if asset != RAW_ZONE:
+        last = _newest_made(instance, dataset, RAW_ZONE) or last
+    made = _newest_made(instance, dataset, asset) or last
+    if made >= last:
+        return f"{command} --partition {last}"
+    return f"{command} --partition-range {made} {last}"
+
+
+def _newest_made(instance: dg.DagsterInstance, dataset: Dataset, asset: str) -> str | None:
+    """Of the partitions that the contract has now."""
+    made = instance.get_materialized_partitions(dataset.key(asset))
+    return max((key for key in made if dataset.partitions.has_partition_key(key)), default=None)
 
 
 def _failed_checks(instance: dg.DagsterInstance, dataset: Dataset) -> list[Problem]:
-    key = dataset.key(METRICS)
-    found = []
-    for check in _CHECKS:
-        record = instance.get_latest_asset_check_evaluation_record(dg.AssetCheckKey(key, check))
-        event = record.event if record else None
-        if event is None or event.dagster_event is None:
-            continue
-        if event.dagster_event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            continue  # it is being evaluated
-        evaluation = event.dagster_event.asset_check_evaluation_data
-        if evaluation.passed:
-            continue
-        found.append(
-            Problem(
-                f"{key.to_user_string()} {check}",
-                datetime.fromtimestamp(event.timestamp, UTC),
-                evaluation.description or f"the check {check} did not pass",
-                f"python -m fraud_assets.launch {dataset.titled(TRAINING)}",
-            )
+    asset = dataset.key(METRICS).to_user_string()
+    found = [standing(instance, dataset, check) for check in WATCHED]
+    return [
+        Problem(
+            f"{asset} {one.check}",
+            one.at,
+            one.description or f"the check {one.check} did not pass",
+            f"python -m fraud_assets.launch {dataset.titled(TRAINING)}",
         )
-    return found
+        for one in found
+        if one is not None and not one.passed
+    ]

@@ -14,6 +14,8 @@ from assets_kit import Place
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
 from fraud_assets.sensors.failures import run_failure_sensor
+from fraud_assets.sensors.health import problems
+from fraud_assets.sensors.standing import JUDGED
 from fraud_mlops.settings import settings
 
 sys.path.append(str(Path(__file__).parents[1] / "notifications"))
@@ -101,13 +103,14 @@ def test_a_room_that_is_down_leaves_the_alert_on_record(
     assert alert.title == "ingest_job failed"
 
 
-def evaluated(place: Place, check: str, passed: bool) -> None:
+def evaluated(place: Place, check: str, passed: bool, of: str | None = None) -> None:
+    """of: the newest partition that it judges."""
     place.instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(
             asset_key=place.dataset.key("metrics"),
             check_name=check,
             passed=passed,
-            metadata={},
+            metadata={JUDGED: of},
             severity=dg.AssetCheckSeverity.WARN,
             description="amount: PSI 0.41" if not passed else None,
         )
@@ -149,6 +152,17 @@ def test_drift_is_told_when_it_begins_and_when_it_is_over(hook: Webhook, landed:
     assert alert.facts["reason"] == "amount: PSI 0.41"
 
 
+def test_drift_is_not_over_because_an_old_partition_has_none(hook: Webhook, landed: Place) -> None:
+    evaluated(landed, "drift", passed=False, of="2024-11")
+    first = look(landed)
+    evaluated(landed, "drift", passed=True, of="2024-03")
+    second = look(landed, first.cursor)
+    assert hook.titles == ["parcels/metrics drift needs a look"]
+    evaluated(landed, "drift", passed=True, of="2024-12")
+    look(landed, second.cursor)
+    assert hook.titles[1:] == ["parcels/metrics drift recovered"]
+
+
 def test_an_asset_that_is_too_old_is_told_with_the_job_that_makes_it(
     hook: Webhook, landed: Place
 ) -> None:
@@ -160,7 +174,34 @@ def test_an_asset_that_is_too_old_is_told_with_the_job_that_makes_it(
     (told,) = hook.received
     assert told["title"] == "parcels/raw_zone freshness needs a look"
     assert "last made: never" in told["message"]
-    assert "Next: python -m fraud_assets.launch ingest_job" in told["message"]
+    newest = landed.dataset.partitions.get_last_partition_key()
+    assert f"Next: python -m fraud_assets.launch ingest_job --partition {newest}" in told["message"]
     freshness(landed, "raw_zone", FreshnessState.PASS)
     look(landed, second.cursor)
     assert hook.titles[1:] == ["parcels/raw_zone freshness recovered"]
+
+
+@pytest.mark.parametrize(
+    ("made", "asset", "command"),
+    [
+        ({"raw_zone": ["2024-09", "2024-10"]}, "raw_zone", "ingest_job --partition-range 2024-10 "),
+        # A month that has begun has no claims yet: to score it would fail.
+        ({"raw_zone": ["2024-10"]}, "ml_outputs", "scoring_job --partition 2024-10"),
+        (
+            {"raw_zone": ["2024-08", "2024-10"], "metrics": ["2024-08"]},
+            "metrics",
+            "scoring_job --partition-range 2024-08 2024-10",
+        ),
+        ({"model_artifact": [None]}, "model_artifact", "training_job"),
+    ],
+)
+def test_the_next_command_names_the_partitions_that_its_job_asks_for(
+    landed: Place, made: dict[str, list[str | None]], asset: str, command: str
+) -> None:
+    for name, partitions in made.items():
+        landed.report(name, "v", *partitions)
+    freshness(landed, asset, FreshnessState.FAIL)
+    (problem,) = problems(landed.instance, landed.dataset)
+    if command.endswith(" "):
+        command += str(landed.dataset.partitions.get_last_partition_key())
+    assert problem.next_command == f"python -m fraud_assets.launch {command}"
