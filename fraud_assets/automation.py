@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from fraud_assets.dataset import (
+    LANDING,
     METRICS,
     ML_OUTPUTS,
     MODEL_ARTIFACT,
@@ -34,8 +35,9 @@ def score_when_changed(dataset: Dataset) -> AssetCondition:
     scored again if it has been scored before, and scored for the first time if it is one of the
     latest two. Older ones that were never scored are training data, or a backfill's business.
 
-    Model: a new champion scores the latest partition. What was decided by an older one stays as
-    it was decided; scoring it again is a backfill that somebody asks for.
+    Model: a new champion scores the latest partition that has claims: a period that has just
+    begun may have none. What was decided by an older one stays as it was decided; scoring it
+    again is a backfill that somebody asks for.
 
     Data that comes out the same as before, and a training that leaves the champion, change
     nothing. Nothing is requested for what lay there when the sensor was switched on.
@@ -48,20 +50,40 @@ def score_when_changed(dataset: Dataset) -> AssetCondition:
     model = Condition.any_deps_match(changed).allow(
         dg.AssetSelection.assets(dataset.key(MODEL_ARTIFACT))
     )
-    two = timedelta(days=_TWO_PERIODS[dataset.contract.partition])
-    worth_it = Condition.in_latest_time_window(two) | ~Condition.missing()
-    wanted: Any = (claims & worth_it) | (model & Condition.in_latest_time_window())
+    latest, before = _latest_two(dataset)
+    worth_it = latest | before | ~Condition.missing()
+    latest_has_claims = _has_claims(dataset, latest)
+    newest: Any = latest | (before & ~latest_has_claims)
+    wanted: Any = (claims & worth_it) | (model & newest)
     when: AssetCondition = (
         wanted.with_label("claims or champion changed").since_last_handled()
-        & ~_missing_claims_or_model(dataset)
+        & ~(latest & ~latest_has_claims)
+        & ~(before & ~_has_claims(dataset, before))
+        & ~_missing_model(dataset)
         & ~Condition.any_deps_in_progress()
         & ~Condition.in_progress()
     ).with_label("score when claims or champion change")
     return when
 
 
-def _missing_claims_or_model(dataset: Dataset) -> AssetCondition:
-    """Histories may begin in the middle: only a model is needed, and some claims."""
+def _latest_two(dataset: Dataset) -> tuple[Any, Any]:
+    """The latest partition, which may be under way, and the one before it."""
+    two = timedelta(days=_TWO_PERIODS[dataset.contract.partition])
+    latest = Condition.in_latest_time_window()
+    return latest, Condition.in_latest_time_window(two) & ~latest
+
+
+def _has_claims(dataset: Dataset, window: Any) -> Any:
+    """Whether the raw zone has a partition of this window; the same for every partition.
+
+    A dependency's conditions look at all partitions that a score is made of, its history too. By
+    way of `landing`, which has no partitions, this looks at none but the window's.
+    """
+    there = Condition.asset_matches(dataset.key(RAW_ZONE), window & ~Condition.missing())
+    return Condition.asset_matches(dataset.key(LANDING), there)
+
+
+def _missing_model(dataset: Dataset) -> AssetCondition:
     return Condition.any_deps_match(Condition.missing()).allow(
         dg.AssetSelection.assets(dataset.key(MODEL_ARTIFACT))
     )

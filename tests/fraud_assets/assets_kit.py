@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -178,11 +179,11 @@ def asked(ticked: Any) -> list[str]:
 
 @dataclass
 class Automation:
-    """The automation sensor, as the daemon evaluates it time after time."""
+    """The automation sensor, as the daemon evaluates it time after time; now: the real time."""
 
     place: Place
     cursor: Any = None
-    asked: dict[str, list[str]] = field(default_factory=dict)
+    now: datetime | None = None
 
     def tick(self) -> list[str]:
         """Partitions to be scored; those to be measured are always the same."""
@@ -191,6 +192,7 @@ class Automation:
             defs=self.place.defs,
             instance=self.place.instance,
             cursor=self.cursor,
+            evaluation_time=self.now,
             asset_selection=dg.AssetSelection.assets(*keys),
         )
         self.cursor = ticked.cursor

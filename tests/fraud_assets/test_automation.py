@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from assets_kit import MONTHS, Automation, Place
 
@@ -59,3 +61,35 @@ def test_a_new_champion_scores_the_latest_partition_and_leaves_the_record(
 def test_a_training_that_leaves_the_champion_scores_nothing(scored: Automation) -> None:
     scored.place.report("model_artifact", "m1")
     assert scored.tick() == []
+
+
+@pytest.fixture
+def at_the_turn(landed: Place) -> Automation:
+    """Scored claims of October and November; December has begun, and no claim of it has landed."""
+    made = Automation(landed, now=datetime(2024, 12, 1, 3, 30, tzinfo=UTC))
+    made.tick()
+    landed.report("raw_zone", "r1", "2024-10", "2024-11")
+    landed.report("model_artifact", "m1")
+    made.tick()
+    made.scored("2024-10", "2024-11")
+    return made
+
+
+def test_a_new_champion_at_a_months_turn_scores_the_latest_month_that_has_claims(
+    at_the_turn: Automation,
+) -> None:
+    at_the_turn.place.report("model_artifact", "m2")
+    assert at_the_turn.tick() == ["2024-11"]
+    at_the_turn.scored("2024-11")
+    at_the_turn.place.report("raw_zone", "r1", "2024-12")
+    assert at_the_turn.tick() == ["2024-12"]
+    at_the_turn.scored("2024-12")
+    at_the_turn.place.report("model_artifact", "m3")
+    assert at_the_turn.tick() == ["2024-12"]
+
+
+def test_late_claims_at_a_months_turn_do_not_ask_for_a_month_without_any(
+    at_the_turn: Automation,
+) -> None:
+    at_the_turn.place.report("raw_zone", "r2", "2024-11")
+    assert at_the_turn.tick() == ["2024-11"]
