@@ -6,6 +6,7 @@ assets, backend) that the ledger knows:
     a run that Dagster lost sight of, and that still goes on     it is adopted
     one that ended well while Dagster was away                   its reports are taken
     one that failed or was lost, when this execution retries it  it is resumed
+    one that is retried, and that another execution follows      none: LaunchError says which
     none of these                                                a new run
 
 A run that Dagster lost sight of is gone on with only under the code that it was started with, and
@@ -91,7 +92,9 @@ class Launcher:
 
     def _go_on_with(self, record: LaunchRecord) -> Launch | None:
         retried = self._retries(record)
-        if not retried and not self._is_abandoned(record):
+        if retried:
+            self._refuse_if_followed(record)
+        elif not self._is_abandoned(record):
             return None
         if (status := self._seen(record)) is None:
             return None
@@ -133,8 +136,24 @@ class Launcher:
         watcher = record.watcher
         if watcher.is_here and watcher != Watcher.this_process():
             return not watcher.is_alive
-        found = self.instance.get_runs(RunsFilter(run_ids=[record.dagster_run_id]), limit=1)
+        return self._has_ended(record.dagster_run_id)
+
+    def _has_ended(self, dagster_run_id: str) -> bool:
+        found = self.instance.get_runs(RunsFilter(run_ids=[dagster_run_id]), limit=1)
         return not found or found[0].is_finished
+
+    def _refuse_if_followed(self, record: LaunchRecord) -> None:
+        """Two retries of one run do not share what one of them has begun, nor its record."""
+        other, watcher = record.dagster_run_id, record.watcher
+        if other == self.run.run_id or record.outcome != "open":
+            return
+        if (watcher.is_here and not watcher.is_alive) or self._has_ended(other):
+            return
+        raise LaunchError(
+            f"{record.flow}: run {other} of Dagster retries the same already (process "
+            f"{watcher.pid} on {watcher.host}, launch {record.launch_id}). Wait for its end, or "
+            "terminate it; if it did not end well, re-execute from failure again."
+        )
 
     def _would_do_the_same(self, record: LaunchRecord) -> bool:
         """Else its assets would be said to be of code, or of data, that they are not made of."""

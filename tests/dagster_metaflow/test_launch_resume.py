@@ -24,6 +24,23 @@ def test_re_execution_from_failure_resumes_and_runs_finished_steps_once(served: 
     assert len(materialized(served.history, "second")) == 1
 
 
+def test_two_retries_of_one_run_at_once_do_not_take_each_others_run(served: Served) -> None:
+    served.fail("work")
+    failed = served.launch()
+    assert served.wait_end(failed) == "FAILURE"
+    served.hold("work")
+    one = served.retry(failed)
+    served.wait_held("work")
+    two = served.retry(failed)
+    assert served.wait_end(two) == "FAILURE"
+    assert f"run {one} of Dagster retries the same already" in served.message(two)
+    (launch,) = served.launches
+    assert launch.dagster_run_id == one
+    served.release("work")
+    assert served.wait_end(one) == "SUCCESS"
+    assert len(materialized(served.history, "second")) == 1
+
+
 def test_what_was_made_before_the_failure_is_recorded_with_the_retry_too(served: Served) -> None:
     """The step of the retry has both assets as outputs; the content is the same, and says so."""
     served.fail("join")
