@@ -194,9 +194,12 @@ def new_attempt(folder: Path) -> Path:
     """`folder/1`, `folder/2`, ...: a resumed run has a log and an end of its own."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        number = 1 + max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0)
-        made = folder / str(number)
-        made.mkdir()
+        while True:
+            number = 1 + max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0)
+            made = folder / str(number)
+            with contextlib.suppress(FileExistsError):  # another launch was quicker
+                made.mkdir()
+                break
     except OSError as error:
         raise LaunchError(
             f"the folder for the run's log cannot be made: {error}. Give the resource another "
