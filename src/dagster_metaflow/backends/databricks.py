@@ -17,15 +17,22 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Lock
 
 from dagster_metaflow.backends import databricks_settings as settings
+from dagster_metaflow.backends.copied_log import read_lines
 from dagster_metaflow.backends.databricks_api import Workspace, explained, failures, said
-from dagster_metaflow.backends.databricks_attempt import attempt_at, index_of, place_of, read_json
-from dagster_metaflow.backends.databricks_following import Follower, Pace, say, state_of
+from dagster_metaflow.backends.databricks_attempt import (
+    attempt_at,
+    index_of,
+    place_of,
+    read_file,
+    read_json,
+)
+from dagster_metaflow.backends.databricks_following import Follower, say, state_of
 from dagster_metaflow.backends.databricks_git import differs
 from dagster_metaflow.backends.databricks_options import DatabricksOptions
 from dagster_metaflow.backends.local import new_attempt
+from dagster_metaflow.backends.looks import Followers, Pace
 from dagster_metaflow.backends.protocol import (
     Handle,
     LaunchError,
@@ -37,7 +44,6 @@ from dagster_metaflow.backends.travelling import travelled
 from dagster_metaflow.parameters import to_arguments
 from dagster_metaflow.reports import write_file
 
-_BLOCK = 1 << 20
 _LONGEST_TOKEN = 64  # of an idempotency token
 _CLOCKS = timedelta(minutes=10)  # by which this machine's may differ from the workspace's
 
@@ -131,9 +137,10 @@ class DatabricksBackend(DatabricksOptions):
 
     def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
         store = _store(handle)
-        token = _read(index_of(store, request.flow_file.name, origin_run_id))
-        if token is None:
+        told = read_file(index_of(store, request.flow_file.name, origin_run_id))
+        if told is None:
             raise LaunchError(f"no run on Databricks has left word of run {origin_run_id}")
+        token = told.decode()
         place = place_of(store, request.flow_file.name, token)
         noted = read_json(_noted(place))
         wanted, why_not = self._settings(store), "it is not known which run it was"
@@ -177,15 +184,7 @@ class DatabricksBackend(DatabricksOptions):
         return RunStatus(follower.state, follower.run_id, follower.reason)
 
     def read_log(self, handle: Handle, offset: int) -> tuple[list[str], int]:
-        try:
-            with (_folder(handle) / "log").open("rb") as stream:
-                stream.seek(offset)
-                data = stream.read(_BLOCK)
-        except FileNotFoundError:
-            return [], offset
-        whole = data[: data.rfind(b"\n") + 1] or (data if len(data) == _BLOCK else b"")
-        lines = whole.decode("utf-8", "replace").removesuffix("\n").split("\n") if whole else []
-        return lines, offset + len(whole)
+        return read_lines(_folder(handle), offset)
 
     def cancel(self, handle: Handle) -> None:
         if (run := self._run_of(handle)) is None:
@@ -220,29 +219,25 @@ class DatabricksBackend(DatabricksOptions):
             return self.workspace().find_run(str(handle["name"]), since)
 
     def follower(self, handle: Handle, run: int) -> Follower:
-        """The same one for the same attempt, so that looks of one process keep their pace."""
         pace = Pace(self.look_seconds, self.most_look_seconds, self.patience_seconds)
         key = (run, str(handle["folder"]))
-        with _LOCK:
-            if key not in _FOLLOWERS:
-                while len(_FOLLOWERS) >= _MOST_FOLLOWED:
-                    del _FOLLOWERS[next(iter(_FOLLOWERS))]
-                _FOLLOWERS[key] = Follower(
-                    workspace=self.workspace(),
-                    run=run,
-                    place=str(handle["place"]),
-                    attempt=int(handle["attempt"]),
-                    folder=_folder(handle),
-                    pace=pace,
-                )
-            follower = _FOLLOWERS[key]
+
+        def make() -> Follower:
+            return Follower(
+                workspace=self.workspace(),
+                run=run,
+                place=str(handle["place"]),
+                attempt=int(handle["attempt"]),
+                folder=_folder(handle),
+                pace=pace,
+            )
+
+        follower = _FOLLOWERS.of(key, make)
         follower.pace = pace
         return follower
 
 
-_FOLLOWERS: dict[tuple[int, str], Follower] = {}
-_MOST_FOLLOWED = 256
-_LOCK = Lock()
+_FOLLOWERS = Followers[tuple[int, str], Follower]()
 _GOES_ON = "it goes on, or has ended well"
 
 
@@ -256,14 +251,3 @@ def _store(handle: Handle) -> str:
 
 def _noted(place: str) -> str:
     return posixpath.join(place, "submitted.json")
-
-
-def _read(uri: str) -> str | None:
-    import fsspec
-
-    fs, path = fsspec.url_to_fs(uri)
-    fs.invalidate_cache()
-    try:
-        return bytes(fs.cat_file(path)).decode()
-    except FileNotFoundError:
-        return None

@@ -86,13 +86,19 @@ def _last(before: dict[str, Any]) -> str | None:
     return before.get("run_id") or before.get("origin")
 
 
-def read_json(uri: str) -> dict[str, Any]:
-    """Empty for what is not there."""
+def read_file(uri: str) -> bytes | None:
+    """None for what is not there."""
     import fsspec
 
     fs, path = fsspec.url_to_fs(uri)
+    fs.invalidate_cache()
     try:
-        found: dict[str, Any] = json.loads(fs.cat_file(path))
+        return bytes(fs.cat_file(path))
     except FileNotFoundError:
-        return {}
-    return found
+        return None
+
+
+def read_json(uri: str) -> dict[str, Any]:
+    """Empty for what is not there."""
+    data = read_file(uri)
+    return {} if data is None else dict(json.loads(data))

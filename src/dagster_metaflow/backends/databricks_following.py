@@ -7,18 +7,12 @@ while nothing happens.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import posixpath
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ValidationError
-
+from dagster_metaflow.backends.copied_log import Noted, alone, append, noted_in
 from dagster_metaflow.backends.databricks_api import (
     Workspace,
     explained,
@@ -26,36 +20,25 @@ from dagster_metaflow.backends.databricks_api import (
     is_lasting,
     is_signed_out,
 )
+from dagster_metaflow.backends.databricks_attempt import read_file, read_json
+from dagster_metaflow.backends.looks import Looks, Pace
 from dagster_metaflow.backends.protocol import LaunchError, RunState
 
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Run, RunTask
     from databricks.sdk.service.jobs import RunState as State
 
-_SLOWER = 1.5
 _NO_RUN = "no reason was given"
 _OVER = ("TERMINATED", "SKIPPED", "INTERNAL_ERROR")
 _NOT_OURS = ("Workload failed, see run output for details",)
 
 
-class _Noted(BaseModel):
-    """attempt, piece: of the log, the next to be read. size: of the log here, in bytes. run_id:
-    Metaflow's."""
+class _Noted(Noted):
+    """attempt, piece: of the log, the next to be read. run_id: Metaflow's."""
 
     attempt: int = 0
     piece: int = 0
-    size: int = 0
     run_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Pace:
-    """In seconds. look, most: between two looks, at first and at most. patience: for which the
-    workspace or the store may refuse before the run is given up."""
-
-    look: float
-    most: float
-    patience: float
 
 
 @dataclass
@@ -74,9 +57,7 @@ class Follower:
     page: str | None = None
     commit: str | None = None
     stage: str = ""
-    _next: float = 0.0
-    _wait: float = 0.0
-    _first_fault: float | None = None
+    _looks: Looks = field(default_factory=Looks)
 
     @property
     def run_id(self) -> str | None:
@@ -84,12 +65,12 @@ class Follower:
 
     def hurry(self) -> None:
         """The next look is now."""
-        self._next, self._wait = 0.0, 0.0
+        self._looks.hurry()
 
     def look(self) -> None:
         """Comes back at once when it is not yet time. Raises LaunchError when neither can be asked,
         for longer than is put up with or for good."""
-        if time.monotonic() < self._next or self.state.ended:
+        if not self._looks.is_due or self.state.ended:
             return
         try:
             news = self._look()
@@ -99,18 +80,14 @@ class Follower:
             self._bear(error)
             news = False
         else:
-            self._first_fault = None
-        self._wait = self.pace.look if news else min(self._wait * _SLOWER, self.pace.most)
-        self._wait = max(self._wait, self.pace.look)
-        self._next = time.monotonic() + self._wait
+            self._looks.went_well()
+        self._looks.done(self.pace, news=news)
 
     def _bear(self, error: Exception) -> None:
         """A fault that may pass."""
         if is_signed_out(error):
             self.workspace.sign_in_anew()
-        now = time.monotonic()
-        self._first_fault = self._first_fault or now
-        if is_lasting(error) or now - self._first_fault > self.pace.patience:
+        if self._looks.outlasts(self.pace) or is_lasting(error):
             words = explained(error, f"to tell of run {self.run}")
             raise LaunchError(f"{words} The run goes on; re-executing finds it again.") from None
 
@@ -125,7 +102,7 @@ class Follower:
             return True
         self.page, stage = found.run_page_url or self.page, _life(found.state)
         self.commit = _commit(found) or self.commit
-        with self._alone() as mine:
+        with alone(self.folder) as mine:
             news = self._copy() if mine else False
         news, self.stage = news or stage != self.stage, stage
         if stage in _OVER:
@@ -144,11 +121,7 @@ class Follower:
 
     def _copy(self) -> bool:
         """Attempts before `attempt` are another launch's."""
-        import fsspec
-
-        fs, place = fsspec.url_to_fs(self.place)
-        fs.invalidate_cache()
-        told = _json(fs, posixpath.join(place, "run.json"))
+        told = read_json(posixpath.join(self.place, "run.json"))
         number = int(told.get("attempt", 0))
         if number < self.attempt:
             return False
@@ -158,8 +131,8 @@ class Follower:
         noted.run_id = told.get("run_id") or noted.run_id
         pieces = list[bytes]()
         while noted.attempt <= number:
-            name = posixpath.join(place, str(noted.attempt), f"{noted.piece:06d}.log")
-            if (piece := _bytes(fs, name)) is not None:
+            name = posixpath.join(self.place, str(noted.attempt), f"{noted.piece:06d}.log")
+            if (piece := read_file(name)) is not None:
                 pieces.append(piece)
                 noted.piece += 1
             elif noted.attempt < number:  # Databricks has tried again by itself
@@ -168,60 +141,17 @@ class Follower:
                 break
         if noted == before:
             return False
-        _append(self.folder, noted, pieces)
+        append(self.folder, noted, b"".join(pieces))
         return True
 
     def _load(self) -> _Noted:
-        return _load(self.folder)
-
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Two processes may look at one run; one of them writes."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "following.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+        return noted_in(self.folder, _Noted)
 
 
 def say(folder: Path, line: str) -> None:
     """Into the log of a run whose following has not begun."""
     folder.mkdir(parents=True, exist_ok=True)
-    _append(folder, _load(folder), [f"{line}\n".encode()])
-
-
-def _append(folder: Path, noted: _Noted, pieces: Sequence[bytes]) -> None:
-    with (folder / "log").open("ab") as log:
-        log.truncate(noted.size)  # what a process that was killed had not noted yet
-        log.seek(noted.size)
-        log.write(b"".join(pieces))
-        noted.size = log.tell()
-    temporary = folder / "following.tmp"
-    temporary.write_text(noted.model_dump_json(), encoding="utf-8")
-    temporary.replace(folder / "following.json")
-
-
-def _load(folder: Path) -> _Noted:
-    try:
-        return _Noted.model_validate_json((folder / "following.json").read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return _Noted()
-
-
-def _bytes(fs: Any, path: str) -> bytes | None:
-    try:
-        found: bytes = fs.cat_file(path)
-    except FileNotFoundError:
-        return None
-    return found
-
-
-def _json(fs: Any, path: str) -> dict[str, Any]:
-    data = _bytes(fs, path)
-    return {} if data is None else dict(json.loads(data))
+    append(folder, noted_in(folder, _Noted), f"{line}\n".encode())
 
 
 # -- what the workspace says -------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import Any
 from dagster import Config
 from pydantic import Field
 
+from dagster_metaflow.backends.copied_log import read_lines
 from dagster_metaflow.backends.processes import MARK, end_strays, is_locked
 from dagster_metaflow.backends.protocol import (
     Handle,
@@ -32,7 +33,6 @@ from dagster_metaflow.parameters import to_arguments
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _START_SECONDS = 30.0
 _CANCEL_SECONDS = 8.0
-_BLOCK = 1 << 20
 
 
 class LocalBackend(Config):
@@ -115,19 +115,7 @@ class LocalBackend(Config):
         return RunStatus(RunState.LOST, run_id, "its processes are gone without a word (killed?)")
 
     def read_log(self, handle: Handle, offset: int) -> tuple[list[str], int]:
-        path = _folder(handle) / "log"
-        if not path.is_file():
-            return [], offset
-        over = not _is_supervised(handle)  # then a line without an end is a line too
-        with path.open("rb") as stream:
-            stream.seek(offset)
-            data = stream.read(_BLOCK)
-        if over or (len(data) == _BLOCK and b"\n" not in data):
-            whole = data
-        else:
-            whole = data[: data.rfind(b"\n") + 1]
-        lines = whole.decode("utf-8", "replace").removesuffix("\n").split("\n") if whole else []
-        return lines, offset + len(whole)
+        return read_lines(_folder(handle), offset, over=not _is_supervised(handle))
 
     def cancel(self, handle: Handle) -> None:
         if handle["host"] != socket.gethostname():

@@ -8,16 +8,13 @@ writes no line twice.
 
 from __future__ import annotations
 
-import fcntl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import Field
 
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import (
@@ -27,40 +24,30 @@ from dagster_metaflow.backends.aws_api import (
     is_lasting,
     is_signed_out,
 )
+from dagster_metaflow.backends.copied_log import Noted, alone, append, noted_in
+from dagster_metaflow.backends.looks import Looks, Pace
 from dagster_metaflow.backends.protocol import LaunchError
 from dagster_metaflow.backends.sfn_history import History, Task, streams
 from dagster_metaflow.backends.sfn_logs import Cursor, new_lines
 
 _PAGE = 1000
-_SLOWER = 1.5
 _NOT_YET_SECONDS = 60.0
 
 
-class _Noted(BaseModel):
-    """last: event that the log has come to. size: of the log, in bytes. open: jobs whose logs are
-    being read. warned: of logs that cannot be read."""
+class _Noted(Noted):
+    """last: event that the log has come to. open: jobs whose logs are being read. warned: of logs
+    that cannot be read."""
 
     last: int = 0
-    size: int = 0
-    open: dict[str, Cursor] = {}
+    open: dict[str, Cursor] = Field(default_factory=dict)
     warned: bool = False
-
-
-@dataclass(frozen=True)
-class Pace:
-    """In seconds. look, most: between two looks, at first and at most. lag: in which CloudWatch
-    shows what a job has written. patience: for which AWS may refuse before the run is given up."""
-
-    look: float
-    most: float
-    lag: float
-    patience: float
 
 
 @dataclass
 class Follower:
     """arn: of the execution. run_id: Metaflow's. folder: of this attempt. after: event of the
-    history from which on the log begins. group: CloudWatch's."""
+    history from which on the log begins. group: CloudWatch's. lag: in seconds, in which it shows
+    what a job has written."""
 
     aws: Aws
     arn: str
@@ -68,12 +55,11 @@ class Follower:
     folder: Path
     after: int
     group: str
+    lag: float
     pace: Pace
     history: History = field(default_factory=History)
     is_there: bool = True
-    _next: float = 0.0
-    _wait: float = 0.0
-    _first_fault: float | None = None
+    _looks: Looks = field(default_factory=Looks)
     _made: float = field(default_factory=time.monotonic)
 
     @property
@@ -83,14 +69,14 @@ class Follower:
 
     def hurry(self) -> None:
         """The next look is now."""
-        self._next, self._wait = 0.0, 0.0
+        self._looks.hurry()
 
     def look(self) -> None:
         """Comes back at once when it is not yet time. Raises LaunchError when AWS cannot be asked,
         for longer than is put up with or for good."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        if time.monotonic() < self._next or self.is_over:
+        if not self._looks.is_due or self.is_over:
             return
         try:
             news = self._look()
@@ -98,10 +84,8 @@ class Follower:
             self._bear(error)
             news = False
         else:
-            self._first_fault = None
-        self._wait = self.pace.look if news else min(self._wait * _SLOWER, self.pace.most)
-        self._wait = max(self._wait, self.pace.look)
-        self._next = time.monotonic() + self._wait
+            self._looks.went_well()
+        self._looks.done(self.pace, news=news)
 
     def _bear(self, error: Exception) -> None:
         """A fault that may pass."""
@@ -111,9 +95,7 @@ class Follower:
             return
         if is_signed_out(error):
             self.aws.sign_in_anew()
-        now = time.monotonic()
-        self._first_fault = self._first_fault or now
-        if is_lasting(error) or now - self._first_fault > self.pace.patience:
+        if self._looks.outlasts(self.pace) or is_lasting(error):
             words = explained(error, f"to tell of execution {self.arn.rpartition(':')[2]}")
             raise LaunchError(f"{words} The run goes on; re-executing finds it again.") from None
 
@@ -121,7 +103,7 @@ class Follower:
         """Whether there was anything new."""
         self.history.take(self._events())
         self.is_there = True
-        with self._alone() as mine:
+        with alone(self.folder) as mine:
             return self._write() if mine else False
 
     def _events(self) -> list[dict[str, Any]]:
@@ -156,7 +138,8 @@ class Follower:
                 words = _last_words(task, self.history)
                 lines.append(self._line(task, task.ended or datetime.now(UTC), words))
         noted.last = self.history.last
-        self._append(noted, lines)
+        text = "".join(f"{line}\n" for line in lines)
+        append(self.folder, noted, text.encode("utf-8", "replace"))
         return bool(lines)
 
     def _is_new(self, task: Task, noted: _Noted) -> bool:
@@ -190,39 +173,14 @@ class Follower:
 
     def _is_drained(self, task: Task) -> bool:
         ended = task.ended or self.history.ended
-        return ended is not None and time.time() - ended.timestamp() >= self.pace.lag
+        return ended is not None and time.time() - ended.timestamp() >= self.lag
 
     def _line(self, task: Task, at: datetime, text: str) -> str:
         stamp = at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         return f"{stamp} [{self.run_id}/{task.step}/{task.job}] {text}"
 
-    def _append(self, noted: _Noted, lines: list[str]) -> None:
-        with (self.folder / "log").open("ab") as log:
-            log.truncate(noted.size)  # what a process that was killed had not noted yet
-            log.seek(noted.size)
-            log.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
-            noted.size = log.tell()
-        temporary = self.folder / "following.tmp"
-        temporary.write_text(noted.model_dump_json(), encoding="utf-8")
-        temporary.replace(self.folder / "following.json")
-
     def _load(self) -> _Noted:
-        try:
-            return _Noted.model_validate_json((self.folder / "following.json").read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return _Noted()
-
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Two processes may look at one run; one of them writes."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "following.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+        return noted_in(self.folder, _Noted)
 
 
 def _last_words(task: Task, history: History) -> str:

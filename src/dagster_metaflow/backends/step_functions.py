@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal
 
 from pydantic import Field
@@ -23,6 +22,8 @@ from pydantic import Field
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import said
 from dagster_metaflow.backends.batch import BatchBackend
+from dagster_metaflow.backends.copied_log import read_lines
+from dagster_metaflow.backends.looks import Followers, Pace
 from dagster_metaflow.backends.protocol import (
     Handle,
     LaunchError,
@@ -31,7 +32,7 @@ from dagster_metaflow.backends.protocol import (
     RunStatus,
 )
 from dagster_metaflow.backends.sfn_deployment import Deployer, execution_input
-from dagster_metaflow.backends.sfn_following import Follower, Pace
+from dagster_metaflow.backends.sfn_following import Follower
 from dagster_metaflow.backends.travelling import travelled
 
 PREFIX = "sfn-"
@@ -44,7 +45,6 @@ _STATES = {
     "ABORTED": RunState.CANCELLED,
 }
 _LONGEST_NAME = 80
-_BLOCK = 1 << 20
 _GOES_ON = ("RUNNING", "PENDING_REDRIVE", "SUCCEEDED")
 
 
@@ -179,15 +179,7 @@ class StepFunctionsBackend(BatchBackend):
     def read_log(self, handle: Handle, offset: int) -> tuple[list[str], int]:
         if _is_by_metaflow(handle):
             return super().read_log(handle, offset)
-        try:
-            with (_folder(handle) / "log").open("rb") as stream:
-                stream.seek(offset)
-                data = stream.read(_BLOCK)
-        except FileNotFoundError:
-            return [], offset
-        whole = data[: data.rfind(b"\n") + 1] or (data if len(data) == _BLOCK else b"")
-        lines = whole.decode("utf-8", "replace").removesuffix("\n").split("\n") if whole else []
-        return lines, offset + len(whole)
+        return read_lines(_folder(handle), offset)
 
     def cancel(self, handle: Handle) -> None:
         if _is_by_metaflow(handle):
@@ -246,32 +238,24 @@ class StepFunctionsBackend(BatchBackend):
         return found
 
     def _follower(self, handle: Handle) -> Follower:
-        """The same one for the same attempt, so that looks of one process keep their pace."""
         key = (self._arn(handle), str(_folder(handle)))
-        with _LOCK:
-            if key not in _FOLLOWERS:
-                while len(_FOLLOWERS) >= _MOST_FOLLOWED:
-                    del _FOLLOWERS[next(iter(_FOLLOWERS))]
-                _FOLLOWERS[key] = Follower(
-                    aws=self.aws(),
-                    arn=key[0],
-                    run_id=PREFIX + str(handle["execution"]),
-                    folder=_folder(handle),
-                    after=int(handle.get("after", 0)),
-                    group=self.log_group,
-                    pace=Pace(
-                        look=self.look_seconds,
-                        most=self.most_look_seconds,
-                        lag=self.log_lag_seconds,
-                        patience=self.patience_seconds,
-                    ),
-                )
-            return _FOLLOWERS[key]
+
+        def make() -> Follower:
+            return Follower(
+                aws=self.aws(),
+                arn=key[0],
+                run_id=PREFIX + str(handle["execution"]),
+                folder=_folder(handle),
+                after=int(handle.get("after", 0)),
+                group=self.log_group,
+                lag=self.log_lag_seconds,
+                pace=Pace(self.look_seconds, self.most_look_seconds, self.patience_seconds),
+            )
+
+        return _FOLLOWERS.of(key, make)
 
 
-_FOLLOWERS: dict[tuple[str, str], Follower] = {}
-_MOST_FOLLOWED = 256
-_LOCK = Lock()
+_FOLLOWERS = Followers[tuple[str, str], Follower]()
 
 
 def _folder(handle: Handle) -> Path:

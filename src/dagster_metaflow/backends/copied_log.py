@@ -1,0 +1,78 @@
+"""A run's log in its folder here: reading it by lines, and copying one that is written elsewhere.
+
+How far a copy has come stands beside it, so that another process goes on where one was killed, and
+writes nothing twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+_BLOCK = 1 << 20
+
+
+class Noted(BaseModel):
+    """How far a copy has come. size: of the log here, in bytes."""
+
+    size: int = 0
+
+
+_N = TypeVar("_N", bound=Noted)
+
+
+def noted_in(folder: Path, kind: type[_N]) -> _N:
+    """From the start where nothing is noted yet."""
+    try:
+        return kind.model_validate_json((folder / "following.json").read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return kind()
+
+
+def append(folder: Path, noted: Noted, data: bytes) -> None:
+    """Writes on where `noted` says, and notes the new size with whatever else it says."""
+    with (folder / "log").open("ab") as log:
+        log.truncate(noted.size)  # what a process that was killed had not noted yet
+        log.seek(noted.size)
+        log.write(data)
+        noted.size = log.tell()
+    temporary = folder / "following.tmp"
+    temporary.write_text(noted.model_dump_json(), encoding="utf-8")
+    temporary.replace(folder / "following.json")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[bool]:
+    """Two processes may look at one run; the one that gets True writes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "following.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def read_lines(folder: Path, offset: int, *, over: bool = False) -> tuple[list[str], int]:
+    """Whole lines from `offset`, some at a time, and where they end; none before there is a log.
+
+    over: nothing comes any more, so that a line without an end is a line too.
+    """
+    try:
+        with (folder / "log").open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read(_BLOCK)
+    except FileNotFoundError:
+        return [], offset
+    if over or (len(data) == _BLOCK and b"\n" not in data):
+        whole = data
+    else:
+        whole = data[: data.rfind(b"\n") + 1]
+    lines = whole.decode("utf-8", "replace").removesuffix("\n").split("\n") if whole else []
+    return lines, offset + len(whole)
