@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from fraud_assets.dataset import METRICS, Dataset
 
@@ -20,7 +19,7 @@ JUDGED = "newest_partition"
 """Metadata of an evaluation: the newest partition that it judges. None: it could judge none."""
 
 _LOOKED_BACK = 1000
-_EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+_EVALUATED = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 
 
 class Standing(NamedTuple):
@@ -40,14 +39,15 @@ def standing(instance: dg.DagsterInstance, dataset: Dataset, check: str) -> Stan
     count yet.
     """
     records = instance.event_log_storage.get_asset_check_execution_history(
-        dg.AssetCheckKey(dataset.key(METRICS), check), limit=_LOOKED_BACK, status=_EVALUATED
+        dg.AssetCheckKey(dataset.key(METRICS), check), limit=_LOOKED_BACK
     )
     found: tuple[str, Standing] | None = None
     for record in records:  # the latest comes first
         entry = record.event
-        if entry is None or entry.dagster_event is None:
-            continue
-        evaluation = entry.dagster_event.asset_check_evaluation_data
+        event = entry.dagster_event if entry else None
+        if entry is None or event is None or event.event_type is not _EVALUATED:
+            continue  # planned, and not evaluated yet or never
+        evaluation = event.asset_check_evaluation_data
         judged = evaluation.metadata.get(JUDGED)
         partition = str(judged.value or "") if judged else ""
         if found is None or partition > found[0]:
