@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_metaflow.events import DATA_VERSION_TAG
+from dagster_metaflow.data_versions import DATA_VERSION_TAG
 from fraud_assets.assets.specs import CLAIMS, asset_spec
 from fraud_assets.dataset import LANDING, Dataset
 from fraud_mlops.contract import FileSource, SyntheticSource

@@ -3,12 +3,13 @@
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from dagster_metaflow.data_versions import noted_versions, version_tags
 from fraud_assets.assets.specs import SERVING, asset_spec, claims_freshness
 from fraud_assets.automation import sync_when_measured
 from fraud_assets.dataset import METRICS, SEMANTIC_MODEL, SNOWFLAKE_METRICS, Dataset
@@ -20,7 +21,6 @@ from fraud_mlops.warehouse.schema import VIEWS, schema_text
 from fraud_mlops.warehouse.sync import Synced, SyncResult, sync
 
 POWERBI_PROJECT = "infra/powerbi/FraudMetrics.pbip"
-_NOTED = ("dagster/code_version", "dagster/input_data_version/", "dagster/input_event_pointer/")
 
 _TABLE = """The metrics zone as a table of the warehouse, with views for BI on it.
 
@@ -102,17 +102,13 @@ def _results(
     )
     if not several:
         return
-    noted = _noted_versions(context, key)
+    noted = noted_versions(context.instance, key)
     for one in done.partitions:
         yield dg.AssetMaterialization(
             key,
             partition=one.partition,
             metadata=_of_sync(done) | _of_partition(one),
-            tags={
-                **noted,
-                "dagster/data_version": one.data_version,
-                "dagster/data_version_is_user_provided": "true",
-            },
+            tags=noted | version_tags(one.data_version),
         )
 
 
@@ -137,14 +133,6 @@ def _of_partition(one: Synced) -> dict[str, Any]:
         "rows_deleted": one.deleted,
         "values_not_finite": one.not_finite,
     }
-
-
-def _noted_versions(context: dg.AssetExecutionContext, key: dg.AssetKey) -> Mapping[str, str]:
-    """Code version and input versions, as Dagster wrote them with the result just now."""
-    event = context.instance.get_latest_materialization_event(key)
-    made = event.asset_materialization if event else None
-    tags = (made.tags if made else None) or {}
-    return {name: tag for name, tag in tags.items() if name.startswith(_NOTED)}
 
 
 def _code_version() -> str:

@@ -8,7 +8,7 @@ would not know, and would not score again.
 
 import dagster as dg
 
-from dagster_metaflow.events import DATA_VERSION_IS_GIVEN_TAG, DATA_VERSION_TAG
+from dagster_metaflow.data_versions import DATA_VERSION_TAG, version_tags
 from fraud_assets.dataset import MODEL_ARTIFACT, Dataset
 from fraud_assets.stores import Stores
 from fraud_mlops.errors import FraudMlopsError
@@ -65,5 +65,5 @@ def _moved(dataset: Dataset, pointer: Pointer) -> dg.AssetMaterialization:
             "by": pointer.by,
             "reason": pointer.reason,
         },
-        tags={DATA_VERSION_TAG: pointer.version, DATA_VERSION_IS_GIVEN_TAG: "true"},
+        tags=version_tags(pointer.version),
     )

@@ -16,11 +16,10 @@ from dagster import (
     MetadataValue,
 )
 
+from dagster_metaflow.data_versions import version_tags
 from dagster_metaflow.metadata import typed_metadata
 from dagster_metaflow.reports import PARTITION, AssetReport, ReportError
 
-DATA_VERSION_TAG = "dagster/data_version"
-DATA_VERSION_IS_GIVEN_TAG = "dagster/data_version_is_user_provided"
 LAUNCH_TAG = "dagster_metaflow/launch_id"
 PUBLISHED = "published"
 """Metadata entry: when the flow wrote its report, which with the launch names a publication."""
@@ -103,8 +102,7 @@ class Published:
             metadata={**made.metadata, **self.metadata(), **(metadata or {})},
             tags={
                 **(tags or {}),
-                DATA_VERSION_TAG: made.data_version,
-                DATA_VERSION_IS_GIVEN_TAG: "true",
+                **version_tags(made.data_version),
                 LAUNCH_TAG: self.launch_id,
             },
         )

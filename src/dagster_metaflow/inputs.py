@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from dagster import AssetExecutionContext, AssetKey, DagsterInstance
 
-from dagster_metaflow.events import DATA_VERSION_TAG
+from dagster_metaflow.data_versions import DATA_VERSION_TAG
 from dagster_metaflow.selection import Selection
 
 _MOST_PARTITIONS = 100

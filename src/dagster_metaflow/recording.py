@@ -18,11 +18,10 @@ from dagster import (
     MetadataValue,
 )
 
+from dagster_metaflow.data_versions import noted_versions
 from dagster_metaflow.events import LAUNCH_TAG, Made, Published, total_rows, whole_data_version
 from dagster_metaflow.ledger import LaunchRecord
 from dagster_metaflow.selection import Selection
-
-_NOTED = ("dagster/code_version", "dagster/input_data_version/", "dagster/input_event_pointer/")
 
 
 class Recorder:
@@ -90,16 +89,9 @@ class Recorder:
         again would make what depends on any of it stale. These come right after the result, are the
         latest of their partitions, and carry what it noted of code and inputs.
         """
-        versions = self._noted_versions(published.asset_key)
+        versions = noted_versions(self._context.instance, published.asset_key)
         for made in chosen:
             yield published.materialization(made, metadata=of_launch, tags=versions)
-
-    def _noted_versions(self, key: AssetKey) -> dict[str, str]:
-        """Code version and input versions, as Dagster wrote them with the result just now."""
-        event = self._context.instance.get_latest_materialization_event(key)
-        made = event.asset_materialization if event else None
-        tags = (made.tags if made else None) or {}
-        return {name: tag for name, tag in tags.items() if name.startswith(_NOTED)}
 
     def finish(self, record: LaunchRecord, unreadable: Mapping[str, str]) -> None:
         """Raises Failure when something that was selected has no report. unreadable: files."""
