@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, BinaryIO, TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fraud_mlops.errors import LakehouseError, ReplacedError, StoreError
+from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.lakehouse.content import DATA_VERSION
-from fraud_mlops.lakehouse.stores import REREADS, is_local, open_input, pause
+from fraud_mlops.lakehouse.stores import is_local, open_input
 
 _SPAN = 64 << 20
 """Bytes of row groups, as they are in memory, that are fetched at a time from another store."""
 
-_Made = TypeVar("_Made")
 Condition = tuple[str, str, Any]
 """Column, operator (=, !=, <, <=, >, >=, in, not in) and value, as in pyarrow's `filters`."""
-
-
-def again(uri: str, action: Callable[[], _Made]) -> _Made:
-    """Runs the action until no writer comes between."""
-    for attempt in range(REREADS):
-        with suppress(ReplacedError):
-            return action()
-        pause(attempt)
-    raise ReplacedError(f"{uri}: is replaced faster than it can be read; try again later")
 
 
 @contextmanager

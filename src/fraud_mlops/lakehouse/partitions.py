@@ -21,7 +21,6 @@ from fraud_mlops.errors import LakehouseError, ReplacedError
 from fraud_mlops.lakehouse.content import ContentWriter, content_hash
 from fraud_mlops.lakehouse.parquet import (
     Condition,
-    again,
     batches_of,
     open_parquet,
     stored_version,
@@ -29,6 +28,7 @@ from fraud_mlops.lakehouse.parquet import (
 )
 from fraud_mlops.lakehouse.stores import (
     REREADS,
+    again,
     is_local,
     join,
     list_files,

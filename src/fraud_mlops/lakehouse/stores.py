@@ -10,10 +10,10 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from fraud_mlops.errors import LakehouseError, ReplacedError
 from fraud_mlops.fields import refuse_credentials
@@ -32,6 +32,8 @@ _TIMES = ("LastModified", "last_modified", "mtime", "modified", "created")
 _EXTRAS = {"abfs": "azure", "abfss": "azure", "az": "azure", "s3": "aws", "s3a": "aws"}
 _BLOCK = 1 << 20
 REREADS = 20
+
+_Read = TypeVar("_Read")
 
 
 def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
@@ -102,10 +104,15 @@ def read_bytes(uri: str) -> bytes:
     if not getattr(fs, "pins_versions", False):
         with fs.open(path, "rb") as stream:
             return cast("bytes", stream.read())
+    # One answer is of one version.
+    return again(uri, lambda: cast("bytes", fs.cat_file(path, max_concurrency=1)))
+
+
+def again(uri: str, read: Callable[[], _Read]) -> _Read:
+    """Reads until no writer comes between; raises ReplacedError when one always does."""
     for attempt in range(REREADS):
         with contextlib.suppress(ReplacedError):
-            # One answer is of one version.
-            return cast("bytes", fs.cat_file(path, max_concurrency=1))
+            return read()
         pause(attempt)
     raise ReplacedError(f"{uri}: is replaced faster than it can be read; try again later")
 
@@ -125,14 +132,15 @@ def read_tagged(uri: str) -> tuple[bytes, str] | None:
 
     The tag is empty where the store has no conditional writes.
     """
-    for attempt in range(REREADS):
-        try:
-            with contextlib.suppress(ReplacedError), open_input(uri) as stream:
-                return stream.read(), str(getattr(stream, "tag", ""))
-        except FileNotFoundError:
-            return None
-        pause(attempt)
-    raise ReplacedError(f"{uri}: is replaced faster than it can be read; try again later")
+
+    def read() -> tuple[bytes, str]:
+        with open_input(uri) as stream:
+            return stream.read(), str(getattr(stream, "tag", ""))
+
+    try:
+        return again(uri, read)
+    except FileNotFoundError:
+        return None
 
 
 def write_tagged(uri: str, data: bytes, tag: str | None) -> None:

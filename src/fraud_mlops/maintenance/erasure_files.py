@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 from fraud_mlops.contract import CLAIM_ID, FileSource
 from fraud_mlops.errors import SourceError
 from fraud_mlops.lakehouse.content import ContentWriter
-from fraud_mlops.lakehouse.parquet import again, open_parquet, user_metadata
+from fraud_mlops.lakehouse.parquet import open_parquet, user_metadata
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import (
+    again,
     atomic_writer,
     delete,
     list_files,

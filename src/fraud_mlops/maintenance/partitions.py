@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from fraud_mlops.contract import Contract
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.lakehouse.content import CODEC, ROW_GROUP
-from fraud_mlops.lakehouse.parquet import again, open_parquet, user_metadata
+from fraud_mlops.lakehouse.parquet import open_parquet, user_metadata
 from fraud_mlops.lakehouse.partitions import Lakehouse, Listed, Partition
+from fraud_mlops.lakehouse.stores import again
 
 ZONES = ("raw", "ml_outputs", "metrics")
 
