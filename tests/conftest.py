@@ -1,8 +1,41 @@
 """What holds for every test."""
 
+from __future__ import annotations
+
+import os
+import shutil
 import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 # Whoever starts tests in the background has Ctrl-C ignored, and every program that they start would
 # have too; to those that are tested for it, it comes as in a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, or another that is installed, without a screen.
+
+    It lives for one module: as long as it does, an event loop counts as running in this process,
+    and Dagster cannot end the loops of its own in tests that come after.
+    """
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        missing = f"no browser: none of {', '.join(CHROMIUM)} is installed"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    with sync_playwright() as playwright:
+        # Containers let root's Chromium make no sandbox of its own; it sees tests' servers only.
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -5,27 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from api_kit import Published, Server, keys, open_server
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        missing = f"no browser: none of {', '.join(CHROMIUM)} is installed"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+from playwright.sync_api import Browser, Page, expect
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +20,8 @@ def server(published: Published, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def page(chromium: Browser, server: Server) -> Iterator[Page]:
-    context = chromium.new_context(
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    context = browser.new_context(
         base_url=server.url, viewport={"width": 1280, "height": 1000}, timezone_id="UTC"
     )
     context.set_default_timeout(30_000)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "fraud_assets")]
@@ -18,11 +17,10 @@ import dagster_servers  # noqa: E402
 from assets_kit import GENERATED  # noqa: E402
 
 LOCATION = Path(__file__).with_name("location.py")
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 60_000.0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dagster_servers.Servers]:
     home = tmp_path_factory.mktemp("dagster_home")
     contract = home / "small_claims.yaml"
@@ -34,20 +32,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dagster_server
     }
     with dagster_servers.dagster(home, LOCATION, environment=environment) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, or another that is installed."""
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        missing = f"no browser: none of {', '.join(CHROMIUM)} is installed"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    with sync_playwright() as playwright:
-        # Containers let root's Chromium make no sandbox of its own; it sees this server only.
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
