@@ -202,3 +202,24 @@ def test_a_store_whose_client_is_missing_names_the_extra(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "adlfs", None)  # as on a machine without the extra
     with pytest.raises(LakehouseError, match=r"pip install 'fraud-mlops\[azure\]'"):
         Lakehouse("abfss://lake@account.dfs.core.windows.net/x").partitions("raw", "motor")
+
+
+def test_values_have_a_dictionary_where_they_repeat_themselves(tmp_path: Path) -> None:
+    rows = 3000
+    table = pa.table(
+        {
+            "claim_id": [f"c{n}" for n in range(rows)],
+            "peril": ["hail", "theft", None] * (rows // 3),
+            "reasons": [["amount", "age"]] * rows,
+            "unknown": pa.nulls(rows),
+            "amount": pa.array(range(rows), pa.float64()),
+            "age": pa.array([30.0, 40.0] * (rows // 2)),
+        }
+    )
+    lake = Lakehouse(str(tmp_path))
+    written = lake.write("raw", "claims", "month", "2024-01", table.to_batches(), table.schema)
+    group = pq.ParquetFile(written.uri).metadata.row_group(0)
+    columns = [group.column(n) for n in range(group.num_columns)]
+    with_dictionary = {c.path_in_schema for c in columns if c.has_dictionary_page}
+    assert with_dictionary == {"peril", "reasons.list.element", "unknown", "age"}
+    assert lake.read([written]).equals(table)
