@@ -12,8 +12,10 @@ import click
 from fraud_mlops import __version__
 from fraud_mlops.cli.aside import aside
 from fraud_mlops.cli.datasets import check, datasets
+from fraud_mlops.cli.doctor import doctor
 from fraud_mlops.cli.erase import erase
 from fraud_mlops.cli.lake import lake
+from fraud_mlops.cli.model_card import model_card
 from fraud_mlops.cli.models import models
 from fraud_mlops.cli.quarantine import quarantine
 from fraud_mlops.cli.summary import summary
@@ -40,5 +42,9 @@ def main() -> None:
     """
 
 
-for command in (datasets, check, summary, scores, metrics, quarantine, aside, models, lake, erase):
+_COMMANDS = (
+    *(doctor, datasets, check, summary, scores, metrics, quarantine, aside),
+    *(models, model_card, lake, erase),
+)
+for command in _COMMANDS:
     main.add_command(command)

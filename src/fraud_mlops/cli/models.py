@@ -78,7 +78,7 @@ def show(version: str, dataset: str, model_uri: str) -> None:
     """What VERSION is and how good it was. `champion` (if left out) and `challenger` work too."""
     from fraud_mlops.registry.bundle import read_manifest
 
-    manifest = read_manifest(model_uri, dataset, _version(version, dataset, model_uri))
+    manifest = read_manifest(model_uri, dataset, version_of(version, dataset, model_uri))
     rows = [
         ("version", manifest.version),
         ("role", _roles(model_uri, dataset).get(manifest.version)),
@@ -106,7 +106,7 @@ def show_metrics(manifest: Manifest) -> None:
     show_table(["out of time", "value", "95 % interval"], rows, right=["value"])
 
 
-def _version(text: str, dataset: str, model_uri: str) -> str:
+def version_of(text: str, dataset: str, model_uri: str) -> str:
     from fraud_mlops.errors import RegistryError
     from fraud_mlops.registry.pointers import ROLES, read_pointer
 
@@ -128,7 +128,7 @@ def verify(versions: tuple[str, ...], dataset: str, model_uri: str) -> None:
     from fraud_mlops.errors import BundleError
     from fraud_mlops.registry.bundle import list_versions, load_bundle
 
-    named = [_version(version, dataset, model_uri) for version in versions]
+    named = [version_of(version, dataset, model_uri) for version in versions]
     wanted = named or sorted({*list_versions(model_uri, dataset), *_roles(model_uri, dataset)})
     damaged = 0
     for version in wanted:
@@ -156,7 +156,7 @@ def promote(version: str, dataset: str, model_uri: str, by: str, reason: str) ->
 
     current = read_pointer(model_uri, dataset, "champion")
     before = current.version if current else None
-    chosen = _version(version, dataset, model_uri)
+    chosen = version_of(version, dataset, model_uri)
     pointer = promote(model_uri, dataset, chosen, expected=before, by=by, reason=reason)
     _say_moved(dataset, before, pointer.version)
 

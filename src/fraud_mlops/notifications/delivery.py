@@ -74,6 +74,15 @@ def _notify(
     return outcome
 
 
+def channel_names(given: Settings) -> list[str]:
+    """Of each address of FRAUD_NOTIFY_URLS, without its secrets; nothing is sent.
+
+    One that apprise does not know is named by its place, and said to be unknown.
+    """
+    channels = [_channel(one, _CONNECT, _CONNECT) for one in _addresses(given)]
+    return [_name(channel, number) for number, channel in enumerate(channels, 1)]
+
+
 def _addresses(given: Settings) -> list[str]:
     """Commas stand in addresses, so that white space divides them, or a comma before a scheme."""
     text = given.notify_urls.get_secret_value() if given.notify_urls else ""

@@ -21,7 +21,11 @@ _PIECE = 8
 
 _SHAPES = (
     # Bounded, so that a long text is passed over quickly.
-    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,15}://)[^\s/?#@]{1,200}@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    # What stands before the @ of an abfss address is a container, and no login.
+    (
+        re.compile(r"(\b(?!abfss?:)[a-z][a-z0-9+.-]{0,15}://)[^\s/?#@]{1,200}@", re.IGNORECASE),
+        rf"\1{HIDDEN}@",
+    ),
     (
         re.compile(
             r"((?:sig|signature|token|access_token|api_?key|password|passwd|pwd|secret|accountkey"

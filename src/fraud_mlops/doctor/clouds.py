@@ -1,0 +1,134 @@
+"""Databricks and AWS: who one is there, and what runs need of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fraud_mlops.doctor.finding import Finding, ok, warning, wrong
+from fraud_mlops.doctor.machine import installed
+from fraud_mlops.lakehouse.stores import is_local
+from fraud_mlops.settings import Settings
+
+SECONDS = 5.0
+"""Of one request; a service may take several."""
+
+
+def databricks(given: Settings) -> Iterator[Finding]:
+    name = "Databricks"
+    if not installed("databricks-sdk"):
+        says = "DATABRICKS_HOST is set, and its SDK is not installed"
+        yield wrong(name, says, "pip install 'fraud-mlops[databricks]'")
+        return
+    host = os.environ["DATABRICKS_HOST"]
+    if not _is_reached(host):
+        says = f"DATABRICKS_HOST={host} does not answer"
+        yield wrong(name, says, "curl --max-time 10 $DATABRICKS_HOST")
+        return
+    yield _signed_in(name, host)
+    if is_local(given.lakehouse_uri) and "127.0.0.1" not in host:
+        says = f"LAKEHOUSE_URI={given.lakehouse_uri} is a folder that Databricks does not reach"
+        mend = "export LAKEHOUSE_URI=abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/lakehouse"
+        yield wrong("Databricks' store", says, mend)
+
+
+def _is_reached(url: str) -> bool:
+    """Asked before the SDK is, which tries for long."""
+    import requests
+
+    try:
+        requests.head(url if "://" in url else f"https://{url}", timeout=SECONDS)
+    except requests.RequestException:
+        return False
+    return True
+
+
+def _signed_in(name: str, host: str) -> Finding:
+    """Asks for what a run needs: leave to list runs."""
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.config import Config
+
+    try:
+        config = Config(http_timeout_seconds=SECONDS, retry_timeout_seconds=int(SECONDS))
+        next(iter(WorkspaceClient(config=config).jobs.list_runs(limit=1)), None)
+    except Exception as error:  # whatever the SDK raises, it is the finding
+        mend = "databricks auth login --host $DATABRICKS_HOST    # or a new DATABRICKS_TOKEN"
+        return wrong(name, f"{host}: {error}", mend)
+    return ok(name, f"{config.host}: signed in by {config.auth_type}, runs may be listed")
+
+
+def git(_: Settings) -> Iterator[Finding]:
+    """What Databricks clones. A repository may be hidden from here and not from there."""
+    url, name = os.environ["DATABRICKS_GIT_URL"], "Databricks' Git"
+    branch = os.environ.get("DATABRICKS_GIT_BRANCH")
+    command = ["git", "ls-remote", "--heads", url, *([branch] if branch else [])]
+    done = subprocess.run(  # noqa: S603 - an address of the user's own
+        command,
+        env=os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        says = f"{url} cannot be seen from here: {done.stderr.strip()}"
+        yield warning(name, says, "git ls-remote $DATABRICKS_GIT_URL")
+    elif branch and not done.stdout.strip():
+        yield wrong(name, f"{url} has no branch {branch}", f"git push origin {branch}")
+    else:
+        yield ok(name, f"{url} {branch or ''}".rstrip())
+
+
+def aws(_: Settings) -> Iterator[Finding]:
+    """Who one is there, and the queue that steps go to."""
+    name = "AWS"
+    if not installed("boto3"):
+        says = "METAFLOW_BATCH_JOB_QUEUE is set, and boto3 is not installed"
+        yield wrong(name, says, "pip install 'fraud-mlops[aws]'")
+        return
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    config = Config(
+        connect_timeout=SECONDS, read_timeout=SECONDS, retries={"total_max_attempts": 1}
+    )
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    try:
+        session = boto3.Session(region_name=region)
+        found = session.client("sts", config=config).get_caller_identity()
+        yield ok(name, f"signed in as {found['Arn']}")
+        yield from _queue(session.client("batch", config=config))
+    except (BotoCoreError, ClientError) as error:
+        yield wrong(name, str(error), "aws sso login    # or aws configure; docs/aws.md")
+
+
+def _queue(batch: Any) -> Iterator[Finding]:
+    queue = os.environ.get("METAFLOW_BATCH_JOB_QUEUE")
+    if not queue:
+        return
+    found = batch.describe_job_queues(jobQueues=[queue])["jobQueues"]
+    mend = "aws cloudformation deploy --stack-name fraud-mlops --template-file infra/aws/stack.yaml"
+    if not found:
+        yield wrong("AWS Batch", f"there is no job queue {queue}", mend)
+    elif (found[0]["state"], found[0]["status"]) != ("ENABLED", "VALID"):
+        says = f"{queue} is {found[0]['state']}, {found[0]['status']}"
+        yield wrong(
+            "AWS Batch", says, f"aws batch update-job-queue --job-queue {queue} --state ENABLED"
+        )
+    else:
+        yield ok("AWS Batch", f"{queue} takes jobs")
+    missing = [
+        variable
+        for variable in ("METAFLOW_DATASTORE_SYSROOT_S3", "METAFLOW_ECS_S3_ACCESS_IAM_ROLE")
+        if not os.environ.get(variable) and not _metaflow_configured()
+    ]
+    if missing:
+        yield wrong("Metaflow on AWS", f"not set: {', '.join(missing)}", "metaflow configure aws")
+
+
+def _metaflow_configured() -> bool:
+    home = Path(os.environ.get("METAFLOW_HOME", "~/.metaflowconfig")).expanduser()
+    return any(home.glob("config*.json"))

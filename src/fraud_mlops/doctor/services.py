@@ -1,0 +1,220 @@
+"""Services that the settings name: present, reached, and taken the credentials of.
+
+    python -m fraud_mlops.doctor.services NAME
+
+prints what was found as JSON lines. Each service is asked in such a process, since clients of
+clouds look for credentials for as long as they like; `examine` ends those that take too long.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+
+from fraud_mlops.doctor.clouds import SECONDS, aws, databricks, git
+from fraud_mlops.doctor.finding import Finding, ok, without_secrets, wrong
+from fraud_mlops.doctor.machine import installed
+from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.settings import Settings, settings
+
+MOST_SKEW = 300.0
+"""Azure and AWS refuse signatures that are a quarter of an hour off."""
+
+
+def store(name: str, uri: str) -> Iterator[Finding]:
+    """Lists, writes a small object, and removes it."""
+    from fraud_mlops.lakehouse.stores import delete, join, list_children, read_bytes, write_bytes
+
+    probe = join(uri, "_doctor", f"{uuid.uuid4().hex}.txt")
+    try:
+        list_children(uri)
+        write_bytes(probe, b"fraud-mlops doctor")
+        read_bytes(probe)
+        delete(probe)
+    except (FraudMlopsError, OSError) as error:
+        yield wrong(name, str(error), _mend_store(uri, str(error)))
+        return
+    yield ok(name, f"{uri}: listed, written and read")
+
+
+def _mend_store(uri: str, said: str) -> str:
+    """A command of the store's own, beside what the error says."""
+    extra = "aws" if uri.startswith("s3") else "azure"
+    if "pip install" in said:
+        return f"pip install 'fraud-mlops[{extra}]'"
+    if extra == "aws":
+        return "aws sts get-caller-identity"
+    return "az login    # or see docs/stores.md"
+
+
+def snowflake(given: Settings) -> Iterator[Finding]:
+    from dataclasses import replace
+
+    from fraud_mlops.warehouse.options import SnowflakeOptions
+    from fraud_mlops.warehouse.snowflake_engine import SnowflakeWarehouse
+
+    name, mend = "warehouse", "python scripts/sync_metrics_to_snowflake.py --print-schema"
+    try:
+        options = SnowflakeOptions.of(given)
+        if options is None:
+            return
+        warehouse = SnowflakeWarehouse(replace(options, network_seconds=int(SECONDS)))
+        with warehouse.session() as session:
+            there = session.columns(warehouse.tables.table)
+    except FraudMlopsError as error:
+        install = "pip install 'fraud-mlops[snowflake]'"
+        yield wrong(name, str(error), install if "not installed" in str(error) else None)
+        return
+    if there:
+        yield ok(name, f"{warehouse.address}: signed in, and the table is there")
+    else:
+        yield wrong(name, f"{warehouse.address}: signed in, and there is no such table", mend)
+
+
+def postgres(_: Settings) -> Iterator[Finding]:
+    """Dagster's history."""
+    name = "Dagster's PostgreSQL"
+    if not installed("dagster-postgres"):
+        says = "DAGSTER_POSTGRES_URL is set, and dagster-postgres is not installed"
+        yield wrong(name, says, "pip install 'fraud-mlops[postgres]'")
+        return
+    import psycopg2
+
+    url = os.environ["DAGSTER_POSTGRES_URL"]
+    password = os.environ.get("DAGSTER_POSTGRES_PASSWORD")
+    try:
+        psycopg2.connect(url, password=password, connect_timeout=int(SECONDS)).close()
+    except psycopg2.Error as error:
+        mend = 'PGPASSWORD="$DAGSTER_POSTGRES_PASSWORD" psql "$DAGSTER_POSTGRES_URL" -c "select 1"'
+        yield wrong(name, str(error), mend)
+    else:
+        yield ok(name, "signed in")
+
+
+def dagster(_: Settings) -> Iterator[Finding]:
+    yield _answers("Dagster", "DAGSTER_WEBSERVER_URL", "/server_info", "make ui")
+
+
+def metaflow(_: Settings) -> Iterator[Finding]:
+    mend = "unset METAFLOW_SERVICE_URL METAFLOW_DEFAULT_METADATA    # records stay in files"
+    yield _answers("Metaflow's service", "METAFLOW_SERVICE_URL", "/ping", mend)
+
+
+def _answers(name: str, variable: str, page: str, mend: str) -> Finding:
+    import requests
+
+    url = os.environ[variable].rstrip("/")
+    token = os.environ.get(f"{variable.removesuffix('_URL')}_TOKEN")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        answer = requests.get(url + page, headers=headers, timeout=SECONDS)
+    except requests.RequestException as error:
+        return wrong(name, f"{variable}={url} does not answer ({type(error).__name__})", mend)
+    if answer.status_code in (401, 403):
+        return wrong(
+            name,
+            f"{url} wants to know who asks: {answer.status_code}",
+            f"export {variable.removesuffix('_URL')}_TOKEN=...",
+        )
+    if answer.ok:
+        return ok(name, f"{url} answers")
+    return wrong(name, f"{url} answers {answer.status_code}", mend)
+
+
+def clock(given: Settings) -> Iterator[Finding]:
+    """Against the clock of a store: signatures are of a moment."""
+    import time
+
+    import requests
+
+    url = _endpoint(given)
+    try:
+        told = requests.head(url, timeout=SECONDS).headers.get("Date")
+        there = parsedate_to_datetime(str(told)).timestamp()
+    except (requests.RequestException, ValueError, TypeError):
+        return  # who does not answer is told of by the store's own finding
+    skew = time.time() - there
+    if abs(skew) > MOST_SKEW:
+        says = f"{skew:+.0f} s off the clock of {url}: signatures are refused"
+        yield wrong("clock of the store", says, "sudo timedatectl set-ntp true")
+    else:
+        yield ok("clock of the store", f"{skew:+.0f} s")
+
+
+def _endpoint(given: Settings) -> str:
+    if given.lakehouse_uri.startswith("s3"):
+        named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return named or "https://s3.amazonaws.com"
+    from fraud_mlops.lakehouse.azure_account import azure_account
+
+    return azure_account(given.lakehouse_uri).url
+
+
+def notifications(given: Settings) -> Iterator[Finding]:
+    """Addresses are read, and nobody is told anything."""
+    from fraud_mlops.notifications.delivery import channel_names
+
+    name = "notifications"
+    if not installed("apprise"):
+        says = "FRAUD_NOTIFY_URLS is set, and apprise is not installed"
+        yield wrong(name, says, "pip install 'fraud-mlops[notify]'")
+        return
+    names = channel_names(given)
+    if bad := [one for one in names if "none that apprise knows" in one]:
+        mend = "https://github.com/caronc/apprise/wiki"
+        yield wrong(name, "; ".join(bad).rstrip(","), mend)
+    else:
+        yield ok(name, ", ".join(names))
+
+
+def device(given: Settings) -> Iterator[Finding]:
+    import torch
+
+    gpu = torch.cuda.is_available()
+    apple = torch.backends.mps.is_available()
+    wanted = given.device.partition(":")[0]
+    if (wanted == "cuda" and not gpu) or (wanted == "mps" and not apple):
+        says = f"FRAUD_DEVICE={given.device}, and PyTorch {torch.__version__} sees no such device"
+        yield wrong("device", says, "export FRAUD_DEVICE=auto    # or a PyTorch build with CUDA")
+    elif gpu:
+        yield ok("device", f"{torch.cuda.get_device_name(0)}, PyTorch {torch.__version__}")
+    else:
+        yield ok("device", f"no GPU; networks train on the CPU, PyTorch {torch.__version__}")
+
+
+def _lakehouse(given: Settings) -> Iterator[Finding]:
+    return store("lakehouse", given.lakehouse_uri)
+
+
+def _models(given: Settings) -> Iterator[Finding]:
+    return store("models", str(given.model_uri))
+
+
+SERVICES: dict[str, Callable[[Settings], Iterator[Finding]]] = {
+    "lakehouse": _lakehouse,
+    "models": _models,
+    "clock of the store": clock,
+    "warehouse": snowflake,
+    "Databricks": databricks,
+    "Databricks' Git": git,
+    "AWS": aws,
+    "Dagster's PostgreSQL": postgres,
+    "Dagster": dagster,
+    "Metaflow's service": metaflow,
+    "notifications": notifications,
+    "device": device,
+}
+
+
+def main() -> int:
+    [_, name] = sys.argv
+    for finding in SERVICES[name](settings()):
+        print(without_secrets(finding).model_dump_json(), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

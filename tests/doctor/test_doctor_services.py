@@ -1,0 +1,173 @@
+"""`fraud-mlops doctor` and services: refused, out of reach, half set up, well."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from store_servers import AWS, KEY, Azurite, adls_uri, azurite, s3_server
+from workspace_server import TOKEN, LocalWorkspace, local_workspace
+
+from fraud_mlops.doctor.examine import ask, examine, services
+from fraud_mlops.doctor.finding import Finding
+from fraud_mlops.settings import settings
+
+Set = Callable[..., None]
+WRONG_KEY = KEY[:-8] + "AAAAAAA="
+
+
+def one(name: str, seconds: float = 30) -> Finding:
+    [found] = ask(name, seconds)
+    assert found.mend is None or found.status != "ok"
+    return found
+
+
+@pytest.fixture(scope="module")
+def blob_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    with azurite(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture
+def closed() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port that takes connections and never answers."""
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        yield int(listening.getsockname()[1])
+
+
+def test_a_store_that_takes_the_key_is_left_as_it_was(shell: Set, blob_service: Azurite) -> None:
+    uri = adls_uri("doctor")
+    shell(LAKEHOUSE_URI=uri, AZURE_STORAGE_CONNECTION_STRING=blob_service.connection())
+    assert {"lakehouse", "clock of the store"} <= set(services(settings()))
+    assert one("lakehouse").says == f"{uri}: listed, written and read"
+    assert [name for name in blob_service.blobs() if "doctor" in name] == []
+    assert one("clock of the store").status == "ok"
+
+
+def test_a_store_that_refuses_the_key(shell: Set, blob_service: Azurite) -> None:
+    wrong = blob_service.connection().replace(KEY, WRONG_KEY)
+    shell(LAKEHOUSE_URI=adls_uri("doctor"), AZURE_STORAGE_CONNECTION_STRING=wrong)
+    found = one("lakehouse")
+    assert found.status == "wrong"
+    assert "the connection string was refused" in found.says
+    assert found.mend == "az login    # or see docs/stores.md"
+    assert WRONG_KEY not in found.model_dump_json()
+
+
+def test_a_store_out_of_reach_is_told_in_seconds(shell: Set, closed: int) -> None:
+    place = (
+        f"BlobEndpoint=http://127.0.0.1:{closed}/lakeaccount;SharedAccessSignature=sig=s3cr3tw0rd"
+    )
+    shell(LAKEHOUSE_URI=adls_uri("doctor"), AZURE_STORAGE_CONNECTION_STRING=place)
+    found = one("lakehouse")
+    assert found.status == "wrong"
+    assert "cannot be reached" in found.says
+    assert "s3cr3tw0rd" not in found.model_dump_json()
+    assert ask("clock of the store", 30) == []  # said once
+
+
+def test_who_never_answers_is_not_waited_for(shell: Set, silent: int) -> None:
+    shell(METAFLOW_SERVICE_URL=f"http://127.0.0.1:{silent}")
+    assert one("Metaflow's service", seconds=1).says.startswith("no answer within 1 s")
+
+
+def test_a_dagster_that_is_not_there(shell: Set, closed: int) -> None:
+    shell(DAGSTER_WEBSERVER_URL=f"http://127.0.0.1:{closed}")
+    assert services(settings())[-1] == "Dagster"
+    found = one("Dagster")
+    assert "does not answer" in found.says
+    assert found.mend == "make ui"
+
+
+def test_a_snowflake_set_up_by_half_names_the_rest(shell: Set) -> None:
+    shell(**{"SNOWFLAKE_ACCOUNT": "myorg-account", "SNOWFLAKE_PASSWORD": "s3cret-w0rd"})
+    assert "warehouse" in services(settings())
+    found = one("warehouse")
+    assert found.status == "wrong"
+    for name in ("USER", "WAREHOUSE", "DATABASE", "SCHEMA"):
+        assert f"SNOWFLAKE_{name} is not set" in found.says
+    assert "s3cret-w0rd" not in found.model_dump_json()
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorkspace]:
+    with local_workspace(tmp_path_factory.mktemp("workspace"), Path(sys.executable)) as made:
+        yield made
+
+
+def test_a_databricks_that_takes_the_token_and_one_that_does_not(
+    shell: Set, workspace: LocalWorkspace
+) -> None:
+    shell(DATABRICKS_HOST=workspace.url, DATABRICKS_TOKEN=TOKEN)
+    found = one("Databricks")
+    assert (found.status, "signed in by pat" in found.says) == ("ok", True), found
+    shell(**{"DATABRICKS_TOKEN": "dapi-of-last-year-4711"})
+    found = one("Databricks")
+    assert found.status == "wrong"
+    assert found.mend.startswith("databricks auth login")
+    assert "4711" not in found.model_dump_json()
+
+
+def test_the_repository_that_databricks_clones(shell: Set, tmp_path: Path) -> None:
+    shell(DATABRICKS_GIT_URL=(tmp_path / "nowhere").as_uri(), DATABRICKS_GIT_BRANCH="main")
+    assert "Databricks' Git" in services(settings())
+    assert one("Databricks' Git").status == "warning"
+
+
+def test_aws_says_who_one_is_and_misses_the_queue(shell: Set) -> None:
+    with s3_server() as url:
+        shell(**AWS, AWS_ENDPOINT_URL=url, METAFLOW_BATCH_JOB_QUEUE="fraud")
+        assert "AWS" in services(settings())
+        identity, queue, variables = ask("AWS", 30)
+    assert identity.says.startswith("signed in as arn:aws:")
+    assert queue.says == "there is no job queue fraud"
+    assert "infra/aws/stack.yaml" in queue.mend
+    assert "METAFLOW_DATASTORE_SYSROOT_S3" in variables.says
+
+
+def test_addresses_of_notifications_are_read_and_nobody_is_told(shell: Set, closed: int) -> None:
+    shell(FRAUD_NOTIFY_URLS=f"json://user:pa55word@127.0.0.1:{closed}/hook")
+    found = one("notifications")
+    assert found.status == "ok"
+    shell(FRAUD_NOTIFY_URLS="nonsense://pa55word")
+    found = one("notifications")
+    assert (found.status, "address 1 of FRAUD_NOTIFY_URLS" in found.says) == ("wrong", True)
+    assert "pa55word" not in found.model_dump_json()
+
+
+def test_everything_wrong_at_once_shows_no_secret(shell: Set, closed: int) -> None:
+    secrets = {
+        "AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint=http://127.0.0.1:{closed}/lakeaccount;"
+        "SharedAccessSignature=sig=mark0001",
+        "SNOWFLAKE_PASSWORD": "mark0002",
+        "DATABRICKS_TOKEN": "mark0003",
+        "DAGSTER_POSTGRES_PASSWORD": "mark0004",
+        "FRAUD_NOTIFY_URLS": "json://user:mark0005@127.0.0.1/mark0006hook",
+    }
+    shell(
+        LAKEHOUSE_URI=adls_uri("doctor"),
+        SNOWFLAKE_ACCOUNT="a-b",
+        DATABRICKS_HOST=f"http://127.0.0.1:{closed}",
+        DAGSTER_POSTGRES_URL=f"postgresql://dagster:mark0007@127.0.0.1:{closed}/dagster",
+        DATABRICKS_GIT_URL=f"http://user:mark0008@127.0.0.1:{closed}/repository",
+        **secrets,
+    )
+    found = list(examine(30))
+    named = {one.name: one.status for one in found}
+    for name in ("lakehouse", "warehouse", "Databricks", "Dagster's PostgreSQL"):
+        assert named[name] == "wrong", found
+    assert "mark000" not in "".join(one.model_dump_json() for one in found)
+    assert os.environ["SNOWFLAKE_PASSWORD"] == "mark0002"  # noqa: S105
