@@ -62,6 +62,14 @@ def claims_freshness(dataset: Dataset) -> dg.FreshnessPolicy:
 
 
 def model_freshness(dataset: Dataset) -> dg.FreshnessPolicy:
-    """Retraining is monthly; a model that was not challenged for longer is nobody's choice."""
+    """Retraining is monthly; a model that was not challenged for longer is nobody's choice.
+
+    A rollback counts as well; the check `champion_is_recent` looks at the champion itself.
+    """
     fail, warn = _MODEL if dataset.is_live else _CLOSED
     return dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn)
+
+
+def model_age_limit(dataset: Dataset) -> timedelta:
+    """How old a champion may become."""
+    return (_MODEL if dataset.is_live else _CLOSED)[0]

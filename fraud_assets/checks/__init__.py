@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from fraud_assets.checks.bundle import bundle_is_whole
+from fraud_assets.checks.bundle import bundle_is_whole, champion_is_recent
 from fraud_assets.checks.claims import newest_partitions_present, no_claim_twice, rows_agree
 from fraud_assets.checks.warehouse import parity
 from fraud_assets.dataset import Dataset
@@ -18,6 +18,7 @@ def store_checks(dataset: Dataset) -> Sequence[dg.AssetChecksDefinition]:
         rows_agree(dataset),
         *no_claim_twice(dataset),
         bundle_is_whole(dataset),
+        *champion_is_recent(dataset),
         *newest_partitions_present(dataset),
         parity(dataset),
     ]

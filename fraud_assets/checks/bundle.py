@@ -1,13 +1,16 @@
-"""Whether the champion can be served: every file as it was published, and a model in them."""
+"""Whether the champion can be served: each file as it was published, a model in them, not old."""
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
+from fraud_assets.assets.specs import model_age_limit
 from fraud_assets.dataset import MODEL_ARTIFACT, Dataset
 from fraud_assets.stores import Stores
 from fraud_mlops.errors import FraudMlopsError
-from fraud_mlops.registry.bundle import Bundle, load_bundle
+from fraud_mlops.registry.bundle import Bundle, load_bundle, read_manifest
 from fraud_mlops.registry.pointers import read_pointer
 
 
@@ -27,6 +30,48 @@ def bundle_is_whole(dataset: Dataset) -> dg.AssetChecksDefinition:
             return dg.AssetCheckResult(passed=False, description=str(error))
 
     return check
+
+
+def champion_is_recent(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
+    """Freshness by the model itself, where claims keep coming."""
+    return [_recent(dataset)] if dataset.is_live else []
+
+
+def _recent(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=dataset.key(MODEL_ARTIFACT),
+        name="champion_is_recent",
+        description="The champion was trained lately. A freshness policy is content with a "
+        "rollback to an old one.",
+    )
+    def check(stores: Stores) -> dg.AssetCheckResult:
+        try:
+            pointer = read_pointer(stores.models, dataset.name, "champion")
+            if pointer is None:
+                return _not_recent("There is no champion.")
+            created = read_manifest(stores.models, dataset.name, pointer.version).created
+        except FraudMlopsError as error:
+            return _not_recent(str(error))
+        limit, age = model_age_limit(dataset), datetime.now(UTC) - created
+        return dg.AssetCheckResult(
+            passed=age <= limit,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{pointer.version} was trained on {created:%F}, more than {limit.days} "
+            "days ago. Train again: training_job."
+            if age > limit
+            else None,
+            metadata={
+                "model_version": pointer.version,
+                "created": created.isoformat(),
+                "age_days": round(age.total_seconds() / 86_400, 1),
+            },
+        )
+
+    return check
+
+
+def _not_recent(why: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=why)
 
 
 def _champion(models: str, dataset: str) -> dg.AssetCheckResult:

@@ -58,11 +58,12 @@ class Report:
 
 
 def _counts(story: Story) -> str:
-    failed = sum(not check.passed for check in story.checks)
+    failed = sorted({f"{c.asset}: {c.name}" for c in story.checks if not c.passed})
     parts = [
         _count(len(story.steps), "step"),
         _count(len(story.materializations), "materialization"),
-        _count(len(story.checks), "check") + (f", {failed} of them failed" if failed else ""),
+        _count(len(story.checks), "check")
+        + (f", not passed: {'; '.join(failed)}" if failed else ""),
     ]
     return ", ".join(parts)
 

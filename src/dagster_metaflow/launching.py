@@ -100,7 +100,7 @@ class Launcher:
             return None
         if not retried and status.state.ended and now() - record.launched > self.adopt_within:
             return None
-        record = record.with_run_id(status.run_id)
+        record = self._taken(record).with_run_id(status.run_id)
         going = status.state in (RunState.RUNNING, RunState.SUCCEEDED)
         fits = retried or self._would_do_the_same(record)
         if going and fits:
@@ -155,6 +155,23 @@ class Launcher:
             "terminate it; if it did not end well, re-execute from failure again."
         )
 
+    def _taken(self, record: LaunchRecord) -> LaunchRecord:
+        """With the turn that is this execution's alone, whoever else tries in the same instant.
+        A turn whose taker has gone before it began anything is passed over."""
+        mine = self._mine(record)
+        while True:
+            mine = mine.model_copy(update={"turn": mine.turn + 1})
+            if (other := self.ledger.take(mine)) is None:
+                break
+            self._refuse_if_followed(other)
+        latest = self.ledger.record(record.flow, record.launch_id)
+        if latest is not None and latest.turn != record.turn:
+            raise LaunchError(
+                f"{record.flow}: launch {record.launch_id} was gone on with by run "
+                f"{latest.dagster_run_id} of Dagster just now. See how that ended, then re-execute."
+            )
+        return record.model_copy(update={"turn": mine.turn})
+
     def _would_do_the_same(self, record: LaunchRecord) -> bool:
         """Else its assets would be said to be of code, or of data, that they are not made of."""
         if record.code_version != self.flow.code_version:
@@ -173,7 +190,12 @@ class Launcher:
         self.ledger.write(record.model_copy(update={"outcome": state.value}))
 
     def _adopt(self, record: LaunchRecord) -> Launch:
-        mine = record.model_copy(
+        mine = self._mine(record)
+        self.ledger.begin(mine)
+        return Launch(mine, "adopted")
+
+    def _mine(self, record: LaunchRecord) -> LaunchRecord:
+        return record.model_copy(
             update={
                 "dagster_run_id": self.run.run_id,
                 "chain": self.chain,
@@ -181,8 +203,6 @@ class Launcher:
                 "outcome": "open",
             }
         )
-        self.ledger.begin(mine)
-        return Launch(mine, "adopted")
 
     def _launch(self, origin: LaunchRecord | None = None) -> Launch:
         """origin: to resume, under the same launch id: what it has reported stays true."""
@@ -216,6 +236,7 @@ class Launcher:
             dagster_run_id=self.run.run_id,
             chain=self.chain,
             watcher=Watcher.this_process(),
+            turn=origin.turn if origin else 0,
             run_ids=origin.run_ids if origin else (),
             launched=now(),
         )

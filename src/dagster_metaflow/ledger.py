@@ -3,6 +3,7 @@
     <root>/_reports/<flow>/<launch_id>/<asset>.json     written by the flow (`reports`)
     <root>/_reports/<flow>/<launch_id>/.launch.json     written here: who launched it, and how
     <root>/_launches/<flow>/<identity>/<launch_id>      written here: it may have to be gone on with
+    <root>/_launches/<flow>/<identity>/.<launch_id>.<turn>   written here: who goes on with it
 
 The record stands beside the reports, so that a run is found again from any machine that sees the
 store, with no memory of the process that started it. A launch id begins with the **identity** of
@@ -14,15 +15,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import posixpath
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from dagster_metaflow.reports import write_file
+from dagster_metaflow.reports import write_file, written_beside
 from dagster_metaflow.watcher import Watcher
 
 RECORD = ".launch.json"
@@ -37,7 +40,8 @@ class LaunchRecord(BaseModel):
     was ended and told to leave the run going. handle: the backend's. code_version, inputs_version:
     of the flow. input_versions: data versions of the assets that are read, as Dagster knew them
     when the first run began; None in records from before they were noted. chain: the first of the
-    Dagster runs that re-execute each other. watcher: Dagster's process.
+    Dagster runs that re-execute each other. watcher: Dagster's process. turn: how often it has been
+    gone on with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +57,7 @@ class LaunchRecord(BaseModel):
     dagster_run_id: str
     chain: str
     watcher: Watcher
+    turn: int = 0
     run_ids: tuple[str, ...] = ()
     outcome: Literal["open", "detached", "succeeded", "failed", "cancelled", "lost"] = "open"
     launched: AwareDatetime
@@ -117,12 +122,25 @@ class Ledger:
         self.write(record)
         write_file(self._mark(record), b"")
 
+    def take(self, record: LaunchRecord) -> LaunchRecord | None:
+        """Makes the record's turn its own. None when it is; else the record of who has it.
+
+        Of two processes that try in the same instant, one succeeds: the store makes the object
+        only where there is none (local disk, S3 and Azure do).
+        """
+        uri = self._turn(record)
+        if _create(uri, record.model_dump_json().encode()):
+            return None
+        return LaunchRecord.model_validate_json(_read(uri))
+
     def settle(self, record: LaunchRecord) -> None:
         """It ended well: nothing is left to resume of it, nor of those that failed before it."""
         self.write(record)
         for other in self.of_identity(record.flow, record.identity):
             if not other.is_unattended:
                 self._remove(self._mark(other))
+                for turn in range(1, other.turn + 1):
+                    self._remove(self._turn(other.model_copy(update={"turn": turn})))
 
     def of_identity(self, flow: str, identity: str) -> list[LaunchRecord]:
         """Launches of the same thing that have not ended well, the latest first."""
@@ -133,6 +151,10 @@ class Ledger:
     def _mark(self, record: LaunchRecord) -> str:
         parts = ("_launches", record.flow, record.identity, record.launch_id)
         return posixpath.join(self.root, *parts)
+
+    def _turn(self, record: LaunchRecord) -> str:
+        mark = self._mark(record)
+        return posixpath.join(posixpath.dirname(mark), f".{record.launch_id}.{record.turn}")
 
     def _remove(self, uri: str) -> None:
         import fsspec
@@ -153,7 +175,32 @@ def _names(uri: str) -> Sequence[str]:
         found = fs.ls(path, detail=False)
     except FileNotFoundError:
         return ()
-    return [posixpath.basename(str(name).rstrip("/")) for name in found]
+    names = [posixpath.basename(str(name).rstrip("/")) for name in found]
+    return [name for name in names if not name.startswith(".")]
+
+
+def _create(uri: str, data: bytes) -> bool:
+    """Whole or not at all, and only where nothing is. False where something is."""
+    import fsspec
+
+    fs, path = fsspec.url_to_fs(uri)
+    try:
+        if "file" in fs.protocol:
+            with written_beside(Path(path), data) as temporary:
+                os.link(temporary, path)
+        else:
+            fs.pipe_file(path, data, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def _read(uri: str) -> bytes:
+    import fsspec
+
+    fs, path = fsspec.url_to_fs(uri)
+    data: bytes = fs.cat_file(path)
+    return data
 
 
 def now() -> datetime:

@@ -15,7 +15,8 @@ import os
 import posixpath
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -244,12 +245,19 @@ def write_file(uri: str, data: bytes) -> None:
         return
     path = Path(uri.removeprefix("file://")).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
+    with written_beside(path, data) as temporary:
+        temporary.replace(path)
+
+
+@contextmanager
+def written_beside(path: Path, data: bytes) -> Iterator[Path]:
+    """A file in the folder of `path` with the data on disk, to be given its name; else it goes."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(path)
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)

@@ -123,6 +123,13 @@ class Served(Toy):
         wait_for(lambda: self.run(run).is_finished, f"the end of run {run}", seconds)
         return self.run(run).status.value
 
+    def wait_first_end(self, *runs: str) -> str:
+        """The run that ends first."""
+        ended = wait_for(
+            lambda: [run for run in runs if self.run(run).is_finished], "the end of one", 60.0
+        )
+        return ended[0]
+
     def wait_retry(self, run: str) -> str:
         """The run by which the daemon retries another."""
         found = wait_for(

@@ -6,6 +6,9 @@ import pytest
 from served import Served
 from toy_kit import materialized
 
+from dagster_metaflow.ledger import Ledger
+from dagster_metaflow.watcher import Watcher
+
 pytestmark = pytest.mark.flow
 
 
@@ -39,6 +42,34 @@ def test_two_retries_of_one_run_at_once_do_not_take_each_others_run(served: Serv
     served.release("work")
     assert served.wait_end(one) == "SUCCESS"
     assert len(materialized(served.history, "second")) == 1
+
+
+def test_of_two_retries_in_the_same_instant_one_goes_on(served: Served) -> None:
+    served.fail("work")
+    failed = served.launch()
+    assert served.wait_end(failed) == "FAILURE"
+    served.hold("work")
+    retries = [served.retry(failed), served.retry(failed)]
+    served.wait_held("work")
+    refused = served.wait_first_end(*retries)
+    (going,) = {*retries} - {refused}
+    assert "of Dagster" in served.message(refused)
+    assert served.launches[0].dagster_run_id == going
+    served.release("work")
+    assert served.wait_end(going) == "SUCCESS"
+    assert served.steps_run == {"start": 1, "work": 3, "join": 1, "end": 1}
+
+
+def test_a_retry_that_was_killed_before_it_began_is_no_obstacle(served: Served) -> None:
+    served.fail("join")
+    failed = served.launch()
+    assert served.wait_end(failed) == "FAILURE"
+    (launch,) = served.launches
+    gone = Watcher.this_process().model_copy(update={"born": "before"})
+    taken = launch.model_copy(update={"turn": 1, "dagster_run_id": "gone", "watcher": gone})
+    assert Ledger(str(served.lake)).take(taken) is None
+    assert served.wait_end(served.retry(failed)) == "SUCCESS"
+    assert served.steps_run == {"start": 1, "work": 2, "join": 2, "end": 1}
 
 
 def test_what_was_made_before_the_failure_is_recorded_with_the_retry_too(served: Served) -> None:

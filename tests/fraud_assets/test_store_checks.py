@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 from assets_kit import LANDED, Place
 
 from fraud_assets.checks.claims import newest_due
+from fraud_mlops.registry.bundle import Manifest, bundle_version, write_bundle
+from fraud_mlops.registry.pointers import promote, rollback
 
 
 def evaluate(place: Place) -> dict[str, dg.AssetCheckEvaluation]:
@@ -66,6 +69,35 @@ def test_a_backfill_of_an_old_partition_does_not_hide_that_the_newest_is_late(
     assert due is not None
     landed.put("raw", due, "b")
     assert evaluate(landed)["raw_zone:newest_partition_present"].passed
+
+
+def trained(place: Place, days_ago: int, after: str | None = None) -> str:
+    """Publishes a model of that age, and makes it the champion; its version."""
+    models, name = place.stores.models, place.dataset.name
+    created = datetime.now(UTC) - timedelta(days=days_ago)
+    files = {"weights.safetensors": f"weights of {days_ago} days ago".encode()}
+    version = bundle_version(files, created)
+    nothing: dict[str, Any] = {"split": {}, "metrics": {}, "calibration": {}, "threshold": {}}
+    manifest = Manifest(
+        version=version, dataset=name, created=created, trained_until=created, run="TrainingFlow/1",
+        data_versions={}, contract={}, candidate={}, gate={}, libraries={}, **nothing,
+    )  # fmt: skip
+    write_bundle(models, name, version, files, manifest)
+    promote(models, name, version, expected=after, by="a test", reason="trained")
+    return version
+
+
+def test_a_rollback_does_not_hide_that_the_champion_is_old(landed: Place) -> None:
+    assert not evaluate(landed)["model_artifact:champion_is_recent"].passed
+    before = trained(landed, days_ago=60)
+    trained(landed, days_ago=20, after=before)
+    assert evaluate(landed)["model_artifact:champion_is_recent"].passed
+    rollback(landed.stores.models, landed.dataset.name, by="a test", reason="too many alerts")
+    old = evaluate(landed)["model_artifact:champion_is_recent"]
+    assert not old.passed
+    assert old.severity is dg.AssetCheckSeverity.WARN
+    assert old.metadata["age_days"].value == 60
+    assert f"{before} was trained on" in old.description
 
 
 def test_a_partition_is_due_a_day_after_it_is_over(landed: Place) -> None:

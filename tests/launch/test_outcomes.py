@@ -97,6 +97,7 @@ def test_checks_are_test_cases_and_warnings_break_no_build(launch: Launch, tmp_p
     done = launch("shaky_job", "--junit", report)
     assert done.returncode == 0  # the run succeeded; its report says that a check did not
     assert "check shaky_is_sound failed (ERROR): 3 of 3 rows are unsound" in done.stdout
+    assert "2 checks, not passed: shaky: shaky_is_pretty; shaky: shaky_is_sound" in done.stdout
     suite = _suite(report)
     cases = {(case.get("classname"), case.get("name")): case for case in suite.iter("testcase")}
     sound = cases["shaky", "shaky_is_sound"].find("failure")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,23 @@ def test_launches_are_found_until_they_have_ended_well(root: str) -> None:
     ledger.settle(done)
     assert ledger.of_identity("IngestFlow", "abc") == []
     assert ledger.record("IngestFlow", "abc-1") == done
+
+
+def test_of_many_that_go_on_with_a_launch_at_once_one_does(root: str) -> None:
+    ledger = Ledger(root)
+    record = LaunchRecord(
+        launch_id="abc-1", flow="IngestFlow", code_version="1", backend="local", handle={},
+        dagster_run_id="d", chain="d", watcher=Watcher.this_process(), launched=now(), turn=1,
+    )  # fmt: skip
+    ledger.begin(record)
+    them = [record.model_copy(update={"dagster_run_id": f"run-{n}"}) for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        holders = list(pool.map(ledger.take, them))
+    (winner,) = [mine for mine, holder in zip(them, holders, strict=True) if holder is None]
+    assert {h.dagster_run_id for h in holders if h} == {winner.dagster_run_id}
+    assert ledger.take(record.model_copy(update={"turn": 2})) is None, "the next turn is free"
+    ledger.settle(record.model_copy(update={"turn": 2, "outcome": "succeeded"}))
+    assert ledger.take(record) is None, "nothing of it is left"
 
 
 def test_bad_rows_are_kept_and_gone_when_a_retry_finds_none(root: str, tmp_path: Path) -> None:
