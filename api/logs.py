@@ -22,7 +22,11 @@ class JsonLines(logging.Formatter):
 
 
 def configure() -> None:
-    """Our own loggers only; uvicorn's stay as its command line sets them. Once is enough."""
+    """Our own loggers; of uvicorn's, which are as its command line sets them, the one of requests
+    ends: its lines have whole addresses, with whatever a client has put into path or query."""
+    access = logging.getLogger("uvicorn.access")
+    access.handlers.clear()
+    access.propagate = False
     logger = logging.getLogger("fraud")
     if logger.handlers:
         return

@@ -102,7 +102,7 @@ def out_of_time(validated: Validated, features: FeatureSet) -> None:
     fraud = validated.labels == 1
     table = [
         [
-            f"{part.feature} = {_safe(part.value)}",
+            f"{_safe(part.feature)} = {_safe(part.value)}",
             f"{part.rows:,}",
             f"{part.frauds:,}",
             _figure(part.fraud_rate, ".2%"),
@@ -162,7 +162,7 @@ def drift(monitored: Monitored, features: FeatureSet) -> None:
         moved = sorted(report.features, key=lambda f: -(f.psi or 0))[:_SHOWN_FEATURES]
         rows = [
             [
-                f.feature,
+                _safe(f.feature),
                 f.kind,
                 _figure(f.psi),
                 _figure(f.ks),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Known vulnerabilities of what requirements.txt pins, and secrets in what Git tracks.
-# Reports: ci/audit.json, ci/secrets.json. Ends with 1 when either finds something.
+# Known vulnerabilities of what requirements.txt pins, secrets in what Git tracks, and licences that
+# infra/licences.toml does not allow. Reports: ci/audit.json, ci/secrets.json, ci/sbom. Ends with 1
+# when one of them finds something.
 #
 #   OSV_URL   another database of vulnerabilities, as a mirror inside a network without a way out
 #
@@ -20,4 +21,5 @@ fi
   --format json --output ci/audit.json "${ignored[@]}" || failed=1
 
 .venv/bin/python scripts/ci_secrets.py --output ci/secrets.json || failed=1
+.venv/bin/python scripts/sbom.py --folder ci/sbom || failed=1
 exit "$failed"

@@ -1,0 +1,138 @@
+"""No secret of the environment is in anything that the project leaves behind.
+
+A new setting of the type SecretStr is marked by itself. docs/security.md tells of this test.
+"""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+import sqlite3
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from left_behind import held, leaks
+from marked import MARKS, MARKUP, Marked, everything_marked, read, secret_settings
+
+pytestmark = pytest.mark.flow
+KINDS = ("lake", "lake-of-dagster", "dagster", "metaflow", "output", "runs")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Marked]:
+    with everything_marked(tmp_path_factory.mktemp("marked")) as made:
+        yield made
+
+
+def test_every_way_in_was_gone(scene: Marked) -> None:
+    """Well, or wrong in the way that was meant: else the marks were in no danger."""
+    expected = {
+        **{"databricks": 0, "launch": 1, "resume": 0, "notify": 0, "summary": 0, "model card": 0},
+        **{"sync": 0, "sync set up by half": 1, "doctor": 0, "wrong settings": 1},
+        **{"api 0": 200, "api 1": 401, "api 2": 422, "api 3": 400, "api 4": 200, "api 5": 200},
+        "api 6": 404,
+    }
+    told = {name: read(scene, name) for name in expected if not name.startswith("api")}
+    assert scene.codes == expected, {n: t[-2000:] for n, t in told.items()}
+
+
+def test_the_settings_that_are_secret_are_known() -> None:
+    assert {"SNOWFLAKE_PASSWORD", "FRAUD_NOTIFY_URLS"} <= set(secret_settings())
+    assert len(set(MARKS.values())) == len(MARKS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_mark_is_in_what_was_left(scene: Marked, kind: str) -> None:
+    files = [path for path in (scene.folder / kind).rglob("*") if path.is_file()]
+    assert files, f"nothing was left in {kind}"
+    assert leaks(scene.folder / kind, scene.marks) == []
+
+
+def test_nor_anywhere_else(scene: Marked) -> None:
+    assert leaks(scene.folder, scene.marks) == []
+
+
+def test_people_are_told_of_a_failure_without_the_secret_in_it(scene: Marked) -> None:
+    told = str(scene.told)
+    assert "login refused: ****" in told
+    assert "marked_claims__ingest" in told  # by Dagster's sensor
+    assert not any(mark in told for mark in scene.marks.values())
+
+
+def test_what_a_claimant_writes_is_no_markup_in_a_card(scene: Marked) -> None:
+    pages = [
+        path
+        for path in scene.folder.rglob("*.html")
+        if "card" in path.name or "cards" in path.parts
+    ]
+    assert pages
+    for page in pages:
+        assert not any(MARKUP.encode() in text for text in held(page)), page
+
+
+def plain(path: Path, text: str) -> None:
+    path.write_text(f"password={text}\n")
+
+
+def pickled(path: Path, text: str) -> None:
+    path.write_bytes(gzip.compress(pickle.dumps({"self.password": text})))
+
+
+def packed(path: Path, text: str) -> None:
+    inner = path.with_suffix(".txt")
+    inner.write_text(text)
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(inner, "inner.txt")
+    inner.unlink()
+
+
+def zipped(path: Path, text: str) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", text)
+
+
+def parquet(path: Path, text: str) -> None:
+    pq.write_table(pa.table({"reason": [text] * 100}), path, compression="zstd")
+
+
+def parquet_footer(path: Path, text: str) -> None:
+    pq.write_table(pa.table({"n": [1]}).replace_schema_metadata({"run": text}), path)
+
+
+def database(path: Path, text: str) -> None:
+    with closing(sqlite3.connect(path)) as made, made:
+        made.execute("CREATE TABLE event_logs (event TEXT)")
+        made.execute("INSERT INTO event_logs VALUES (?)", ["x" * 4000 + text + "x" * 4000])
+
+
+def encoded(path: Path, text: str) -> None:
+    import base64
+
+    path.write_bytes(base64.b64encode(f"user:{text}@host".encode()))
+
+
+def card(path: Path, text: str) -> None:
+    import base64
+
+    data = base64.b64encode(("{" + " " * 600 + text + "}").encode()).decode()
+    path.write_text(f'<script>window.__MF_DATA__["card"] = "{data}"</script>')
+
+
+PLANTS = (
+    *(plain, pickled, packed, zipped, parquet, parquet_footer, database, encoded, card),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_mark_that_is_planted_is_found(
+    plant: Callable[[Path, str], None], tmp_path: Path
+) -> None:
+    """The control: what finds nothing has looked."""
+    plant(tmp_path / "left", MARKS["SNOWFLAKE_PASSWORD"])
+    assert leaks(tmp_path, MARKS) == ["left: SNOWFLAKE_PASSWORD"]
