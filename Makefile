@@ -20,10 +20,10 @@ DEMO_ARGS ?= --sample-size 20000
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 INSTANCE := $(DAGSTER_HOME)/dagster.yaml
 
-.PHONY: help setup dev demo ui test style lint format bench clean
+.PHONY: help setup dev demo ui test style lint format bench docs sbom lock clean
 help:
 	@grep -E '^#  ' Makefile | sed 's/^#  //'
-	@echo "  make lint | format | bench | clean"
+	@echo "  make lint | format | bench | docs | sbom | lock | clean"
 
 $(SETUP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -70,6 +70,18 @@ format: $(DEV)
 
 bench: $(DEV)
 	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+# The site is build/site/index.html.
+docs: $(DEV)
+	$(BIN)/python scripts/build_docs.py
+
+# build/sbom: what production is made of, and under which licences.
+sbom: $(DEV)
+	$(BIN)/python scripts/sbom.py
+
+# infra/requirements.lock, after requirements.txt or infra/constraints.txt have changed.
+lock: $(DEV)
+	$(BIN)/python scripts/lock.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache src/*.egg-info
