@@ -6,9 +6,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
-import time
 import venv
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ from workspace_runs import kill
 from workspace_server import LocalWorkspace
 
 from dagster_metaflow.backends.databricks import DatabricksBackend
-from dagster_metaflow.backends.protocol import Handle, LaunchRequest, RunStatus
+from dagster_metaflow.backends.protocol import Handle, LaunchRequest
+from dagster_metaflow.testing.folder_stage import FolderStage
 
 ROOT = Path(__file__).parents[2]
 TOYS = (
@@ -99,14 +98,12 @@ class Repository:
         }
 
 
-class ShellRuns:
+class ShellRuns(FolderStage):
     """Runs of the toy, by the backend: what its contract plays on."""
 
-    most_seconds = 60.0
-
     def __init__(self, workspace: LocalWorkspace, repository: Repository, folder: Path) -> None:
-        self.workspace, self.repository, self.folder = workspace, repository, folder
-        self.launch_id = f"contract-{time.time_ns()}"
+        super().__init__(folder)
+        self.workspace, self.repository = workspace, repository
         self.settings: dict[str, Any] = {}
         self.variables: dict[str, str] = {}
 
@@ -133,51 +130,7 @@ class ShellRuns:
             ledger_root=str(self.folder / "lake"),
         )
 
-    def hold(self) -> None:
-        (self.folder / "hold_work").touch()
-
-    def release(self) -> None:
-        (self.folder / "hold_work").unlink(missing_ok=True)
-
-    def fail_once(self) -> None:
-        (self.folder / "fail_work").touch()
-
-    def executed(self) -> Sequence[str]:
-        count = self.folder / "count"
-        return count.read_text().split() if count.exists() else []
-
     def lose(self, handle: Handle) -> None:
         """The driver goes away."""
         self.wait_for("work")
         kill(self.workspace.jobs.runs[handle["run"]].last)
-
-    # -- how tests do it -----------------------------------------------------------------------
-
-    def launched(self, **settings: Any) -> Handle:
-        backend = self.backend(**settings)
-        return backend.launch(self.request(), backend.prepare(self.request()))
-
-    def resumed(self, run_id: str | None, **settings: Any) -> Handle:
-        backend = self.backend(**settings)
-        return backend.resume(self.request(), backend.prepare(self.request()), str(run_id))
-
-    def ended(self, handle: Handle, **settings: Any) -> RunStatus:
-        return self.until(handle, lambda status: status.state.ended, **settings)
-
-    def until(
-        self, handle: Handle, condition: Callable[[RunStatus], bool], **settings: Any
-    ) -> RunStatus:
-        deadline = time.monotonic() + self.most_seconds
-        while not condition(status := self.backend(**settings).poll(handle)):
-            assert time.monotonic() < deadline, status
-            time.sleep(0.02)
-        return status
-
-    def log(self, handle: Handle) -> list[str]:
-        return self.backend().read_log(handle, 0)[0]
-
-    def wait_for(self, step: str) -> None:
-        deadline = time.monotonic() + self.most_seconds
-        while step not in self.executed():
-            assert time.monotonic() < deadline, f"{step} has not begun"
-            time.sleep(0.02)
