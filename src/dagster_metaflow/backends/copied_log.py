@@ -14,6 +14,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from dagster_metaflow.backends.protocol import Backend, Handle
+
 _BLOCK = 1 << 20
 
 
@@ -76,3 +78,12 @@ def read_lines(folder: Path, offset: int, *, over: bool = False) -> tuple[list[s
         whole = data[: data.rfind(b"\n") + 1]
     lines = whole.decode("utf-8", "replace").removesuffix("\n").split("\n") if whole else []
     return lines, offset + len(whole)
+
+
+def print_log(backend: Backend, handle: Handle, offset: int) -> int:
+    """All that there is of a run's log from `offset`; where it ends."""
+    while True:
+        lines, offset = backend.read_log(handle, offset)
+        if not lines:
+            return offset
+        print("\n".join(lines), flush=True)

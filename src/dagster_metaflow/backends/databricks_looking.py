@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagster_metaflow.backends.copied_log import print_log
 from dagster_metaflow.backends.databricks_api import Workspace, moment
 from dagster_metaflow.backends.databricks_attempt import attempt_at
 from dagster_metaflow.backends.databricks_driver import place_by
@@ -59,7 +60,7 @@ def watch(backend: DatabricksBackend, handle: Mapping[str, Any]) -> int:
     stage, offset, began = "", 0, time.monotonic()
     while True:
         status = backend.poll(handle)
-        offset = _shown(backend, handle, offset)
+        offset = print_log(backend, handle, offset)
         if follower.stage != stage:
             stage = follower.stage
             print(f"{time.monotonic() - began:6.0f} s  {stage}", flush=True)
@@ -74,14 +75,6 @@ def watch(backend: DatabricksBackend, handle: Mapping[str, Any]) -> int:
     if follower.page:
         print(follower.page)
     return 0 if status.state is RunState.SUCCEEDED else 1
-
-
-def _shown(backend: DatabricksBackend, handle: Mapping[str, Any], offset: int) -> int:
-    while True:
-        lines, offset = backend.read_log(handle, offset)
-        if not lines:
-            return offset
-        print("\n".join(lines), flush=True)
 
 
 def opened(workspace: Workspace, run: int, folder: Path, *, after: bool = False) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagster_metaflow.backends.copied_log import print_log
+
 if TYPE_CHECKING:
     from dagster_metaflow.backends.step_functions import StepFunctionsBackend
 
@@ -26,22 +28,14 @@ def watch(backend: StepFunctionsBackend, handle: dict[str, Any]) -> int:
     """Raises LaunchError when the run cannot be seen."""
     offset = 0
     while not (status := backend.poll(handle)).state.ended:
-        offset = _shown(backend, handle, offset)
+        offset = print_log(backend, handle, offset)
         time.sleep(_SECONDS)
-    _shown(backend, handle, offset)
+    print_log(backend, handle, offset)
     why = f": {status.reason}" if status.reason else ""
     print(f"{handle['flow']}/{status.run_id} {status.state.value}{why}")
     for name, place in backend.links(handle).items():
         print(f"{name}: {place}")
     return 0 if status.state.value == "succeeded" else 1
-
-
-def _shown(backend: StepFunctionsBackend, handle: dict[str, Any], offset: int) -> int:
-    while True:
-        lines, offset = backend.read_log(handle, offset)
-        if not lines:
-            return offset
-        print("\n".join(lines), flush=True)
 
 
 def main(triggered: Path) -> int:
