@@ -221,3 +221,8 @@ def settings() -> Settings:
             for name in [str(e["loc"][0])]
         )
         raise SettingsError(f"environment variables are wrong:\n{wrong}") from None
+def variable(field: str) -> str:
+    """The environment variable of a setting, for those who tell a person of it."""
+    return str(Settings.model_fields[field].alias)
+
+

@@ -15,10 +15,13 @@ from fraud_mlops.doctor.clouds import SECONDS
 from fraud_mlops.doctor.finding import Finding, without_secrets, wrong
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.lakehouse.stores import is_local
-from fraud_mlops.settings import Settings, settings
+from fraud_mlops.settings import Settings, settings, variable
 
 _AT_ONCE = 4
-_IMPATIENT = {"FRAUD_STORE_RETRIES": "0", "FRAUD_STORE_TIMEOUT": str(SECONDS)}
+_IMPATIENT = {
+    variable("store_retries"): "0",
+    variable("store_timeout"): str(SECONDS),
+}
 _CONNECT = {
     "warehouse": "python scripts/sync_metrics_to_snowflake.py --check",
     "Databricks": "curl --max-time 10 $DATABRICKS_HOST",

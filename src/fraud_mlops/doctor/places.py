@@ -9,14 +9,14 @@ from pathlib import Path
 
 from fraud_mlops.doctor.finding import Finding, ok, warning, wrong
 from fraud_mlops.lakehouse.stores import is_local
-from fraud_mlops.settings import Settings
+from fraud_mlops.settings import Settings, variable
 
 LEAST_FREE = 1 << 30
 GOOD_FREE = 5 << 30
 """A year of 20,000 claims takes megabytes; ten million, with their features, some gigabytes."""
 
 
-def folder(name: str, path: Path, variable: str) -> Finding:
+def folder(name: str, path: Path, set_by: str) -> Finding:
     """Whether files can be made in it, or in the nearest folder above it that is there."""
     there = next(p for p in (path, *path.parents) if p.exists())
     if not there.is_dir():
@@ -25,11 +25,11 @@ def folder(name: str, path: Path, variable: str) -> Finding:
         )
     if refused := _cannot_write(there):
         user = os.environ.get("USER") or os.environ.get("LOGNAME") or "you"
-        mend = f"sudo chown -R {user} {there}    # or set {variable} to another folder"
+        mend = f"sudo chown -R {user} {there}    # or set {set_by} to another folder"
         return wrong(name, f"{path}: nothing can be written there ({refused})", mend)
     free = shutil.disk_usage(there).free
     says = f"{path}: {free / 2**30:.1f} GiB free"
-    mend = f"export {variable}=/somewhere/with/space"
+    mend = f"export {set_by}=/somewhere/with/space"
     if free < LEAST_FREE:
         return wrong(name, f"{says}, where 1 GiB is the least", mend)
     if free < GOOD_FREE:
@@ -50,9 +50,8 @@ def _cannot_write(path: Path) -> str | None:
 
 
 def metaflow_records() -> Finding:
-    given = os.environ.get("METAFLOW_DATASTORE_SYSROOT_LOCAL")
-    variable = "METAFLOW_DATASTORE_SYSROOT_LOCAL"
-    return folder("Metaflow's records", Path(given or ".").absolute(), variable)
+    root = "METAFLOW_DATASTORE_SYSROOT_LOCAL"
+    return folder("Metaflow's records", Path(os.environ.get(root) or ".").absolute(), root)
 
 
 def dagster_home() -> Finding:
@@ -77,7 +76,7 @@ def warehouse_file(settings: Settings) -> Finding:
     from fraud_mlops.warehouse.choice import file_of
 
     path = file_of(settings, settings.lakehouse_uri)
-    found = folder("warehouse", path.parent, "FRAUD_WAREHOUSE_PATH")
+    found = folder("warehouse", path.parent, variable("warehouse_path"))
     if found.status == "wrong" or not path.exists():
         return found
     import duckdb
@@ -99,7 +98,9 @@ def lakehouse(settings: Settings) -> Finding | None:
     if not is_local(uri):
         return None
     return folder(
-        "lakehouse", Path(uri.removeprefix("file://")).expanduser().absolute(), "LAKEHOUSE_URI"
+        "lakehouse",
+        Path(uri.removeprefix("file://")).expanduser().absolute(),
+        variable("lakehouse_uri"),
     )
 
 
@@ -108,5 +109,5 @@ def models(settings: Settings) -> Finding | None:
     if uri is None or not is_local(uri):
         return None
     return folder(
-        "models", Path(uri.removeprefix("file://")).expanduser().absolute(), "FRAUD_MODEL_URI"
+        "models", Path(uri.removeprefix("file://")).expanduser().absolute(), variable("model_uri")
     )
