@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fault_proxy import Proxy, proxy
 from store_servers import AWS, CONTAINER, NO_STORE, Azurite, adls_uri, azurite, s3_server
 
 from fraud_mlops.settings import settings
@@ -57,6 +58,33 @@ def use_s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     if not store.exists(CONTAINER):
         store.mkdir(CONTAINER)
     return s3_endpoint
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tries of two seconds each."""
+    monkeypatch.setenv("FRAUD_STORE_RETRIES", "1")
+    monkeypatch.setenv("FRAUD_STORE_TIMEOUT", "2")
+
+
+@pytest.fixture
+def failing_s3(use_s3: str, impatient: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    with proxy(use_s3) as made:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+        settings.cache_clear()
+        yield made
+
+
+@pytest.fixture
+def failing_adls(
+    blob_service: Azurite, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Proxy]:
+    with proxy(blob_service.endpoint) as made:
+        monkeypatch.setenv(
+            "AZURE_STORAGE_CONNECTION_STRING", blob_service.connection(endpoint=made.url)
+        )
+        settings.cache_clear()
+        yield made
 
 
 @pytest.fixture(params=STORES)

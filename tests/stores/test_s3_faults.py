@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault_proxy import Fault, Proxy, gets, proxy, puts
+from fault_proxy import Fault, Proxy, gets, puts
 from s3fs import S3FileSystem
 from store_servers import CONTAINER
-from test_same_on_every_store import claims, put
 
 from fraud_mlops.errors import StoreError
-from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import (
     read_bytes,
-    read_tagged,
     upload,
     write_bytes,
-    write_tagged,
 )
 from fraud_mlops.settings import settings
 
@@ -28,13 +23,8 @@ LARGE = 101 << 20
 
 
 @pytest.fixture
-def network(use_s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with proxy(use_s3) as made:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
-        monkeypatch.setenv("FRAUD_STORE_RETRIES", "1")
-        monkeypatch.setenv("FRAUD_STORE_TIMEOUT", "2")
-        settings.cache_clear()
-        yield made
+def network(failing_s3: Proxy) -> Proxy:
+    return failing_s3
 
 
 @pytest.fixture
@@ -162,17 +152,6 @@ def test_a_large_upload_that_somebody_else_ends_is_said(
     assert not direct.exists(uri)
 
 
-def test_a_read_that_breaks_off_is_gone_on_with(network: Proxy, tmp_path: Path) -> None:
-    root = f"s3://{CONTAINER}/{tmp_path.name}"
-    table = claims(100_000)
-    partition = put(root, table)
-    network.faults = [Fault("half an answer", 1, gets), Fault("busy", 1, gets)]
-    assert Lakehouse(root).read([partition]).equals(table)
-    network.faults = [Fault("half an answer", 999, gets)]
-    with pytest.raises(StoreError, match="the connection broke or timed out"):
-        Lakehouse(root).read([partition])
-
-
 def test_a_store_out_of_reach_is_said_in_words(
     network: Proxy, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
@@ -182,13 +161,3 @@ def test_a_store_out_of_reach_is_said_in_words(
     with pytest.raises(StoreError, match="cannot be reached"):
         read_bytes(uri)
     assert time.monotonic() - start < 10
-
-
-def test_a_conditional_write_whose_answer_was_lost_has_been_done(network: Proxy, uri: str) -> None:
-    network.faults = [Fault("lost answer", 1, puts)]
-    write_tagged(uri, b"1", None)
-    found = read_tagged(uri)
-    assert found is not None
-    network.faults = [Fault("lost answer", 1, puts)]
-    write_tagged(uri, b"2", found[1])
-    assert read_bytes(uri) == b"2"
