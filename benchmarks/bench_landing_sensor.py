@@ -114,7 +114,8 @@ def main() -> None:
             time.sleep(SETTLE_SECONDS + 1)  # until the sensor takes them for complete
             cursor = bench.tick(cursor, f"{count} new")
         cursor = bench.tick(None, "nothing seen yet")
-        seen = SeenFiles.read(bench.stores.lakehouse, bench.dataset.name, cursor)
+        record = cursor.partition("@")[0]  # and by which contract files were judged
+        seen = SeenFiles.read(bench.stores.lakehouse, bench.dataset.name, record)
         print(f"\nThe last one read {len(seen):,} files; a cursor has {len(cursor)} characters.")
 
 
