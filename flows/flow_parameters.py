@@ -82,6 +82,18 @@ class Candidates:
     )
 
 
+class Engine:
+    """For flows that build features or scores."""
+
+    engine = Parameter(
+        "engine",
+        type=str,
+        default="auto",
+        help="What builds features and scores: local, spark, or auto, which is Spark from "
+        "FRAUD_SPARK_ROWS claims on.",
+    )
+
+
 class PartitionRange:
     """For flows that publish partitions."""
 

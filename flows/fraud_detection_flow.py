@@ -19,13 +19,13 @@ from metaflow import (  # noqa: TID253 - a flow is Metaflow's
     timeout,
 )
 
-from flow_parameters import Candidates, FraudFlow, SampleSize
+from flow_parameters import Candidates, Engine, FraudFlow, SampleSize
 from user_errors import explained, main, said
 
 CARD_SECONDS = 300
 
 
-class FraudDetectionFlow(FraudFlow, SampleSize, Candidates):
+class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
     """Ingest claims, train candidates in parallel, validate out of time, score, monitor, publish.
 
     python flows/fraud_detection_flow.py run --sample-size 20000
@@ -50,6 +50,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates):
             seed=self.seed,
             candidates=self.candidates,
             candidates_file=self.candidates_file,
+            engine=self.engine,
         )
         self.next(self.ingest)
 

@@ -11,7 +11,7 @@ import flow_environment  # noqa: F401 - sets what Metaflow reads when it is impo
 
 from metaflow import card, current, resources, retry, step  # noqa: TID253 - a flow is Metaflow's
 
-from flow_parameters import Assets, FraudFlow, PartitionRange
+from flow_parameters import Assets, Engine, FraudFlow, PartitionRange
 from flow_schedule import scheduled
 from user_errors import explained, main
 
@@ -19,7 +19,7 @@ CARD_SECONDS = 300
 
 
 @scheduled
-class ScoringFlow(FraudFlow, PartitionRange, Assets):
+class ScoringFlow(FraudFlow, PartitionRange, Assets, Engine):
     """Score raw partitions with the champion; measure drift, and performance on known labels.
 
     python flows/scoring_flow.py run
@@ -48,6 +48,7 @@ class ScoringFlow(FraudFlow, PartitionRange, Assets):
             partition_end=self.partition_end,
             assets=self.assets,
             of_assets=["ml_outputs", "metrics"],
+            engine=self.engine,
         )
         self.raw = pin_raw(self.plan)
         self.plan = as_scored(with_range(self.plan, self.raw))

@@ -19,13 +19,13 @@ from metaflow import (  # noqa: TID253 - a flow is Metaflow's
     timeout,
 )
 
-from flow_parameters import Candidates, FraudFlow
+from flow_parameters import Candidates, Engine, FraudFlow
 from user_errors import explained, main, said
 
 CARD_SECONDS = 300
 
 
-class TrainingFlow(FraudFlow, Candidates):
+class TrainingFlow(FraudFlow, Candidates, Engine):
     """Train candidates on the raw zone in parallel, validate the best out of time, publish it.
 
     python flows/training_flow.py run
@@ -51,6 +51,7 @@ class TrainingFlow(FraudFlow, Candidates):
             candidates=self.candidates,
             candidates_file=self.candidates_file,
             of_assets=["model_artifact"],
+            engine=self.engine,
         )
         self.raw = pin_raw(self.plan)
         self.next(self.prepare)

@@ -78,6 +78,18 @@ class Settings(BaseSettings):
         pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$",
         description="Memory DuckDB may use before it spills to disk.",
     )
+    spark_rows: int = Field(
+        20_000_000,
+        alias="FRAUD_SPARK_ROWS",
+        ge=0,
+        description="Claims from which on `--engine auto` takes Spark, where PySpark is installed.",
+    )
+    spark_master: str | None = Field(
+        None,
+        alias="FRAUD_SPARK_MASTER",
+        description="Where Spark runs: `local[4]`, `spark://...`, `sc://...`. Unset: Databricks' "
+        "session there, `SPARK_REMOTE` where it is set, else this machine.",
+    )
     device: str = Field(
         "auto",
         alias="FRAUD_DEVICE",
@@ -209,6 +221,11 @@ class Settings(BaseSettings):
     )
 
 
+def variable(field: str) -> str:
+    """The environment variable of a setting, for those who tell a person of it."""
+    return str(Settings.model_fields[field].alias)
+
+
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """The process's settings; SettingsError names every wrong variable at once."""
@@ -221,8 +238,3 @@ def settings() -> Settings:
             for name in [str(e["loc"][0])]
         )
         raise SettingsError(f"environment variables are wrong:\n{wrong}") from None
-def variable(field: str) -> str:
-    """The environment variable of a setting, for those who tell a person of it."""
-    return str(Settings.model_fields[field].alias)
-
-

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from fraud_mlops.contract import AMOUNT, Contract, Window
 from fraud_mlops.features.feature_set import (
+    LEAD_IN,
     RANGE,
     ZONE,
     FeatureFile,
@@ -19,6 +20,7 @@ from fraud_mlops.features.histories import Histories, histories
 from fraud_mlops.features.split import Split, WindowCount, check_windows, resolve_split
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of, partition_start
 from fraud_mlops.lakehouse.stores import delete, filesystem, list_children
 
@@ -65,8 +67,8 @@ def build_features(
             files[name] = found.write(f"{target}/{name}.parquet", launch_id, places)
             progress(f"{contract.name}: {files[name].rows:,} claims in window {name}")
         lead_in = _lead_in(split, found, target, launch_id)
-    _remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
-    return _feature_set(contract, split, files, lead_in)
+    remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
+    return feature_set_of(contract, split, files, lead_in)
 
 
 def build_range(
@@ -95,13 +97,14 @@ def build_range(
         places = found.between(Window(start=wanted.start, end=wanted.end))
         file = found.write(target, launch_id, places)
     progress(f"{contract.name}: {file.rows:,} claims from {wanted.first} to {wanted.last}")
-    _remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
-    return _feature_set(contract, split, {RANGE: file}, None)
+    remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
+    return feature_set_of(contract, split, {RANGE: file}, None)
 
 
-def _feature_set(
+def feature_set_of(
     contract: Contract, split: Split, files: dict[str, FeatureFile], lead_in: FeatureFile | None
 ) -> FeatureSet:
+    """What was written, with the names of its columns."""
     own = (AMOUNT,) if contract.amount else ()
     return FeatureSet(
         contract=contract,
@@ -120,13 +123,16 @@ def _places(split: Split, found: Histories) -> dict[str, tuple[int, int]]:
 
 
 def _lead_in(split: Split, found: Histories, target: str, launch_id: str) -> FeatureFile | None:
-    """What comes before the OOT window in the partition that it begins in, if anything does."""
-    period = found.contract.partition
-    begins = partition_start(partition_of(split.oot.start, period), period)
-    if begins == split.oot.start:
+    window = lead_in_of(split, found.contract.partition)
+    if window is None:
         return None
-    places = found.between(Window(start=begins, end=split.oot.start))
-    return found.write(f"{target}/lead_in.parquet", launch_id, places)
+    return found.write(f"{target}/{LEAD_IN}.parquet", launch_id, found.between(window))
+
+
+def lead_in_of(split: Split, period: Period) -> Window | None:
+    """What comes before the OOT window in the partition that it begins in, if anything does."""
+    begins = partition_start(partition_of(split.oot.start, period), period)
+    return None if begins == split.oot.start else Window(start=begins, end=split.oot.start)
 
 
 def _counts(split: Split, found: Histories) -> dict[str, WindowCount]:
@@ -138,8 +144,11 @@ def _counts(split: Split, found: Histories) -> dict[str, WindowCount]:
     return counts
 
 
-def _remove_old(folder: str, *, keep: str, progress: Callable[[str], None]) -> None:
-    """A store that does not say when a file was written keeps it."""
+def remove_old(folder: str, *, keep: str, progress: Callable[[str], None]) -> None:
+    """Removes feature sets older than a week, but for one.
+
+    A store that does not say when a file was written keeps it.
+    """
     oldest = datetime.now(UTC) - KEPT
     for launch in list_children(folder):
         if launch == keep:

@@ -31,6 +31,13 @@ class FeatureFile(BaseModel):
     labelled: int
     frauds: int
     data_version: str
+    parts: tuple[FeatureFile, ...] = ()
+    """In order of time, where several tasks have written the window; uri is then their folder."""
+
+    @property
+    def objects(self) -> tuple[FeatureFile, ...]:
+        """The Parquet objects that hold its claims, in order of time."""
+        return self.parts or (self,)
 
 
 class FeatureSet(BaseModel):
@@ -75,8 +82,8 @@ def read_window(
 
     Raises LakehouseError when the file is gone or is not the one that was built.
     """
-    partition = _partition(feature_set, name)
-    return _lakehouse(partition).read([partition], columns)
+    partitions = _partitions(feature_set, name)
+    return _lakehouse(partitions).read(partitions, columns)
 
 
 def window_batches(
@@ -86,8 +93,8 @@ def window_batches(
     columns: Sequence[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """A window's claims in order of time, in flat memory. Raises as `read_window` does."""
-    partition = _partition(feature_set, name)
-    yield from _lakehouse(partition).batches([partition], columns, batch_rows)
+    partitions = _partitions(feature_set, name)
+    yield from _lakehouse(partitions).batches(partitions, columns, batch_rows)
 
 
 def scored_batches(
@@ -98,8 +105,12 @@ def scored_batches(
         yield from window_batches(feature_set, name, columns=columns)
 
 
-def _partition(feature_set: FeatureSet, name: str) -> Partition:
+def _partitions(feature_set: FeatureSet, name: str) -> list[Partition]:
     file = feature_set.file(name)
+    return [_partition(feature_set, name, part) for part in file.objects]
+
+
+def _partition(feature_set: FeatureSet, name: str, file: FeatureFile) -> Partition:
     return Partition(
         zone=ZONE,
         dataset=feature_set.contract.name,
@@ -112,10 +123,11 @@ def _partition(feature_set: FeatureSet, name: str) -> Partition:
     )
 
 
-def _lakehouse(partition: Partition) -> Lakehouse:
-    if not exists(partition.uri):
+def _lakehouse(partitions: Sequence[Partition]) -> Lakehouse:
+    first = partitions[0]
+    if not exists(first.uri):
         raise LakehouseError(
-            f"{partition.uri}: these features are no longer there; they are kept for a week. "
+            f"{first.uri}: these features are no longer there; they are kept for a week. "
             "Build them again: start a new run, or resume from the step that prepares features."
         )
-    return Lakehouse(partition.uri.rpartition("/")[0])
+    return Lakehouse(first.uri.rpartition("/")[0])

@@ -120,7 +120,7 @@ def histories(
             timeline = _timeline(contract, claims)
             progress(f"{contract.name}: {len(timeline):,} claims in order of time")
             derived = _derived(contract, claims, timeline, names, folder, progress)
-            layout = _schema(schema, contract, names)
+            layout = feature_schema(schema, contract, names)
             yield Histories(contract, claims, timeline, derived, layout)
 
 
@@ -170,7 +170,7 @@ def _buckets(codes: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int64]]:
         yield np.flatnonzero((codes >= 0) & (codes % buckets == bucket))
 
 
-def _schema(raw: pa.Schema, contract: Contract, names: Sequence[str]) -> pa.Schema:
+def feature_schema(raw: pa.Schema, contract: Contract, names: Sequence[str]) -> pa.Schema:
     """The raw columns, with entity features after the contract's numeric ones."""
     before = len(raw) - len(contract.categorical or ())
     added = [pa.field(name, pa.float32()) for name in names]

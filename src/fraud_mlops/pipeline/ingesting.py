@@ -13,6 +13,7 @@ from fraud_mlops.contract import LABEL
 from fraud_mlops.features.build import FeatureSet, build_features
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.spark.choice import on_spark
 
 
 def ingest(plan: RunPlan) -> IngestReport:
@@ -84,14 +85,17 @@ def periods(plan: RunPlan, ingested: IngestReport) -> Periods:
 
 
 def prepare(plan: RunPlan, raw: RawClaims) -> FeatureSet:
-    """Builds the features of all claims in the raw partitions, in windows for training."""
-    features = build_features(
-        raw.contract,
-        Lakehouse(plan.output_uri),
-        raw.partitions,
-        launch_id=plan.launch_id,
-        as_of=plan.as_of,
-    )
+    """Features of all claims in the raw partitions, in windows for training.
+
+    By the plan's engine; the same claims and features by either.
+    """
+    place = raw.contract, Lakehouse(plan.output_uri), raw.partitions
+    if on_spark(plan.engine, sum(partition.rows for partition in raw.partitions)):
+        from fraud_mlops.spark import features as spark
+
+        features = spark.build_features(*place, launch_id=plan.launch_id, as_of=plan.as_of)
+    else:
+        features = build_features(*place, launch_id=plan.launch_id, as_of=plan.as_of)
     for name, file in features.windows.items():
         print(f"{name}: {file.rows:,} claims, {file.labelled:,} labelled, {file.frauds:,} frauds")
     return features

@@ -16,6 +16,7 @@ from fraud_mlops.lakehouse.stores import absolute, join
 from fraud_mlops.models.candidates import Candidate, draw_candidates, load_candidates
 from fraud_mlops.registry.pointers import read_pointer
 from fraud_mlops.settings import settings
+from fraud_mlops.spark.choice import ENGINES, Engine
 
 ASSETS = ("raw_zone", "model_artifact", "ml_outputs", "metrics")
 """What flows publish, in the order in which each builds on those before it."""
@@ -30,6 +31,7 @@ class RunPlan(BaseModel):
     as_of: labels that become known after it are unknown to the run.
     champion: version that was champion when the run began; None for a first run.
     partitions: the only ones wanted; as many as there are when None. assets: what is published.
+    engine: what builds features and scores, this machine or Spark; by size when `auto`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +50,7 @@ class RunPlan(BaseModel):
     champion: str | None
     partitions: PartitionRange | None = None
     assets: tuple[str, ...] = ASSETS
+    engine: Engine = "auto"
 
     def publishes(self, *assets: str) -> bool:
         """Whether any of these is wanted."""
@@ -70,6 +73,7 @@ def plan_run(
     partition_end: str | None = None,
     assets: str | None = None,
     of_assets: Sequence[str] = ASSETS,
+    engine: str = "auto",
 ) -> RunPlan:
     """Reads contract, candidates and champion; what is left out comes from the settings.
 
@@ -77,7 +81,8 @@ def plan_run(
     generated source, and now for claims in files. seed: of training, and of a generated source.
     candidates: how many to draw; None for a run that trains none. partition_start, partition_end:
     first and last, both included; the first alone is that one. assets: names from `of_assets`
-    with commas between; all of them when left out.
+    with commas between; all of them when left out. engine: of features and scores, by size when
+    `auto`.
     Raises ContractError or SettingsError for what cannot be planned with.
     """
     contract = catalog.load(dataset)
@@ -100,7 +105,15 @@ def plan_run(
         champion=pointer.version if pointer else None,
         partitions=_partitions(partition_start, partition_end, contract),
         assets=_assets(assets, of_assets),
+        engine=_engine(engine),
     )
+
+
+def _engine(name: str) -> Engine:
+    for known in ENGINES:
+        if name == known:
+            return known
+    raise SettingsError(f"--engine {name}: choose one of {', '.join(ENGINES)}")
 
 
 def _partitions(first: str | None, last: str | None, contract: Contract) -> PartitionRange | None:

@@ -10,6 +10,7 @@ from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of, partition_start
 from fraud_mlops.pipeline.leading import champion_manifest
 from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.spark.choice import on_spark
 
 
 def pin_raw(plan: RunPlan) -> RawZone:
@@ -57,18 +58,16 @@ def with_range(plan: RunPlan, raw: RawClaims) -> RunPlan:
 
 
 def prepare_range(plan: RunPlan, raw: RawClaims) -> FeatureSet:
-    """Features of the claims of the plan's partitions, with all the history they need."""
+    """Features of the claims of the plan's partitions, with all the history they need; by the
+    plan's engine."""
     if plan.partitions is None:
         raise TypeError("the plan names no partitions; see with_range")
-    return build_range(
-        raw.contract,
-        Lakehouse(plan.output_uri),
-        raw.partitions,
-        plan.partitions,
-        _split(plan),
-        launch_id=plan.launch_id,
-        as_of=plan.as_of,
-    )
+    place = raw.contract, Lakehouse(plan.output_uri), raw.partitions, plan.partitions, _split(plan)
+    if on_spark(plan.engine, sum(partition.rows for partition in raw.partitions)):
+        from fraud_mlops.spark import features as spark
+
+        return spark.build_range(*place, launch_id=plan.launch_id, as_of=plan.as_of)
+    return build_range(*place, launch_id=plan.launch_id, as_of=plan.as_of)
 
 
 def as_scored(plan: RunPlan) -> RunPlan:

@@ -22,6 +22,7 @@ from fraud_mlops.models.reasons import attributions, reason_texts
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.serving.entity_state import publish_entity_state
+from fraud_mlops.spark.choice import on_spark
 
 OUTPUTS = pa.schema(
     [
@@ -45,14 +46,19 @@ def score(plan: RunPlan, features: FeatureSet, leader: Leader) -> tuple[Partitio
     """Scores every claim that is to be, into the ml_outputs zone.
 
     Every partition of the plan's range is written, also those without a claim. A partition's rows
-    are the same bit for bit whatever others are scored with it.
+    are the same bit for bit whatever others are scored with it. By the plan's engine.
     Raises FraudMlopsError when the model needs features that the claims do not have.
     """
     _require_features(features, leader)
     dataset, period = features.contract.name, features.contract.partition
     lakehouse, place = Lakehouse(plan.output_uri), ("ml_outputs", dataset, period)
     metadata = {"run": plan.run, "launch_id": plan.launch_id, "model_version": leader.version}
-    written = lakehouse.write_sorted(*place, _scored(leader, features), OUTPUTS, metadata)
+    if on_spark(plan.engine, features.scored_rows):
+        from fraud_mlops.spark.scoring import score_partitions
+
+        written = score_partitions(lakehouse, features, leader, metadata)
+    else:
+        written = lakehouse.write_sorted(*place, _scored(leader, features), OUTPUTS, metadata)
     named = plan.partitions.values() if plan.partitions else ()
     empty = set(named) - {partition.value for partition in written}
     written += [lakehouse.write(*place, value, (), OUTPUTS, metadata) for value in empty]
@@ -97,11 +103,12 @@ def _aligned(features: FeatureSet) -> Iterator[tuple[str, pa.RecordBatch]]:
     period = features.contract.partition
     cut = by_partition(scored_batches(features), EVENT_TIME, period)
     for value, parts in groupby(cut, itemgetter(0)):
-        for batch in _of_one_size(batch for _, batch in parts):
+        for batch in of_one_size(batch for _, batch in parts):
             yield value, batch
 
 
-def _of_one_size(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def of_one_size(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows in batches of one size, but for the last."""
     waiting: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:

@@ -1,0 +1,162 @@
+"""The Spark engine against the local one (DuckDB and arrays): features and scores.
+
+    python benchmarks/bench_spark.py                                    100,000 and 1,000,000 claims
+    python benchmarks/bench_spark.py --claims 10000000 --cores 1 2 4    when does Spark pay?
+
+Raw claims are generated and written once a size. Then each engine builds the features of all windows and scores
+every claim from the out-of-time window on, with a light model, in a process of its own: seconds of
+each part, Spark's start among them, and the most memory of the process with all its children.
+What both wrote is compared: rows, and the data version of each partition of scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pyspark
+
+from fraud_mlops.features.build import FeatureSet, read_window
+from fraud_mlops.models.candidates import Candidate
+from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.models.params import LogisticParams
+from fraud_mlops.pipeline.ingesting import ingest, prepare
+from fraud_mlops.pipeline.leading import Leader
+from fraud_mlops.pipeline.plan import RunPlan, plan_run
+from fraud_mlops.pipeline.ranges import pin_raw
+from fraud_mlops.pipeline.scoring import score
+from fraud_mlops.pipeline.training import fit, training_claims
+
+MODEL = "bench-model"
+MEMORY_LOOKS = 0.2
+
+
+def plan_of(root: Path, engine: str, claims: int | None = None) -> RunPlan:
+    return plan_run(
+        "synthetic_claims", run=f"Bench/{engine}", output_uri=str(root), engine=engine,
+        sample_size=claims, candidates=None,
+    )  # fmt: skip
+
+
+def make(root: Path, claims: int) -> dict[str, float]:
+    """Raw claims of that number, and a light model of few of them, which alerts some."""
+    ingest(plan_of(root, "local", claims))
+    with tempfile.TemporaryDirectory() as folder:
+        plan = plan_of(Path(folder), "local", 5_000)
+        features = prepare(plan, ingest(plan))
+        quick = Candidate(name="line", params=LogisticParams(epochs=1))
+        model, _ = fit(quick, training_claims(features), features, 1, lambda _: None)
+        logits = sorted(model.logits(read_window(features, "oot")))
+        model = model.decided(None, float(logits[int(0.95 * len(logits))]))
+    for name, data in model.to_files().items():
+        (root / MODEL).mkdir(exist_ok=True)
+        (root / MODEL / name).write_bytes(data)
+    return {}
+
+
+def measured(root: Path, engine: str) -> dict[str, object]:
+    plan = plan_of(root, engine)
+    raw = pin_raw(plan)
+    began = time.perf_counter()
+    features = prepare(plan, raw)
+    built = time.perf_counter()
+    scores = score(plan, features, leader(root, features))
+    ended = time.perf_counter()
+    return {
+        "rows": [file.rows for file in features.windows.values()],
+        "scored": sum(partition.rows for partition in scores),
+        "versions": [partition.data_version for partition in scores],
+        "features_s": built - began,
+        "score_s": ended - built,
+    }
+
+
+def leader(root: Path, features: FeatureSet) -> Leader:
+    files = {path.name: path.read_bytes() for path in (root / MODEL).iterdir()}
+    until = features.split.validation.end
+    return Leader(FraudModel.from_files(files), "bench", until, features.split, None, None, None)
+
+
+def in_child(root: Path, part: str, claims: int, cores: int) -> dict[str, float]:
+    """What the child measured, with the most memory that it and its children had."""
+    environment = os.environ | {
+        "FRAUD_SPARK_MASTER": f"local[{cores},4]", "FRAUD_THREADS": str(cores),
+    }  # fmt: skip
+    command = [sys.executable, __file__, "--part", part, "--root", str(root)]
+    with (root / "log").open("w") as log:
+        child = subprocess.Popen(
+            [*command, "--claims", str(claims)], stdout=log, stderr=log, env=environment
+        )
+        most: list[float] = [0.0]
+        watcher = threading.Thread(target=_watch, args=(child, most))
+        watcher.start()
+        child.wait()
+        watcher.join()
+    text = (root / "log").read_text()
+    if child.returncode:
+        sys.exit(f"{part} failed:\n{text[-3000:]}")
+    found: dict[str, float] = json.loads(text.splitlines()[-1])
+    return found | {"peak_mb": most[0]}
+
+
+def _watch(child: subprocess.Popen[bytes], most: list[float]) -> None:
+    """Proportional memory would be dearer to look at; pages that children share count twice."""
+    while child.poll() is None:
+        try:
+            root = psutil.Process(child.pid)
+            family = [root, *root.children(recursive=True)]
+            most[0] = max(most[0], sum(p.memory_info().rss for p in family) / 1e6)
+        except psutil.NoSuchProcess:
+            pass
+        time.sleep(MEMORY_LOOKS)
+
+
+def compare(claims: int, cores: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="bench-spark-") as folder:
+        root = Path(folder)
+        in_child(root, "make", claims, cores)
+        found = {engine: in_child(root, engine, claims, cores) for engine in ("local", "spark")}
+    same = all(found["local"][key] == found["spark"][key] for key in ("rows", "scored", "versions"))
+    for engine, got in found.items():
+        total = got["features_s"] + got["score_s"]
+        cells = (
+            *(f"{claims:,}", str(cores), engine),
+            *(f"{got['features_s']:.1f}", f"{got['score_s']:.1f}", f"{total:.1f}"),
+            *(f"{claims / total:,.0f}", f"{got['peak_mb']:,.0f}", "yes" if same else "NO"),
+        )
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--claims", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--cores", type=int, nargs="+", default=[len(os.sched_getaffinity(0))])
+    parser.add_argument("--part", choices=["make", "local", "spark"], help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.part:
+        made = options.part == "make"
+        result = (
+            make(options.root, options.claims[0]) if made else measured(options.root, options.part)
+        )
+        print(json.dumps(result))
+        return
+    print(f"PySpark {pyspark.__version__}, {len(os.sched_getaffinity(0))} cores on this machine\n")
+    heads = ("claims", "cores", "engine", "features s", "score s", "together", "claims/s",
+             "peak MB", "equal")  # fmt: skip
+    print("| " + " | ".join(heads) + " |\n|" + "---:|" * len(heads))
+    for claims in options.claims:
+        for cores in options.cores:
+            compare(claims, cores)
+
+
+if __name__ == "__main__":
+    main()
