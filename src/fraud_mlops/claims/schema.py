@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,7 @@ def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFra
 
     as_of: the moment the table is looked at; without it nothing counts as the future.
     """
+    _load_pandera()
     import pandas as pd
     from pandera.pandas import Check, Column, DataFrameSchema
 
@@ -101,6 +103,14 @@ def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFra
         ordered=True,
         name=f"{contract.name} v{contract.version}",
     )
+
+
+def _load_pandera() -> None:
+    """It loads PySpark's pandas too where PySpark is installed, which warns of pandas 3."""
+    with warnings.catch_warnings():
+        message = "PySpark does not yet fully support pandas"
+        warnings.filterwarnings("ignore", message=message, category=FutureWarning)
+        import pandera.pandas  # noqa: F401 - loaded here for all who use it
 
 
 def _number(least: float | None = None) -> Column:
