@@ -1,0 +1,298 @@
+"""`docker compose` on this machine without Docker: services of a compose file as processes.
+
+    python composed.py FILE [OPTIONS] COMMAND ...    (what stands for `docker compose`)
+
+Commands, environment, secrets, health checks and the order of starting are the compose file's. What
+differs is what a container is: a service's name is an address of loopback, its volumes are folders,
+and PostgreSQL is this machine's own. A directive that is not known here is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ROOT / "infra" / "compose"
+# Of containers, and of no use to processes; test_deployment_files.py looks at some of them.
+KNOWN = {
+    "image", "init", "read_only", "tmpfs", "cap_drop", "security_opt", "logging", "deploy",
+    "restart", "networks", "profiles", "ports", "stop_grace_period", "command", "environment",
+    "secrets", "volumes", "depends_on", "healthcheck", "user",
+}  # fmt: skip
+HEALTHY_SECONDS = 240.0
+# PostgreSQL refuses root, so root becomes somebody else.
+POSTGRES: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+
+
+@dataclass
+class Composed:
+    """folder: of volumes and logs. variables: .env. ports: on loopback, by `service:port`."""
+
+    folder: Path
+    variables: dict[str, str]
+    ports: dict[str, int]
+    path: str = ""
+    without: list[str] = field(default_factory=list)
+
+    @property
+    def file(self) -> dict[str, Any]:
+        text = (COMPOSE / "compose.yaml").read_text(encoding="utf-8")
+        made: dict[str, Any] = yaml.safe_load(interpolated(text, self.variables))
+        return made
+
+    def service(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.file["services"][name]
+        assert set(found) <= KNOWN, f"{name}: {set(found) - KNOWN}"
+        return found
+
+    # -- what a container sees --------------------------------------------------------------------
+
+    def mounts(self, name: str) -> dict[str, Path]:
+        """Folders and files of this machine by their place in the container."""
+        seen = {
+            "/run/secrets": self.folder / "secrets" / name,
+            "/opt/dagster": self.folder / "home",
+        }
+        seen |= {"/etc/gateway": ROOT / "infra" / "gateway"}
+        for volume in self.service(name).get("volumes", ()):
+            source, target = str(volume).split(":")[:2]
+            local = COMPOSE / source if source.startswith("./") else Path(source)
+            seen[target] = local if "/" in source else self.folder / "volumes" / source
+        return seen
+
+    def here(self, name: str, text: str) -> str:
+        """A word of a command or a variable, with its places and addresses as they are here."""
+        for place, local in sorted(self.mounts(name).items(), key=lambda item: -len(item[0])):
+            text = re.sub(rf"(?<![\w/.]){re.escape(place)}(?![\w-])", str(local), text)
+        for address, port in self.ports.items():
+            service, inside = address.split(":")
+            text = re.sub(rf"\b{service}:{inside}\b", f"127.0.0.1:{port}", text)
+            if service == self.of_port(name, inside):
+                text = re.sub(rf"(?<![\d.]){inside}(?!\d)", str(port), text)
+        return text.replace("--host=0.0.0.0", "--host=127.0.0.1")
+
+    def of_port(self, name: str, inside: str) -> str:
+        """Whose port a bare number in the words of a service is."""
+        own = f"{name}:{inside}" in self.ports
+        return name if own else {"4000": "code", "5432": "postgres"}.get(inside, "")
+
+    def environment(self, name: str) -> dict[str, str]:
+        given = self.service(name).get("environment", {})
+        made = {
+            k: self.here(name, str(v)) for k, v in given.items() if k != "POSTGRES_PASSWORD_FILE"
+        }
+        if made.get("DAGSTER_CODE_HOST") == "code":
+            made["DAGSTER_CODE_HOST"] = "127.0.0.1"
+        if made.get("MF_METADATA_DB_HOST") == "postgres":
+            made["MF_METADATA_DB_HOST"] = "127.0.0.1"
+        outside = {"PYTHONPATH", "HOME", "LANG"}
+        kept = {k: v for k, v in os.environ.items() if k in outside}
+        image = {
+            "PATH": self.path,
+            "DAGSTER_HOME": str(self.folder / "home"),
+            "METAFLOW_USER": "toy",
+        }
+        image |= {"OIDC_CA_BUNDLE": self.variables["OIDC_CA_BUNDLE"]}
+        image |= {"SECRETS_FOLDER": str(self.folder / "secrets" / name)}
+        image |= {"GATEWAY_RUN": str(self.folder / "run"), "PYTHONUNBUFFERED": "1"}
+        if name == "postgres":
+            image |= {"PGHOST": str(self.folder), "PGPORT": str(self.ports["postgres:5432"])}
+        return kept | image | made
+
+    def put_secrets(self, name: str) -> None:
+        """Files, as a container has them when it is made."""
+        folder = self.folder / "secrets" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for one in self.service(name).get("secrets", ()):
+            one = {"source": one, "target": one} if isinstance(one, str) else one
+            shutil.copy(self.file["secrets"][one["source"]]["file"], folder / one["target"])
+            (folder / one["target"]).chmod(0o444)
+
+    def words(self, name: str, command: Sequence[str]) -> list[str]:
+        entry = str(ROOT / "infra" / "docker" / "entrypoint.sh")
+        return [entry, *(self.here(name, str(word)) for word in command)]
+
+    # -- what docker compose does ------------------------------------------------------------------
+
+    def up(self, names: Sequence[str] = ()) -> None:
+        """Starts what does not run, each after what it needs is well, and waits for all."""
+        services = self.file["services"]
+        asked = names or [name for name, one in services.items() if "profiles" not in one]
+        started = [name for name in asked if self.start(name)]
+        for name in started:
+            self.wait(name)
+
+    def start(self, name: str) -> bool:
+        if name in self.without or self.process(name):
+            return False
+        for needed in self.service(name).get("depends_on", ()):
+            if needed not in self.without:
+                self.start(needed)
+                self.wait(needed)
+        self.prepare(name)
+        with (self.folder / f"{name}.log").open("ab") as log:
+            if name == "postgres":
+                process = self.start_postgres(log)
+            else:
+                command = self.words(name, self.service(name).get("command", ()))
+                process = self.popen(name, command, stdout=log, stderr=log, start_new_session=True)
+        (self.folder / f"{name}.pid").write_text(f"{process.pid}")
+        if name == "postgres":
+            self.wait(name)
+            self.make_databases()
+        return True
+
+    def prepare(self, name: str) -> None:
+        """Its secrets as they are now, and its volumes."""
+        self.put_secrets(name)
+        (self.folder / "run").mkdir(exist_ok=True)
+        for local in self.mounts(name).values():
+            if local.is_relative_to(self.folder):
+                local.mkdir(parents=True, exist_ok=True)
+
+    def wait(self, name: str) -> None:
+        """Until its health check passes; not asked before the service listens."""
+        deadline = time.monotonic() + HEALTHY_SECONDS
+        check = self.service(name)["healthcheck"]["test"]
+        while not self.listens(name) or self.run(name, check[1:], quiet=True).returncode:
+            log = self.folder / f"{name}.log"
+            if self.process(name) is None or time.monotonic() > deadline:
+                raise SystemExit(f"{name} is not well:\n{log.read_text()[-3000:]}")
+            time.sleep(0.3)
+
+    def listens(self, name: str) -> bool:
+        for address, port in self.ports.items():
+            if address.startswith(f"{name}:"):
+                with socket.socket() as probe:
+                    return probe.connect_ex(("127.0.0.1", port)) == 0
+        return True
+
+    def process(self, name: str) -> psutil.Process | None:
+        try:
+            found = psutil.Process(int((self.folder / f"{name}.pid").read_text()))
+        except (OSError, ValueError, psutil.NoSuchProcess):
+            return None
+        return None if found.status() == psutil.STATUS_ZOMBIE else found
+
+    def stop(self, names: Sequence[str] = (), sig: signal.Signals = signal.SIGTERM) -> None:
+        """The service, and whatever it has started: a container ends with its first process."""
+        for name in names or list(reversed(self.file["services"])):
+            if (process := self.process(name)) is None:
+                continue
+            family = process.children(recursive=True)
+            process.send_signal(signal.SIGINT if name == "postgres" else sig)
+            psutil.wait_procs([process], 10)
+            for left in [process, *family]:
+                if left.is_running():
+                    left.kill()
+            (self.folder / f"{name}.pid").unlink()
+
+    def run(
+        self, name: str, command: Sequence[str], *, quiet: bool = False, **given: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """A command in the service's container, or in one like it."""
+        if quiet:
+            given |= {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = self.popen(name, self.words(name, command), **given)
+        return subprocess.CompletedProcess([], process.wait(), b"", b"")
+
+    def popen(self, name: str, words: Sequence[str], **given: Any) -> subprocess.Popen[bytes]:
+        who = POSTGRES if "user" in self.service(name) else {}
+        return subprocess.Popen(words, cwd=ROOT, env=self.environment(name), **who, **given)
+
+    # -- what the image of PostgreSQL does ---------------------------------------------------------
+
+    def start_postgres(self, log: Any) -> subprocess.Popen[bytes]:
+        """Makes the cluster once."""
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+        cluster = self.folder / "volumes" / "postgres"
+        password = self.folder / "secrets" / "postgres" / "postgres_password"
+        if POSTGRES:
+            for place in (self.folder, cluster):
+                shutil.chown(place, POSTGRES["user"])
+        given: dict[str, Any] = {"cwd": "/", "stdout": log, "stderr": log, **POSTGRES}
+        if not (cluster / "PG_VERSION").exists():
+            options = self.service("postgres")["environment"]["POSTGRES_INITDB_ARGS"].split()
+            command = [programs / "initdb", "-U", "postgres", f"--pwfile={password}", *options]
+            subprocess.run([*command, "-D", cluster], check=True, **given)
+        port = str(self.ports["postgres:5432"])
+        options = ["-p", port, "-k", self.folder, "-c", "fsync=off"]
+        return subprocess.Popen([programs / "postgres", "-D", cluster, *options], **given)
+
+    def make_databases(self) -> None:
+        if not (done := self.folder / "databases").exists():
+            script = self.words("postgres", ["/docker-entrypoint-initdb.d/databases.sh"])
+            assert self.popen("postgres", script).wait() == 0
+            done.touch()
+
+    # -- kept between calls ------------------------------------------------------------------------
+
+    def save(self) -> Path:
+        kept = {"folder": str(self.folder), "variables": self.variables, "ports": self.ports}
+        file = self.folder / "composed.json"
+        file.write_text(json.dumps(kept | {"path": self.path, "without": self.without}))
+        return file
+
+    @classmethod
+    def load(cls, file: Path) -> Composed:
+        kept = json.loads(file.read_text())
+        return cls(Path(kept.pop("folder")), **kept)
+
+
+def interpolated(text: str, variables: Mapping[str, str]) -> str:
+    """${NAME}, ${NAME:-default} and ${NAME:?reason}, as compose has them."""
+
+    def one(match: re.Match[str]) -> str:
+        name, kind, more = match[1], match[2], match[3] or ""
+        value = variables.get(name, "")
+        assert value or kind != ":?", f"{name} is not set: {more}"
+        return value or more
+
+    return re.sub(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}", one, text)
+
+
+def main(arguments: list[str]) -> int:
+    """A subset of the command line of docker compose."""
+    composed = Composed.load(Path(arguments.pop(0)))
+    assert arguments.pop(0) == "compose"
+    options = {"-d", "--wait", "--rm", "-T", "--no-deps"}
+    while arguments and arguments[0] in {"--project-directory"}:
+        del arguments[:2]
+    what, *rest = arguments
+    while rest and rest[0] in options:
+        rest.pop(0)
+    if what == "up":
+        composed.up(rest)
+    elif what == "stop":
+        composed.stop(rest)
+    elif what == "restart":
+        composed.stop(rest)
+        composed.up(rest)
+    elif what in ("run", "exec"):
+        name, *command = rest
+        if what == "run":
+            composed.prepare(name)
+        return composed.run(name, command).returncode
+    else:
+        raise SystemExit(f"composed.py does not know `{what}`")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

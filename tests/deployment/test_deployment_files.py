@@ -1,0 +1,172 @@
+"""What compose, Kubernetes and Helm files promise: pinned, without privileges, without secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from composed import COMPOSE, ROOT, interpolated
+
+MANIFESTS = ROOT / "infra" / "kubernetes"
+VALUES = yaml.safe_load((ROOT / "infra" / "helm" / "values.yaml").read_text())
+SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|PSWD|KEY$|URLS", re.IGNORECASE)
+KINDS = {
+    "ConfigMap": "V1ConfigMap",
+    "Deployment": "V1Deployment",
+    "HorizontalPodAutoscaler": "V2HorizontalPodAutoscaler",
+    "NetworkPolicy": "V1NetworkPolicy",
+    "PodDisruptionBudget": "V1PodDisruptionBudget",
+    "Service": "V1Service",
+    "ServiceAccount": "V1ServiceAccount",
+}
+
+
+def example() -> dict[str, str]:
+    lines = (COMPOSE / "example.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def compose() -> dict[str, Any]:
+    text = interpolated((COMPOSE / "compose.yaml").read_text(), example())
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+SERVICES: dict[str, dict[str, Any]] = compose()["services"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_has_no_more_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert re.search(r":\d+\.\d+", service["image"])  # a version, and not what is latest
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
+    assert service["logging"]["options"]["max-size"]
+    if name != "admin":
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"][0] == "CMD"
+
+
+def test_no_secret_stands_in_a_setting() -> None:
+    for name, service in SERVICES.items():
+        for variable in service.get("environment", {}):
+            assert not SECRET.search(variable) or variable.endswith("_FILE"), f"{name}: {variable}"
+    assert all(set(one) == {"file"} for one in compose()["secrets"].values())
+    assert not [name for name in example() if SECRET.search(name)]
+
+
+def test_only_the_gateway_is_reached_from_outside() -> None:
+    assert [name for name, one in SERVICES.items() if "ports" in one] == ["gateway"]
+    networks = compose()["networks"]
+    for name in ("webserver", "viewer", "postgres", "metaflow"):
+        assert all(networks[network]["internal"] for network in SERVICES[name]["networks"])
+    assert "front" not in SERVICES["postgres"]["networks"] + SERVICES["code"]["networks"]
+    assert "back" not in SERVICES["gateway"]["networks"] + SERVICES["api"]["networks"]
+
+
+def test_images_run_as_nobody_and_read_secrets_from_files() -> None:
+    files = ["docker/Dockerfile", "docker/metaflow.Dockerfile", "gateway/Dockerfile"]
+    for file in [*files, "api/Dockerfile"]:
+        text = (ROOT / "infra" / file).read_text()
+        assert "\nUSER 10001\n" in text
+        assert 'ENTRYPOINT ["with-secrets"]' in text
+        for copied in re.findall(r"^COPY (?:--chmod=\d+ )?(?!--from)(.+)$", text, re.MULTILINE):
+            for source in copied.split()[:-1]:
+                assert (ROOT / source).exists(), f"{file}: {source}"
+
+
+def test_every_variable_of_the_gateway_is_given_by_both() -> None:
+    text = (ROOT / "infra" / "gateway" / "gateway.conf").read_text()
+    needed = set(re.findall(r"\$\{(\w+)\}", text))
+    needed -= {"GATEWAY_RUN", "OIDC_CA_BUNDLE"}  # of the image
+    needed -= {"OIDC_CLIENT_SECRET", "OIDC_COOKIE_SECRET"}
+    assert set(SERVICES["gateway"]["environment"]) == needed
+    (settings,) = (m for m in manifests() if named(m) == ("ConfigMap", "fraud-gateway"))
+    assert set(settings["data"]) == needed
+
+
+# -- Kubernetes ---------------------------------------------------------------------------------
+
+
+def manifests() -> Iterator[dict[str, Any]]:
+    for file in sorted(MANIFESTS.glob("*.yaml")):
+        yield from yaml.safe_load_all(file.read_text())
+
+
+def named(manifest: dict[str, Any]) -> tuple[str, str]:
+    return manifest["kind"], manifest["metadata"]["name"]
+
+
+@pytest.mark.parametrize("manifest", [*manifests()], ids=lambda m: "/".join(named(m)))
+def test_a_manifest_is_one_of_kubernetes(manifest: dict[str, Any]) -> None:
+    """Each field, by the models that Kubernetes' client is generated with."""
+    from dagster_k8s.models import k8s_model_from_dict, k8s_snake_case_dict
+    from kubernetes import client
+
+    model = getattr(client, KINDS[manifest["kind"]])
+    k8s_model_from_dict(model, k8s_snake_case_dict(model, manifest))
+    if manifest["kind"] == "Deployment":
+        pod = manifest["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert container["resources"]["limits"]
+            for one in container.get("env", ()):
+                assert not SECRET.search(one["name"]) or "valueFrom" in one
+    if manifest["kind"] == "ConfigMap":
+        assert not [n for n in manifest["data"] if SECRET.search(n) and not n.endswith("_FILE")]
+
+
+def test_webservers_are_reached_through_the_gateway_only() -> None:
+    (policy,) = (
+        m["spec"] for m in manifests() if named(m) == ("NetworkPolicy", "dagster-webserver")
+    )
+    (source,) = policy["ingress"][0]["from"]
+    assert source["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "fraud-gateway"}
+    published = [m for m in manifests() if m["kind"] == "Service" and "type" in m["spec"]]
+    assert [m["metadata"]["name"] for m in published] == ["fraud-gateway"]
+    assert VALUES["dagsterWebserver"]["service"]["type"] == "ClusterIP"
+    assert VALUES["dagsterWebserver"]["enableReadOnly"] is True
+
+
+def test_the_chart_gets_what_dagster_yaml_says() -> None:
+    ours = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    assert VALUES["additionalInstanceConfig"]["concurrency"] == ours["concurrency"]
+    assert VALUES["additionalInstanceConfig"]["nux"] == ours["nux"]
+    theirs = {"sensor": "sensor", "schedule": "schedule", "autoMaterialize": "auto_materialize"}
+    for chart, instance in theirs.items():
+        days = ours["retention"][instance]["purge_after_days"]
+        assert VALUES["retention"][chart]["purgeAfterDays"] == days
+    assert VALUES["dagsterDaemon"]["runRetries"]["maxRetries"] == ours["run_retries"]["max_retries"]
+    monitoring = VALUES["dagsterDaemon"]["runMonitoring"]
+    assert monitoring["cancelTimeoutSeconds"] == ours["run_monitoring"]["cancel_timeout_seconds"]
+    assert VALUES["telemetry"] == ours["telemetry"]
+
+
+def test_runs_are_launched_as_kubernetes_takes_them() -> None:
+    """The chart's part of dagster.yaml, as dagster-k8s reads it."""
+    from dagster_k8s.job import UserDefinedDagsterK8sConfig
+
+    given = VALUES["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    names = {"podSpecConfig": "pod_spec_config", "jobSpecConfig": "job_spec_config"}
+    config = UserDefinedDagsterK8sConfig.from_dict({names[key]: given[key] for key in given})
+    assert config.job_spec_config["ttl_seconds_after_finished"] == 86400
+
+
+def test_the_chart_stores_no_password() -> None:
+    assert VALUES["generatePostgresqlPasswordSecret"] is False
+    assert "postgresqlPassword" not in VALUES["postgresql"]
+    for part in ("dagsterWebserver", "dagsterDaemon"):
+        assert VALUES[part]["podSecurityContext"]["runAsNonRoot"] is True
+        assert VALUES[part]["resources"]["limits"]
+    (location,) = VALUES["dagster-user-deployments"]["deployments"]
+    assert location["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert (
+        Path(ROOT / location["dagsterApiGrpcArgs"][1].replace(".", "/")).with_suffix(".py").exists()
+    )
