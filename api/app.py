@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from starlette.staticfiles import StaticFiles
 
 from api import logs, models, tracing
 from api.batch import score_batch
+from api.joining import Joiner
 from api.metrics import Metrics
 from api.middleware import Guard
 from api.openapi import describe
 from api.problems import Problem, request_id
-from api.scoring import score
+from api.scoring import answers, score
 from api.service import Service, one_thread
 from api.settings import ApiSettings, api_settings
 from fraud_mlops.settings import Settings
@@ -48,7 +50,7 @@ def create_app(settings: ApiSettings | None = None, project: Settings | None = N
         one_thread()
         service = Service(given, metrics, own)
         await asyncio.to_thread(service.start)
-        app.state.service = service
+        app.state.service, app.state.joined = service, Joiner(partial(answers, service))
         yield
         await asyncio.to_thread(service.stop)
 

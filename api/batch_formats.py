@@ -25,7 +25,7 @@ from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.columns import check_columns, read_columns, without_errors
 from fraud_mlops.serving.scorer import Explain, Inputs, Scorer, Scores
-from fraud_mlops.serving.shadow import Looked, now, record
+from fraud_mlops.serving.shadow import Looked, now, records
 
 JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 ARROW = "application/vnd.apache.arrow.stream"
@@ -123,10 +123,9 @@ def _scored(batch: Batch, claims: pa.RecordBatch, errors: dict[int, str], first:
     inputs = scorer.prepared(good.moments, good.own, good.entities, good.words)
     scores = scorer.score(inputs)
     explained = scorer.explain(inputs, scores, batch.explain)
-    warnings = {i: scorer.warnings(inputs, i) for i in scorer.flagged(inputs)}
     return Slice(
         first, claims.num_rows, read.claim_ids, inputs, scores, places,
-        explained, {i: w for i, w in warnings.items() if w}, read.errors,
+        explained, scorer.warnings(inputs), read.errors,
     )  # fmt: skip
 
 
@@ -139,10 +138,7 @@ def _rows(batch: Batch, part: Slice) -> pa.RecordBatch:
     pick = pa.array(back, mask=nothing)
     probabilities, alerts = part.scores.probabilities, part.scores.alerts
     bands = _bands(scorer, part.scores)
-    reasons = [[r["text"] for r in part.reasons.get(i, ())] for i in range(len(at))]
-    warnings = [
-        [f"{w['code']} {w['field']}" for w in part.warnings.get(i, ())] for i in range(len(at))
-    ]
+    reasons, warnings = _texts(part, len(at))
     scored = [
         pa.array(part.inputs.moments).cast(pa.timestamp("us", "UTC")),
         pa.array(part.scores.logits.astype(np.float64)),
@@ -162,22 +158,34 @@ def _rows(batch: Batch, part: Slice) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=ANSWERS)
 
 
+def _texts(part: Slice, rows: int) -> tuple[list[list[str]], list[list[str]]]:
+    """Reasons and warnings of each scored row; most have none."""
+    reasons: list[list[str]] = [[]] * rows
+    for i, found in part.reasons.items():
+        reasons[i] = [reason["text"] for reason in found]
+    warnings: list[list[str]] = [[]] * rows
+    for i, noted in part.warnings.items():
+        warnings[i] = [f"{w['code']} {w['field']}" for w in noted]
+    return reasons, warnings
+
+
 def _bands(scorer: Scorer, scores: Scores) -> list[str]:
     pairs = zip(scores.alerts.tolist(), scores.probabilities.tolist(), strict=True)
     return [scorer.band(alert, probability) for alert, probability in pairs]
 
 
 def _log(batch: Batch, part: Slice) -> None:
-    scorer, scores = batch.scorer, part.scores
-    records, at = [], now()
-    for i, place in enumerate(part.places.tolist()):
-        name = f"{batch.name}-{part.first + place}"
-        looked = Looked(b"", name, batch.client, at, int(part.inputs.moments[i]))
-        names = [reason["feature"] for reason in part.reasons.get(i, ())]
-        digest = part.inputs.digest(i)
-        claim_id = part.claim_ids[place]
-        records.append(record(scorer, claim_id, digest, scores, i, names, looked))
-    log(batch.service, records)
+    scorer, scores, at = batch.scorer, part.scores, now()
+    moments, places = part.inputs.moments.tolist(), part.places.tolist()
+    looked = [
+        Looked(b"", f"{batch.name}-{part.first + place}", batch.client, at, moment)
+        for place, moment in zip(places, moments, strict=True)
+    ]
+    names: list[list[str]] = [[]] * len(places)
+    for i, reasons in part.reasons.items():
+        names[i] = [reason["feature"] for reason in reasons]
+    claim_ids = [part.claim_ids[place] for place in places]
+    log(batch.service, records(scorer, claim_ids, part.inputs, scores, names, looked))
     batch.service.metrics.scored_many(scorer.version, _bands(scorer, scores))
 
 

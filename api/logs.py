@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import UTC, datetime
+
+from pydantic_core import to_json
 
 
 class JsonLines(logging.Formatter):
@@ -18,7 +19,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             told["trace"] = self.formatException(record.exc_info)
-        return json.dumps(told, default=str)
+        return to_json(told, fallback=str).decode()
 
 
 def configure() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter as Counted
 from collections.abc import Iterable
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,6 +25,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._known: dict[tuple[object, ...], Any] = {}
         registry = self.registry
         self._requests = Counter(
             "fraud_http_requests",
@@ -100,18 +102,27 @@ class Metrics:
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         known = method if method in _METHODS else "other"
-        self._requests.labels(route, known, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._of(self._requests, route, known, str(status)).inc()
+        self._of(self._seconds, route).observe(seconds)
 
     def scored(self, version: str, band: str, probability: float) -> None:
         """One claim by itself."""
-        self._claims.labels(version, band).inc()
-        self._probability.labels(version).observe(probability)
+        self._of(self._claims, version, band).inc()
+        self._of(self._probability, version).observe(probability)
 
     def scored_many(self, version: str, bands: Iterable[str]) -> None:
         """Claims of a batch, whose probabilities are in the prediction log only."""
         for band, claims in Counted(bands).items():
             self._claims.labels(version, band).inc(claims)
+
+    def _of(self, metric: Any, *labels: str) -> Any:
+        """`metric.labels(*labels)`, looked up once: it takes a lock and some microseconds. There
+        are as many as routes, methods, statuses and versions, and few of each."""
+        key = (id(metric), *labels)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = metric.labels(*labels)
+        return found
 
     def text(self) -> bytes:
         """In Prometheus's text format, of all workers."""

@@ -12,34 +12,36 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller
+from api.joining import Answer, Asked
 from api.problems import Problem, invalid_claim, request_id
 from api.service import Service
 from fraud_mlops.features.split import microseconds
 from fraud_mlops.serving.request import moment_of
-from fraud_mlops.serving.scorer import Explain, Scorer, answer
-from fraud_mlops.serving.shadow import Looked, now, record
+from fraud_mlops.serving.scorer import Explain, Scorer, Scores, answer
+from fraud_mlops.serving.shadow import Looked, now, records
 
 
 async def score(request: Request) -> Response:
     """A score of the body's claim by the champion as it stands when the body has come."""
     began = time.perf_counter()
     service: Service = request.app.state.service
+    name = request_id(request)
     try:
         caller = await service.access.require(request, "score")
         request.scope["caller"] = caller.id
         which = explain_of(request, "all")
         require_media(request, ("application/json",))
         body = await request.body()
-        told = _scored(service, service.scorer(), body, which, request_id(request), caller)
+        scorer = service.scorer()
+        asked = _read(scorer, body, which, name, caller)
+        told = await request.app.state.joined.ask(scorer, asked)
     except Problem as problem:
-        return problem.response(request_id(request))
+        return problem.response(name)
     told["latency_ms"] = round(1000 * (time.perf_counter() - began), 3)
     return Response(to_json(told), media_type="application/json")
 
 
-def _scored(
-    service: Service, scorer: Scorer, body: bytes, which: Explain, name: str, caller: Caller
-) -> dict[str, Any]:
+def _read(scorer: Scorer, body: bytes, which: Explain, name: str, caller: Caller) -> Asked:
     try:
         claim = scorer.reader.read(body)
     except ValidationError as error:
@@ -47,25 +49,58 @@ def _scored(
     moment = moment_of(claim)
     if claim.event_time is None:
         claim = claim.model_copy(update={"event_time": moment})
-    inputs = scorer.prepare([claim])
+    return Asked(claim, microseconds(moment), body, name, caller.id, which)
+
+
+def answers(service: Service, scorer: Scorer, asked: list[Asked]) -> list[Answer]:
+    """Scores, decisions and reasons of some claims, once they are logged."""
+    inputs = scorer.prepare([each.claim for each in asked])
     scores = scorer.score(inputs)
-    if not np.isfinite(scores.probabilities[0]):
-        raise Problem(500, "no-score", "The model gives no number for this claim.")
-    reasons = scorer.explain(inputs, scores, which).get(0, [])
-    warnings = scorer.warnings(inputs, 0)
+    good = np.isfinite(scores.probabilities).tolist()
+    alerts = scores.alerts.tolist()
+    wanted = [
+        i
+        for i, each in enumerate(asked)
+        if good[i] and (each.explain == "all" or (each.explain == "alerts" and alerts[i]))
+    ]
+    reasons = dict(zip(wanted, scorer.reasons(inputs, scores, wanted), strict=True))
+    at = now()
+    looked = [Looked(each.body, each.name, each.client, at, each.moment) for each in asked]
+    names = [[reason["feature"] for reason in reasons.get(i, ())] for i in range(len(asked))]
+    claim_ids = [each.claim.claim_id for each in asked]
+    made = records(scorer, claim_ids, inputs, scores, names, looked)
+    log(service, [row for row, fine in zip(made, good, strict=True) if fine])
+    if service.shadow:
+        for each, fine in zip(looked, good, strict=True):
+            if fine and service.shadow.wants(each.request_id):
+                service.shadow.offer(each)
+    warnings = scorer.warnings(inputs)
+    return [
+        _told(service, scorer, scores, i, each, reasons.get(i, []), warnings.get(i, []))
+        if good[i]
+        else Problem(500, "no-score", "The model gives no number for this claim.")
+        for i, each in enumerate(asked)
+    ]
+
+
+def _told(
+    service: Service,
+    scorer: Scorer,
+    scores: Scores,
+    i: int,
+    asked: Asked,
+    reasons: list[dict[str, Any]],
+    warnings: list[dict[str, str]],
+) -> dict[str, Any]:
+    facts = scorer.histories.facts
     told = {
-        "request_id": name,
-        **answer(scorer, claim.claim_id, moment, scores, 0),
+        "request_id": asked.name,
+        **answer(scorer, asked.claim.claim_id, moment_of(asked.claim), scores, i),
         "threshold": decision_rule(scorer),
         "reasons": reasons,
         "warnings": warnings,
-        "entity_state_until": scorer.histories.facts.until if scorer.histories.facts else None,
+        "entity_state_until": facts.until if facts else None,
     }
-    looked = Looked(body, name, caller.id, now(), microseconds(moment))
-    names = [reason["feature"] for reason in reasons]
-    log(service, [record(scorer, claim.claim_id, inputs.digest(0), scores, 0, names, looked)])
-    if service.shadow and service.shadow.wants(name):
-        service.shadow.offer(looked)
     service.metrics.scored(scorer.version, told["band"], told["probability"])
     for warning in warnings:
         service.metrics.warnings.labels(warning["code"]).inc()
@@ -96,6 +131,8 @@ def decision_rule(scorer: Scorer) -> dict[str, Any] | None:
 
 
 def explain_of(request: Request, default: Explain) -> Explain:
+    if not request.scope["query_string"]:
+        return default
     given = request.query_params.get("reasons", default)
     if given not in get_args(Explain):
         raise Problem(422, "invalid-query", "reasons is all, alerts or none.")

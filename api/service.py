@@ -27,6 +27,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def one_thread_for_all() -> None:
+    """Likewise numpy's products, which have one number for the process."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, user_api="blas")
+
+
 BATCHES = 2
 """Batches worked on at once; more wait. Each takes a core."""
 
@@ -49,6 +56,7 @@ class Service:
 
     def start(self) -> None:
         """Loads the champion, if there is one; blocks for as long as that takes."""
+        one_thread_for_all()
         given = self.settings
         if given.log_predictions:
             self.predictions = PredictionLog(

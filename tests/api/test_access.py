@@ -219,7 +219,7 @@ def test_no_claim_and_no_key_is_ever_logged(
     server.score(claim, key=score_key)
     server.score(claim | {"amount": "secret-amount"}, key=score_key)
     deadline = time.monotonic() + 10  # the line is written when the answer has gone
-    while (log := server.log.read_text()).count('"route": "/v1/score"') < 2:
+    while (log := server.log.read_text()).count('"route":"/v1/score"') < 2:
         assert time.monotonic() < deadline, log
         time.sleep(0.05)
     for value in (claim["claim_id"], claim["policyholder"], "secret-amount", score_key):

@@ -94,12 +94,12 @@ def test_every_field_has_a_label_and_mistakes_are_announced(page: Page) -> None:
 
 
 def test_with_keys_the_page_asks_for_one(
-    chromium: Browser, published: Published, tmp_path: Path
+    browser: Browser, published: Published, tmp_path: Path
 ) -> None:
     key = keys(tmp_path / "keys.json", "add", "--id", "analyst")
     environment = {"FRAUD_API_OPEN": "0", "FRAUD_API_KEYS_FILE": str(tmp_path / "keys.json")}
     with open_server(published, tmp_path, **environment) as closed:
-        page = chromium.new_page(base_url=closed.url)
+        page = browser.new_page(base_url=closed.url)
         page.goto("/")
         page.get_by_label("API key or token").fill(key)
         page.get_by_role("button", name="Use it").click()

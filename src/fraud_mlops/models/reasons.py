@@ -64,7 +64,7 @@ class Explainer:
         points, weights = np.polynomial.legendre.leggauss(nodes)
         self._points = torch.from_numpy((points + 1) / 2).float()
         self._weights = torch.from_numpy(weights / 2).float()
-        self._features, self._owner = len(model.features), _feature_of_input(model)
+        self._features, self._owner = len(model.features), feature_of_input(model)
         network = model.network
         with torch.inference_mode():
             self._lines = [
@@ -76,7 +76,7 @@ class Explainer:
         """float64 [n, features], rows summing to logit minus reference logit."""
         with torch.inference_mode():
             shares, rise = self._shares(matrix)
-        by_input = _completed(shares.numpy(), rise.numpy())
+        by_input = completed(shares.numpy(), rise.numpy())
         out = np.zeros((len(by_input), self._features))
         np.add.at(out.T, self._owner, by_input.T)
         return out
@@ -144,7 +144,7 @@ def reason_texts(
     ]
 
 
-def _completed(shares: np.ndarray, rise: np.ndarray) -> np.ndarray:
+def completed(shares: np.ndarray, rise: np.ndarray) -> np.ndarray:
     """Shares [n, m] with what is missing to `rise` [n] laid on them by size."""
     size = np.abs(shares)
     total = size.sum(axis=1, keepdims=True)
@@ -153,7 +153,7 @@ def _completed(shares: np.ndarray, rise: np.ndarray) -> np.ndarray:
     return np.asarray(shares + portion * (rise - shares.sum(axis=1))[:, None])
 
 
-def _feature_of_input(model: FraudModel) -> np.ndarray:
+def feature_of_input(model: FraudModel) -> np.ndarray:
     """For each of the p + c inputs the place of its feature in model.features."""
     place = {name: i for i, name in enumerate(model.features)}
     # Not in the order of `typical`, which is sorted once a model has been through JSON.

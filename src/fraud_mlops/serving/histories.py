@@ -46,6 +46,7 @@ class EntityHistories:
         self.facts: StateFacts | None = state.facts if state else None
         self.data_version = state.data_version if state else None
         self._days = lookbacks(contract)
+        self._back = np.array([0, *self._days], dtype=np.int64) * DAY
         self._has_amount = bool(contract.amount)
         claims = _in_order(contract, state)
         self._times = _microseconds(claims.column(EVENT_TIME))
@@ -71,9 +72,11 @@ class EntityHistories:
         n, kinds = len(moments), len(self.entities)
         if not kinds:
             return np.empty((n, 0), dtype=np.float32)
-        bounds = moments[:, None] - np.array([0, *self._days], dtype=np.int64) * DAY
-        ranks = np.searchsorted(self._times, bounds)
-        label_ranks = np.searchsorted(self._labels.times, bounds)
+        bounds = moments[:, None] - self._back
+        ranks, label_ranks = (
+            self._times.searchsorted(bounds),
+            self._labels.times.searchsorted(bounds),
+        )
         prior = self._labels.rate(label_ranks[:, 0])
         given = [values[entity] for entity in self.entities]
         known = self._codes.values()
@@ -125,19 +128,17 @@ class _KnownLabels:
 class _EntityClaims:
     """Every claim once for each entity that it names, in order of entity and time: m of them.
 
-    key: entity * stride + place on the timeline [m]; label_key likewise for labels. known, units,
-    parts: running totals of amounts [m + 1]. begun, ended: for each other kind and window the
-    running number of runs of claims with one counterparty that begin, or end, at a claim
-    [others, windows, m + 1], as in `features.windows`. Totals run on from entity to entity:
-    within one they are differences.
+    key: entity * stride + place on the timeline [m]; label_key likewise for labels. amounts:
+    running totals of how many are known, of their units and of their parts [m + 1, 3]. begun,
+    ended: for each window and other kind the running number of runs of claims with one counterparty
+    that begin, or end, at a claim [windows, m + 1, others], as in `features.windows`. Totals run on
+    from entity to entity: within one they are differences.
     """
 
     stride: int
     key: Integers
     times: Integers
-    known: Integers
-    units: Integers
-    parts: Integers
+    amounts: Integers
     begun: npt.NDArray[np.int32]
     ended: npt.NDArray[np.int32]
     label_stride: int
@@ -181,9 +182,7 @@ class _EntityClaims:
             stride=stride,
             key=who * stride + row,
             times=times[row],
-            known=running_total(known),
-            units=running_total(units.astype(np.int64)),
-            parts=running_total(parts.astype(np.int64)),
+            amounts=np.stack([running_total(v.astype(np.int64)) for v in (known, units, parts)], 1),
             begun=_totals(befores, days),
             ended=_totals(afters, days),
             label_stride=label_stride,
@@ -207,31 +206,32 @@ class _EntityClaims:
         """
         n, kinds = codes.shape
         windows = ranks.shape[1] - 1
-        at = np.searchsorted(self.key, codes[:, :, None] * self.stride + ranks[:, None])
-        label_at = np.searchsorted(
-            self.label_key, codes[:, :, None] * self.label_stride + label_ranks[:, None]
+        at = self.key.searchsorted(codes[:, :, None] * self.stride + ranks[:, None])
+        label_at = self.label_key.searchsorted(
+            codes[:, :, None] * self.label_stride + label_ranks[:, None]
         )
         now, begin = at[:, :, :1], at[:, :, 1:]
-        lead = 3 if has_amount else 1
-        others = len(self.begun)
-        out = np.empty((n, kinds, windows, lead + others + 1))
+        lead, others = 3 if has_amount else 1, self.begun.shape[2]
+        width = lead + others + 1
+        found = np.empty((n, kinds, windows * width + 1))
+        out = found[..., :-1].reshape(n, kinds, windows, width)  # a view
         out[..., 0] = now - begin
         if has_amount:
-            count = self.known[now] - self.known[begin]
-            total = self.units[now] - self.units[begin]
-            out[..., 1] = total + (self.parts[now] - self.parts[begin]) / _FRACTION
-            out[..., 2] = np.nan
-            np.divide(out[..., 1], count, out=out[..., 2], where=count > 0)
+            amounts = self.amounts[now] - self.amounts[begin]
+            total = out[..., 1] = amounts[..., 1] + amounts[..., 2] / _FRACTION
+            known = amounts[..., 0]
+            out[..., 2] = np.where(known > 0, total / np.maximum(known, 1), np.nan)
         if others:
             which = np.arange(windows)
-            met = self.begun[:, which, now] - self.ended[:, which, begin]
-            out[..., lead:-1] = np.moveaxis(met, 0, -1)
-        frauds = self.frauds[label_at[:, :, :1]] - self.frauds[label_at[:, :, 1:]]
-        labels = label_at[:, :, :1] - label_at[:, :, 1:]
+            out[..., lead:-1] = self.begun[which, now] - self.ended[which, begin]
+        frauds = self.frauds[label_at]
+        frauds, labels = (
+            frauds[:, :, :1] - frauds[:, :, 1:],
+            label_at[:, :, :1] - label_at[:, :, 1:],
+        )
         out[..., -1] = (frauds / prior[:, None, None] + STRENGTH) / (labels + STRENGTH)
-        since = self._since_last(moments, begin[:, :, -1], now[:, :, 0])
-        by_window = out.reshape(n, kinds, windows * out.shape[3])
-        return np.concatenate([by_window, since[:, :, None]], axis=2)
+        found[..., -1] = self._since_last(moments, begin[:, :, -1], now[:, :, 0])
+        return found
 
     def _since_last(self, moments: Integers, begin: Integers, now: Integers) -> Floats:
         """Days since the entity's last claim within the longest window [n, kinds]."""
@@ -269,12 +269,12 @@ def _runs(
 
 def _totals(gaps: Sequence[Sequence[Integers]], days: Sequence[int]) -> npt.NDArray[np.int32]:
     """Running numbers of gaps [kinds][others][m of the kind] longer than each window:
-    int32 [others, windows, m + 1]."""
+    int32 [windows, m + 1, others]."""
     others = [_joined(parts) for parts in zip(*gaps, strict=True)]
     if not others:
-        return np.empty((0, len(days), 1), dtype=np.int32)
+        return np.empty((len(days), 1, 0), dtype=np.int32)
     totals = [np.stack([running_total(gap > n * DAY) for n in days]) for gap in others]
-    return np.stack(totals).astype(np.int32)  # half the memory; claims of some weeks fit
+    return np.stack(totals, axis=2).astype(np.int32)  # half the memory; claims of some weeks fit
 
 
 def _in_order(contract: Contract, state: EntityState | None) -> pa.Table:

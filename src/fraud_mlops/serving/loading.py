@@ -52,8 +52,7 @@ def scorer_of(loaded: tuple[Manifest, Contract, FraudModel], histories: EntityHi
     scorer = Scorer(*loaded, histories)
     claims = [scorer.reader.read(b"{}")]
     inputs = scorer.prepare(claims)
-    scorer.score(inputs)
-    scorer.reasons(inputs, [0])
+    scorer.reasons(inputs, scorer.score(inputs), [0])
     return scorer
 
 

@@ -25,7 +25,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic_core import to_json
 
@@ -199,16 +201,33 @@ def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
 def read_predictions(
     lakehouse: Lakehouse, dataset: str, days: tuple[str, str] | None = None
 ) -> pa.Table:
-    """Logged predictions in order of when they were made; days: first and last, both included."""
+    """Logged predictions in order of when they were made; days: first and last, both included.
+
+    All of them in memory; `serving.logged` reads few columns, a period at a time.
+    """
     folder, tables = lakehouse.uri(ZONE, dataset), []
     for file in list_files(folder):
         day = file.path.partition("/")[0].removeprefix("day=")
         if file.path.endswith(".parquet") and (days is None or days[0] <= day <= days[1]):
             with open_input(f"{folder}/{file.path}") as stream:
                 tables.append(pq.read_table(stream).replace_schema_metadata())
-    if not tables:
-        return SCHEMA.empty_table()
-    return pa.concat_tables(tables).sort_by([("scored_at", "ascending"), ("role", "ascending")])
+    return once(pa.concat_tables(tables)) if tables else SCHEMA.empty_table()
+
+
+def once(predictions: pa.Table) -> pa.Table:
+    """Each answer once, in order of when it was given: while a day's files are being compacted, or
+    when that was killed half-way, a record stands in two of them."""
+    keys = ["scored_at", "role", "request_id", CLAIM_ID]
+    ordered = predictions.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+    if ordered.num_rows < 2:
+        return ordered
+    same = np.ones(ordered.num_rows - 1, dtype=bool)
+    for key in keys:
+        column = ordered.column(key)
+        equal = pc.equal(column.slice(1), column.slice(0, len(column) - 1))
+        nothing = pc.and_(pc.is_null(column.slice(1)), pc.is_null(column.slice(0, len(column) - 1)))
+        same &= np.asarray(pc.or_kleene(pc.fill_null(equal, False), nothing))
+    return ordered.filter(pa.array(np.append(True, ~same)))
 
 
 def _records(path: Path) -> Iterator[Record]:

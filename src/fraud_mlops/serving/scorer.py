@@ -1,15 +1,16 @@
 """A served model: one version of the registry, ready to score claims as they come.
 
-A score here is that of the batch flow to a millionth: the same network on the same inputs. What
+A score here is that of the batch flow to a millionth: the same weights on the same inputs. What
 differs is the way there, laid out for one claim.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -19,14 +20,17 @@ from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.features.split import microseconds
 from fraud_mlops.models.fraud_model import FraudModel
-from fraud_mlops.models.reasons import Explainer, sentence
+from fraud_mlops.models.reasons import sentence
 from fraud_mlops.registry.bundle import Manifest
 from fraud_mlops.serving.histories import EntityHistories
 from fraud_mlops.serving.inputs import FastInputs
+from fraud_mlops.serving.network import FastNetwork, Passed, mean_logits, rows_of
 from fraud_mlops.serving.request import FEATURES, ClaimReader, moment_of
 
 Explain = Literal["all", "alerts", "none"]
 TOP = 3
+FEW_ROWS = 32
+"""Up to so many claims pass the network in numpy; with more, torch's products are faster."""
 ELEVATED = 0.5
 """From this share of the threshold's probability on a claim that is not alerted is `elevated`."""
 
@@ -43,21 +47,27 @@ class Inputs:
     entities: dict[str, list[str | None]]
     matrix: Matrix
 
-    def digest(self, i: int) -> str:
-        """Of a claim's raw features: equal digests, equal features. No way back to the values."""
-        told = hashlib.sha256(self.values[i].tobytes())
-        words = (column[i] for column in self.words)
-        told.update("\x1f".join("\x00" if w is None else w for w in words).encode())
-        return told.hexdigest()[:32]
+    def digests(self) -> list[str]:
+        """Of each claim's raw features, the same for the same ones. No way back to the values."""
+        columns = [["\x00" if w is None else w for w in column] for column in self.words]
+        words = map("\x1f".join, zip(*columns, strict=True)) if columns else repeat("")
+        rows = np.ascontiguousarray(self.values)
+        return [
+            hashlib.sha256(row.tobytes() + told.encode()).hexdigest()[:32]
+            for row, told in zip(rows, words, strict=bool(columns))
+        ]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """logits float32 [n], by which claims are ranked; probabilities: calibrated; alerts."""
+    """logits float32 [n], by which claims are ranked; probabilities: calibrated; alerts.
+
+    passed: what the network made of the claims, where they are few, for reasons to go on from."""
 
     logits: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float64]
     alerts: npt.NDArray[np.bool_]
+    passed: list[Passed] | None = None
 
 
 class Scorer:
@@ -77,11 +87,12 @@ class Scorer:
         place = {name: i for i, name in enumerate(self.numeric)}
         own = [name for name in self.reader.numeric if name in place]
         self._own = [(name, place[name]) for name in own]
+        self._own_at = np.array([place[name] for name in own], dtype=np.int64)
         derived = [(i, place[n]) for i, n in enumerate(histories.names) if n in place]
         self._derived_from = np.array([i for i, _ in derived], dtype=np.int64)
         self._derived_to = np.array([i for _, i in derived], dtype=np.int64)
         self._derived = {histories.names[i]: to for i, to in derived}
-        self._explainer = Explainer(model)
+        self._network, self._features = FastNetwork(model), model.features
         self._limit = np.inf if model.threshold is None else model.threshold
         at = np.array([self._limit], dtype=np.float32)
         self.threshold_probability = (
@@ -93,8 +104,8 @@ class Scorer:
         reader, n = self.reader, len(claims)
         moments = np.array([microseconds(moment_of(c)) for c in claims], dtype=np.int64)
         values = np.full((n, len(self.numeric)), np.nan)
-        for name, at in self._own:
-            values[:, at] = [_nan(reader.number(claim, name)) for claim in claims]
+        given = [[_nan(reader.number(claim, name)) for name, _ in self._own] for claim in claims]
+        values[:, self._own_at] = np.array(given, dtype=np.float64).reshape(n, len(self._own))
         entities = {e: [reader.word(c, e) for c in claims] for e in reader.entities}
         self._look_up(values, moments, entities)
         for i, claim in enumerate(claims):
@@ -127,8 +138,11 @@ class Scorer:
         return Inputs(moments, values, words, entities, self.inputs.matrix(values, words))
 
     def score(self, inputs: Inputs) -> Scores:
-        logits = self.model.matrix_logits(inputs.matrix)
-        return Scores(logits, self.model.calibrated(logits), logits >= self._limit)
+        """Of up to FEW_ROWS claims the same to the bit as of each by itself."""
+        few = 0 < len(inputs.moments) <= FEW_ROWS
+        passed = self._network.passed(inputs.matrix) if few else None
+        logits = self.model.matrix_logits(inputs.matrix) if passed is None else mean_logits(passed)
+        return Scores(logits, self.model.calibrated(logits), logits >= self._limit, passed)
 
     def band(self, alert: bool, probability: float) -> str:
         """high: alerted; elevated: no alert, but half way there or more; else low."""
@@ -137,16 +151,21 @@ class Scorer:
         limit = self.threshold_probability
         return "elevated" if limit is not None and probability >= ELEVATED * limit else "low"
 
-    def reasons(self, inputs: Inputs, rows: Sequence[int]) -> list[list[dict[str, Any]]]:
+    def reasons(
+        self, inputs: Inputs, scores: Scores, rows: Sequence[int]
+    ) -> list[list[dict[str, Any]]]:
         """For each row what raises its logit most, strongest first, as `reasons` has it in words.
 
         contribution: in logits. All contributions of a claim, those not shown too, add up to its
         logit less that of the average training claim (integrated gradients; see
         `models.reasons.attributions`).
         """
-        at = np.asarray(rows, dtype=np.int64)
-        matrix = Matrix(inputs.matrix.numeric[at], inputs.matrix.categories[at])
-        shares = self._explainer(matrix)
+        if not len(rows):
+            return []
+        at, passed = np.asarray(rows, dtype=np.int64), scores.passed
+        if passed is None or len(at) < len(scores.logits):
+            passed = self._network.passed(rows_of(inputs.matrix, at))
+        shares = self._network.attributions(passed)
         order = np.argsort(-shares, axis=1, kind="stable")[:, :TOP]
         told = []
         for i, row in enumerate(at.tolist()):
@@ -154,34 +173,33 @@ class Scorer:
             told.append([self._reason(inputs, row, j, float(shares[i, j])) for j in features])
         return told
 
-    def warnings(self, inputs: Inputs, i: int) -> list[dict[str, str]]:
-        """What was scored as in training although it is not as it should be."""
-        words = [column[i] for column in inputs.words]
-        found = [
-            {"code": "unknown_category", "field": name, "detail": _UNKNOWN}
-            for place, name in enumerate(self.categorical)
-            if not self.inputs.is_known(place, words[place])
-        ]
-        missing = [n for n, at in self._own if np.isnan(inputs.values[i, at])]
-        missing += [n for n, word in zip(self.categorical, words, strict=True) if word is None]
-        missing += [entity for entity, given in inputs.entities.items() if given[i] is None]
-        found += [{"code": "missing_value", "field": n, "detail": _MISSING} for n in missing]
-        return found + self._about_histories(int(inputs.moments[i]))
+    def warnings(self, inputs: Inputs) -> dict[int, list[dict[str, str]]]:
+        """By row, of those that have any: what was scored as in training although it is not as it
+        should be."""
+        told: dict[int, list[dict[str, str]]] = {}
 
-    def flagged(self, inputs: Inputs) -> list[int]:
-        """Rows that `warnings` may have something to say of; most have none."""
-        flags = np.isnan(inputs.values[:, [at for _, at in self._own]]).any(axis=1)
-        flags |= (inputs.matrix.categories == 0).any(axis=1)
-        for column in (*inputs.words, *inputs.entities.values()):
-            if None in column:
-                flags |= np.array([word is None for word in column])
-        facts = self.histories.facts
-        if self.reader.entities and facts is None:
-            flags[:] = True
-        elif self.reader.entities and facts is not None:
-            flags |= inputs.moments < microseconds(facts.exact_from)
-            flags |= inputs.moments > microseconds(facts.until) + _STALE
-        return [int(i) for i in np.flatnonzero(flags)]
+        def note(rows: Any, code: str, field: str, detail: str) -> None:
+            for row in np.flatnonzero(rows).tolist():
+                told.setdefault(row, []).append({"code": code, "field": field, "detail": detail})
+
+        absent = {name: _absent(column) for name, column in self._texts(inputs)}
+        for place, name in enumerate(self.categorical):
+            unknown = inputs.matrix.categories[:, place] == 0
+            if unknown.any():
+                note(unknown & ~absent[name], "unknown_category", name, _UNKNOWN)
+        blank = np.isnan(inputs.values[:, self._own_at])
+        if blank.any():
+            for place, (name, _) in enumerate(self._own):
+                note(blank[:, place], "missing_value", name, _MISSING)
+        for name, rows in absent.items():
+            note(rows, "missing_value", name, _MISSING)
+        for rows, code, field, detail in self._about_histories(inputs.moments):
+            note(rows, code, field, detail)
+        return told
+
+    def _texts(self, inputs: Inputs) -> Iterator[tuple[str, list[str | None]]]:
+        yield from zip(self.categorical, inputs.words, strict=True)
+        yield from inputs.entities.items()
 
     def explain(self, inputs: Inputs, scores: Scores, which: Explain) -> dict[int, list[Any]]:
         """Reasons by row of the claims that are to have some."""
@@ -189,7 +207,7 @@ class Scorer:
             return {}
         rows = range(len(scores.logits)) if which == "all" else np.flatnonzero(scores.alerts)
         wanted = [int(i) for i in rows]
-        return dict(zip(wanted, self.reasons(inputs, wanted), strict=True)) if wanted else {}
+        return dict(zip(wanted, self.reasons(inputs, scores, wanted), strict=True))
 
     def _look_up(
         self,
@@ -203,7 +221,7 @@ class Scorer:
 
     def _reason(self, inputs: Inputs, row: int, feature: int, share: float) -> dict[str, Any]:
         numeric = len(self.numeric)
-        name = self.model.features[feature]
+        name = self._features[feature]
         value: float | str | None
         if feature < numeric:
             number = float(inputs.values[row, feature])
@@ -212,19 +230,30 @@ class Scorer:
         value = inputs.words[self._word[name]][row]
         return _told(self.model, name, value, self.model.typical.categorical.get(name), share)
 
-    def _about_histories(self, moment: int) -> list[dict[str, str]]:
+    def _about_histories(
+        self, moments: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[npt.NDArray[np.bool_], str, str, str]]:
+        """Rows, and what is to be told of them."""
         if not self.reader.entities:
-            return []
+            return
         facts = self.histories.facts
         if facts is None:
-            return [{"code": "no_entity_state", "field": FEATURES, "detail": _NO_STATE}]
-        if moment < microseconds(facts.exact_from):
+            yield np.ones(len(moments), dtype=bool), "no_entity_state", FEATURES, _NO_STATE
+            return
+        early = moments < microseconds(facts.exact_from)
+        if early.any():
             detail = f"Histories are whole for claims from {facts.exact_from:%F} on."
-            return [{"code": "before_entity_state", "field": EVENT_TIME, "detail": detail}]
-        if moment > microseconds(facts.until) + _STALE:
+            yield early, "before_entity_state", EVENT_TIME, detail
+        late = moments > microseconds(facts.until) + _STALE
+        if late.any():
             detail = f"Histories know of claims until {facts.until:%F %H:%M} UTC; score to renew."
-            return [{"code": "stale_entity_state", "field": EVENT_TIME, "detail": detail}]
-        return []
+            yield late & ~early, "stale_entity_state", EVENT_TIME, detail
+
+
+def _absent(column: list[str | None]) -> npt.NDArray[np.bool_]:
+    if None not in column:
+        return np.zeros(len(column), dtype=bool)
+    return np.array([word is None for word in column])
 
 
 _UNKNOWN = "Training has hardly seen this value; it was scored as an unknown one."

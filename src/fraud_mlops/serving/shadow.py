@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.prediction_log import Record
-from fraud_mlops.serving.scorer import Scorer, Scores
+from fraud_mlops.serving.scorer import Inputs, Scorer, Scores
 
 WAITING = 1000
 log = logging.getLogger("fraud.serving")
@@ -91,39 +91,40 @@ def shadow_record(scorer: Scorer, looked: Looked) -> Record:
         moment = datetime.fromtimestamp(looked.moment / 1e6, UTC)
         claim = claim.model_copy(update={"event_time": moment})
     inputs = scorer.prepare([claim])
-    return record(
-        scorer, claim.claim_id, inputs.digest(0), scorer.score(inputs), 0, [], looked, "challenger"
-    )
+    scores = scorer.score(inputs)
+    (made,) = records(scorer, [claim.claim_id], inputs, scores, [[]], [looked], "challenger")
+    return made
 
 
-def record(
+def records(
     scorer: Scorer,
-    claim_id: str | None,
-    digest: str,
+    claim_ids: Sequence[str | None],
+    inputs: Inputs,
     scores: Scores,
-    i: int,
-    reasons: list[str],
-    looked: Looked,
+    reasons: Sequence[list[str]],
+    looked: Sequence[Looked],
     role: str = "champion",
-) -> Record:
-    """Claim i as the prediction log has it; reasons: names of features."""
-    threshold = scorer.model.threshold
-    return (
-        looked.request_id,
-        claim_id,
-        looked.moment,
-        looked.scored_at,
-        role,
-        scorer.version,
-        float(scores.logits[i]),
-        float(scores.probabilities[i]),
-        bool(scores.alerts[i]),
-        threshold,
-        digest,
+) -> list[Record]:
+    """n claims as the prediction log has them; reasons: names of features."""
+    version, threshold = scorer.version, scorer.model.threshold
+    state = scorer.histories.data_version
+    columns = zip(
+        looked,
+        claim_ids,
+        scores.logits.tolist(),
+        scores.probabilities.tolist(),
+        scores.alerts.tolist(),
+        inputs.digests(),
         reasons,
-        scorer.histories.data_version,
-        looked.client,
+        strict=True,
     )
+    return [
+        (
+            seen.request_id, claim_id, seen.moment, seen.scored_at, role, version, logit,
+            probability, alert, threshold, digest, names, state, seen.client,
+        )
+        for seen, claim_id, logit, probability, alert, digest, names in columns
+    ]  # fmt: skip
 
 
 def now() -> int:

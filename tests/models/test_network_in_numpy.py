@@ -1,0 +1,62 @@
+"""A served claim passes the network in numpy: the numbers are those of torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from toy_claims import claims, model
+
+from fraud_mlops.features.preprocessing import Matrix
+from fraud_mlops.models.reasons import attributions
+from fraud_mlops.serving.network import FastNetwork, mean_logits, rows_of
+
+TABLE, LABELS = claims(1200)
+MODELS = {
+    "logistic": model("logistic", TABLE, LABELS),
+    "mlp": model("mlp", TABLE, LABELS, epochs=4),
+    "mlp of one layer": model("mlp", TABLE, LABELS, epochs=2, blocks=1, numeric="plain"),
+    "tabm": model("tabm", TABLE, LABELS, epochs=4),
+    "tabm-mini": model("tabm", TABLE, LABELS, epochs=2, architecture="tabm-mini", blocks=3),
+    "members, embedded": model("tabm", TABLE, LABELS, members=2, epochs=2, one_hot_up_to=0),
+    "logistic members": model("logistic", TABLE, LABELS, members=2, epochs=2),
+}
+
+
+def far_and_near(name: str) -> Matrix:
+    """Claims of training, and inputs far beyond it, on every side and edge."""
+    matrix = MODELS[name].preprocessor.transform(TABLE.slice(0, 300))
+    wide = matrix.numeric.copy()
+    wide[100:200] *= 8
+    wide[200:250] = 30
+    wide[250:] = -30
+    return Matrix(np.clip(wide, -30, 30), matrix.categories)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_probabilities_are_those_of_torch_to_a_millionth(name: str) -> None:
+    matrix, network = far_and_near(name), FastNetwork(MODELS[name])
+    found = mean_logits(network.passed(matrix))
+    assert found.dtype == np.float32
+    expected = MODELS[name].calibrated(MODELS[name].matrix_logits(matrix))
+    np.testing.assert_allclose(MODELS[name].calibrated(found), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_attributions_are_those_of_torch_and_sum_to_the_distance(name: str) -> None:
+    some, network = TABLE.slice(0, 100), FastNetwork(MODELS[name])
+    passed = network.passed(MODELS[name].preprocessor.transform(some))
+    found, expected = network.attributions(passed), attributions(MODELS[name], some)
+    # A kink that rounding puts on the other side of a point moves a share a little.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(found.sum(axis=1), expected.sum(axis=1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_claim_has_the_same_bits_whoever_is_beside_it(name: str) -> None:
+    matrix, network = far_and_near(name), FastNetwork(MODELS[name])
+    together = network.passed(rows_of(matrix, slice(0, 32)))
+    shares = network.attributions(together)
+    for i in (0, 7, 31):
+        alone = network.passed(rows_of(matrix, slice(i, i + 1)))
+        assert mean_logits(alone)[0] == mean_logits(together)[i]
+        np.testing.assert_array_equal(network.attributions(alone)[0], shares[i])
