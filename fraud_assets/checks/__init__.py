@@ -8,6 +8,7 @@ import dagster as dg
 
 from fraud_assets.checks.bundle import bundle_is_whole, champion_is_recent
 from fraud_assets.checks.claims import newest_partitions_present, no_claim_twice, rows_agree
+from fraud_assets.checks.served import served_as_expected
 from fraud_assets.checks.warehouse import parity
 from fraud_assets.dataset import Dataset
 
@@ -21,6 +22,7 @@ def store_checks(dataset: Dataset) -> Sequence[dg.AssetChecksDefinition]:
         *champion_is_recent(dataset),
         *newest_partitions_present(dataset),
         parity(dataset),
+        served_as_expected(dataset),
     ]
 
 

@@ -189,6 +189,13 @@ class Settings(BaseSettings):
         pattern=r"^https?$",
         description="`https` when unset; `http` for a server on this machine only.",
     )
+    prediction_days: int = Field(
+        400,
+        alias="FRAUD_PREDICTION_DAYS",
+        ge=1,
+        description="Days that the API's predictions are kept; older ones are removed when claims "
+        "are scored and measured.",
+    )
     notify_urls: SecretStr | None = Field(
         None,
         alias="FRAUD_NOTIFY_URLS",

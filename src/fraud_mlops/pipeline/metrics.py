@@ -14,6 +14,7 @@ from fraud_mlops.evaluation.oot import Slice
 from fraud_mlops.lakehouse.ranges import partition_of
 from fraud_mlops.monitoring.drift import DriftReport, FeatureDrift
 from fraud_mlops.monitoring.performance import PeriodPerformance
+from fraud_mlops.monitoring.served import ServedReport
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.outcomes import Outcomes, in_sample
 
@@ -33,8 +34,10 @@ METRICS = pa.schema(
 """Key: all text columns together. slice: `all`, or `feature=value`; low, high: 95 % interval.
 
 window: `partition`, or `in_sample` where the model may have learnt from its claims; `oot` and
-`after_oot`; `scored`, all that was; `drift_partition`, `drift_oot`, `drift_after_oot`."""
+`after_oot`; `scored`, all that was; `drift_partition`, `drift_oot`, `drift_after_oot`; `served`,
+what the API answered on the partition's claims."""
 
+SERVED = "served"
 _TICK = timedelta(microseconds=1)
 
 _Row = dict[str, Any]
@@ -59,6 +62,8 @@ def metric_table(
         by_value[period.period] += _performance_rows(window, period)
     for value, report in outcomes.drift.items():
         by_value[value] += _drift_rows(report)
+    for value, served in outcomes.served.items():
+        by_value[value] += _served_rows(served)
     if outcomes.performance:
         last = by_value[outcomes.performance[-1].period]
         last += _row("scored", "all", "daily_precision_at_budget", outcomes.daily_precision)
@@ -96,6 +101,18 @@ def _row(window: str, part: str, metric: str, value: float | None, **interval: A
 
 def _fields(window: str, part: str, source: Any, names: Sequence[str]) -> list[_Row]:
     return [row for name in names for row in _row(window, part, name, getattr(source, name))]
+
+
+def _served_rows(served: ServedReport) -> list[_Row]:
+    rows = _performance_rows(SERVED, served.performance) if served.performance else []
+    names = ("predictions", "by_model", "matched", "same_scores", "same_decisions", "most_apart")
+    rows += _fields(SERVED, "all", served, names)
+    rows += _row(SERVED, "all", "alert_share", served.alerts / served.predictions)
+    for beside in ("training", "batch"):
+        drift: FeatureDrift | None = getattr(served, f"against_{beside}")
+        for name in ("psi", "ks") if drift else ():
+            rows += _row(SERVED, "feature=score", f"{name}_{beside}", getattr(drift, name))
+    return rows
 
 
 def _performance_rows(window: str, period: PeriodPerformance) -> list[_Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,7 @@ from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.features.feature_set import scored_batches
 from fraud_mlops.features.split import Split
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.maintenance.predictions import tidy_predictions
 from fraud_mlops.monitoring.drift import DriftReport
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.metrics import METRICS, metric_table
@@ -21,6 +23,7 @@ from fraud_mlops.pipeline.outcomes import Outcomes, follow
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.reference import drift_from
 from fraud_mlops.pipeline.windows import thin
+from fraud_mlops.settings import settings
 
 DRIFT_CLAIMS = 100_000
 """Claims that drift as a whole is measured on, spread evenly over all that were scored."""
@@ -66,7 +69,16 @@ def monitor(
         lakehouse.write("metrics", dataset, key, value, table.to_batches(), METRICS, metadata)
         for value, table in rows.items()
     ]
+    _tidy(lakehouse, dataset)
     return Monitored(leader.version, leader.oot, drift, outcomes, tuple(written))
+
+
+def _tidy(lakehouse: Lakehouse, dataset: str) -> None:
+    """The log of what the API answered, now that it has been read."""
+    keep = timedelta(days=settings().prediction_days)
+    for done in tidy_predictions(lakehouse, dataset, keep=keep):
+        what = f"{done.files} files are one" if done.rows else "removed, past its retention"
+        print(f"prediction log of {done.day}: {what}")
 
 
 def _drift(

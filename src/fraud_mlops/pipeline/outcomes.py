@@ -19,7 +19,7 @@ from fraud_mlops.features.feature_set import scored_batches
 from fraud_mlops.features.split import microseconds
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.periods import by_partition
-from fraud_mlops.lakehouse.ranges import partition_start
+from fraud_mlops.lakehouse.ranges import PartitionRange, partition_start
 from fraud_mlops.monitoring.drift import DriftReport
 from fraud_mlops.monitoring.performance import (
     DayPrecision,
@@ -28,9 +28,11 @@ from fraud_mlops.monitoring.performance import (
     mean_precision,
     performance_by_period,
 )
+from fraud_mlops.monitoring.served import BatchClaims, ServedReport, served_report
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.reference import SCORE, drift_from
 from fraud_mlops.pipeline.windows import column_or_none, evenly, labels_of, thin
+from fraud_mlops.serving.logged import LoggedScores
 
 PARTITION_CLAIMS = 10_000
 """Claims of each partition that drift is measured on, spread evenly over it."""
@@ -69,7 +71,7 @@ class Outcomes:
 
     old_enough, known: claims whose label delay is over, and those of them with a label; of
     partitions that the model has not learnt from. later: metrics on what came after the OOT
-    window.
+    window. served: of partitions on whose claims the API has answered.
     """
 
     performance: tuple[PeriodPerformance, ...]
@@ -80,6 +82,7 @@ class Outcomes:
     later_claims: int
     later_frauds: int
     later: dict[str, Interval]
+    served: dict[str, ServedReport] = field(default_factory=dict)
 
 
 def in_sample(value: str, contract: Contract, leader: Leader) -> bool:
@@ -104,6 +107,8 @@ def follow(
     performance: list[PeriodPerformance] = []
     drift: dict[str, DriftReport] = {}
     days: list[DayPrecision] = []
+    served: dict[str, ServedReport] = {}
+    log = LoggedScores(lakehouse, contract.name)
     later, old_enough, known = Later(), 0, 0
     for partition, claims in _beside(features, [p for p in scores if p.rows]):
         told = _Scored.of(lakehouse, partition, claims)
@@ -112,6 +117,8 @@ def follow(
         drifted = told.drift(features, leader)
         if drifted is not None:
             drift[partition.value] = drifted
+        if (answered := told.served(partition.value, log, contract, leader)) is not None:
+            served[partition.value] = answered
         if not in_sample(partition.value, contract, leader):
             ripe = told.times <= microseconds(as_of - contract.label.delay)
             old_enough += int(ripe.sum())
@@ -128,6 +135,7 @@ def follow(
         later_claims=later.claims,
         later_frauds=later.frauds,
         later=later.intervals(contract.alerts.budget),
+        served=served,
     )
 
 
@@ -221,6 +229,28 @@ class _Scored:
         return daily_precision_at_budget(
             self._moments, self.labels, self.scores, budget=budget
         ).days
+
+    def served(
+        self, value: str, log: LoggedScores, contract: Contract, leader: Leader
+    ) -> ServedReport | None:
+        """What the API has answered on claims of this partition."""
+        whole = PartitionRange.of(value, None, contract.partition)
+        training = leader.reference
+        return served_report(
+            log.between(whole.start, whole.end),
+            BatchClaims(
+                claim_ids=self.claims.known.column(CLAIM_ID),
+                times=self._moments,
+                labels=self.labels,
+                scores=self.scores,
+                alerts=self.alerts,
+                amounts=column_or_none(self.claims.known, AMOUNT),
+            ),
+            version=leader.version,
+            training=None if training is None else training.column(SCORE).to_numpy(),
+            limits=contract.drift,
+            period=contract.partition,
+        )
 
     def drift(self, features: FeatureSet, leader: Leader) -> DriftReport | None:
         """Without a classifier, which would take seconds a partition."""

@@ -1,0 +1,47 @@
+"""Whether what the API answers is what training and the batch flow would have led one to expect."""
+
+# No `from __future__ import annotations`: Dagster reads the types of context and resources.
+
+import dagster as dg
+
+from fraud_assets.dataset import METRICS, PREDICTION_LOG, Dataset
+from fraud_assets.stores import Stores
+from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.monitoring.drift import MIN_ROWS
+from fraud_mlops.reporting.served import complaints, served_metrics
+
+
+def served_as_expected(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Warns: a person looks; nothing is stopped by it."""
+
+    @dg.asset_check(
+        asset=dataset.key(PREDICTION_LOG),
+        name="served_as_expected",
+        additional_deps=[dataset.key(METRICS)],
+        description="Scores that the API gave are distributed as in training and as the batch's, "
+        "and those of the same claims are the same. Of the newest partition that was measured.",
+    )
+    def check(stores: Stores) -> dg.AssetCheckResult:
+        try:
+            found = served_metrics(stores.lakehouse, dataset.name)
+        except FraudMlopsError as error:
+            return _warned(str(error))
+        if found is None:
+            return dg.AssetCheckResult(
+                passed=True,
+                description="No partition has been measured on whose claims it answered.",
+            )
+        partition, figures = found
+        wrong = list(complaints(dataset.contract, figures, MIN_ROWS))
+        return dg.AssetCheckResult(
+            passed=not wrong,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(wrong) or None,
+            metadata={"partition": partition, **figures},
+        )
+
+    return check
+
+
+def _warned(why: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=why)

@@ -1,0 +1,55 @@
+"""What is told of served scores: figures of the log, and of the metrics that were made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow.compute as pc
+
+from fraud_mlops.contract import Contract
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.stores import list_files
+from fraud_mlops.pipeline.metrics import SERVED
+from fraud_mlops.serving.prediction_log import ZONE
+
+SAME_SCORES = 0.95
+"""Share of answers, at least, that should be the batch's. Not all are: claims of an entity that
+came between two scoring runs are unknown to the API, and senders bring features of their own."""
+
+
+def log_facts(lakehouse: Lakehouse, dataset: str) -> tuple[dict[str, Any], str]:
+    """Days, files and bytes of the prediction log by one listing; and what changes with it."""
+    files = [f for f in list_files(lakehouse.uri(ZONE, dataset)) if f.path.endswith(".parquet")]
+    days = sorted({file.path.partition("/")[0].removeprefix("day=") for file in files})
+    facts: dict[str, Any] = {
+        "days": len(days),
+        "files": len(files),
+        "bytes": sum(file.bytes for file in files),
+    }
+    facts |= {"first_day": days[0], "last_day": days[-1]} if days else {}
+    return facts, "\n".join(f"{file.path} {file.bytes}" for file in files)
+
+
+def served_metrics(lakehouse: Lakehouse, dataset: str) -> tuple[str, dict[str, float]] | None:
+    """The newest partition on whose claims the API has answered, and its figures by name; None
+    while there is none."""
+    for partition in reversed(lakehouse.partitions("metrics", dataset)):
+        table = lakehouse.read([partition], ["window", "metric", "value"])
+        rows = table.filter(pc.equal(table.column("window"), SERVED))
+        if rows.num_rows:
+            pairs = zip(rows["metric"].to_pylist(), rows["value"].to_pylist(), strict=True)
+            return partition.value, dict(pairs)
+    return None
+
+
+def complaints(contract: Contract, figures: dict[str, float], minimum: int) -> Iterable[str]:
+    """What a person should look into; nothing is judged below `minimum` answers."""
+    if figures.get("by_model", 0) >= minimum:
+        for beside, of in (("training", "those of training"), ("batch", "the batch's")):
+            psi = figures.get(f"psi_{beside}")
+            if psi is not None and psi >= contract.drift.psi_alert:
+                yield f"served scores are distributed unlike {of}: PSI {psi:.2f}"
+    same = figures.get("same_scores")
+    if same is not None and figures.get("matched", 0) >= minimum and same < SAME_SCORES:
+        yield f"{1 - same:.0%} of the claims that both have scored have another score in the batch"

@@ -1,0 +1,103 @@
+"""The prediction log is kept in order by those who read it: a file a day, and not for ever."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.maintenance import predictions
+from fraud_mlops.maintenance.predictions import tidy_predictions
+from fraud_mlops.serving.logged import LoggedScores
+from fraud_mlops.serving.prediction_log import ZONE, PredictionLog, read_predictions
+
+NAME = "claims"
+DAYS = [datetime(2026, 1, day, 12, tzinfo=UTC) for day in (1, 2, 3)]
+NOW = datetime(2026, 1, 3, 18, tzinfo=UTC)
+KEEP = timedelta(days=30)
+
+
+def a_record(name: str, at: datetime) -> tuple[Any, ...]:
+    moment = int(at.timestamp() * 1e6)
+    return (
+        name, f"CLM-{name}", moment, moment, "champion", "v", 0.5, 0.6, True, 0.1, "hash",
+        ["amount"], None, "desk",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lakehouse:
+    """Three files a day, as three servers have written them."""
+    lakehouse = Lakehouse(str(tmp_path / "lake"))
+    for server in range(3):
+        log = PredictionLog(lakehouse, NAME, tmp_path / "waiting")
+        log.write([a_record(f"{server}-{day.day}-{i}", day) for day in DAYS for i in range(2)])
+        log.close()
+    return lakehouse
+
+
+def files(lakehouse: Lakehouse, day: datetime) -> list[str]:
+    folder = Path(lakehouse.uri(ZONE, NAME, f"day={day:%Y-%m-%d}"))
+    return sorted(path.name for path in folder.glob("*.parquet"))
+
+
+def requests(lakehouse: Lakehouse) -> list[str]:
+    return sorted(read_predictions(lakehouse, NAME)["request_id"].to_pylist())
+
+
+def test_days_that_are_over_become_one_file_each(lake: Lakehouse) -> None:
+    before = requests(lake)
+    done = tidy_predictions(lake, NAME, keep=KEEP, now=NOW)
+    assert [(d.day, d.files, d.rows) for d in done] == [("2026-01-01", 3, 6), ("2026-01-02", 3, 6)]
+    assert [len(files(lake, day)) for day in DAYS] == [1, 1, 3]
+    assert requests(lake) == before
+    assert tidy_predictions(lake, NAME, keep=KEEP, now=NOW) == []
+
+
+def test_what_is_past_its_retention_goes(lake: Lakehouse) -> None:
+    done = tidy_predictions(lake, NAME, keep=timedelta(days=1), now=NOW)
+    assert [(d.day, d.rows) for d in done] == [("2026-01-01", 0), ("2026-01-02", 6)]
+    assert [len(files(lake, day)) for day in DAYS] == [0, 1, 3]
+
+
+def test_a_compaction_that_was_killed_half_way_counts_nothing_twice(
+    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = requests(lake)
+
+    def killed(uri: str) -> None:
+        raise KeyboardInterrupt(uri)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(predictions, "delete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tidy_predictions(lake, NAME, keep=KEEP, now=NOW)
+    assert len(files(lake, DAYS[0])) == 4
+    assert requests(lake) == before
+    day = LoggedScores(lake, NAME).between(DAYS[0], DAYS[1])
+    assert sorted(day["request_id"].to_pylist()) == [r for r in before if "-1-" in r]
+    tidy_predictions(lake, NAME, keep=KEEP, now=NOW)
+    assert len(files(lake, DAYS[0])) == 1
+    assert requests(lake) == before
+
+
+def test_a_file_that_is_altered_meanwhile_is_not_brought_back(
+    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody erases a person while the day is being compacted."""
+    erased = Path(lake.uri(ZONE, NAME, "day=2026-01-01", files(lake, DAYS[0])[0]))
+    join = predictions.once
+
+    def meanwhile(table: pa.Table) -> pa.Table:
+        erased.unlink(missing_ok=True)
+        return join(table)
+
+    monkeypatch.setattr(predictions, "once", meanwhile)
+    done = tidy_predictions(lake, NAME, keep=KEEP, now=NOW)
+    assert [d.day for d in done] == ["2026-01-02"]
+    assert len(requests(lake)) == 16
+    assert len(files(lake, DAYS[0])) == 2

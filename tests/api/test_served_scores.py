@@ -1,0 +1,104 @@
+"""What the API answered is measured beside training, the batch's scores and what became known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from api_kit import DATASET, Published, as_sent, open_server
+
+from fraud_mlops.contract import EVENT_TIME
+from fraud_mlops.pipeline.leading import pinned_champion
+from fraud_mlops.pipeline.monitoring import monitor
+from fraud_mlops.pipeline.plan import plan_run
+from fraud_mlops.pipeline.scoring import score
+from fraud_mlops.reporting.served import complaints, served_metrics
+
+Figures = dict[str, float]
+
+
+def answered(own: Published, folder: Path, claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a server says of claims that come together."""
+    lines = "\n".join(json.dumps(claim) for claim in claims)
+    media = {"Content-Type": "application/x-ndjson"}
+    with open_server(own, folder) as server:
+        told = server.post("/v1/score/batch?reasons=none", data=lines, headers=media)
+    return [json.loads(line) for line in told.text.splitlines()]
+
+
+def measured(own: Published, partition: str = "2024-10") -> Figures:
+    """Figures of the newest partition with answers, by a run that scores and measures."""
+    plan = plan_run(str(own.contract), run="Test/1", output_uri=str(own.root), launch_id="test")
+    leader = pinned_champion(plan)
+    monitor(plan, own.features, leader, score(plan, own.features, leader))
+    found = served_metrics(own.lake, DATASET)
+    assert found is not None
+    assert found[0] == partition
+    return found[1]
+
+
+def in_month(own: Published, month: int) -> pa.Table:
+    claims = own.claims
+    return claims.filter(pc.equal(pc.month(claims.column(EVENT_TIME)), month))
+
+
+def test_answers_stand_beside_the_batchs_scores(own: Published, tmp_path: Path) -> None:
+    claims = in_month(own, 12)
+    told = answered(own, tmp_path, as_sent(claims, own.features))
+    figures = measured(own, "2024-12")
+    assert figures["predictions"] == figures["matched"] == figures["rows"] == len(told)
+    assert figures["same_scores"] == figures["same_decisions"] == 1
+    assert figures["most_apart"] < 1e-5
+    assert figures["psi_batch"] == pytest.approx(0, abs=1e-6)
+    assert figures["psi_training"] > 0
+    assert list(complaints(own.features.contract, figures, 100)) == []
+
+
+def test_performance_is_that_of_the_answers_once_labels_are_known(
+    own: Published, tmp_path: Path
+) -> None:
+    claims = in_month(own, 10)
+    told = answered(own, tmp_path, as_sent(claims, own.features))
+    figures = measured(own)
+    labels = claims["label"].to_numpy(zero_copy_only=False).astype(float)
+    alerts = np.array([row["alert"] for row in told])
+    assert figures["labelled"] == (~np.isnan(labels)).sum() > 100
+    assert figures["alerts"] == alerts.sum() > 0
+    frauds, known = labels == 1, alerts & ~np.isnan(labels)
+    assert figures["precision_of_alerts"] == pytest.approx(frauds[known].mean())
+    assert figures["recall_of_alerts"] == pytest.approx((frauds & alerts).sum() / frauds.sum())
+
+
+def test_claims_that_come_otherwise_than_the_batch_has_them_are_noticed(
+    own: Published, tmp_path: Path
+) -> None:
+    claims = as_sent(in_month(own, 10), own.features)
+    answered(own, tmp_path, [{**claim, "amount": 90_000.0} for claim in claims])
+    figures = measured(own)
+    assert figures["same_scores"] < 0.1
+    told = list(complaints(own.features.contract, figures, 100))
+    assert len(told) == 3
+    assert "unlike those of training" in told[0]
+    assert "have another score in the batch" in told[2]
+
+
+def test_the_last_answer_on_a_claim_is_the_one_that_counts(own: Published, tmp_path: Path) -> None:
+    claims = as_sent(in_month(own, 10), own.features)
+    answered(own, tmp_path, [{**claim, "amount": 90_000.0} for claim in claims])
+    last = answered(own, tmp_path, claims)
+    figures = measured(own)
+    assert figures["predictions"] == 2 * len(claims)
+    assert figures["rows"] == figures["matched"] == len(claims)
+    assert figures["alerts"] == sum(row["alert"] for row in last)
+
+
+def test_without_an_answer_nothing_is_written(own: Published) -> None:
+    plan = plan_run(str(own.contract), run="Test/1", output_uri=str(own.root), launch_id="test")
+    leader = pinned_champion(plan)
+    monitor(plan, own.features, leader, score(plan, own.features, leader))
+    assert served_metrics(own.lake, DATASET) is None

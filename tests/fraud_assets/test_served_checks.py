@@ -1,0 +1,86 @@
+"""The log of what was served: seen by an observation, and judged by what metrics say of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+from assets_kit import Place
+
+from fraud_mlops.pipeline.metrics import METRICS
+from fraud_mlops.serving.prediction_log import SCHEMA, ZONE
+
+FINE = {"predictions": 900.0, "by_model": 900.0, "matched": 800.0, "same_scores": 0.99,
+        "psi_training": 0.03, "psi_batch": 0.01}  # fmt: skip
+
+
+def measured(place: Place, partition: str, figures: dict[str, float]) -> None:
+    lake, name = place.stores.lakehouse, place.dataset.name
+    rows = [
+        {"dataset": name, "partition": partition, "window": "served", "slice": "all",
+         "metric": metric, "value": value, "model_version": "v"}
+        for metric, value in figures.items()
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(rows, schema=METRICS)
+    lake.write("metrics", name, "month", partition, table.to_batches(), METRICS, {})
+
+
+def check(place: Place) -> dg.AssetCheckEvaluation:
+    result = place.run("store_checks_job", good=None)
+    (found,) = [
+        e for e in result.get_asset_check_evaluations() if e.check_name == "served_as_expected"
+    ]
+    return found
+
+
+def observed(place: Place) -> dict[str, Any]:
+    """As the Observe button has it."""
+    every_asset = place.defs.resolve_implicit_global_asset_job_def()
+    result = every_asset.execute_in_process(
+        instance=place.instance, asset_selection=[place.dataset.key("prediction_log")]
+    )
+    (event,) = result.get_asset_observation_events()
+    observation = event.asset_observation_data.asset_observation
+    return {name: value.value for name, value in observation.metadata.items()}
+
+
+def test_without_an_answer_there_is_nothing_to_complain_of(generated: Place) -> None:
+    found = check(generated)
+    assert found.passed
+    assert "No partition" in (found.description or "")
+    assert observed(generated)["files"] == 0
+
+
+def test_the_newest_measured_partition_is_judged(generated: Place) -> None:
+    measured(generated, "2024-10", {**FINE, "same_scores": 0.2})
+    measured(generated, "2024-11", FINE)
+    found = check(generated)
+    assert found.passed
+    assert found.metadata["partition"].value == "2024-11"
+    assert found.metadata["psi_training"].value == 0.03
+
+
+def test_other_scores_than_the_batchs_and_a_moved_distribution_warn(generated: Place) -> None:
+    measured(generated, "2024-11", {**FINE, "same_scores": 0.2, "psi_training": 0.9})
+    found = check(generated)
+    assert not found.passed
+    assert found.severity is dg.AssetCheckSeverity.WARN
+    assert "unlike those of training: PSI 0.90" in (found.description or "")
+    assert "80% of the claims" in (found.description or "")
+
+
+def test_few_answers_are_not_judged(generated: Place) -> None:
+    measured(generated, "2024-11", {"by_model": 9.0, "psi_training": 3.0, "predictions": 9.0})
+    assert check(generated).passed
+
+
+def test_an_observation_shows_the_log_and_what_was_measured(generated: Place) -> None:
+    measured(generated, "2024-11", FINE)
+    lake, name = generated.stores.lakehouse, generated.dataset.name
+    for day in ("2024-11-02", "2024-11-05"):
+        lake.write(ZONE, name, "day", day, SCHEMA.empty_table().to_batches(), SCHEMA, {})
+    told = observed(generated)
+    assert (told["days"], told["files"], told["last_day"]) == (2, 2, "2024-11-05")
+    assert told["served_partition"] == "2024-11"
+    assert told["served_predictions"] == 900
