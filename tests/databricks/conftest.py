@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from databricks_kit import Repository, ShellRuns, driver_python
 from workspace_server import LocalWorkspace, local_workspace
 
+sys.path.append(str(Path(__file__).parents[1] / "security"))
 pytest.register_assert_rewrite("dagster_metaflow.testing.contract")
 
 

@@ -1,7 +1,9 @@
 """The whole flow by scripts/run_databricks_job.py: what comes out is what comes out here.
 
 The workspace is this machine's; the code that runs is a clone of a repository with the project in
-it, by a Python that does not know the project.
+it, by a Python that does not know the project. Each secret of the shell and of the scope is a mark,
+which must be in nothing that is left behind, and the claims hold markup, which must not be any in a
+card; docs/security.md tells of both.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from pathlib import Path
 
 import pytest
 from databricks_kit import ROOT, Repository
+from left_behind import held, leaks
+from marks import DATASET, MARKS, MARKUP, mark, write_claims, write_contract
 from workspace_server import LocalWorkspace
 
 from dagster_metaflow.reports import read_reports
@@ -32,9 +36,7 @@ from fraud_mlops.pipeline.validation import validate
 from fraud_mlops.registry.pointers import read_pointer
 
 pytestmark = pytest.mark.flow
-DATASET = "synthetic_claims"
-SIZE = 2000
-GIVEN = ("--sample-size", str(SIZE), "--seed", "7")
+SCOPE = {"snowflake-password": mark("the scope's")}
 CANDIDATE = "- {name: line, family: logistic, seed: 2, params: {epochs: 3}}\n"
 
 
@@ -44,16 +46,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     made = Repository(tmp_path_factory.mktemp("project"))
     made.copy("flows", "src", "datasets", "scripts/databricks_entry.py", "pyproject.toml")
     (made.root / "light.yaml").write_text(CANDIDATE)
+    claims = tmp_path_factory.mktemp("landing") / "claims.parquet"
+    write_claims(claims)
+    write_contract(made.root / "claims.yaml", claims)
     made.git("init", "-q", "-b", "main")
     made.commit("as it lies here")
     return made
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> str:
+def here(tmp_path_factory: pytest.TempPathFactory, project: Repository) -> str:
     """The lakehouse of the same steps in this process, one after the other."""
     lake = str(tmp_path_factory.mktemp("here") / "lake")
-    plan = plan_run(DATASET, run="Here/1", output_uri=lake, sample_size=SIZE, seed=7)
+    plan = plan_run(str(project.root / "claims.yaml"), run="Here/1", output_uri=lake)
     light = Candidate(name="line", seed=2, params=LogisticParams(epochs=3))
     plan = plan.model_copy(update={"candidates": (light,)})
     ingested = ingest(plan)
@@ -72,10 +77,13 @@ def test_the_flow_from_git_leaves_what_a_run_here_leaves(
     workspace: LocalWorkspace, project: Repository, here: str, tmp_path: Path
 ) -> None:
     lake = str(tmp_path / "lake")
+    workspace.tokens.add(MARKS["DATABRICKS_TOKEN"])
+    workspace.secrets["marked"] = SCOPE
+    shell = {**MARKS, "DATABRICKS_HOST": workspace.url, "DATABRICKS_SECRET_SCOPE": "marked"}
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "run_databricks_job.py", *GIVEN,
+        [sys.executable, ROOT / "scripts" / "run_databricks_job.py", "--dataset", "claims.yaml",
          "--candidates-file", "light.yaml", "--output-uri", lake],
-        env={**os.environ, **workspace.environment, **project.environment()},
+        env={**os.environ, **shell, **project.environment()},
         capture_output=True,
         text=True,
         timeout=600,
@@ -92,6 +100,14 @@ def test_the_flow_from_git_leaves_what_a_run_here_leaves(
         "metrics",
         "model_artifact",
     ]
+    (tmp_path / "told").write_text(done.stdout + done.stderr)
+    logs = [run.last.logs() for run in workspace.jobs.runs.values()]
+    (tmp_path / "workspace").write_text("\n".join([*workspace.bodies, *logs]))
+    runs = workspace.machine.folder
+    assert leaks(tmp_path, MARKS | SCOPE) + leaks(runs, MARKS | SCOPE) == []
+    cards = list(runs.rglob("blank-*.html"))
+    assert len(cards) >= 4
+    assert [path for path in cards if any(MARKUP.encode() in text for text in held(path))] == []
 
 
 def assert_same(here: str, there: str) -> None:

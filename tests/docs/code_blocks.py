@@ -32,9 +32,10 @@ _WORDS = {"do", "done", "then", "fi", "else", "for", "while", "if", "in", "!", "
 _ELSEWHERE = {
     *(".", "apt-get", "aws", "az", "cat", "cd", "chmod", "chown", "cp", "createdb", "curl"),
     *("databricks", "docker", "dropdb", "echo", "export", "gh", "git", "grep", "head", "helm"),
-    *("htpasswd", "jq", "kill", "kind", "kubectl", "ln", "ls", "mkdir", "mv", "npm", "openssl"),
-    *("pg_dump", "pg_restore", "psql", "rm", "rsync", "sed", "sleep", "snow", "source", "ssh"),
-    *("sudo", "systemctl", "tail", "tar", "test", "timedatectl", "touch", "true", "unset"),
+    *("htpasswd", "jq", "kill", "kind", "kubectl", "ln", "ls", "mkdir", "mv", "npm", "od"),
+    *("openssl", "pg_dump", "pg_restore", "printf", "psql", "rm", "rsync", "sed", "sleep"),
+    *("snow", "source", "ssh", "sudo", "systemctl", "tail", "tar", "test", "timedatectl"),
+    *("touch", "tr", "true", "umask", "unset"),
 }
 """Programs that are not the project's: of them only files of the repository are looked at."""
 
@@ -107,12 +108,13 @@ def mistake(words: list[str]) -> str | None:
         from uvicorn.main import main as uvicorn
 
         return _click(uvicorn, rest)
-    if name.startswith("scripts/"):
+    if re.match(r"(scripts|infra)/", name):
         return _script(name, rest)
     if name.startswith("dagster"):
         return _missing(_flags(rest), _help(name, *_subcommands(rest)), name)
     if name in _ELSEWHERE:
-        return _files(rest)
+        # What is copied or moved somewhere need not be there yet.
+        return _files(rest[:-1] if name in ("cp", "mv", "ln") else rest)
     return f"{name}: is no command that is known here"
 
 

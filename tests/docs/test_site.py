@@ -34,8 +34,8 @@ def site() -> Path:
 def pages() -> list[str]:
     found: list[str] = []
     for section in yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]:
-        for page in next(iter(section.values())):
-            found.append(page if isinstance(page, str) else next(iter(page.values())))
+        listed = next(iter(section.values()))
+        found += [one if isinstance(one, str) else next(iter(one.values())) for one in listed]
     return found
 
 

@@ -99,6 +99,7 @@ def test_a_snowflake_set_up_by_half_names_the_rest(shell: Set) -> None:
     assert found.status == "wrong"
     for name in ("USER", "WAREHOUSE", "DATABASE", "SCHEMA"):
         assert f"SNOWFLAKE_{name} is not set" in found.says
+        assert f"SNOWFLAKE_{name}=..." in found.mend
     assert "s3cret-w0rd" not in found.model_dump_json()
 
 

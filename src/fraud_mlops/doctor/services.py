@@ -9,6 +9,7 @@ clouds look for credentials for as long as they like; `examine` ends those that 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -65,13 +66,20 @@ def snowflake(given: Settings) -> Iterator[Finding]:
         with warehouse.session() as session:
             there = session.columns(warehouse.tables.table)
     except FraudMlopsError as error:
-        install = "pip install 'fraud-mlops[snowflake]'"
-        yield wrong(name, str(error), install if "not installed" in str(error) else None)
+        yield wrong(name, str(error), _mend_snowflake(str(error)))
         return
     if there:
         yield ok(name, f"{warehouse.address}: signed in, and the table is there")
     else:
         yield wrong(name, f"{warehouse.address}: signed in, and there is no such table", mend)
+
+
+def _mend_snowflake(said: str) -> str | None:
+    """Where the error itself says what to do, nothing is added."""
+    if "not installed" in said:
+        return "pip install 'fraud-mlops[snowflake]'"
+    missing = re.findall(r"(SNOWFLAKE_\w+) is not set", said)
+    return f"export {' '.join(f'{name}=...' for name in missing)}" if missing else None
 
 
 def postgres(_: Settings) -> Iterator[Finding]:
