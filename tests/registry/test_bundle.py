@@ -247,11 +247,10 @@ def test_a_manifest_cannot_have_a_file_read_from_elsewhere(models: Path, tmp_pat
     outside = {"../../../secret.json": b"{}"}
     (tmp_path / "secret.json").write_bytes(b"{}")
     version = bundle_version(outside, UNTIL)
-    text = json.loads(manifest(version).model_dump_json())
     entry = {"sha256": hashlib.sha256(b"{}").hexdigest(), "bytes": 2}
-    text["files"] = dict.fromkeys(outside, entry)
+    made = manifest(version, files=dict.fromkeys(outside, entry)).sealed()
     folder(models, version).mkdir(parents=True)
-    (folder(models, version) / MANIFEST).write_text(json.dumps(text))
+    (folder(models, version) / MANIFEST).write_text(made.model_dump_json())
     with pytest.raises(BundleError, match="no name for a file"):
         load(models, version)
 
@@ -295,3 +294,26 @@ def test_any_store_will_do() -> None:
         assert list_versions(models, DATASET) == [version]
     finally:
         fsspec.filesystem("memory").rm("/registry", recursive=True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"metrics": {"average_precision": {"value": 0.99, "low": 0.98, "high": 1.0}}},
+        {"gate": {"verdict": "promote", "reason": "because"}},
+        {"threshold": {"value": 0.0}},
+        {"digest": ""},
+    ],
+)
+def test_a_manifest_that_says_what_was_not_published_is_refused(
+    models: Path, said: dict[str, object]
+) -> None:
+    version = publish(models)
+    path = folder(models, version) / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+    with pytest.raises(
+        BundleError, match=r"manifest\.json: is not the manifest that was published"
+    ):
+        load(models, version)
+    with pytest.raises(BundleError, match="is not the manifest"):
+        read_manifest(str(models), DATASET, version)

@@ -2,7 +2,11 @@
 
 `<models>/<dataset>/<version>/`: the files first, `manifest.json` last, so that a bundle without
 a manifest is none yet. A version is named for its content and never changes, so that the name
-also vouches for the manifest's list of files: changing both is noticed.
+also vouches for the manifest's list of files: changing both is noticed. The manifest ends with a
+digest of itself, so that a figure that was changed in it is noticed too.
+
+Digests find damage, and edits by hand. Whoever may write to the store can write a whole bundle:
+that is for the store's rights to prevent.
 """
 
 from __future__ import annotations
@@ -40,7 +44,8 @@ class Manifest(BaseModel):
     created: the time that the run's labels were known as of. run: Metaflow pathspec. derived_from:
     the version that this one was, before rows had to be erased from its sample.
     data_versions: of the raw partitions, by partition. metrics: out of time, with intervals; oot:
-    the whole out-of-time report, and the best that was possible where that is known.
+    the whole out-of-time report, and the best that was possible where that is known. digest: of all
+    the rest, filled in when it is written.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,6 +70,13 @@ class Manifest(BaseModel):
     libraries: dict[str, str]
     python: str = Field(default_factory=platform.python_version)
     files: dict[str, FileEntry] = {}
+    digest: str = ""
+
+    def sealed(self) -> Manifest:
+        """With the digest of what it says."""
+        said = self.model_dump(mode="json", exclude={"digest"})
+        text = json.dumps(said, sort_keys=True, allow_nan=False)
+        return self.model_copy(update={"digest": _sha256(text.encode())})
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,7 @@ def write_bundle(
     Raises BundleError for a version of other content, and for one on the store that is damaged.
     """
     entries = {name: _entry(name, data) for name, data in files.items()}
-    manifest = manifest.model_copy(update={"files": entries})
+    manifest = manifest.model_copy(update={"files": entries}).sealed()
     folder = _folder(models_uri, dataset, version)
     _check_name(folder, dataset, version, manifest)
     if exists(join(folder, MANIFEST)):
@@ -129,6 +141,8 @@ def read_manifest(models_uri: str, dataset: str, version: str) -> Manifest:
         where = ".".join(map(str, first["loc"])) or "file"
         raise BundleError(f"{uri}: {where}: {first['msg']}; {_MEND}") from None
     _check_name(uri, dataset, version, manifest)
+    if manifest.digest != manifest.sealed().digest:
+        raise BundleError(f"{uri}: is not the manifest that was published (digest); {_MEND}")
     return manifest
 
 
