@@ -8,6 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fraud_mlops.errors import SettingsError
@@ -114,10 +115,15 @@ def test_a_whole_flow_on_spark_leaves_the_scores_that_this_machine_gives(tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3,000 claims, on Spark" in done.stdout
     assert "claims on Spark" in done.stdout.partition("scoring ")[2]
-    there = Lakehouse(root).partitions("ml_outputs", "synthetic_claims")
+    lake = Lakehouse(root)
+    there = lake.partitions("ml_outputs", "synthetic_claims")
     plan = plan_run(
         "synthetic_claims", run="Here/1", output_uri=root, candidates=None, engine="local"
     )
     raw = pin_raw(plan)
-    here = score(plan, prepare(plan, raw), pinned_champion(plan))
-    assert {p.value: p.data_version for p in here} == {p.value: p.data_version for p in there}
+    scored = lake.read(there)
+    here = lake.read(score(plan, prepare(plan, raw), pinned_champion(plan)))
+    for name in ("score", "probability"):
+        np.testing.assert_allclose(here[name], scored[name], rtol=1e-6, atol=1e-6)
+    exact = ["claim_id", "event_time", "model_version"]
+    assert here.select(exact).equals(scored.select(exact))

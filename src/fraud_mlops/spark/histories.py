@@ -1,6 +1,6 @@
-"""Entity features by Spark: everybody's fraud rate by day, then each entity's history by itself.
+"""Entity features by Spark: everybody's fraud rate by time, then each entity's history by itself.
 
-    claims, labels --by day--> claims with the fraud rate that was known before each
+    claims, labels --by time--> claims with the fraud rate that was known before each
                    --by entity--> packed features of each claim and entity
 
 Both functions over groups are the library's own over arrays (`Timeline`, `entity_features`): an
@@ -125,19 +125,25 @@ def _rated(narrow: DataFrame, contract: Contract, calendar: Calendar, tasks: int
     """Claims with `rate`: everybody's fraud rate, of labels known before each."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    events = narrow.withColumns({"day": day_of(F.col("at")), "is_label": F.lit(False)})
+    # Stretches of as many days as hold about a bucket of claims.
+    length = max(1, calendar.days // tasks)
+    stretch = F.floor(day_of(F.col("at")) / length).cast("bigint") * length
+    events = narrow.withColumns({"day": stretch, "is_label": F.lit(False)})
     labels = narrow.where("label >= 0").select("id", F.col("known").alias("at"), "label")
-    labels = labels.withColumns({"day": day_of(F.col("at")), "is_label": F.lit(True)})
+    labels = labels.withColumns({"day": stretch, "is_label": F.lit(True)})
     both = events.unionByName(labels, allowMissingColumns=True)
-    spread = both.repartition(min(max(2, tasks), max(2, calendar.days)), "day")
+    spread = both.repartition(max(2, min(tasks, calendar.days)), "day")
     columns = [f"{name} {kind}" for name, kind in narrow.dtypes]
     entities = [f"e{i}" for i in _kinds(list(contract.entities))]
-    function = _by_day(calendar.labels, ["id", "at", "label", "known", "amount", *entities])
+    function = _by_stretch(calendar.labels, ["id", "at", "label", "known", "amount", *entities])
     return spread.groupBy("day").applyInArrow(function, ", ".join([*columns, "rate double"]))
 
 
-def _by_day(labels: LabelDays, columns: Sequence[str]) -> Callable[[pa.Table], pa.Table]:
-    """In a task: the claims of one day with `rate`, by the labels before it and of it."""
+def _by_stretch(labels: LabelDays, columns: Sequence[str]) -> Callable[[pa.Table], pa.Table]:
+    """In a task: the claims of some days with `rate`, by the labels before them and of them.
+
+    The column `day` has the first of those days.
+    """
 
     def rated(table: pa.Table) -> pa.Table:
         is_label = table.column("is_label").to_numpy(zero_copy_only=False)
@@ -227,7 +233,7 @@ def _packed_features(contract: Contract, table: pa.Table) -> pa.Table:
         neutral_rate=NEUTRAL_RATE,
         strength=STRENGTH,
     )
-    # Of these claims alone; everybody's was worked out by day.
+    # Of these claims alone; everybody's was worked out by time.
     timeline = replace(timeline, fraud_rate=_numbers(table, "rate"))
     codes = {name: _codes(table.column(f"e{i}")) for i, name in enumerate(names, 1)}
     rows = np.arange(len(timeline))

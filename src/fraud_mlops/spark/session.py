@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import re
@@ -13,6 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,15 +43,14 @@ def spark_session() -> Iterator[SparkSession]:
             "the Spark engine needs PySpark: pip install 'fraud-mlops[spark]'; or leave Spark out: "
             "--engine local"
         ) from None
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="spark-code-") as folder:
+    with warnings.catch_warnings():
         # Nothing but Arrow passes between Spark and our tasks.
         pandas = "PySpark does not yet fully support pandas"
         warnings.filterwarnings("ignore", message=pandas, category=FutureWarning)
         there = SparkSession.getActiveSession()
         spark = there or _started()
         try:
-            archive = code_archive(Path(folder))
-            spark.addArtifacts(str(archive), pyfile=True)  # nothing new when it has it already
+            spark.addArtifacts(str(_shipped()), pyfile=True)  # nothing new where it is already
             yield spark
         finally:
             if there is None and not _on_databricks():
@@ -129,6 +130,14 @@ def require_java() -> None:
     if found is None or int(found[1]) < _LEAST_JAVA:
         version = f"is version {found[1]}" if found else "does not say its version"
         raise SettingsError(f"{mend}. {java} {version}.")
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Path:
+    """Kept until this process ends: an executor that joins later asks for it then."""
+    folder = Path(tempfile.mkdtemp(prefix="spark-code-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return code_archive(folder)
 
 
 def code_archive(folder: Path) -> Path:
