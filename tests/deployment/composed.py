@@ -174,7 +174,7 @@ class Composed:
             log = self.folder / f"{name}.log"
             if self.process(name) is None or time.monotonic() > deadline:
                 raise SystemExit(f"{name} is not well:\n{log.read_text()[-3000:]}")
-            time.sleep(0.3)
+            time.sleep(1)  # a check is a process, and takes from those that start
 
     def listens(self, name: str) -> bool:
         for address, port in self.ports.items():
