@@ -14,16 +14,19 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from api.arrow_bodies import unpacked_bytes
 from api.problems import Problem, invalid_claim
 from api.scoring import log
 from api.service import Service, one_thread
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.columns import check_columns, read_columns, without_errors
+from fraud_mlops.serving.request import LONGEST_WORD
 from fraud_mlops.serving.scorer import Explain, Inputs, Scorer, Scores
 from fraud_mlops.serving.shadow import Looked, now, records
 
@@ -31,6 +34,8 @@ JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonli
 ARROW = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
 SLICE = 4096
+UNPACKED = 8
+"""How many times its limit a body may have once it is unpacked."""
 
 ANSWERS = pa.schema(
     [
@@ -264,14 +269,19 @@ def _batches(batch: Batch, media: str) -> Iterator[pa.RecordBatch]:
             raise _too_many(batch)
         groups = range(parquet.num_row_groups)
         unpacked = sum(parquet.metadata.row_group(i).total_byte_size for i in groups)
-        if unpacked > 8 * limits.max_batch_bytes:
+        if unpacked > UNPACKED * limits.max_batch_bytes:
             raise Problem(413, "too-large", "The Parquet body is too large once unpacked.")
         _check(batch, parquet.schema_arrow)
         yield from parquet.iter_batches(SLICE)
         return
+    most = UNPACKED * limits.max_batch_bytes
+    if unpacked_bytes(batch.body, most) > most:
+        raise Problem(413, "too-large", "The Arrow body is too large once unpacked.")
     with pa.ipc.open_stream(batch.body) as stream:
         _check(batch, stream.schema)
-        yield from stream
+        for found in stream:
+            _check_dictionaries(found)
+            yield found
 
 
 def _check(batch: Batch, schema: pa.Schema) -> None:
@@ -279,6 +289,24 @@ def _check(batch: Batch, schema: pa.Schema) -> None:
         check_columns(batch.scorer.reader, schema.names)
     except ContractError as error:
         raise Problem(422, "invalid-batch", str(error)) from None
+
+
+def _check_dictionaries(claims: pa.RecordBatch) -> None:
+    """A long word that many rows point at would be as many long words."""
+    for name, column in zip(claims.schema.names, claims.columns, strict=True):
+        if pa.types.is_run_end_encoded(column.type):
+            raise Problem(422, "invalid-batch", f"column {name}: runs are not read; send values")
+        if not pa.types.is_dictionary(column.type):
+            continue
+        words = column.dictionary
+        kind = words.type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            if pa.types.is_nested(kind) or not pa.types.is_primitive(kind):
+                raise Problem(422, "invalid-batch", f"column {name}: holds {column.type}")
+            continue
+        if (pc.max(pc.binary_length(words)).as_py() or 0) > 4 * LONGEST_WORD:
+            told = f"column {name}: a word has more than {LONGEST_WORD} characters"
+            raise Problem(422, "invalid-batch", told)
 
 
 def _too_many(batch: Batch) -> Problem:

@@ -1,0 +1,130 @@
+"""Bodies that are small and ask for much, and what a server has of them: nothing."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import requests
+from api_kit import Published, Server, open_server
+
+from api.arrow_bodies import unpacked_bytes
+
+ARROW = {"Content-Type": "application/vnd.apache.arrow.stream"}
+PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
+LINES = {"Content-Type": "application/x-ndjson"}
+MIB = 1 << 20
+
+
+def stream(table: pa.Table, codec: str | None = None) -> bytes:
+    target = io.BytesIO()
+    options = pa.ipc.IpcWriteOptions(compression=codec)
+    with pa.ipc.new_stream(target, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return target.getvalue()
+
+
+def flat(rows: int) -> pa.Table:
+    """Compresses to next to nothing."""
+    return pa.table({"amount": pa.array([1.0] * rows), "peril": pa.array(["theft"] * rows)})
+
+
+def pointed_at(word: str, rows: int) -> pa.Table:
+    """Many rows that share one word."""
+    indices = pa.array([0] * rows, pa.int8())
+    return pa.table({"peril": pa.DictionaryArray.from_arrays(indices, pa.array([word]))})
+
+
+@pytest.mark.parametrize("codec", [None, "lz4", "zstd"])
+def test_what_a_stream_unpacks_to_is_known_before(codec: str | None) -> None:
+    table = flat(200_000)
+    body = io.BytesIO(stream(table, codec))
+    found = unpacked_bytes(body, 1 << 40)
+    assert table.nbytes <= found < 1.1 * table.nbytes
+    assert body.tell() == 0
+    assert unpacked_bytes(io.BytesIO(stream(pointed_at("x" * 9000, 9), codec)), 1 << 40) > 9000
+
+
+@pytest.fixture
+def small(published: Published, tmp_path: Path) -> Any:
+    with open_server(published, tmp_path, FRAUD_API_MAX_BATCH_BYTES="200000") as running:
+        yield running
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_a_stream_that_unpacks_to_too_much_is_refused(small: Server, codec: str) -> None:
+    told = small.post("/v1/score/batch", data=stream(flat(150_000), codec), headers=ARROW)
+    assert (told.status_code, told.json()["type"]) == (413, "urn:fraud-mlops:problem:too-large")
+    fine = small.post("/v1/score/batch", data=stream(flat(5000), codec), headers=ARROW)
+    assert fine.status_code == 200
+
+
+def test_a_buffer_that_lies_of_its_length_is_refused(small: Server) -> None:
+    body = bytearray(stream(flat(5000), "lz4"))
+    place = body.find(struct.pack("<q", 8 * 5000))
+    for said in (1 << 60, -(1 << 40)):
+        body[place : place + 8] = struct.pack("<q", said)
+        told = small.post("/v1/score/batch", data=bytes(body), headers=ARROW)
+        assert told.status_code in (400, 413), told.text
+
+
+def test_a_long_word_that_many_rows_point_at_is_refused(small: Server) -> None:
+    told = small.post("/v1/score/batch", data=stream(pointed_at("x" * 90_000, 4096)), headers=ARROW)
+    assert told.status_code == 422
+    assert "more than 512 characters" in told.json()["detail"]
+    known = small.post("/v1/score/batch", data=stream(pointed_at("theft", 50)), headers=ARROW)
+    assert known.status_code == 200
+
+
+def parquet(rows: int) -> bytes:
+    target = io.BytesIO()
+    pq.write_table(flat(rows), target, compression="zstd")
+    return target.getvalue()
+
+
+def one_round(server: Server, number: int) -> None:
+    """What somebody sends who means harm; new names each time, for they might be remembered."""
+    nested = b"[" * 20_000 + b"]" * 20_000
+    claims = stream(flat(2000), "zstd")
+    sent: list[tuple[str, dict[str, str], bytes]] = [
+        ("/v1/score", {"Content-Type": "application/json"}, b'{"amount": ' + b"9" * MIB),
+        ("/v1/score", {"Content-Type": "application/json"}, b"x" * 10 * MIB),
+        ("/v1/score", {"Content-Type": "application/json"}, nested),
+        ("/v1/score", {"Content-Type": "application/json"}, b'{"amount": NaN}'),
+        ("/v1/score", {"Content-Type": "application/json"}, b'{"f%d": 1}' % number),
+        ("/v1/score/batch", ARROW, stream(flat(300_000), "zstd")),
+        ("/v1/score/batch", ARROW, claims[: len(claims) * 2 // 3]),
+        ("/v1/score/batch", ARROW, os.urandom(100_000)),
+        ("/v1/score/batch", ARROW, stream(pointed_at("x" * MIB, 4000))),
+        ("/v1/score/batch", PARQUET, parquet(2000)[:-9]),
+        ("/v1/score/batch", LINES, b'{"amount": "no"}\n' * 3000),
+        (f"/nothing/{number}", {}, b"x" * 1000),
+    ]
+    for path, headers, body in sent:
+        named = {**headers, "X-Request-Id": f"r{number}", "X-API-Key": f"guess-{number}"}
+        try:
+            told = requests.post(server.url + path, data=body, headers=named, timeout=60)
+        except requests.ConnectionError:
+            continue  # cut off while it was still sending
+        assert told.status_code < 500, (path, told.text[:500])
+
+
+def test_memory_does_not_grow_under_hostile_load(published: Published, tmp_path: Path) -> None:
+    limits = {"FRAUD_API_MAX_BATCH_BYTES": "4000000", "FRAUD_API_MAX_BATCH_ROWS": "50000"}
+    with open_server(published, tmp_path, process=True, **limits) as server:
+        process = psutil.Process(server.process.pid)
+        for number in range(6):
+            one_round(server, number)
+        before = process.memory_info().rss
+        for number in range(6, 26):
+            one_round(server, number)
+        grown = process.memory_info().rss - before
+        assert server.score(published.claim()).status_code == 200
+    assert grown < 24 * MIB, f"{grown / MIB:.1f} MiB more after 240 requests"
