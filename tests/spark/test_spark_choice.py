@@ -60,7 +60,7 @@ def test_without_java_it_says_what_to_install(
     with pytest.raises(SettingsError, match="is version 11"):
         require_java()
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "nowhere"))
-    with pytest.raises(SettingsError, match="there is none in JAVA_HOME"):
+    with pytest.raises(SettingsError, match="There is none in JAVA_HOME"):
         require_java()
 
 
