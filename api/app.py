@@ -53,6 +53,7 @@ def create_app(settings: ApiSettings | None = None, project: Settings | None = N
         app.state.service, app.state.joined = service, Joiner(partial(answers, service))
         yield
         await asyncio.to_thread(service.stop)
+        await asyncio.to_thread(end_traces)
 
     app = FastAPI(
         title="Fraud scoring", version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
@@ -82,7 +83,7 @@ def create_app(settings: ApiSettings | None = None, project: Settings | None = N
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id"],
         )
     app.add_middleware(Guard, settings=given, metrics=metrics)
-    tracing.instrument(app)
+    end_traces = tracing.instrument(app)
     return app
 
 

@@ -1,0 +1,89 @@
+"""Traces reach a collector when one is named, with nothing of the claim in them."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from api_kit import Published, open_server
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Collector(ThreadingHTTPServer):
+    """OTLP over HTTP, as far as traces go."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.bodies: list[bytes] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def requests(self) -> list[ExportTraceServiceRequest]:
+        return [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        if self.path == "/v1/traces":
+            self.server.bodies.append(body)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-protobuf")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_request_is_a_span_of_the_callers_trace(
+    published: Published, collector: Collector, tmp_path: Path
+) -> None:
+    claim = published.claim()
+    with open_server(
+        published, tmp_path, process=True, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url
+    ) as server:
+        told = server.score(claim, headers={"traceparent": PARENT})
+        assert told.status_code == 200
+        server.get("/healthz")
+    spans = [
+        (span, {a.key: a.value.string_value for a in resource.resource.attributes})
+        for request in collector.requests()
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    served = [(span, of) for span, of in spans if span.name == "POST /v1/score"]
+    assert len(served) == 1, [span.name for span, _ in spans]
+    span, resource = served[0]
+    assert resource["service.name"] == "fraud-api"
+    assert span.trace_id.hex() == PARENT.split("-")[1]
+    assert span.end_time_unix_nano > span.start_time_unix_nano
+    assert not any("healthz" in span.name for span, _ in spans)
+    everything = b"".join(collector.bodies)
+    for name in ("policyholder", "provider", "agent", "claim_id"):
+        assert str(claim[name]).encode() not in everything
