@@ -19,11 +19,23 @@ from pydantic import (
     model_validator,
 )
 
-from fraud_mlops.fields import Address, Duration, Instant, Share, Sign, Text, TimeFormat, Words
-from fraud_mlops.limits import Checks
+from fraud_mlops.fields import (
+    Address,
+    Days,
+    Duration,
+    Instant,
+    Share,
+    Sign,
+    Text,
+    TimeFormat,
+    Words,
+)
+from fraud_mlops.limits import Checks, Drift
 
 RESERVED = ("claim_id", "event_time", "label", "label_time", "amount")
 CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT = RESERVED
+MODEL_SCORE = "model_score"
+"""Of the model, where it stands beside features, some of which may be called `score`."""
 
 # An adjuster, say, is a category with few values and an entity with a history.
 _MAY_SHARE = {("entity", "categorical")}
@@ -193,18 +205,6 @@ class Quality(_Model):
     min_amount: float | None = 0.0
 
 
-class Drift(_Model):
-    """Verdict limits: at or above `warn` a feature is said to move, at `alert` to have drifted."""
-
-    psi_warn: float = 0.1
-    psi_alert: float = 0.25
-    missing_alert: float = 0.1
-    classifier_alert: float = 0.7
-    """ROC-AUC of a classifier that tells training rows from new rows."""
-    share_alert: float = 0.3
-    """Share of drifted features that makes the whole drift."""
-
-
 class Gate(_Model):
     """A challenger replaces the champion when P(gain > min_gain) >= confidence, OOT, paired."""
 
@@ -234,7 +234,7 @@ class Contract(_Model):
     """Columns with personal data; masked, as ids and entities are, wherever rows are shown."""
     missing: dict[str, tuple[Text, ...]] = {}
     """Values that mean 'not known' in one column only, e.g. `Age: [0]`."""
-    windows: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 7, 30, 90)
+    windows: Annotated[tuple[Days, ...], Field(min_length=1)] = (1, 7, 30, 90)
     """Days that entity features look back; no history reaches further than the longest."""
     partition: Literal["day", "week", "month"] = "month"
     split: Annotated[
@@ -266,7 +266,7 @@ class Contract(_Model):
             if entity in (*RESERVED, *(self.numeric or ()), *(self.categorical or ())):
                 raise ValueError(f"entity {entity!r} has the name of a column; call it otherwise")
         for column in (*(self.numeric or ()), *(self.categorical or ())):
-            if column in RESERVED:
+            if column in (*RESERVED, MODEL_SCORE):
                 raise ValueError(f"column {column!r} bears a reserved name; ignore or rename it")
         return self
 

@@ -117,6 +117,7 @@ Address = Annotated[str, Field(min_length=1), AfterValidator(refuse_credentials)
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
 Instant = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(_as_utc)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Days = Annotated[int, Field(gt=0, le=36_500)]
 Text = Annotated[str, BeforeValidator(_word)]
 Words = Annotated[tuple[Text, ...], Field(min_length=1)]
 TimeFormat = Annotated[str, AfterValidator(_time_format)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from fraud_mlops.fields import Share
 
 
 class Checks(BaseModel):
@@ -20,3 +22,25 @@ class Checks(BaseModel):
     """Alerts may exceed the budget by this share of it; a threshold cannot know what comes."""
     performance_frauds: PositiveInt = 30
     """With fewer labelled frauds performance is not said to have decayed."""
+
+
+class Drift(BaseModel):
+    """Verdict limits: at or above `warn` a feature is said to move, at `alert` to have drifted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    psi_warn: Annotated[float, Field(gt=0)] = 0.1
+    psi_alert: Annotated[float, Field(gt=0)] = 0.25
+    missing_alert: Share = 0.1
+    classifier_alert: Annotated[float, Field(ge=0.5, le=1)] = 0.7
+    """ROC-AUC of a classifier that tells training rows from new rows."""
+    share_alert: Share = 0.3
+    """Share of drifted features that makes the whole drift."""
+
+    @model_validator(mode="after")
+    def _warns_before_it_alerts(self) -> Self:
+        if self.psi_warn > self.psi_alert:
+            raise ValueError(
+                f"psi_warn {self.psi_warn} must not be above psi_alert {self.psi_alert}"
+            )
+        return self

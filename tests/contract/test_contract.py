@@ -229,3 +229,27 @@ def test_limits_are_finite_and_within_reason() -> None:
 def test_a_contract_cannot_be_changed_in_hand() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         contract().name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"psi_warn": -3}, "psi_warn"),
+        ({"share_alert": 7}, "share_alert"),
+        ({"classifier_alert": 20}, "classifier_alert"),
+        ({"psi_warn": 0.5, "psi_alert": 0.2}, "psi_warn 0.5 must not be above psi_alert 0.2"),
+    ],
+)
+def test_limits_of_drift_are_such_that_something_can_be_past_them(
+    limits: dict[str, float], told: str
+) -> None:
+    assert told in mistake(drift=limits)
+
+
+def test_histories_look_back_a_century_at_most() -> None:
+    assert "36500" in mistake(windows=[7, 1_000_000_000])
+
+
+def test_the_scores_of_the_model_have_a_name_of_their_own() -> None:
+    assert contract(numeric=["score"]).numeric == ("score",)
+    assert "bears a reserved name" in mistake(numeric=["model_score"])

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud_mlops.contract import Drift
 from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.limits import Drift
 from fraud_mlops.monitoring.distances import (
     decile_edges,
     jensen_shannon,
@@ -49,7 +49,7 @@ def claims(
             "peril": rng.choice(["collision", "theft", "hail"], rows, p=perils).tolist(),
             "shop": [f"shop {i}" for i in rng.zipf(1.7, rows) % 300],
             "nothing": pa.nulls(rows, pa.string()),
-            "score": rng.normal(score_shift, 1, rows),
+            "model_score": rng.normal(score_shift, 1, rows),
         }
     )
 
@@ -132,8 +132,8 @@ def test_one_drifted_feature_of_many_warns_and_a_drifted_score_alarms() -> None:
 def test_a_change_that_no_single_feature_shows_is_seen_by_the_classifier() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 3000))
-    apart = pa.table({"a": x, "b": y, "score": rng.normal(size=3000)})
-    alike = pa.table({"a": x, "b": x + 0.1 * y, "score": rng.normal(size=3000)})
+    apart = pa.table({"a": x, "b": y, "model_score": rng.normal(size=3000)})
+    alike = pa.table({"a": x, "b": x + 0.1 * y, "model_score": rng.normal(size=3000)})
     report = measured(apart, alike, numeric=["a", "b"], categorical=[])
     assert {f.verdict for f in report.features} == {"stable"}
     assert report.classifier_auc is not None
@@ -197,8 +197,8 @@ def test_the_same_seed_gives_the_same_report_whatever_the_chunks() -> None:
 def test_a_column_that_one_side_lacks_is_told_by_name() -> None:
     with pytest.raises(FraudMlopsError, match=r"new claims have no column \['amount'\]"):
         measured(claims(300, 0), claims(300, 1).drop_columns(["amount"]))
-    with pytest.raises(FraudMlopsError, match=r"training claims have no column \['score'\]"):
-        measured(claims(300, 0).drop_columns(["score"]), claims(300, 1))
+    with pytest.raises(FraudMlopsError, match=r"training claims have no column \['model_score'\]"):
+        measured(claims(300, 0).drop_columns(["model_score"]), claims(300, 1))
 
 
 def test_a_constant_that_becomes_another_constant_has_drifted() -> None:

@@ -174,7 +174,7 @@ def test_a_model_carries_claims_of_its_training_with_full_histories_and_no_perso
     reference = read_reference(first.validated.files)
     assert reference is not None
     assert reference.num_rows == late.num_rows < train.num_rows
-    assert set(reference.column_names) == {*features.numeric, *features.categorical, "score"}
+    assert set(reference.column_names) == {*features.numeric, *features.categorical, "model_score"}
     assert reference["amount"].to_pylist() == late["amount"].to_pylist()
 
 

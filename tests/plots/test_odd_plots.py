@@ -25,7 +25,7 @@ from plots_kit import (
 )
 
 from fraud_mlops import plots
-from fraud_mlops.contract import Drift
+from fraud_mlops.limits import Drift
 from fraud_mlops.plots.style import label, percent
 
 NO_FLOATS = np.empty(0)

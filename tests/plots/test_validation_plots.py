@@ -18,7 +18,7 @@ from plots_kit import (
 )
 
 from fraud_mlops import plots
-from fraud_mlops.contract import Drift
+from fraud_mlops.limits import Drift
 
 
 def test_reliability_counts_the_bins_whose_interval_holds_the_prediction() -> None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.reading import Source, open_source
 from fraud_mlops.claims.values import is_number, is_text, numbers, text, without
-from fraud_mlops.contract import RESERVED, Contract, SyntheticSource
+from fraud_mlops.contract import MODEL_SCORE, RESERVED, Contract, SyntheticSource
 
 # Rows looked at, evenly spread over the source; enough to tell a code from a measure.
 _ROWS = 200_000
@@ -132,7 +132,7 @@ def _every(
 
 
 def _checked(contract: Contract, name: str, array: pa.Array, decimal: str) -> _Kind:
-    if name in RESERVED or name in contract.entities:
+    if name in (*RESERVED, MODEL_SCORE, *contract.entities):
         return _Kind("out", "is left out: its name is that of another column of the claims table")
     if pa.types.is_nested(array.type):
         return _Kind("out", f"is left out: it holds {array.type}, not single values")

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from fraud_mlops.contract import Drift
+from fraud_mlops.contract import MODEL_SCORE
 from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.limits import Drift
 from fraud_mlops.monitoring.distances import (
     Stability,
     category_counts,
@@ -86,7 +87,7 @@ def measure_drift(
     numeric: Sequence[str],
     categorical: Sequence[str],
     limits: Drift,
-    score: str | None = "score",
+    score: str | None = MODEL_SCORE,
     classifier: bool = True,
     window: str = "current",
     seed: int = 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from fraud_mlops.contract import CLAIM_ID, Drift
+from fraud_mlops.contract import CLAIM_ID, MODEL_SCORE
+from fraud_mlops.limits import Drift
 from fraud_mlops.monitoring.drift import FeatureDrift, measure_drift
 from fraud_mlops.monitoring.performance import PeriodPerformance, performance_by_period
 
@@ -61,19 +63,21 @@ def served_report(
     answers: pa.Table,
     batch: BatchClaims,
     *,
-    version: str,
+    versions: Sequence[str],
     training: np.ndarray | None,
     limits: Drift,
     period: Literal["day", "week", "month"],
 ) -> ServedReport | None:
-    """answers: columns of the prediction log, in order of when they were given; version: of the
-    model that the batch scored with; training: scores of its training claims. None without answers.
+    """answers: columns of the prediction log, in order of when they were given; versions: all
+    names of the model that the batch scored with; training: scores of its training claims. None without answers.
     """
     if not answers.num_rows:
         return None
     scores = answers.column("score").to_numpy()
     alerts = answers.column("alert").to_numpy(zero_copy_only=False)
-    own = np.asarray(pc.equal(answers.column("model_version"), version))
+    own = np.asarray(
+        pc.is_in(answers.column("model_version"), value_set=pa.array(versions, pa.string()))
+    )
     place = _places(answers.column(CLAIM_ID), batch.claim_ids)
     at, theirs = place[own & (place >= 0)], np.flatnonzero(own & (place >= 0))
     apart = np.abs(scores[theirs] - batch.scores[at])
@@ -100,7 +104,7 @@ def _places(claim_ids: pa.ChunkedArray, of: pa.ChunkedArray) -> np.ndarray:
 def _drift(reference: np.ndarray | None, scores: np.ndarray, limits: Drift) -> FeatureDrift | None:
     if reference is None or not len(scores):
         return None
-    before, now = (pa.table({"score": values}) for values in (reference, scores))
+    before, now = (pa.table({MODEL_SCORE: values}) for values in (reference, scores))
     return measure_drift(
         before, now, numeric=(), categorical=(), limits=limits, classifier=False
     ).score

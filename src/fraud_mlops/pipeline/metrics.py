@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fraud_mlops.contract import Contract
+from fraud_mlops.contract import MODEL_SCORE, Contract
 from fraud_mlops.evaluation.oot import Slice
 from fraud_mlops.lakehouse.ranges import partition_of
 from fraud_mlops.monitoring.drift import DriftReport, FeatureDrift
@@ -111,7 +111,7 @@ def _served_rows(served: ServedReport) -> list[_Row]:
     for beside in ("training", "batch"):
         drift: FeatureDrift | None = getattr(served, f"against_{beside}")
         for name in ("psi", "ks") if drift else ():
-            rows += _row(SERVED, "feature=score", f"{name}_{beside}", getattr(drift, name))
+            rows += _row(SERVED, f"feature={MODEL_SCORE}", f"{name}_{beside}", getattr(drift, name))
     return rows
 
 

@@ -11,7 +11,7 @@ from operator import itemgetter
 import numpy as np
 import pyarrow as pa
 
-from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, MODEL_SCORE, Contract
 from fraud_mlops.errors import LakehouseError
 from fraud_mlops.evaluation.bootstrap import Interval, bootstrap_intervals
 from fraud_mlops.features.build import FeatureSet
@@ -30,7 +30,7 @@ from fraud_mlops.monitoring.performance import (
 )
 from fraud_mlops.monitoring.served import BatchClaims, ServedReport, served_report
 from fraud_mlops.pipeline.leading import Leader
-from fraud_mlops.pipeline.reference import SCORE, drift_from
+from fraud_mlops.pipeline.reference import drift_from
 from fraud_mlops.pipeline.windows import column_or_none, evenly, labels_of, thin
 from fraud_mlops.serving.logged import LoggedScores
 
@@ -196,7 +196,7 @@ class _Scored:
 
     @classmethod
     def of(cls, lakehouse: Lakehouse, partition: Partition, claims: _Claims) -> _Scored:
-        scored = lakehouse.read([partition], [CLAIM_ID, SCORE, "alert"])
+        scored = lakehouse.read([partition], [CLAIM_ID, "score", "alert"])
         if not scored.column(CLAIM_ID).equals(claims.known.column(CLAIM_ID)):
             raise _foreign(partition)
         labels = labels_of(claims.known).astype(np.float64)
@@ -206,7 +206,7 @@ class _Scored:
             claims=claims,
             labels=labels,
             times=times.astype("datetime64[us]").astype(np.int64),
-            scores=scored.column(SCORE).to_numpy(),
+            scores=scored.column("score").to_numpy(),
             alerts=scored.column("alert").to_numpy(zero_copy_only=False),
         )
 
@@ -246,8 +246,8 @@ class _Scored:
                 alerts=self.alerts,
                 amounts=column_or_none(self.claims.known, AMOUNT),
             ),
-            version=leader.version,
-            training=None if training is None else training.column(SCORE).to_numpy(),
+            versions=(leader.version, *leader.former),
+            training=None if training is None else training.column(MODEL_SCORE).to_numpy(),
             limits=contract.drift,
             period=contract.partition,
         )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fraud_mlops.contract import EVENT_TIME
+from fraud_mlops.contract import EVENT_TIME, MODEL_SCORE
 from fraud_mlops.errors import BundleError
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.models.fraud_model import FraudModel
@@ -23,7 +23,6 @@ REFERENCE_CLAIMS = 20_000
 """More would say little more of a distribution, and every scorer loads them."""
 
 _READ = 5 * REFERENCE_CLAIMS
-SCORE = "score"
 
 
 def reference_bytes(features: FeatureSet, model: FraudModel) -> bytes:
@@ -34,7 +33,7 @@ def reference_bytes(features: FeatureSet, model: FraudModel) -> bytes:
     claims = pa.Table.from_batches(thinned(features, "train", _READ))
     claims = evenly(_with_full_histories(features, claims), REFERENCE_CLAIMS)
     told = claims.select([*features.numeric, *features.categorical])
-    told = told.append_column(SCORE, pa.array(model.logits(claims).astype(np.float64)))
+    told = told.append_column(MODEL_SCORE, pa.array(model.logits(claims).astype(np.float64)))
     stream = io.BytesIO()
     pq.write_table(told.combine_chunks().replace_schema_metadata(), stream, compression="zstd")
     return stream.getvalue()
@@ -70,7 +69,7 @@ def drift_from(
     scores = pa.array(model.logits(claims).astype(np.float64))
     return measure_drift(
         reference,
-        claims.append_column(SCORE, scores),
+        claims.append_column(MODEL_SCORE, scores),
         numeric=[name for name in features.numeric if name in there],
         categorical=[name for name in features.categorical if name in there],
         limits=features.contract.drift,

@@ -37,7 +37,7 @@ from fraud_mlops.plots.style import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fraud_mlops.contract import Drift
+    from fraud_mlops.limits import Drift
     from fraud_mlops.monitoring.drift import FeatureDrift
     from fraud_mlops.monitoring.performance import PeriodPerformance
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from pydantic import ValidationError
 
-from fraud_mlops.contract import Contract
+from fraud_mlops.contract import MODEL_SCORE, Contract
 from fraud_mlops.errors import BundleError
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
-from fraud_mlops.pipeline.reference import SCORE, read_reference
+from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.registry.bundle import Bundle, Manifest, load_bundle
 from fraud_mlops.serving.histories import EntityHistories
 from fraud_mlops.serving.scorer import Scorer
@@ -76,7 +76,7 @@ def _check_canaries(bundle: Bundle, model: FraudModel) -> None:
     step = max(1, reference.num_rows // CANARIES)
     some = reference.take(list(range(0, reference.num_rows, step))[:CANARIES])
     found = model.logits(some).astype(np.float64)
-    expected = some.column(SCORE).to_numpy()
+    expected = some.column(MODEL_SCORE).to_numpy()
     if not np.isfinite(found).all():
         raise BundleError(f"{version}: scores canary claims with what is no number")
     if len(found) and (worst := float(np.abs(found - expected).max())) > TOLERANCE:
