@@ -3,7 +3,7 @@
     python benchmarks/bench_spark.py                                    100,000 and 1,000,000 claims
     python benchmarks/bench_spark.py --claims 10000000 --cores 1 2 4    when does Spark pay?
 
-Raw claims are generated and written once a size. Then each engine builds the features of all windows
+Raw claims are generated once a size. Then each engine builds the features of all windows
 and scores every claim from the out-of-time window on, with a light model, in a process of its own:
 seconds of each part, Spark's start among them, CPU seconds, and the most memory, with all children.
 What both wrote is compared: rows of each window, and the mean score.
