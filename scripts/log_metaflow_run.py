@@ -27,6 +27,7 @@ from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.lakehouse.stores import join, read_bytes, write_bytes
 from fraud_mlops.notifications.masking import masker
 from fraud_mlops.registry.bundle import read_manifest
+from fraud_mlops.registry.lineage import resolved_version
 from fraud_mlops.settings import settings
 
 
@@ -89,7 +90,8 @@ def _with_model(log: RunLog, folder: Path, dataset: str | None) -> RunLog:
     given = settings()
     models = given.model_uri or join(given.lakehouse_uri, "models")
     made_of = [asset.asset.split("/")[0] for asset in log.assets if "verdict" in asset.metadata]
-    manifest = read_manifest(models, dataset_name(dataset) if dataset else made_of[-1], log.version)
+    name = dataset_name(dataset) if dataset else made_of[-1]
+    manifest = read_manifest(models, name, resolved_version(models, name, log.version))
     write_bytes(str(folder / "manifest.json"), manifest.model_dump_json(indent=1).encode() + b"\n")
     kept = {"version", "run", "trained_until", "metrics", "candidate", "threshold", "libraries"}
     model = manifest.model_dump(mode="json", include=kept)

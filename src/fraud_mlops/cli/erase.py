@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +15,10 @@ from fraud_mlops.cli.printing import say, show_table
 
 if TYPE_CHECKING:
     from fraud_mlops.lakehouse.partitions import Lakehouse
-    from fraud_mlops.maintenance.erasure import Erased, Person
+    from fraud_mlops.maintenance.erased import Erased
+    from fraud_mlops.maintenance.erasure import Person
 
+_REQUEST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NOT_LOOKED_INTO = (
     "predictions that wait on the API's machines (FRAUD_API_LOG_FOLDER), Metaflow's datastore "
     "(artifacts name partitions, and hold no rows), Dagster's history, copies and backups of the "
@@ -34,7 +37,11 @@ _NOT_LOOKED_INTO = (
     metavar="ID",
     help="A claim of theirs that was never ingested, such as one the API has scored; repeatable.",
 )
-@click.option("--request", help="Number of the case; names the record. The time, if left out.")
+@click.option(
+    "--request",
+    callback=lambda _context, _option, value: _request_name(value),
+    help="Number of the case; names the record. The time, if left out.",
+)
 @output_option()
 @model_option()
 @click.option("--by", default=user, help="Who does it; your user name if left out.")
@@ -57,62 +64,87 @@ def erase(
     Raw claims, scores, the API's predictions and entity state, features, quarantine and training
     samples lose the rows; reports and cards have the ids masked. May be killed and begun again; a
     second run finds nothing. A record without the person's data is left under _erasures.
+    Ends with exit code 1 when something is damaged and could not be looked into.
     """
+    from fraud_mlops.cli.lake import require_dataset
+    from fraud_mlops.errors import LakehouseError
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.maintenance.erasure import find_person
 
-    lakehouse = Lakehouse(output_uri)
+    lakehouse, began = Lakehouse(output_uri), datetime.now(UTC)
+    require_dataset(lakehouse, dataset)
+    record = lakehouse.uri("_erasures", dataset, f"{request or f'{began:%Y%m%dT%H%M%S}'}.json")
+    earlier = [] if dry_run else _earlier_runs(record)
     person = find_person(lakehouse, dataset, entity, value, claims)
     if not dry_run and not yes:
         many = f"{person.claims.num_rows + len(claims):,} claims"
         click.confirm(f"Erase {many} of this {entity}, and all that was made of them?", abort=True)
-    began = datetime.now(UTC)
     found: list[Erased] = []
     try:
-        found.extend(_everywhere(lakehouse, model_uri, person, by=by, dry=dry_run))
+        _everywhere(lakehouse, model_uri, person, found, by=by, dry=dry_run)
     finally:
         if not dry_run:
-            name = request or f"{began:%Y%m%dT%H%M%S}"
-            _record(lakehouse, dataset, name, {"entity": entity, "by": by}, began, found)
+            done = {"began": f"{began:%FT%TZ}", "ended": f"{datetime.now(UTC):%FT%TZ}"}
+            run = {"entity": entity, "by": by, **done, "erased": [e._asdict() for e in found]}
+            _record(record, dataset, [*earlier, run])
     _show(found, dry_run)
+    if unread := [e for e in found if e.unread]:
+        raise LakehouseError(
+            f"{len(unread)} objects could not be looked into, as the table says: what they hold of "
+            "this person is still there, and so is what was made of claims that only they have. "
+            "Write them again or remove them, then erase again"
+        )
+
+
+def _request_name(text: str | None) -> str | None:
+    if text is not None and not _REQUEST.fullmatch(text):
+        raise click.BadParameter(
+            f"{text!r} cannot name a file: use letters, digits, '.', '_' and '-'"
+        )
+    return text
+
+
+def _earlier_runs(record: str) -> list[Any]:
+    """Of the same case. Raises LakehouseError for a record that could not be added to."""
+    from fraud_mlops.errors import LakehouseError
+    from fraud_mlops.lakehouse.stores import read_bytes
+
+    try:
+        return list(json.loads(read_bytes(record))["runs"])
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError):
+        raise LakehouseError(
+            f"{record}: is a damaged record; nothing was erased. Give another --request"
+        ) from None
 
 
 def _everywhere(
-    lakehouse: Lakehouse, model_uri: str, person: Person, *, by: str, dry: bool
-) -> Iterator[Erased]:
-    """Raw after what is found by its claims; the entity state is found by itself."""
-    from fraud_mlops.maintenance import erasure, erasure_files, erasure_models
-
-    yield from erasure_files.find_in_sources(person)
-    yield from erasure_files.erase_quarantine(lakehouse, person, dry=dry)
-    yield from erasure_files.erase_texts(lakehouse, person, dry=dry)
-    yield from erasure.erase_features(lakehouse, person, dry=dry)
-    yield from erasure.erase_scores(lakehouse, person, dry=dry)
-    yield from erasure_files.erase_predictions(lakehouse, person, dry=dry)
-    yield from erasure.erase_slices(lakehouse, person, dry=dry)
-    yield from erasure_models.erase_models(model_uri, person, by=by, dry=dry)
-    yield from erasure.erase_raw(lakehouse, person, dry=dry)
-    yield from erasure.erase_entity_state(lakehouse, person, dry=dry)
-
-
-def _record(
-    lakehouse: Lakehouse,
-    dataset: str,
-    name: str,
-    told: dict[str, str],
-    began: datetime,
-    found: list[Erased],
+    lakehouse: Lakehouse, model_uri: str, person: Person, found: list[Erased], *, by: str, dry: bool
 ) -> None:
-    """Of each run of one case, what it found, and nothing of whom it was about."""
-    from fraud_mlops.lakehouse.stores import read_bytes, write_bytes
+    """Raw after what is found by its claims; the entity state is found by itself.
 
-    uri = lakehouse.uri("_erasures", dataset, f"{name}.json")
-    try:
-        runs = json.loads(read_bytes(uri))["runs"]
-    except FileNotFoundError:
-        runs = []
-    done = {"began": f"{began:%FT%TZ}", "ended": f"{datetime.now(UTC):%FT%TZ}"}
-    runs.append({**told, **done, "erased": [e._asdict() for e in found]})
+    found: grows as things are found, so that it is known how far an erasure came that failed.
+    """
+    from fraud_mlops.maintenance import erasure, erasure_files, erasure_models, erasure_texts
+
+    found.extend(erasure_files.find_in_sources(person))
+    found.extend(erasure_files.erase_quarantine(lakehouse, person, dry=dry))
+    found.extend(erasure_texts.erase_texts(lakehouse, person, dry=dry))
+    found.extend(erasure.erase_truth(lakehouse, person, dry=dry))
+    found.extend(erasure.erase_features(lakehouse, person, dry=dry))
+    found.extend(erasure.erase_scores(lakehouse, person, dry=dry))
+    found.extend(erasure_files.erase_predictions(lakehouse, person, dry=dry))
+    found.extend(erasure.erase_slices(lakehouse, person, dry=dry))
+    found.extend(erasure_models.erase_models(model_uri, person, by=by, dry=dry))
+    found.extend(erasure.erase_raw(lakehouse, person, tuple(found), dry=dry))
+    found.extend(erasure.erase_entity_state(lakehouse, person, dry=dry))
+
+
+def _record(uri: str, dataset: str, runs: Sequence[Any]) -> None:
+    """Of each run of one case, what it found, and nothing of whom it was about."""
+    from fraud_mlops.lakehouse.stores import write_bytes
+
     record = {"dataset": dataset, "not_looked_into": _NOT_LOOKED_INTO, "runs": runs}
     write_bytes(uri, json.dumps(record, indent=1).encode() + b"\n")
     say(f"The record is {uri}")
@@ -127,6 +159,6 @@ def _show(found: list[Erased], dry_run: bool) -> None:
         rows = [(e.place, e.uri, f"{e.rows:,}", e.left or verb) for e in found]
         show_table(["place", "where", "rows", ""], rows, right=["rows"])
         say(f"{sum(e.rows for e in gone):,} rows in {len(gone)} objects {verb}.")
-    if left := [e for e in found if e.left]:
+    if left := [e for e in found if e.left and not e.unread]:
         say(f"{len(left)} places are left to do by hand, as the table says.")
     say(f"Not looked into: {_NOT_LOOKED_INTO}.")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fraud_mlops.cli.options import dataset_option, output_option
+from fraud_mlops.cli.options import CONTRACT, dataset_option, output_option
 from fraud_mlops.cli.printing import minute, number, say, show_table
 
 if TYPE_CHECKING:
-    from fraud_mlops.lakehouse.partitions import Listed
+    from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
 
 _ZONES = ("raw", "ml_outputs", "metrics")
 _zone_option = click.option("--zone", type=click.Choice(_ZONES), help="Only this one.")
@@ -36,6 +36,22 @@ class Age(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
+def require_dataset(lakehouse: Lakehouse, dataset: str) -> None:
+    """Raises SettingsError for a name that neither the lakehouse nor the catalog knows."""
+    from fraud_mlops import catalog
+    from fraud_mlops.errors import SettingsError
+    from fraud_mlops.lakehouse.stores import list_children
+
+    given = click.get_current_context().meta.get(CONTRACT)
+    there = {name for zone in _ZONES for name in list_children(lakehouse.uri(zone))}
+    if dataset in there or dataset == given or dataset in (known := catalog.available()):
+        return
+    raise SettingsError(
+        f"no dataset is called {dataset!r}: in {lakehouse.root} there are "
+        f"{', '.join(sorted(there)) or 'none'}; contracts are of {', '.join(sorted(known))}"
+    )
+
+
 @click.group()
 def lake() -> None:
     """Partitions: what there is, whether it is whole, and what may go."""
@@ -52,6 +68,7 @@ def list_partitions(dataset: str | None, output_uri: str, zone: str | None) -> N
 
     lakehouse, zones = Lakehouse(output_uri), [zone] if zone else _ZONES
     if dataset is not None:
+        require_dataset(lakehouse, dataset)
         for name in zones:
             rows = [(p.value, _mib(p.bytes), _when(p)) for p in lakehouse.listed(name, dataset)]
             columns = ["partition", "MiB", "written (UTC)"]
@@ -132,9 +149,11 @@ def verify(dataset: str, output_uri: str, zone: str | None) -> None:
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.maintenance.partitions import verify as verify_zone
 
+    lakehouse = Lakehouse(output_uri)
+    require_dataset(lakehouse, dataset)
     good, wrong = 0, []
     for name in [zone] if zone else _ZONES:
-        for verdict in verify_zone(Lakehouse(output_uri), name, dataset):
+        for verdict in verify_zone(lakehouse, name, dataset):
             if verdict.wrong is None:
                 good += 1
             else:
@@ -154,28 +173,29 @@ def compact(dataset: str, output_uri: str, zone: str | None, dry_run: bool) -> N
     """Cut partitions again whose row groups are too many, too large or compressed otherwise.
 
     The rows stay as they are; the data version covers the bytes, and becomes another, so that
-    what was made of the partition counts as outdated. One that a run replaces meanwhile is left.
+    what was made of the partition counts as outdated. One that a run replaces meanwhile is left,
+    and one that is damaged. Ends with exit code 1 where one is left.
     """
+    from fraud_mlops.errors import LakehouseError
     from fraud_mlops.lakehouse.partitions import Lakehouse
-    from fraud_mlops.maintenance.partitions import compact as compact_partition
-    from fraud_mlops.maintenance.partitions import cut_of
+    from fraud_mlops.maintenance.partitions import compact_zone
 
-    lakehouse, rows = Lakehouse(output_uri), []
+    lakehouse, rows, wrong = Lakehouse(output_uri), [], []
+    require_dataset(lakehouse, dataset)
     for name in [zone] if zone else _ZONES:
-        for listed in lakehouse.listed(name, dataset):
-            cut = cut_of(listed.uri)
-            if not cut.poor:
-                continue
-            size = listed.bytes
-            if not dry_run:
-                found = lakehouse.partition(name, dataset, listed.key, listed.value)
-                size = compact_partition(lakehouse, found).bytes
-            groups = f"{len(cut.rows):,}"
-            rows.append((name, listed.value, groups, _mib(listed.bytes), _mib(size)))
+        for done in compact_zone(lakehouse, name, dataset, dry=dry_run):
+            if done.wrong is not None:
+                wrong.append((name, done.listed.value, done.wrong))
+            else:
+                groups, before = f"{done.groups:,}", _mib(done.listed.bytes)
+                rows.append((name, done.listed.value, groups, before, _mib(done.bytes)))
     columns = ["zone", "partition", "row groups before", "MiB before", "MiB"]
     if rows:
         show_table(columns, rows, right=columns[2:])
     say(f"{len(rows)} partitions {'would be' if dry_run else 'were'} cut again.")
+    if wrong:
+        show_table(["zone", "partition", "why it is left as it is"], wrong)
+        raise LakehouseError(f"{len(wrong)} partitions could not be looked into, or cut again")
 
 
 @lake.command()
@@ -191,7 +211,9 @@ def expire(dataset: str, output_uri: str, zone: str, older_than: datetime, dry_r
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.maintenance.expiry import old_partitions, remove_partition
 
-    found = old_partitions(Lakehouse(output_uri), zone, dataset, older_than)
+    lakehouse = Lakehouse(output_uri)
+    require_dataset(lakehouse, dataset)
+    found = old_partitions(lakehouse, zone, dataset, older_than)
     if not dry_run:
         for listed in found:
             remove_partition(listed)

@@ -107,7 +107,9 @@ def show_metrics(manifest: Manifest) -> None:
 
 
 def version_of(text: str, dataset: str, model_uri: str) -> str:
+    """Of a role, or of a name, also of one that the version had before an erasure."""
     from fraud_mlops.errors import RegistryError
+    from fraud_mlops.registry.lineage import resolved_version
     from fraud_mlops.registry.pointers import ROLES, read_pointer
 
     for role in ROLES:
@@ -115,7 +117,7 @@ def version_of(text: str, dataset: str, model_uri: str) -> str:
             if pointer := read_pointer(model_uri, dataset, role):
                 return pointer.version
             raise RegistryError(f"{dataset} has no {role} in {model_uri}")
-    return text
+    return resolved_version(model_uri, dataset, text)
 
 
 @models.command()

@@ -10,13 +10,15 @@ import click
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _OUTPUT = "fraud_mlops.output_uri"
+CONTRACT = "fraud_mlops.contract"
+"""In the context's meta: name of the dataset whose contract was given by its path."""
 
 
 def dataset_option() -> Decorator:
     return click.option(
         "--dataset",
         required=True,
-        callback=lambda _context, _option, value: dataset_name(value),
+        callback=_dataset,
         help="Name of a dataset, or the path of its contract.",
     )
 
@@ -54,6 +56,13 @@ def _model_uri(context: click.Context, _option: click.Parameter, given: str | No
     from fraud_mlops.settings import settings
 
     return given or settings().model_uri or join(context.meta[_OUTPUT], "models")
+
+
+def _dataset(context: click.Context, _option: click.Parameter, given: str) -> str:
+    name = dataset_name(given)
+    if name != given:
+        context.meta[CONTRACT] = name
+    return name
 
 
 def dataset_name(text: str) -> str:

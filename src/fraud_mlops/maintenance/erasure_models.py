@@ -9,7 +9,6 @@ that differed by those rows alone do not become one, of which rollback would kno
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,18 +16,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fraud_mlops.errors import BundleError
-from fraud_mlops.maintenance.erasure import Erased, Person
+from fraud_mlops.maintenance.erased import Erased, unread
+from fraud_mlops.maintenance.erasure import Person
 from fraud_mlops.pipeline.reference import REFERENCE, read_reference
 from fraud_mlops.registry.bundle import (
-    Bundle,
+    Manifest,
     bundle_version,
     list_versions,
     load_bundle,
     write_bundle,
 )
+from fraud_mlops.registry.lineage import DERIVED, derivation
 from fraud_mlops.registry.pointers import promote, read_pointer, remove_version, set_challenger
 
-_DERIVED = "derived_from.json"
 _REASON = "rows erased from its sample of training claims"
 
 
@@ -41,16 +41,29 @@ def erase_models(models_uri: str, person: Person, *, by: str, dry: bool) -> Iter
             bundle = load_bundle(models_uri, dataset, version)
             sample = read_reference(bundle.files)
         except BundleError as error:
-            yield Erased("model", place, 0, f"is damaged, and was not looked into: {error}")
+            yield unread("model", place, error)
             continue
-        keep = _others(sample, person)
-        if rows := keep.count(False):
-            if not dry and sample is not None:
-                _replace(models_uri, bundle, sample.filter(pa.array(keep)), by=by)
+        keep, oot = _others(sample, person), _without_slices(bundle.manifest.oot, person)
+        if rows := keep.count(False) + (oot != bundle.manifest.oot):
+            if not dry:
+                files = dict(bundle.files)
+                if sample is not None:
+                    files[REFERENCE] = _parquet(sample.filter(pa.array(keep, pa.bool_())))
+                _replace(models_uri, bundle.manifest, files, oot, by=by)
             yield Erased("model", place, rows)
         if times := _known_words(bundle.files, person.value):
             left = "the model has learnt the value as a category: train again, and expire this one"
             yield Erased("model", place, times, left)
+
+
+def _without_slices(oot: Mapping[str, Any], person: Person) -> dict[str, Any]:
+    """Figures out of time of a slice that is named for the person go."""
+    report = oot.get("report")
+    if not report or not report.get("slices"):
+        return dict(oot)
+    names = person.slices
+    left = [part for part in report["slices"] if f"{part['feature']}={part['value']}" not in names]
+    return {**oot, "report": {**report, "slices": left}}
 
 
 def _others(sample: pa.Table | None, person: Person) -> list[bool]:
@@ -76,14 +89,19 @@ def _rows(table: pa.Table, schema: pa.Schema) -> list[tuple[Any, ...]]:
     return [tuple(None if v != v else v for v in row) for row in zip(*columns, strict=True)]
 
 
-def _replace(models_uri: str, bundle: Bundle, sample: pa.Table, *, by: str) -> None:
-    old, dataset = bundle.manifest.version, bundle.manifest.dataset
+def _parquet(sample: pa.Table) -> bytes:
     stream = io.BytesIO()
     pq.write_table(sample.combine_chunks(), stream, compression="zstd")
-    origin = json.dumps({"derived_from": old}).encode()
-    files = {**bundle.files, REFERENCE: stream.getvalue(), _DERIVED: origin}
-    new = bundle_version(files, bundle.manifest.trained_until)
-    told = bundle.manifest.model_copy(update={"version": new, "derived_from": old})
+    return stream.getvalue()
+
+
+def _replace(
+    models_uri: str, manifest: Manifest, files: dict[str, bytes], oot: dict[str, Any], *, by: str
+) -> None:
+    old, dataset = manifest.version, manifest.dataset
+    files = {**files, DERIVED: derivation(models_uri, manifest)}
+    new = bundle_version(files, manifest.trained_until)
+    told = manifest.model_copy(update={"version": new, "derived_from": old, "oot": oot})
     write_bundle(models_uri, dataset, new, files, told)
     for role in ("champion", "challenger"):
         pointer = read_pointer(models_uri, dataset, role)

@@ -11,6 +11,7 @@ from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import delete
 from fraud_mlops.registry.bundle import list_versions, read_manifest
+from fraud_mlops.registry.lineage import now_called
 from fraud_mlops.registry.pointers import ROLES, read_pointer, rollback_target
 
 
@@ -50,7 +51,7 @@ def versions(
     """
     roles = {p.version: p.role for r in ROLES if (p := read_pointer(models_uri, dataset, r))}
     back = rollback_target(models_uri, dataset)
-    scored = _scored_with(lakehouse, dataset)
+    scored = _scored_with(models_uri, lakehouse, dataset)
     there = list_versions(models_uri, dataset)
     found = []
     for place, version in enumerate(there):
@@ -72,10 +73,13 @@ def versions(
     return found
 
 
-def _scored_with(lakehouse: Lakehouse, dataset: str) -> dict[str, int]:
+def _scored_with(models_uri: str, lakehouse: Lakehouse, dataset: str) -> dict[str, int]:
+    """Partitions of each version, as it is called now."""
     counts: dict[str, int] = {}
+    now = now_called(models_uri, dataset)
     for partition in lakehouse.partitions("ml_outputs", dataset):
         version = lakehouse.metadata(partition).get("model_version")
         if version:
+            version = now.get(version, version)
             counts[version] = counts.get(version, 0) + 1
     return counts

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from fraud_mlops.contract import Contract
-from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.errors import FraudMlopsError, LakehouseError, ReplacedError, StoreError
 from fraud_mlops.lakehouse.content import CODEC, ROW_GROUP
 from fraud_mlops.lakehouse.parquet import open_parquet, user_metadata
 from fraud_mlops.lakehouse.partitions import Lakehouse, Listed, Partition
@@ -122,3 +122,37 @@ def compact(lakehouse: Lakehouse, partition: Partition) -> Partition:
     nothing, when another run replaces the partition meanwhile.
     """
     return lakehouse.rewrite(partition, lambda batch: batch)
+
+
+class Compacted(NamedTuple):
+    """A partition with poor row groups. groups: before; bytes: after, or as it is where it was not
+    cut. wrong: why it is left; None where it is not."""
+
+    listed: Listed
+    groups: int
+    bytes: int
+    wrong: str | None = None
+
+
+def compact_zone(
+    lakehouse: Lakehouse, zone: str, dataset: str, *, dry: bool
+) -> Iterator[Compacted]:
+    """Poor partitions, cut again. One that is damaged, or replaced meanwhile, stops nothing.
+
+    Raises StoreError when the store itself is out of reach, or refuses.
+    """
+    for listed in lakehouse.listed(zone, dataset):
+        try:
+            cut, size = cut_of(listed.uri), listed.bytes
+            if not cut.poor:
+                continue
+            if not dry:
+                partition = lakehouse.partition(zone, dataset, listed.key, listed.value)
+                size = compact(lakehouse, partition).bytes
+        except (LakehouseError, pa.ArrowException, OSError) as error:
+            if isinstance(error, StoreError) and not isinstance(error, ReplacedError):
+                raise
+            told = str(error).removeprefix(f"{listed.uri}: ")
+            yield Compacted(listed, 0, listed.bytes, told)
+        else:
+            yield Compacted(listed, len(cut.rows), size)

@@ -69,7 +69,8 @@ def served_report(
     period: Literal["day", "week", "month"],
 ) -> ServedReport | None:
     """answers: columns of the prediction log, in order of when they were given; versions: all
-    names of the model that the batch scored with; training: scores of its training claims. None without answers.
+    names of the model that the batch scored with; training: scores of its training claims. None
+    without answers.
     """
     if not answers.num_rows:
         return None

@@ -16,11 +16,13 @@ from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.pipeline.validation import Validated
 from fraud_mlops.registry.bundle import Manifest, load_bundle, read_manifest
+from fraud_mlops.registry.lineage import former_names, resolved_version
 
 
 @dataclass(frozen=True)
 class Leader:
     """split: that it was trained and judged on. reference: claims of its training, with scores.
+    former: names of the version before rows were erased from its sample; it scores as they did.
 
     reference, oot and oracle_average_precision are None for a bundle that does not hold them.
     """
@@ -32,6 +34,7 @@ class Leader:
     reference: pa.Table | None
     oot: OotReport | None
     oracle_average_precision: float | None
+    former: tuple[str, ...] = ()
 
 
 def leader_to_be(plan: RunPlan, features: FeatureSet, validated: Validated) -> Leader:
@@ -62,6 +65,7 @@ def pinned_champion(plan: RunPlan) -> Leader:
         reference=read_reference(bundle.files),
         oot=OotReport.model_validate(report) if report else None,
         oracle_average_precision=manifest.oot.get("oracle_average_precision"),
+        former=former_names(plan.model_uri, manifest),
     )
 
 
@@ -78,4 +82,4 @@ def _version(plan: RunPlan) -> str:
             f"python flows/training_flow.py run --dataset {plan.named}; or, to promote a version "
             f"that is there: fraud-mlops models promote --dataset {dataset}"
         )
-    return plan.champion
+    return resolved_version(plan.model_uri, plan.contract.name, plan.champion)

@@ -10,6 +10,7 @@ from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of, partition_start
 from fraud_mlops.pipeline.leading import champion_manifest
 from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.registry.lineage import resolved_version
 from fraud_mlops.spark.choice import on_spark
 
 
@@ -81,7 +82,8 @@ def as_scored(plan: RunPlan) -> RunPlan:
     lakehouse, name = Lakehouse(plan.output_uri), plan.contract.name
     by: dict[str, list[str]] = {}
     for partition in standing_scores(plan):
-        version = lakehouse.metadata(partition).get("model_version", "")
+        named = lakehouse.metadata(partition).get("model_version", "")
+        version = resolved_version(plan.model_uri, name, named)
         by.setdefault(version, []).append(partition.value)
     if len(by) > 1:
         told = "; ".join(f"{values[0]} to {values[-1]} by {v}" for v, values in by.items())

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from fraud_mlops.errors import BundleError, RegistryError, ReplacedError
+from fraud_mlops.errors import RegistryError, ReplacedError
 from fraud_mlops.lakehouse.stores import (
     delete,
     exists,
@@ -30,7 +30,8 @@ from fraud_mlops.lakehouse.stores import (
     write_bytes,
     write_tagged,
 )
-from fraud_mlops.registry.bundle import MANIFEST, list_versions, load_bundle, read_manifest
+from fraud_mlops.registry.bundle import MANIFEST, load_bundle
+from fraud_mlops.registry.lineage import now_called
 
 Role = Literal["champion", "challenger"]
 ROLES: tuple[Role, ...] = ("champion", "challenger")
@@ -172,26 +173,14 @@ def rollback_target(models_uri: str, dataset: str) -> str | None:
 def _replaced_by(models_uri: str, dataset: str) -> str | None:
     """Versions are stacked as they are promoted; going back to one takes off what came after."""
     stack: list[str] = []
-    now_called = _derived(models_uri, dataset)
+    now = now_called(models_uri, dataset)
     for move in history(models_uri, dataset):
         if move.role == "champion":
-            version = move.version
-            while version in now_called:
-                version = now_called[version]
+            version = now.get(move.version, move.version)
             if version in stack:
                 del stack[stack.index(version) :]
             stack.append(version)
     return stack[-2] if len(stack) > 1 else None
-
-
-def _derived(models_uri: str, dataset: str) -> dict[str, str]:
-    """What versions are called that had rows erased from their sample."""
-    found = {}
-    for version in list_versions(models_uri, dataset):
-        with contextlib.suppress(BundleError):
-            if before := read_manifest(models_uri, dataset, version).derived_from:
-                found[before] = version
-    return found
 
 
 def remove_version(models_uri: str, dataset: str, version: str) -> None:
