@@ -126,7 +126,7 @@ def test_a_flush_that_was_killed_half_way_is_repeated_without_a_double(tmp_path:
         path_again = path.with_name("20260101T000000-1-abd.wal")
         path_again.write_bytes(path.read_bytes())
         assert flush(lake, DATASET, path_again) == 2
-    assert logged(lake).num_rows == before + 2
+    assert logged(lake).num_rows == before == 2  # the same answers in another file count once
     days = [p.name for p in (tmp_path / "lake" / "prediction_log" / DATASET).iterdir()]
     assert sorted(days) == ["day=2026-01-02", "day=2026-01-03"]
     assert read_predictions(lake, DATASET, ("2026-01-03", "2026-01-03")).num_rows == 2
