@@ -66,6 +66,10 @@ class Materialization:
     at: float
 
 
+_Place = tuple[str, str | None]
+"""Asset and partition."""
+
+
 @dataclass
 class Story:
     """A run so far. `tell` gets a line for each thing worth reading."""
@@ -74,10 +78,15 @@ class Story:
     verbose: bool = False
     steps: dict[str, Step] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
-    materializations: list[Materialization] = field(default_factory=list)
     failure: str = ""
-    _untold: list[Materialization] = field(default_factory=list)
+    _made: dict[_Place, Materialization] = field(default_factory=dict)
+    _untold: dict[_Place, Materialization] = field(default_factory=dict)
     _told: float = field(default_factory=time.monotonic)
+
+    @property
+    def materializations(self) -> list[Materialization]:
+        """The last one of each asset and partition."""
+        return list(self._made.values())
 
     @property
     def why(self) -> str:
@@ -104,7 +113,7 @@ class Story:
             handler = _HANDLERS.get(event["__typename"])
             if handler is not None:
                 handler(self, event)
-        self._tell_materializations()
+        self._tell_materializations(figures=True)
 
     def say(self, event: Mapping[str, Any], text: str) -> None:
         self._tell_materializations()
@@ -145,20 +154,34 @@ class Story:
         entries = event["metadataEntries"]
         numbers = {one["label"]: one["number"] for one in entries if "number" in one}
         made = Materialization(_key(event["assetKey"]), event["partition"], numbers, _at(event))
-        if self._untold and self._untold[-1].asset != made.asset:
+        if any(asset != made.asset for asset, _ in self._untold):
             self._tell_materializations()
-        self.materializations.append(made)
-        self._untold.append(made)
+        # Partitions of a range are said twice, the second time with figures of their own.
+        key = (made.asset, made.partition)
+        self._made[key] = self._untold[key] = made
 
-    def _tell_materializations(self) -> None:
-        """A line each; one for them all where many partitions come at once."""
-        untold, self._untold = self._untold, []
+    def _tell_materializations(self, *, figures: bool = False) -> None:
+        """A line each; one for them all where many partitions come at once.
+
+        figures: those that have some; partitions without may be said again, with theirs.
+        """
+        told = [
+            made
+            for made in self._untold.values()
+            if not figures or made.numbers or made.partition is None
+        ]
+        for made in told:
+            del self._untold[made.asset, made.partition]
+        self._say_materializations(told)
+
+    def _say_materializations(self, untold: Sequence[Materialization]) -> None:
         if len(untold) > _FEW:
-            first, last = untold[0], untold[-1]
+            last = untold[-1]
+            names = sorted(str(made.partition) for made in untold)
             rows = sum(int(made.numbers.get(_ROWS, 0)) for made in untold)
             self._say(
                 last.at,
-                f"{last.asset} [{first.partition} ... {last.partition}]  {len(untold)} partitions "
+                f"{last.asset} [{names[0]} ... {names[-1]}]  {len(untold)} partitions "
                 "materialized" + (f": {rows:,} rows" if rows else ""),
             )
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from itertools import pairwise
@@ -27,6 +28,14 @@ def test_a_range_is_a_single_run(launch: Launch, runs: Any) -> None:
     for month in ("2024-02", "2024-03", "2024-04"):
         assert f"monthly [{month}]  materialized" in done.stdout
     assert len(runs(who="range")) == 1
+
+
+def test_partitions_of_a_range_are_told_and_counted_once(launch: Launch) -> None:
+    done = launch("ranged_job", "--partition-range", "2024-01", "2024-05")
+    assert done.returncode == 0, done.stderr
+    assert "ranged_job succeeded: 1 step, 5 materializations, 0 checks" in done.stdout
+    rows = re.findall(r"materialized: (?:rows )?(\d+)", done.stdout)
+    assert sum(map(int, rows)) == 50, done.stdout
 
 
 @pytest.mark.parametrize(

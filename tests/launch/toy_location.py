@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -50,6 +51,19 @@ def shaky_is_pretty() -> dg.AssetCheckResult:
 def monthly(context: dg.AssetExecutionContext) -> None:
     context.log.info("months: %s", ", ".join(context.partition_keys))
     time.sleep(0.5)
+
+
+@dg.multi_asset(
+    specs=[dg.AssetSpec("ranged")],
+    partitions_def=MONTHS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def ranged(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+    """Says each partition again, with its rows, as runs of Metaflow do."""
+    yield dg.MaterializeResult(asset_key="ranged")
+    for month in context.partition_keys:
+        rows = {"dagster/row_count": 10}
+        context.log_event(dg.AssetMaterialization("ranged", partition=month, metadata=rows))
 
 
 @dg.op
@@ -140,12 +154,13 @@ def hanging_job() -> None:
 
 
 defs = dg.Definitions(
-    assets=[claims, model, shaky, monthly],
+    assets=[claims, model, shaky, monthly, ranged],
     asset_checks=[claims_are_unique, shaky_is_sound, shaky_is_pretty],
     jobs=[
         dg.define_asset_job("claims_job", selection=["claims", "model"]),
         dg.define_asset_job("shaky_job", selection=["shaky"]),
         dg.define_asset_job("monthly_job", selection=["monthly"]),
+        dg.define_asset_job("ranged_job", selection=["ranged"]),
         failing_job,
         slow_job,
         training_job,
