@@ -15,7 +15,8 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.batch_formats import ARROW, JSON_LINES, PARQUET, Batch, arrow_answers, line_answers
+from api.batch_bodies import ARROW, JSON_LINES, PARQUET, Batch
+from api.batch_formats import arrow_answers, line_answers
 from api.problems import Problem, request_id
 from api.scoring import explain_of, require_media
 from api.service import Service

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from api.batch_formats import ARROW, JSON_LINES, PARQUET
+from api.batch_bodies import ARROW, JSON_LINES, PARQUET
 from api.problems import MEDIA_TYPE
 from fraud_mlops.serving.request import ClaimReader
 

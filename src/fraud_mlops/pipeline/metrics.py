@@ -15,6 +15,7 @@ from fraud_mlops.lakehouse.ranges import partition_of
 from fraud_mlops.monitoring.drift import DriftReport, FeatureDrift
 from fraud_mlops.monitoring.performance import PeriodPerformance
 from fraud_mlops.monitoring.served import ServedReport
+from fraud_mlops.monitoring.windows import SERVED
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.outcomes import Outcomes, in_sample
 
@@ -37,7 +38,6 @@ window: `partition`, or `in_sample` where the model may have learnt from its cla
 `after_oot`; `scored`, all that was; `drift_partition`, `drift_oot`, `drift_after_oot`; `served`,
 what the API answered on the partition's claims."""
 
-SERVED = "served"
 _TICK = timedelta(microseconds=1)
 
 _Row = dict[str, Any]

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from fraud_mlops.contract import Contract
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import list_files
-from fraud_mlops.pipeline.metrics import SERVED
+from fraud_mlops.monitoring.windows import SERVED
 from fraud_mlops.serving.prediction_log import ZONE
 
 SAME_SCORES = 0.95
