@@ -150,3 +150,49 @@ def test_old_versions_go_that_nothing_refers_to(lake: Shell) -> None:
     assert "1 of 5 versions removed" in lake.says(*expire)
     assert set(list_versions(uri, DATASET)) == {scored, back, champion, challenger}
     assert not (lake.models / DATASET / loser).exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("list",), ("verify",), ("compact",), ("expire", "--zone", "raw", "--older-than", "1d")],
+)
+def test_a_dataset_that_nobody_knows_is_told_with_those_there_are(
+    lake: Shell, command: tuple[str, ...]
+) -> None:
+    told = lake.fails("lake", *command, "--dataset", "nosuch")
+    assert "no dataset is called 'nosuch'" in told
+    assert DATASET in told
+    assert "vehicle_claims" in told
+
+
+def test_a_dataset_with_a_contract_and_nothing_yet_is_no_mistake(lake: Shell) -> None:
+    assert "0 of 0 partitions" in lake.says("lake", "verify", "--dataset", "vehicle_claims")
+    path = lake.root / "trucks.yaml"
+    path.write_text(
+        "name: trucks\nsource: {uri: x.csv}\nevent_time: {column: day}\n"
+        "label: {column: fraud, delay: 30d}\n"
+    )
+    assert "0 of 0 partitions" in lake.says("lake", "verify", "--dataset", str(path))
+
+
+def test_an_erasure_from_a_dataset_that_nobody_knows_is_told_too(lake: Shell) -> None:
+    told = lake.fails("erase", "--dataset", "nosuch", "--value", "x", "--yes")
+    assert "no dataset is called 'nosuch'" in told
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_damaged_partition_stops_no_other_from_being_cut(
+    lake: Shell, dry: tuple[str, ...]
+) -> None:
+    cut_badly(lake)
+    scores = lake.root / "ml_outputs" / DATASET / "month=2024-05" / "part-0.parquet"
+    raw = lake.root / "raw" / DATASET / "month=2024-06" / "part-0.parquet"
+    for path in (scores, raw):
+        path.write_bytes(path.read_bytes()[:100])
+    result = lake("lake", "compact", *IN, *dry)
+    assert result.exit_code == 1
+    assert f"1 partitions {'would be' if dry else 'were'} cut again" in result.stdout
+    assert result.stdout.count("damaged or truncated Parquet") == 2
+    assert "2 partitions could not be looked into, or cut again" in result.stderr
+    cut = lake.root / "raw" / DATASET / "month=2024-05" / "part-0.parquet"
+    assert pq.read_metadata(cut).num_row_groups == (20 if dry else 1)

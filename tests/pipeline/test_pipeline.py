@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -11,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from click.testing import CliRunner
 
 from fraud_mlops.claims import IngestReport
+from fraud_mlops.cli import main
 from fraud_mlops.errors import LakehouseError, RegistryError, SplitError
 from fraud_mlops.features.build import FeatureSet, read_window
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
@@ -22,16 +25,24 @@ from fraud_mlops.pipeline import validation
 from fraud_mlops.pipeline.choosing import Choice, Result, choose, refit_winner
 from fraud_mlops.pipeline.closing import closing_words
 from fraud_mlops.pipeline.ingesting import ingest, prepare
-from fraud_mlops.pipeline.leading import Leader, leader_to_be
+from fraud_mlops.pipeline.leading import Leader, leader_to_be, pinned_champion
 from fraud_mlops.pipeline.metrics import METRICS
 from fraud_mlops.pipeline.monitoring import monitor
 from fraud_mlops.pipeline.plan import RunPlan, plan_run
 from fraud_mlops.pipeline.publishing import publish
+from fraud_mlops.pipeline.ranges import (
+    as_scored,
+    pin_raw,
+    prepare_range,
+    standing_scores,
+    with_range,
+)
 from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.pipeline.scoring import OUTPUTS, score
 from fraud_mlops.pipeline.training import train_candidate, training_claims, validation_claims
 from fraud_mlops.pipeline.validation import Validated, oot_claims, validate
 from fraud_mlops.pipeline.windows import thinned
+from fraud_mlops.registry.lineage import resolved_version
 from fraud_mlops.registry.pointers import promote, read_pointer
 
 DATASET = "synthetic_claims"
@@ -265,3 +276,42 @@ def test_a_champion_that_was_moved_meanwhile_is_not_overwritten(
         slow.plan.model_uri, DATASET, slow.validated.version,
         expected=quick.validated.version, by="a person", reason="seen and approved",
     )  # fmt: skip
+
+
+def test_metrics_of_scores_are_measured_after_an_erasure_from_the_model_that_made_them(
+    first: Run, tmp_path: Path
+) -> None:
+    """Twice: the version that scored has another name since, and another one still."""
+    first.score()
+    root = str(shutil.copytree(first.plan.output_uri, tmp_path / "lake"))
+    place = {"output_uri": root, "model_uri": f"{root}/models"}
+    publish(first.plan.model_copy(update=place), first.ingested, first.features, first.choice,
+            first.validated)  # fmt: skip
+    lake, scored_with = Lakehouse(root), first.validated.version
+    for turn in (1, 2):
+        command = ["erase", "--dataset", DATASET, "--output-uri", root, "--yes"]
+        result = CliRunner().invoke(main, [*command, "--value", someone_learnt_from(first, turn)])
+        assert result.exit_code == 0, result.output
+    plan = plan_run(DATASET, run="ScoringFlow/2", output_uri=root, candidates=None,
+                    assets="metrics", of_assets=["ml_outputs", "metrics"])  # fmt: skip
+    assert plan.champion != scored_with
+    raw = pin_raw(plan)
+    measured = as_scored(with_range(plan, raw))
+    leader = pinned_champion(measured)
+    assert leader.version == plan.champion
+    assert scored_with in leader.former
+    scores = standing_scores(measured)
+    assert set(lake.read(scores)["model_version"].to_pylist()) == {scored_with}
+    monitored = monitor(measured, prepare_range(measured, raw), leader, scores)
+    assert set(lake.read(monitored.partitions)["model_version"].to_pylist()) == {leader.version}
+    assert resolved_version(plan.model_uri, DATASET, scored_with) == leader.version
+
+
+def someone_learnt_from(run: Run, place: int) -> str:
+    """A policyholder with a claim in the model's sample; another one for each place."""
+    sample = read_reference(run.validated.files)
+    assert sample is not None
+    amount = sample["amount"].to_pylist()[-100 * place]
+    raw = run.lake.read(run.ingested.partitions, ["amount", "policyholder"])
+    (found,) = raw.filter(pc.equal(raw["amount"], amount))["policyholder"].to_pylist()[:1]
+    return str(found)

@@ -221,7 +221,8 @@ def _erase_rows(
         if column not in _columns(uri):
             return 0
         found = lakehouse.batches([partition], [column], where=[(column, "in", values)])
-        if (rows := sum(batch.num_rows for batch in found)) and not dry:
+        rows: int = sum(batch.num_rows for batch in found)
+        if rows and not dry:
             lakehouse.rewrite(partition, without)
         return rows
 
