@@ -267,3 +267,18 @@ def test_a_version_is_found_by_every_name_it_had(root: Path) -> None:
         main, ["models", "show", first, "--dataset", DATASET, "--model-uri", uri]
     )
     assert names[2] in shown.stdout
+
+
+def test_a_version_that_scores_name_by_its_former_name_does_not_expire(root: Path) -> None:
+    champion, _ = fill(str(root), root.parent / "landing")
+    uri, who = f"{root}/models", {"by": "x", "reason": "y"}
+    assert erase(root).exit_code == 0
+    scored = resolved_version(uri, DATASET, champion)
+    other = write_model(uri, b"z")
+    promote(uri, DATASET, other, expected=scored, **who)
+    promote(uri, DATASET, write_model(uri, b"zz"), expected=other, **who)
+    expire = ["models", "expire", "--dataset", DATASET, "--output-uri", str(root), "--keep", "0",
+              "--older-than", "1d", "--dry-run"]  # fmt: skip
+    lines = CliRunner().invoke(main, expire).stdout.splitlines()
+    (line,) = [line for line in lines if scored in line]
+    assert f"scores of {len(MONTHS)} partitions" in line
