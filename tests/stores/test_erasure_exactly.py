@@ -24,6 +24,7 @@ from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.registry.bundle import bundle_version, list_versions, read_manifest, write_bundle
 from fraud_mlops.registry.lineage import now_called, resolved_version
 from fraud_mlops.registry.pointers import promote
+from fraud_mlops.reporting.told import published_partitions
 from fraud_mlops.synthetic import truth_schema
 
 THEIRS = {f"C{month}-{i}" for month in MONTHS for i in (7, 27)}
@@ -107,6 +108,32 @@ def test_numbers_and_times_and_other_datasets_are_spared(root: Path) -> None:
     assert json.loads(own.read_text())["messages"][0]["sample"] == [left | masked]
     assert [path.read_bytes() for path in spared] == before
     assert not theirs.exists()
+
+
+def test_a_sample_in_a_report_loses_the_rows_of_the_person_and_keeps_those_beside(
+    root: Path,
+) -> None:
+    """Ids are masked there, and all the rest is not."""
+    fill(str(root), root.parent / "landing")
+    lake = Lakehouse(str(root))
+    partition = lake.partitions("raw", DATASET)[0]
+    claims = lake.read([partition])
+    masked = frozenset({"claim_id", "policyholder", "insured"})
+    (told,) = published_partitions(lake, (partition,), claims.schema, {}, masked=masked)
+    (first,) = claims.slice(7, 1).to_pylist()
+    theirs = (
+        told.facts["sample"][0]
+        | {n: first[n] for n in ("amount", "age")}
+        | {"event_time": first["event_time"].isoformat()}
+    )
+    later = theirs | {"event_time": "2024-01-01T08:00:00+00:00"}
+    other = theirs | {"amount": 108.0}
+    rows = [theirs, later, other]
+    report = {"messages": [{"sample": {"type": "json", "raw_value": rows}}]}
+    path = put(root / "_reports" / "F" / "one" / f"{DATASET}.raw_zone.json", json.dumps(report))
+    assert erase(root).exit_code == 0
+    left = json.loads(path.read_text())["messages"][0]["sample"]["raw_value"]
+    assert left == [later, other]
 
 
 def test_a_card_beside_no_report_may_be_of_any_dataset_and_is_told(root: Path) -> None:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from fraud_mlops.claims.raw_zone import TRUTH_ZONE
-from fraud_mlops.contract import AMOUNT, CLAIM_ID, Contract
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.errors import LakehouseError, SettingsError, StoreError
 from fraud_mlops.lakehouse.parquet import open_parquet
 from fraud_mlops.lakehouse.partitions import Lakehouse, Listed, Partition
@@ -85,7 +85,7 @@ def _claims(lakehouse: Lakehouse, person: Person, partition: Partition) -> list[
     there = _columns(partition.uri)
     if person.entity not in there:
         return []
-    columns = [n for n in dict.fromkeys([CLAIM_ID, *person.shared]) if n in there]
+    columns = [n for n in dict.fromkeys([CLAIM_ID, EVENT_TIME, *person.shared]) if n in there]
     where = [(person.entity, "=", person.value)]
     try:
         found = list(lakehouse.batches([partition], columns, where=where))

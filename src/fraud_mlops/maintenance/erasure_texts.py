@@ -11,10 +11,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fraud_mlops.contract import CLAIM_ID
+from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import delete, list_files, read_bytes, write_bytes
 from fraud_mlops.maintenance.erased import Erased, one_by_one
@@ -32,12 +32,14 @@ _UNOWNED = "is of a run that has not told which dataset it was of: look at it, a
 
 class _Marks(NamedTuple):
     """values: the person's. fields: that hold them. told: where a message says one for certain;
-    words: those of them that can be nothing else wherever they stand, None without any."""
+    words: those of them that can be nothing else wherever they stand, None without any. claims: by
+    their time, as reports show it, without ids."""
 
     values: frozenset[str]
     fields: frozenset[str]
     told: re.Pattern[str]
     words: re.Pattern[str] | None
+    claims: Mapping[str, list[dict[str, Any]]]
 
 
 def erase_texts(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iterator[Erased]:
@@ -99,6 +101,25 @@ def _marks(person: Person) -> _Marks:
         frozenset(fields),
         re.compile(f"{quoted}|{named}"),
         as_words(sure) if sure else None,
+        _by_time(person),
+    )
+
+
+def _by_time(person: Person) -> dict[str, list[dict[str, Any]]]:
+    shown = [n for n in (EVENT_TIME, *person.shared) if n in person.claims.column_names]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for claim in person.claims.select(dict.fromkeys(shown)).to_pylist() if shown[1:] else []:
+        found.setdefault(claim.pop(EVENT_TIME).isoformat(), []).append(claim)
+    return found
+
+
+def _is_claim(item: Any, marks: _Marks) -> bool:
+    """A row of a sample that says the same as a claim, where it is not masked."""
+    if not isinstance(item, dict) or not isinstance(item.get(EVENT_TIME), str):
+        return False
+    return any(
+        all(name in item and item[name] in (value, _MASK) for name, value in claim.items())
+        for claim in marks.claims.get(item[EVENT_TIME], ())
     )
 
 
@@ -164,8 +185,10 @@ def _masked_json(value: Any, marks: _Marks, field: str = "") -> tuple[Any, int]:
             return _MASK, 1
         return _masked_text(value, marks)
     if isinstance(value, list):
-        masked = [_masked_json(item, marks, field) for item in value]
-        return [item for item, _ in masked], sum(times for _, times in masked)
+        others = [item for item in value if not _is_claim(item, marks)]
+        masked = [_masked_json(item, marks, field) for item in others]
+        gone = len(value) - len(others)
+        return [item for item, _ in masked], gone + sum(times for _, times in masked)
     if isinstance(value, dict):
         found = {k: (v, 0) if k in _KEPT else _masked_json(v, marks, k) for k, v in value.items()}
         return {k: item for k, (item, _) in found.items()}, sum(t for _, t in found.values())
