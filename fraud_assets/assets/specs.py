@@ -56,9 +56,18 @@ def claims_freshness(dataset: Dataset) -> dg.FreshnessPolicy:
     Any partition counts, so that a backfill of an old one makes an asset look fresh; the check
     `newest_partitions_present` looks at the partitions themselves.
     """
-    period = timedelta(days=_PERIOD_DAYS[dataset.contract.partition])
-    fail, warn = (1.5 * period, 1.1 * period) if dataset.is_live else _CLOSED
+    fail, warn = _claims_windows(dataset)
     return dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn)
+
+
+def claims_age_limit(dataset: Dataset) -> timedelta:
+    """How old the newest claims may become."""
+    return _claims_windows(dataset)[0]
+
+
+def _claims_windows(dataset: Dataset) -> tuple[timedelta, timedelta]:
+    period = timedelta(days=_PERIOD_DAYS[dataset.contract.partition])
+    return (1.5 * period, 1.1 * period) if dataset.is_live else _CLOSED
 
 
 def model_freshness(dataset: Dataset) -> dg.FreshnessPolicy:

@@ -8,6 +8,7 @@ import dagster as dg
 
 from fraud_assets.checks.bundle import bundle_is_whole, champion_is_recent
 from fraud_assets.checks.claims import newest_partitions_present, no_claim_twice, rows_agree
+from fraud_assets.checks.landing import files_keep_landing
 from fraud_assets.checks.served import served_as_expected
 from fraud_assets.checks.warehouse import parity
 from fraud_assets.dataset import Dataset
@@ -16,6 +17,7 @@ from fraud_assets.dataset import Dataset
 def store_checks(dataset: Dataset) -> Sequence[dg.AssetChecksDefinition]:
     """All of one dataset."""
     return [
+        *files_keep_landing(dataset),
         rows_agree(dataset),
         *no_claim_twice(dataset),
         bundle_is_whole(dataset),

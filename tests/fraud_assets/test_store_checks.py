@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from assets_kit import LANDED, Place
+from assets_kit import LANDED, Place, rows
 
 from fraud_assets.checks.claims import newest_due
+from fraud_assets.checks.landing import newest_file
+from fraud_mlops.contract import FileSource
+from fraud_mlops.landing.listing import landed_files
 from fraud_mlops.registry.bundle import Manifest, bundle_version, write_bundle
 from fraud_mlops.registry.pointers import promote, rollback
 
@@ -69,6 +72,20 @@ def test_a_backfill_of_an_old_partition_does_not_hide_that_the_newest_is_late(
     assert due is not None
     landed.put("raw", due, "b")
     assert evaluate(landed)["raw_zone:newest_partition_present"].passed
+
+
+def test_files_that_do_not_come_any_more_are_missed(landed: Place) -> None:
+    found = "landing:files_keep_landing"
+    assert "No file has landed" in evaluate(landed)[found].description
+    (landed.landing / "march.csv").write_text(rows("2024-03-05"))
+    assert evaluate(landed)[found].passed
+    source = landed.dataset.contract.source
+    assert isinstance(source, FileSource)
+    later = datetime.now(UTC) + timedelta(days=60)
+    late = newest_file(landed.dataset, source, landed_files(source), later)
+    assert not late.passed
+    assert late.severity is dg.AssetCheckSeverity.WARN
+    assert "60 days old" in (late.description or "")
 
 
 def trained(place: Place, days_ago: int, after: str | None = None) -> str:
