@@ -31,8 +31,11 @@ def root(
             from s3fs import S3FileSystem
 
             S3FileSystem.clear_instance_cache()
-            S3FileSystem().mkdir(CONTAINER)
-            yield f"s3://{CONTAINER}/lake"
+            store = S3FileSystem()
+            if not store.exists(CONTAINER):  # servers of one process share what they hold
+                store.mkdir(CONTAINER)
+            yield f"s3://{CONTAINER}/{tmp_path.name}"
+            S3FileSystem.clear_instance_cache()
     else:
         with azurite(tmp_path) as server:
             monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", server.connection())

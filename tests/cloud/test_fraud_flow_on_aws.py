@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 from aws import BUCKET, LocalAws
 from cloud_kit import QUICK, failures, made
+from s3fs import S3FileSystem
 
 from dagster_metaflow import BACKEND_TAG, MetaflowFlow, MetaflowResource, metaflow_assets
 from fraud_mlops import catalog
@@ -54,6 +55,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def signed_in(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> LocalAws:
     """Dagster's process reads the lakehouse with the account of its environment."""
+    S3FileSystem.clear_instance_cache()  # clients of servers that are gone
     for name, value in aws.environment.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
