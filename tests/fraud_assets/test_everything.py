@@ -92,6 +92,7 @@ def test_every_check_that_is_of_what_was_made_has_a_verdict(done: Everything) ->
         "newest_partition_present",
         "champion_is_recent",
         "served_as_expected",
+        "files_keep_landing",
     }
     assert done.checks.keys() == {k for k in declared if k.partition(":")[2] not in of_stores}
 
