@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_metaflow.data_versions import DATA_VERSION_TAG
-from fraud_assets.assets.specs import CLAIMS, asset_spec
+from fraud_assets.assets.specs import CLAIMS, asset_spec, observable
 from fraud_assets.dataset import LANDING, Dataset
 from fraud_mlops.contract import FileSource, SyntheticSource
 from fraud_mlops.errors import FraudMlopsError
@@ -42,12 +41,7 @@ def landing(dataset: Dataset) -> dg.AssetsDefinition:
     def observe() -> Iterator[dg.ObserveResult]:
         yield observed(dataset)
 
-    with warnings.catch_warnings():
-        # Dagster calls it beta, and has nothing else that its Observe button calls.
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        declare = dg.multi_observable_source_asset(name=f"{dataset.name}__observe", specs=[spec])
-    made: dg.AssetsDefinition = declare(observe)
-    return made
+    return observable(f"{dataset.name}__observe", spec, observe)
 
 
 def observed(dataset: Dataset) -> dg.ObserveResult:

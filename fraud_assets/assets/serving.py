@@ -3,13 +3,12 @@
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
 
 import hashlib
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from fraud_assets.assets.specs import SERVING, asset_spec
+from fraud_assets.assets.specs import SERVING, asset_spec, observable
 from fraud_assets.dataset import MODEL_ARTIFACT, PREDICTION_LOG, SERVED_MODEL, Dataset
 from fraud_assets.stores import Stores
 from fraud_mlops.errors import FraudMlopsError
@@ -54,14 +53,7 @@ def prediction_log(dataset: Dataset) -> dg.AssetsDefinition:
     def observe(stores: Stores) -> Iterator[dg.ObserveResult]:
         yield _observed(dataset, stores)
 
-    with warnings.catch_warnings():
-        # Dagster calls it beta, and has nothing else that its Observe button calls.
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        declare = dg.multi_observable_source_asset(
-            name=f"{dataset.name}__observe_predictions", specs=[spec]
-        )
-    made: dg.AssetsDefinition = declare(observe)
-    return made
+    return observable(f"{dataset.name}__observe_predictions", spec, observe)
 
 
 def _observed(dataset: Dataset, stores: Stores) -> dg.ObserveResult:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -43,6 +44,18 @@ def asset_spec(
         freshness_policy=freshness,
         **given,
     )
+
+
+def observable(
+    name: str, spec: dg.AssetSpec, observe: Callable[..., Iterator[dg.ObserveResult]]
+) -> dg.AssetsDefinition:
+    """An asset that is made elsewhere; `observe` says how it is now."""
+    with warnings.catch_warnings():
+        # Dagster calls it beta, and has nothing else that its Observe button calls.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        declare = dg.multi_observable_source_asset(name=name, specs=[spec])
+    made: dg.AssetsDefinition = declare(observe)
+    return made
 
 
 def tags(dataset: Dataset) -> dict[str, str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from fraud_assets.assets.specs import model_age_limit
+from fraud_assets.checks.verdicts import warned
 from fraud_assets.dataset import MODEL_ARTIFACT, Dataset
 from fraud_assets.stores import Stores
 from fraud_mlops.errors import FraudMlopsError
@@ -48,10 +49,10 @@ def _recent(dataset: Dataset) -> dg.AssetChecksDefinition:
         try:
             pointer = read_pointer(stores.models, dataset.name, "champion")
             if pointer is None:
-                return _not_recent("There is no champion.")
+                return warned("There is no champion.")
             created = read_manifest(stores.models, dataset.name, pointer.version).created
         except FraudMlopsError as error:
-            return _not_recent(str(error))
+            return warned(str(error))
         limit, age = model_age_limit(dataset), datetime.now(UTC) - created
         return dg.AssetCheckResult(
             passed=age <= limit,
@@ -68,10 +69,6 @@ def _recent(dataset: Dataset) -> dg.AssetChecksDefinition:
         )
 
     return check
-
-
-def _not_recent(why: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=why)
 
 
 def _champion(models: str, dataset: str) -> dg.AssetCheckResult:

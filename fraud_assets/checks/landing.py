@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from fraud_assets.assets.specs import claims_age_limit
+from fraud_assets.checks.verdicts import warned
 from fraud_assets.dataset import LANDING, Dataset
 from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import FraudMlopsError
@@ -29,7 +30,7 @@ def _newest(dataset: Dataset, source: FileSource) -> dg.AssetChecksDefinition:
         try:
             files = landed_files(source)
         except FraudMlopsError as error:
-            return _late(str(error))
+            return warned(str(error))
         return newest_file(dataset, source, files, datetime.now(UTC))
 
     return check
@@ -40,20 +41,11 @@ def newest_file(
 ) -> dg.AssetCheckResult:
     """Warns when it is older than claims may be, or when there is none."""
     if not files:
-        return _late(f"No file has landed under {source.uri}.")
+        return warned(f"No file has landed under {source.uri}.")
     newest = max(files, key=lambda file: file.changed)
     age = now - datetime.fromtimestamp(newest.changed, UTC)
     days = round(age.total_seconds() / 86_400, 1)
     if age > claims_age_limit(dataset):
         told = f"The newest file is {age.days} days old, {newest.path}; see who delivers them."
-        return _late(told, days)
+        return warned(told, age_days=days)
     return dg.AssetCheckResult(passed=True, metadata={"newest": newest.path, "age_days": days})
-
-
-def _late(why: str, days: float | None = None) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        passed=False,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=why,
-        metadata={} if days is None else {"age_days": days},
-    )

@@ -4,6 +4,7 @@
 
 import dagster as dg
 
+from fraud_assets.checks.verdicts import warned
 from fraud_assets.dataset import METRICS, PREDICTION_LOG, Dataset
 from fraud_assets.stores import Stores
 from fraud_mlops.errors import FraudMlopsError
@@ -25,7 +26,7 @@ def served_as_expected(dataset: Dataset) -> dg.AssetChecksDefinition:
         try:
             found = served_metrics(stores.lakehouse, dataset.name)
         except FraudMlopsError as error:
-            return _warned(str(error))
+            return warned(str(error))
         if found is None:
             return dg.AssetCheckResult(
                 passed=True,
@@ -41,7 +42,3 @@ def served_as_expected(dataset: Dataset) -> dg.AssetChecksDefinition:
         )
 
     return check
-
-
-def _warned(why: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=why)
