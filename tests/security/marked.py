@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-for place in ("api", "notifications", "warehouse"):
+for place in ("api", "dagster_metaflow", "notifications", "warehouse"):
     sys.path.append(str(ROOT / "tests" / place))
 sys.path.append(str(ROOT / "benchmarks"))
 
 from api_kit import DATASET, keys, make_published, process_server  # noqa: E402
 from dagster_servers import dagster  # noqa: E402
 from marks import MARKS, mark, write_claims, write_contract  # noqa: E402
+from toy_kit import wait_for  # noqa: E402
 from warehouse_kit import Lake, fakesnow_server, run_schema, snowflake_options, variables  # noqa: E402
-from webhook import webhook  # noqa: E402
+from webhook import Webhook, webhook  # noqa: E402
 
 WRONG_KEY = mark("a wrong key")
 JSON = {"Content-Type": "application/json"}
@@ -87,7 +88,7 @@ def everything_marked(folder: Path) -> Iterator[Marked]:
         scene = Marked(folder, given)
         scene.place("home")
         with ThreadPoolExecutor(2) as pool:
-            runs = pool.submit(by_dagster, scene)
+            runs = pool.submit(by_dagster, scene, hook)
             run_schema(snow)
             make_published(scene.lake)
             Lake(scene.lake).fill()
@@ -98,8 +99,8 @@ def everything_marked(folder: Path) -> Iterator[Marked]:
         yield scene
 
 
-def by_dagster(scene: Marked) -> None:
-    """A job by the launcher that fails, for there is no file, and is gone on with."""
+def by_dagster(scene: Marked, hook: Webhook) -> None:
+    """A job by the launcher that fails, for there is no file, is told, and is gone on with."""
     home, place = scene.place("dagster"), scene.place("code")
     late = scene.folder / "late" / "claims.parquet"
     path = write_contract(place / "claims.yaml", late)
@@ -117,6 +118,7 @@ def by_dagster(scene: Marked) -> None:
         failed = scene.python(
             "launch", *launch, "ingest_job", "--partition-range", "2024-01", "2024-02", **reach
         )
+        wait_for(lambda: "marked_claims__ingest" in str(hook.received), "the sensor to tell", 120)
         write_claims(late)
         run_id = failed.partition("launched as ")[2].split()[0]
         scene.python("resume", *launch, "--from-failure", run_id, **reach)
