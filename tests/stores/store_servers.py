@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -15,8 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from azure.storage.blob import BlobServiceClient
 
 ACCOUNT = "lakeaccount"
 KEY = base64.b64encode(
@@ -36,10 +41,19 @@ NO_STORE = (
 
 
 @dataclass(frozen=True)
+class Tls:
+    """Files of a server's certificate, which signed itself."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
 class Azurite:
     """A blob service with one account and one container."""
 
     endpoint: str
+    tls: Tls | None = None
 
     def connection(self, *, sas: str | None = None, endpoint: str | None = None) -> str:
         """A connection string: with the account's key, or with a signature."""
@@ -69,17 +83,21 @@ class Azurite:
         )
 
     def make_container(self, name: str) -> None:
-        from azure.storage.blob import BlobServiceClient
-
-        with BlobServiceClient.from_connection_string(self.connection()) as client:
+        with self._client() as client:
             client.create_container(name)
 
     def blobs(self, container: str = CONTAINER) -> list[str]:
         """As another client sees them."""
+        with self._client() as client:
+            return [b.name for b in client.get_container_client(container).list_blobs()]
+
+    def _client(self) -> BlobServiceClient:
         from azure.storage.blob import BlobServiceClient
 
-        with BlobServiceClient.from_connection_string(self.connection()) as client:
-            return [b.name for b in client.get_container_client(container).list_blobs()]
+        trusted = str(self.tls.certificate) if self.tls else True
+        return BlobServiceClient.from_connection_string(
+            self.connection(), connection_verify=trusted
+        )
 
 
 def azurite_program() -> str:
@@ -92,18 +110,21 @@ def azurite_program() -> str:
 
 
 @contextlib.contextmanager
-def azurite(folder: Path) -> Iterator[Azurite]:
+def azurite(folder: Path, tls: Tls | None = None) -> Iterator[Azurite]:
+    """Over TLS it takes tokens of Microsoft Entra too, which it does not over HTTP."""
     program, port = azurite_program(), free_port()
+    secure = ["--oauth", "basic", "--cert", tls.certificate, "--key", tls.key] if tls else []
     with (folder / "azurite.log").open("wb") as log:
         process = subprocess.Popen(
             [program, "--silent", "--disableTelemetry", "--skipApiVersionCheck",
-             "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(folder)],
+             "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(folder),
+             *secure],
             env=os.environ | {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"},
             stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        server = Azurite(f"http://127.0.0.1:{port}")
-        _wait_for(server.endpoint, process)
+        server = Azurite(f"{'https' if tls else 'http'}://127.0.0.1:{port}", tls)
+        _wait_for(server, process)
         server.make_container(CONTAINER)
         yield server
     finally:
@@ -135,13 +156,14 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(server: Azurite, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 60
+    context = ssl.create_default_context(cafile=server.tls.certificate) if server.tls else None
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"azurite-blob ended with {process.returncode}")
         try:
-            urllib.request.urlopen(url, timeout=5)  # noqa: S310
+            urllib.request.urlopen(server.endpoint, timeout=5, context=context)  # noqa: S310
         except urllib.error.HTTPError:
             return
         except OSError:

@@ -27,7 +27,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient, ExponentialRet
 from fsspec.asyn import sync_wrapper
 
 from fraud_mlops.errors import ReplacedError
-from fraud_mlops.lakehouse.adls_errors import code_of, no_container, said
+from fraud_mlops.lakehouse.adls_errors import code_of, is_distrust, no_container, said
 from fraud_mlops.lakehouse.azure_account import AzureAccount, azure_account
 from fraud_mlops.settings import settings
 
@@ -233,8 +233,8 @@ class _Patient(ExponentialRetry):
     def increment(
         self, settings: dict[str, Any], request: Any, response: Any = None, error: Any = None
     ) -> bool:
-        if isinstance(error, ClientAuthenticationError):  # nobody signs in meanwhile
-            return False
+        if isinstance(error, ClientAuthenticationError) or is_distrust(error):
+            return False  # nobody signs in meanwhile, or trusts
         return bool(super().increment(settings, request, response, error))
 
     async def sleep(self, settings: dict[str, Any], transport: Any) -> None:

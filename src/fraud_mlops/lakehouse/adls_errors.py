@@ -5,9 +5,10 @@ That may hold a signed address.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from aiohttp import ClientConnectorError
+from aiohttp import ClientConnectorCertificateError, ClientConnectorError
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 
 from fraud_mlops.errors import ReplacedError, StoreError
@@ -30,6 +31,12 @@ def said(error: AzureError, fs: Any, path: str, action: str) -> OSError:
         return FileExistsError(f"{uri}: is there already")
     if isinstance(error, ClientAuthenticationError) or status in (401, 403):
         return StoreError(f"{uri}: {_refused(error, fs.account, action, code)}")
+    if is_distrust(error):
+        return StoreError(
+            f"{uri}: this machine does not trust the certificate of {fs.account.url}; where a "
+            "proxy or a cloud has an authority of its own, set SSL_CERT_FILE to the file of its "
+            "certificates"
+        )
     tries = settings().store_retries + 1
     if status in (429, 500, 502, 503, 504):
         return StoreError(
@@ -65,16 +72,16 @@ def no_container(fs: Any, path: str) -> StoreError:
     )
 
 
+def is_distrust(error: Any) -> bool:
+    """Whether it is the server's certificate, which no second try makes better."""
+    inner = getattr(error, "inner_exception", None)
+    return isinstance(inner, ClientConnectorCertificateError)
+
+
 def _refused(error: AzureError, account: AzureAccount, action: str, code: str) -> str:
-    sas = account.sas
-    by = f"the {account.sign_in}" if account.sign_in != "Entra" else "Microsoft Entra"
     if account.sign_in == "Entra":
-        if getattr(error, "status_code", None) is None:
-            return f"nobody is signed in to the account {account.name}; {how_to_sign_in()}"
-        return (
-            f"{by} may not {action} it ({code}); have the role Storage Blob Data "
-            f"{'Contributor' if action == 'write' else 'Reader'} assigned on {account.name}"
-        )
+        return _refused_by_entra(error, account, action, code)
+    sas = account.sas
     if sas and sas.expired:
         return f"the shared access signature expired at {sas.expires:%F %H:%M} UTC; set a new one"
     if sas and sas.permissions is not None and "Mismatch" in code:
@@ -85,6 +92,29 @@ def _refused(error: AzureError, account: AzureAccount, action: str, code: str) -
             f"{sas.permissions!r}, a lakehouse needs 'racwdl' ({lacks!r} is missing); set another"
         )
     return (
-        f"{by} was refused ({code}): it is wrong, of another account, or does not allow to "
-        f"{action}; set another"
+        f"the {account.sign_in} was refused ({code}): it is wrong, of another account, or does "
+        f"not allow to {action}; set another"
+    )
+
+
+def _refused_by_entra(error: AzureError, account: AzureAccount, action: str, code: str) -> str:
+    if getattr(error, "status_code", None) is None:  # no token to be had
+        tried = ", ".join(re.findall(r"^\s*(\w+Credential):", str(error), re.MULTILINE))
+        by = f" (tried: {tried}; the logger azure.identity says what each lacked)" if tried else ""
+        return f"nobody is signed in to the account {account.name}{by}; {how_to_sign_in()}"
+    if code == "AuthorizationPermissionMismatch":
+        return (
+            f"whoever is signed in by Microsoft Entra may not {action} it ({code}); have the role "
+            f"Storage Blob Data {'Contributor' if action == 'write' else 'Reader'} assigned on "
+            f"{account.name}, and wait some minutes"
+        )
+    if code == "AuthorizationFailure":
+        return (
+            f"the account {account.name} lets nobody {action} it from here ({code}); look at its "
+            "network rules (firewall, private endpoint), then at the roles on it"
+        )
+    return (
+        f"the account {account.name} did not take the token of Microsoft Entra ({code}): it has "
+        "expired, or is for another tenant or service; sign in again (az login --tenant ..., or "
+        "restart what the managed identity belongs to), and look at this machine's clock"
     )
