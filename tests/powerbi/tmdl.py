@@ -10,6 +10,47 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+_FLAG = {"", "true", "false"}
+_TAGGED: dict[str, set[str] | None] = {"lineageTag": None}
+KNOWN: dict[str, dict[str, set[str] | None]] = {
+    "database": {"compatibilityLevel": {"1550", "1567", "1600", "1601", "1702"}},
+    "model": {
+        "culture": None,
+        "sourceQueryCulture": None,
+        "defaultPowerBIDataSourceVersion": {"powerBI_V3"},
+        "discourageImplicitMeasures": _FLAG,
+        "dataAccessOptions": {""},
+        "legacyRedirects": _FLAG,
+        "returnErrorValuesAsNull": _FLAG,
+    },
+    "table": _TAGGED | {"dataCategory": {"Time"}, "isHidden": _FLAG},
+    "column": _TAGGED
+    | {
+        "dataType": {"string", "int64", "double", "dateTime", "decimal", "boolean", "binary"},
+        "summarizeBy": {"none", "sum", "min", "max", "count", "average", "distinctCount"},
+        "sourceColumn": None,
+        "formatString": None,
+        "sortByColumn": None,
+        "isHidden": _FLAG,
+        "isKey": _FLAG,
+        "isNameInferred": _FLAG,
+    },
+    "measure": _TAGGED | {"formatString": None, "displayFolder": None, "isHidden": _FLAG},
+    "partition": {"mode": {"import", "directQuery", "dual"}, "source": None},
+    "expression": _TAGGED,
+    "relationship": {
+        "fromColumn": None,
+        "toColumn": None,
+        "isActive": _FLAG,
+        "crossFilteringBehavior": {"oneDirection", "bothDirections", "automatic"},
+    },
+}
+"""What each kind of object may say, and how (None: anything): what we use of the Tabular Object
+Model, by the names and values of its classes, Microsoft.AnalysisServices.Tabular 19.
+
+https://learn.microsoft.com/en-us/dotnet/api/microsoft.analysisservices.tabular
+"""
+
 _OBJECT = re.compile(
     r"(?P<kind>ref table|table|measure|column|partition|relationship|expression|annotation|model"
     r"|database)(?: (?P<name>'(?:[^']|'')+'|[^\s=]+))?(?: = ?(?P<value>.*))?"
@@ -62,6 +103,19 @@ def read(path: Path) -> list[Object]:
                 next(numbered)
         open_[-1][1].properties[found["key"]] = value
     return top
+
+
+def mistakes(objects: list[Object]) -> Iterator[str]:
+    """Properties that an object of its kind does not have, and values that one cannot have."""
+    for made in objects:
+        known = KNOWN.get(made.kind, {})
+        for key, value in made.properties.items():
+            allowed = known.get(key)
+            if key not in known:
+                yield f"{made.kind} {made.name}: {key} is no property of it"
+            elif allowed is not None and value not in allowed:
+                yield f"{made.kind} {made.name}: {key} cannot be {value}"
+        yield from mistakes(made.children)
 
 
 def _deeper(lines: list[str], number: int, depth: int) -> Iterator[str]:
