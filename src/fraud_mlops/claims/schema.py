@@ -79,7 +79,7 @@ def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFra
 
     as_of: the moment the table is looked at; without it nothing counts as the future.
     """
-    _load_pandera()
+    load_pandera()
     import pandas as pd
     from pandera.pandas import Check, Column, DataFrameSchema
 
@@ -105,11 +105,15 @@ def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFra
     )
 
 
-def _load_pandera() -> None:
-    """It loads PySpark's pandas too where PySpark is installed, which warns of pandas 3."""
+def load_pandera() -> None:
+    """To be called before anything of pandera is imported.
+
+    Where PySpark is installed pandera loads PySpark's pandas, too, which warns of pandas 3.
+    """
     with warnings.catch_warnings():
         message = "PySpark does not yet fully support pandas"
         warnings.filterwarnings("ignore", message=message, category=FutureWarning)
+        import pandera.backends.pandas.builtin_checks
         import pandera.pandas  # noqa: F401 - loaded here for all who use it
 
 

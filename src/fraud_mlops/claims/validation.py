@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fraud_mlops.claims import faults as reasons
 from fraud_mlops.claims.faults import Faults
-from fraud_mlops.claims.schema import pandera_schema
+from fraud_mlops.claims.schema import load_pandera, pandera_schema
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL_TIME, Contract
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class Rules:
     """Marks the rows that break a rule, under the source's own column names."""
 
     def __init__(self, contract: Contract, as_of: datetime, names: Mapping[str, str]) -> None:
+        load_pandera()
         import pandas as pd
         from pandera.pandas import DataFrameSchema
 
