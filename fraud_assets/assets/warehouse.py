@@ -21,6 +21,7 @@ from fraud_mlops.warehouse.schema import VIEWS, schema_text
 from fraud_mlops.warehouse.sync import Synced, SyncResult, sync
 
 POWERBI_PROJECT = "infra/powerbi/FraudMetrics.pbip"
+POWERBI_NAME = "Fraud metrics"
 
 _TABLE = """The metrics zone as a table of the warehouse, with views for BI on it.
 
@@ -73,16 +74,25 @@ def snowflake_metrics(dataset: Dataset) -> dg.AssetsDefinition:
 
 
 def semantic_model(dataset: Dataset) -> dg.AssetSpec:
-    """What Power BI makes of the views; seen here, refreshed there."""
-    return asset_spec(
+    """What Power BI makes of the views; seen here, refreshed there.
+
+    Kinds, tag and name are those that dagster-powerbi gives a semantic model. Its own spec is made
+    of what a workspace's API answers: id, address, and Snowflake's tables as what is upstream.
+    """
+    spec = asset_spec(
         dataset,
         SEMANTIC_MODEL,
         group=SERVING,
-        kinds={"powerbi", "semanticmodel"},
+        kinds={"powerbi", "semantic_model"},
         description=_MODEL,
         deps=[dataset.key(SNOWFLAKE_METRICS)],
-        metadata={"project": POWERBI_PROJECT, "views": list(VIEWS)},
+        metadata={
+            "dagster-powerbi/name": POWERBI_NAME,
+            "project": POWERBI_PROJECT,
+            "views": list(VIEWS),
+        },
     )
+    return spec.merge_attributes(tags={"dagster-powerbi/asset_type": "semantic_model"})
 
 
 def _results(

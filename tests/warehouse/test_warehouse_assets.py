@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -197,9 +198,14 @@ def test_power_bis_model_hangs_on_the_table_and_is_made_elsewhere(place: Place) 
     node = graph.get(place.dataset.key("semantic_model"))
     assert not node.is_materializable
     assert node.parent_keys == {place.dataset.key("snowflake_metrics")}
-    assert "powerbi" in node.kinds
     project = Path(__file__).parents[2] / node.metadata["project"]
     assert project.is_file()
+
+    # As dagster-powerbi describes a semantic model, under the name that the project gives it.
+    assert node.kinds == {"powerbi", "semantic_model"}
+    assert node.tags["dagster-powerbi/asset_type"] == "semantic_model"
+    platform = json.loads((project.parent / "FraudMetrics.SemanticModel/.platform").read_text())
+    assert node.metadata["dagster-powerbi/name"] == platform["metadata"]["displayName"]
 
 
 JOBS = {
