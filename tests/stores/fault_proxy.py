@@ -12,22 +12,24 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["busy", "broken request", "lost answer", "half an answer", "silence"]
+Kind = Literal["busy", "refused", "broken request", "lost answer", "half an answer", "silence"]
 
 
 @dataclass
 class Fault:
     """What happens to the next `times` requests that it is for.
 
-    busy: 503, with Retry-After. broken request: the connection ends amid the request's body, which
-    the store never sees. lost answer: the store has done it, and nobody hears. half an answer: the
-    connection ends amid the response's body. silence: no answer until the client has gone.
+    busy: 503, with Retry-After. refused: 403, as S3 says it, for the reason `code`. broken request:
+    the connection ends amid the request's body, which the store never sees. lost answer: the store
+    has done it, and nobody hears. half an answer: the connection ends amid the response's body.
+    silence: no answer until the client has gone.
     """
 
     kind: Kind
     times: int = 1
     wanted: Callable[[str, str], bool] = lambda _method, _path: True
     retry_after: str | None = None
+    code: str = "AccessDenied"
 
 
 @dataclass
@@ -96,6 +98,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header("Retry-After", fault.retry_after)
             self.send_header("Content-Length", "0")
             self.end_headers()
+            return
+        if fault and fault.kind == "refused":
+            answer = f"<Error><Code>{fault.code}</Code><Message>no</Message></Error>".encode()
+            self._send(403, [("Content-Type", "application/xml")], answer, half=False)
             return
         if fault and fault.kind == "silence":
             with contextlib.suppress(OSError):

@@ -139,6 +139,16 @@ def test_an_expired_signature_says_when(blob_service: Azurite, environment: Envi
     assert "expired.json" not in blob_service.blobs()
 
 
+def test_a_signature_of_its_own_variable_is_known_to_have_expired(
+    blob_service: Azurite, environment: Environment
+) -> None:
+    for hours, expired in ((1, False), (-1, True)):
+        environment(sas_token=blob_service.sas(hours=hours))
+        sas = azure_account(URI).sas
+        assert sas is not None
+        assert sas.expired is expired
+
+
 def test_a_signature_that_may_only_read_says_what_it_lacks(
     blob_service: Azurite, environment: Environment
 ) -> None:

@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from fault_proxy import proxy
-from store_servers import CONTAINER
+from fault_proxy import Proxy, proxy
+from store_servers import CONTAINER, adls_uri
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.stores import write_bytes
 from fraud_mlops.settings import settings
 
 DAYS, PAGE = 45, 20
@@ -38,3 +39,18 @@ def test_partitions_are_listed_a_page_a_request(
     asked = [(method, parse_qs(urlsplit(path).query)) for _, method, path in between.requests]
     assert [method for method, _ in asked] == ["GET"] * -(-DAYS // PAGE)
     assert all(query["list-type"] == ["2"] for _, query in asked)
+
+
+def test_on_adls_a_request_lists_five_thousand(failing_adls: Proxy) -> None:
+    root = adls_uri("pages")
+    names = [f"day={2000 + i}-01-01" for i in range(DAYS)]
+    with ThreadPoolExecutor(4) as pool:
+        paths = [f"{root}/raw/motor/{name}/part-0.parquet" for name in names]
+        list(pool.map(lambda path: write_bytes(path, b"PAR1"), paths))
+    failing_adls.requests.clear()
+    listed = Lakehouse(root).listed("raw", "motor")
+    assert [f"{p.key}={p.value}" for p in listed] == names
+    # The client looks whether the folder is a file first.
+    [(_, look, _), (_, method, path)] = failing_adls.requests
+    assert (look, method) == ("HEAD", "GET")
+    assert parse_qs(urlsplit(path).query)["comp"] == ["list"]

@@ -1,0 +1,75 @@
+"""What is said when S3 lets one not in: no credentials, old ones, no leave, no bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fault_proxy import Fault, Proxy, gets, puts
+from store_servers import AWS, CONTAINER
+
+from fraud_mlops.errors import StoreError
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.stores import read_bytes, write_bytes
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"s3://{CONTAINER}/{tmp_path.name}/x.json"
+
+
+def test_without_credentials_it_says_how_one_gives_them(
+    failing_s3: Proxy, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At an endpoint that no client has signed in to yet."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    with pytest.raises(StoreError, match="there are no AWS credentials; set AWS_PROFILE"):
+        read_bytes(uri)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("ExpiredToken", r"the AWS session has expired \(ExpiredToken\); sign in again"),
+        ("AccessDenied", r"access was refused \(AccessDenied\).*needs s3:GetObject"),
+        ("InvalidAccessKeyId", r"access was refused \(InvalidAccessKeyId\)"),
+        ("SignatureDoesNotMatch", r"access was refused \(SignatureDoesNotMatch\)"),
+    ],
+)
+def test_who_is_refused_reads_why_at_once(
+    failing_s3: Proxy, uri: str, code: str, told: str
+) -> None:
+    failing_s3.faults = [Fault("refused", 99, code=code)]
+    for action in (read_bytes, lambda uri: write_bytes(uri, b"1")):
+        failing_s3.requests.clear()
+        with pytest.raises(StoreError, match=told) as said:
+            action(uri)
+        assert uri in str(said.value)
+        assert AWS["AWS_SECRET_ACCESS_KEY"] not in str(said.value)
+        assert len(failing_s3.requests) == 1, "a second try makes nothing better"
+
+
+def test_who_may_only_read_leaves_what_was_there(failing_s3: Proxy, uri: str) -> None:
+    write_bytes(uri, b"old")
+    failing_s3.faults = [Fault("refused", 99, puts)]
+    with pytest.raises(StoreError, match=r"access was refused.*s3:PutObject"):
+        write_bytes(uri, b"new")
+    assert read_bytes(uri) == b"old"
+    failing_s3.faults = [Fault("refused", 99, gets)]
+    with pytest.raises(StoreError, match="access was refused"):
+        Lakehouse(uri.removesuffix("/x.json")).partitions("raw", "motor")
+
+
+def test_a_bucket_that_is_not_there_says_who_makes_it(use_s3: str) -> None:
+    lake = Lakehouse("s3://nowhere/lakehouse")
+    for action in (
+        lambda: write_bytes("s3://nowhere/lakehouse/x.json", b"1"),
+        lambda: lake.partitions("raw", "motor"),
+    ):
+        with pytest.raises(
+            StoreError, match=r"there is no bucket 'nowhere'.*aws s3 mb s3://nowhere"
+        ):
+            action()
