@@ -20,7 +20,8 @@ LOGIN = "/session/v1/login-request"
 class Proxy:
     """login: what a login is answered with, instead of the server's answer. busy: requests that
     get 503. lose: statements, by their beginning, whose next answer is lost on the way. refuse:
-    answers in place of the server's, by the beginning of the statement."""
+    answers in place of the server's, by the beginning of the statement. mask: what stands in a
+    SELECT, and what the server reads for it."""
 
     target: int
     port: int = 0
@@ -28,6 +29,7 @@ class Proxy:
     busy: int = 0
     lose: list[str] = field(default_factory=list)
     refuse: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mask: dict[str, str] = field(default_factory=dict)
     statements: list[str] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
     logins: list[dict[str, Any]] = field(default_factory=list)
@@ -58,6 +60,14 @@ class Proxy:
                 return 503
         return None
 
+    def masked(self, asked: str, body: bytes) -> bytes:
+        """The request as the server takes it."""
+        if not asked.startswith("SELECT") or not self.mask:
+            return body
+        for text, read in self.mask.items():
+            asked = asked.replace(text, read)
+        return json.dumps(json.loads(body) | {"sqlText": asked}).encode()
+
     def lost(self, asked: str) -> bool:
         with self.lock:
             found = next((start for start in self.lose if asked.startswith(start)), None)
@@ -79,7 +89,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif fault is not None:
             self._answer(200, json.dumps(fault).encode())
         else:
-            status, answer = self._forward(plain)
+            status, answer = self._forward(self.state.masked(asked, plain))
             if self.state.lost(asked):
                 self.close_connection = True
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from warehouse_kit import (
     zone_of,
 )
 
-from fraud_mlops.errors import WarehouseUnavailable
+from fraud_mlops.errors import WarehouseError, WarehouseUnavailable
 from fraud_mlops.warehouse.columns import rows_of
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 from fraud_mlops.warehouse.engine import Warehouse
@@ -144,7 +145,22 @@ def test_rows_that_arrive_twice_in_the_staging_table_are_sent_again(
     said: list[str] = []
     sync(lake.lakehouse, SnowflakeWarehouse(options), DATASET, say=said.append)
     assert snow.lose == []
+    assert re.match(r"2024-04: (\d+) rows arrived of (\d+)\nTrying again", said[0])
     assert table_of(SnowflakeWarehouse(options)) == zone_of(lake)
+
+
+def test_what_comes_out_otherwise_than_it_went_in_is_not_kept(
+    lake: Lake, snow: Proxy, options: SnowflakeOptions
+) -> None:
+    """As behind a masking policy, which changes what is read and not what is written."""
+    warehouse = SnowflakeWarehouse(options)
+    snow.mask = {'"METRIC_VALUE", "INTERVAL_LOW"': 'ROUND("METRIC_VALUE", 1), "INTERVAL_LOW"'}
+    with pytest.raises(WarehouseError, match=r"came out as.*masking or a row access policy"):
+        sync(lake.lakehouse, warehouse, DATASET)
+    snow.mask = {}
+    assert table_of(warehouse) == []
+    sync(lake.lakehouse, warehouse, DATASET)
+    assert table_of(warehouse) == zone_of(lake)
 
 
 def test_a_server_that_is_busy_is_tried_again(
@@ -161,12 +177,12 @@ def test_a_file_that_another_process_has_open_is_waited_for_and_then_told(
 ) -> None:
     file = tmp_path / "held.duckdb"
     holder = subprocess.Popen(
-        [sys.executable, "-c", f"import duckdb; c = duckdb.connect({str(file)!r}); input()"],
-        stdin=subprocess.PIPE,
-    )
+        [sys.executable, "-c", f"import duckdb; c = duckdb.connect({str(file)!r}); input('open')"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
     try:
-        while not file.exists():
-            pass
+        assert holder.stdout is not None
+        assert holder.stdout.read(4) == b"open"
         monkeypatch.setattr("fraud_mlops.warehouse.sync.ATTEMPTS", 1)
         with pytest.raises(WarehouseUnavailable, match="another process has it open"):
             sync(lake.lakehouse, DuckDBWarehouse(file, Tables(), wait_seconds=0.3), DATASET)
