@@ -25,6 +25,8 @@ from entra_kit import (
 )
 from store_servers import ACCOUNT, CONTAINER, KEY, NO_STORE, Azurite, azurite
 
+FLOW = Path(__file__).parents[2] / "flows" / "fraud_detection_flow.py"
+CANDIDATE = "- {name: line, family: logistic, seed: 2, params: {epochs: 4}}\n"
 PROGRAM = Path(__file__).with_name("publish_and_read.py")
 NO_PROXY = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file")
 OTHER_SIGN_INS = ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID",
@@ -67,17 +69,19 @@ class Program:
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit code, and all that it says and logs."""
         done = subprocess.run(
-            [sys.executable, "-W", "error", *arguments],
-            env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=120,
+            [sys.executable, *arguments],
+            env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=600,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
     def publish(self, name: str) -> tuple[int, str]:
-        return self.run(str(PROGRAM), f"abfss://{CONTAINER}/{name}")
+        return self.run("-W", "error", str(PROGRAM), f"abfss://{CONTAINER}/{name}")
 
     def look(self, name: str) -> tuple[int, str]:
-        return self.run("-m", "fraud_mlops.cli", "lake", "list", "--output-uri",
-                        f"abfss://{CONTAINER}/{name}")  # fmt: skip
+        return self.tool("lake", "list", "--output-uri", f"abfss://{CONTAINER}/{name}")
+
+    def tool(self, *arguments: str) -> tuple[int, str]:
+        return self.run("-W", "error", "-m", "fraud_mlops.cli", *arguments)
 
 
 @pytest.fixture
@@ -190,3 +194,39 @@ def test_a_certificate_that_nobody_vouches_for_is_not_asked_twice(
     assert f"does not trust the certificate of https://{HOST}" in told
     assert "SSL_CERT_FILE" in told
     assert len(network.asked) == before + 1
+
+
+@pytest.mark.flow
+def test_a_flow_leaves_everything_in_the_account_its_artifacts_and_cards_too(
+    program: Program, identity: Identity, secure: Azurite, tmp_path: Path
+) -> None:
+    """Claims to champion; Metaflow's datastore is on Azure too, and signs in by the same."""
+    (tmp_path / "candidates.yaml").write_text(CANDIDATE)
+    root = f"abfss://{CONTAINER}/whole"
+    computer = program.signed_in_by(identity).with_(
+        LAKEHOUSE_URI=root,
+        METAFLOW_HOME=str(tmp_path),
+        METAFLOW_DEFAULT_DATASTORE="azure",
+        METAFLOW_DATASTORE_SYSROOT_AZURE=f"{CONTAINER}/metaflow",
+        METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT=f"https://{HOST}/",
+        REQUESTS_CA_BUNDLE=program.environment["SSL_CERT_FILE"],
+    )
+    code, text = computer.run(
+        str(FLOW), "run", "--sample-size", "3000", "--seed", "7",
+        "--candidates-file", str(tmp_path / "candidates.yaml"), "--launch-id", "one",
+    )  # fmt: skip
+    assert code == 0, text
+    assert identity.token not in text
+
+    dataset = ("--dataset", "synthetic_claims")
+    for command in (("lake", "verify", *dataset), ("models", "verify", *dataset)):
+        code, told = computer.tool(*command)
+        assert code == 0, told
+    code, told = computer.tool("summary", *dataset)
+    assert "champion" in told
+    blobs = secure.blobs()
+    for asset in ("raw_zone", "model_artifact", "ml_outputs", "metrics"):
+        assert any(f"/_reports/FraudDetectionFlow/one/synthetic_claims.{asset}" in b for b in blobs)
+    assert any(b.startswith("metaflow/") and b.endswith(".html") for b in blobs), "cards"
+    assert not (tmp_path / "lakehouse").exists()
+    assert not (tmp_path / ".metaflow" / "FraudDetectionFlow" / "data").exists()

@@ -1,4 +1,7 @@
-"""A whole flow, claims to champion, with everything it leaves on S3 or on ADLS."""
+"""A whole flow, claims to champion, with everything it leaves on S3.
+
+The same on ADLS: test_adls_over_tls.py.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,14 @@ DATASET = "synthetic_claims"
 
 
 @pytest.mark.flow
-@pytest.mark.parametrize("root", ["s3", "adls"], indirect=True)
+@pytest.mark.parametrize("root", ["s3"], indirect=True)
 def test_a_flow_leaves_everything_on_the_store(root: str, tmp_path: Path) -> None:
     (tmp_path / "candidates.yaml").write_text(CANDIDATE)
-    datastore = {"METAFLOW_DATASTORE_SYSROOT_LOCAL": str(tmp_path / "metaflow")}
-    if root.startswith("s3://"):
-        datastore = {
-            "METAFLOW_DEFAULT_DATASTORE": "s3",
-            "METAFLOW_DATASTORE_SYSROOT_S3": f"s3://{CONTAINER}/metaflow",
-            "METAFLOW_S3_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
-        }
+    datastore = {
+        "METAFLOW_DEFAULT_DATASTORE": "s3",
+        "METAFLOW_DATASTORE_SYSROOT_S3": f"s3://{CONTAINER}/metaflow",
+        "METAFLOW_S3_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
+    }
     run = subprocess.run(
         [sys.executable, str(FLOW), "run", "--sample-size", "3000", "--seed", "7",
          "--candidates-file", str(tmp_path / "candidates.yaml"), "--launch-id", "one"],
@@ -54,5 +55,4 @@ def test_a_flow_leaves_everything_on_the_store(root: str, tmp_path: Path) -> Non
     assert {r.asset_key[-1] for r in reports} == {"raw_zone", "model_artifact", "ml_outputs",
                                                   "metrics"}  # fmt: skip
     assert not (tmp_path / "lakehouse").exists()
-    if root.startswith("s3://"):
-        assert any(name.endswith(".html") for name, *_ in list_files(f"s3://{CONTAINER}/metaflow"))
+    assert any(name.endswith(".html") for name, *_ in list_files(f"s3://{CONTAINER}/metaflow"))
