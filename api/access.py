@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
@@ -14,6 +15,7 @@ from api.problems import Problem
 from api.settings import ApiSettings
 from fraud_mlops.errors import SettingsError
 
+_T = TypeVar("_T")
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 _LEEWAY = 30
 _MOST_CALLERS = 10_000
@@ -126,7 +128,12 @@ class Tokens:
                 f"FRAUD_API_OIDC_JWKS_URL={url}: keys that came over plain HTTP prove nothing; "
                 "give an https address"
             )
+        self.url = url
         self._keys = jwt.PyJWKClient(url, cache_keys=True, lifespan=300, timeout=5)
+
+    def published(self) -> list[str]:
+        """Ids of the issuer's keys. Raises jwt.PyJWTError when there are none to be had."""
+        return [str(key.key_id) for key in self._fetched(self._keys.get_signing_keys)]
 
     async def caller(self, token: str, rate: float) -> Caller:
         """Raises Problem: 401 for a token that is not good, 503 when keys cannot be fetched."""
@@ -150,7 +157,7 @@ class Tokens:
     def _verified(self, token: str) -> dict[str, Any]:
         import jwt
 
-        key = self._keys.get_signing_key_from_jwt(token)
+        key = self._fetched(self._keys.get_signing_key_from_jwt, token)
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
@@ -161,6 +168,15 @@ class Tokens:
             options={"require": ["exp", "iss", "aud", "sub"]},
         )
         return claims
+
+    def _fetched(self, fetch: Callable[..., _T], *arguments: str) -> _T:
+        """A page that is no JSON, such as one for people, is no answer either."""
+        import jwt
+
+        try:
+            return fetch(*arguments)
+        except ValueError as error:
+            raise jwt.PyJWKClientConnectionError(f"{self.url} is not JSON: {error}") from None
 
 
 def _scopes(claims: dict[str, Any]) -> tuple[Scope, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -17,7 +18,8 @@ import pytest
 from api_kit import Published, Server, keys, open_server
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from api.access import Access
+from api.access import Access, Tokens
+from api.problems import Problem
 from api.settings import ApiSettings
 from fraud_mlops.errors import SettingsError
 
@@ -31,14 +33,15 @@ class Issuer:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
-        body = json.dumps({"keys": [public | {"kid": "one", "use": "sig"}]}).encode()
+        self.body = json.dumps({"keys": [public | {"kid": "one", "use": "sig"}]}).encode()
+        issuer = self
 
         class Keys(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Length", str(len(issuer.body)))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(issuer.body)
 
             def log_message(self, *_: Any) -> None:
                 """Quiet."""
@@ -187,6 +190,22 @@ def test_tokens_that_are_not_good_open_nothing(
         told = server.score(published.claim(), key=token)
         assert told.status_code == 401, why
         assert token not in told.text + server.log.read_text()
+
+
+def test_an_issuer_whose_keys_cannot_be_had_is_no_fault_of_the_token(issuer: Issuer) -> None:
+    """A page for people with status 200, as a proxy in the way answers; and nobody at all."""
+    token, whole = issuer.token(), issuer.body
+    given = {"FRAUD_API_OIDC_ISSUER": issuer.url, "FRAUD_API_OIDC_AUDIENCE": AUDIENCE}
+    places = (f"{issuer.url}/keys", "http://127.0.0.1:9/keys")
+    issuer.body = b"<html>Sign in</html>"
+    try:
+        for place in places:
+            tokens = Tokens(ApiSettings(**given, FRAUD_API_OIDC_JWKS_URL=place))
+            with pytest.raises(Problem) as told:
+                asyncio.run(tokens.caller(token, rate=0))
+            assert told.value.status == 503
+    finally:
+        issuer.body = whole
 
 
 def test_more_requests_than_a_key_may_make_are_put_off(

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from store_servers import AWS, KEY, Azurite, adls_uri, azurite, s3_server
 from workspace_server import TOKEN, LocalWorkspace, local_workspace
 
+from fraud_mlops.doctor import clouds
 from fraud_mlops.doctor.examine import ask, examine, services
 from fraud_mlops.doctor.finding import Finding
+from fraud_mlops.doctor.services import CLIENTS, look
 from fraud_mlops.settings import settings
 
 Set = Callable[..., None]
@@ -126,6 +129,29 @@ def test_the_repository_that_databricks_clones(shell: Set, tmp_path: Path) -> No
     shell(DATABRICKS_GIT_URL=(tmp_path / "nowhere").as_uri(), DATABRICKS_GIT_BRANCH="main")
     assert "Databricks' Git" in services(settings())
     assert one("Databricks' Git").status == "warning"
+
+
+def test_a_repository_that_never_answers_is_not_waited_for(
+    shell: Set, silent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clouds, "SECONDS", 1.0)
+    shell(DATABRICKS_GIT_URL=f"http://127.0.0.1:{silent}/repository")
+    [found] = clouds.git(settings())
+    assert (found.status, "no answer within 1 s" in found.says) == ("warning", True)
+    commands = [" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"])]
+    assert not [one for one in commands if str(silent) in one]  # git's helpers have ended too
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_client_that_is_not_installed_is_told_with_its_extra(
+    shell: Set, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, extra = CLIENTS[name]
+    monkeypatch.setitem(CLIENTS, name, ("no-such-client", extra))
+    [found] = look(name)
+    assert (found.name, found.status) == (name, "wrong")
+    assert "no-such-client is not installed" in found.says
+    assert found.mend == f"pip install 'fraud-mlops[{extra}]'"
 
 
 def test_aws_says_who_one_is_and_misses_the_queue(shell: Set) -> None:

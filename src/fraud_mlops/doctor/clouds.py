@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fraud_mlops.doctor.finding import Finding, ok, warning, wrong
-from fraud_mlops.doctor.machine import installed
 from fraud_mlops.lakehouse.stores import is_local
 from fraud_mlops.settings import Settings
 
@@ -19,10 +19,6 @@ SECONDS = 5.0
 
 def databricks(given: Settings) -> Iterator[Finding]:
     name = "Databricks"
-    if not installed("databricks-sdk"):
-        says = "DATABRICKS_HOST is set, and its SDK is not installed"
-        yield wrong(name, says, "pip install 'fraud-mlops[databricks]'")
-        return
     host = os.environ["DATABRICKS_HOST"]
     if not _is_reached(host):
         says = f"DATABRICKS_HOST={host} does not answer"
@@ -64,34 +60,48 @@ def git(_: Settings) -> Iterator[Finding]:
     """What Databricks clones. A repository may be hidden from here and not from there."""
     url, name = os.environ["DATABRICKS_GIT_URL"], "Databricks' Git"
     branch = os.environ.get("DATABRICKS_GIT_BRANCH")
-    command = ["git", "ls-remote", "--heads", url, *([branch] if branch else [])]
-    done = subprocess.run(  # noqa: S603 - an address of the user's own
-        command,
-        env=os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        says = f"{url} cannot be seen from here: {done.stderr.strip()}"
+    try:
+        code, heads, refused = _heads(url, branch)
+    except subprocess.TimeoutExpired:
+        code, heads, refused = 1, "", f"no answer within {SECONDS:g} s"
+    if code:
+        says = f"{url} cannot be seen from here: {refused.strip()}"
         yield warning(name, says, "git ls-remote $DATABRICKS_GIT_URL")
-    elif branch and not done.stdout.strip():
+    elif branch and not heads.strip():
         yield wrong(name, f"{url} has no branch {branch}", f"git push origin {branch}")
     else:
         yield ok(name, f"{url} {branch or ''}".rstrip())
 
 
+def _heads(url: str, branch: str | None) -> tuple[int, str, str]:
+    """git's exit code, the branches, and what it complains of. Raises subprocess.TimeoutExpired,
+    and then has ended git with its helpers, which do not end by themselves."""
+    command = ["git", "ls-remote", "--heads", url, *([branch] if branch else [])]
+    unasked = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes"}
+    with subprocess.Popen(  # noqa: S603 - an address of the user's own
+        command,
+        env=os.environ | unasked,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        try:
+            heads, refused = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, heads, refused
+
+
 def aws(_: Settings) -> Iterator[Finding]:
     """Who one is there, and the queue that steps go to."""
-    name = "AWS"
-    if not installed("boto3"):
-        says = "METAFLOW_BATCH_JOB_QUEUE is set, and boto3 is not installed"
-        yield wrong(name, says, "pip install 'fraud-mlops[aws]'")
-        return
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
+    name = "AWS"
     config = Config(
         connect_timeout=SECONDS, read_timeout=SECONDS, retries={"total_max_attempts": 1}
     )

@@ -22,6 +22,8 @@ _IMPATIENT = {
     variable("store_retries"): "0",
     variable("store_timeout"): str(SECONDS),
 }
+_MODULES = {"API": "api.doctor"}
+"""Those that are no affair of the domain's, and so look at themselves."""
 _CONNECT = {
     "warehouse": "python scripts/sync_metrics_to_snowflake.py --check",
     "Databricks": "curl --max-time 10 $DATABRICKS_HOST",
@@ -82,6 +84,7 @@ def services(given: Settings) -> list[str]:
         "Dagster": bool(known.get("DAGSTER_WEBSERVER_URL")),
         "Metaflow's service": bool(known.get("METAFLOW_SERVICE_URL")),
         "notifications": given.notify_urls is not None,
+        "API": any(value and name.startswith("FRAUD_API_") for name, value in known.items()),
     }
     return [name for name, is_wanted in wanted.items() if is_wanted]
 
@@ -94,7 +97,8 @@ def _snowflake(given: Settings) -> bool:
 
 def ask(name: str, seconds: float) -> list[Finding]:
     """What a service has to say, by a process of its own that is ended when it takes too long."""
-    command = [sys.executable, "-m", "fraud_mlops.doctor.services", name]
+    module = _MODULES.get(name, "fraud_mlops.doctor.services")
+    command = [sys.executable, "-m", module, name]
     try:
         done = subprocess.run(  # noqa: S603 - our own module
             command,

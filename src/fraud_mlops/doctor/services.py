@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from email.utils import parsedate_to_datetime
 
 from fraud_mlops.doctor.clouds import SECONDS, aws, databricks, git
@@ -84,13 +84,9 @@ def _mend_snowflake(said: str) -> str | None:
 
 def postgres(_: Settings) -> Iterator[Finding]:
     """Dagster's history."""
-    name = "Dagster's PostgreSQL"
-    if not installed("dagster-postgres"):
-        says = "DAGSTER_POSTGRES_URL is set, and dagster-postgres is not installed"
-        yield wrong(name, says, "pip install 'fraud-mlops[postgres]'")
-        return
     import psycopg2
 
+    name = "Dagster's PostgreSQL"
     url = os.environ["DAGSTER_POSTGRES_URL"]
     password = os.environ.get("DAGSTER_POSTGRES_PASSWORD")
     try:
@@ -166,10 +162,6 @@ def notifications(given: Settings) -> Iterator[Finding]:
     from fraud_mlops.notifications.delivery import channel_names
 
     name = "notifications"
-    if not installed("apprise"):
-        says = "FRAUD_NOTIFY_URLS is set, and apprise is not installed"
-        yield wrong(name, says, "pip install 'fraud-mlops[notify]'")
-        return
     names = channel_names(given)
     if bad := [one for one in names if "none that apprise knows" in one]:
         mend = "https://github.com/caronc/apprise/wiki"
@@ -215,12 +207,33 @@ SERVICES: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "notifications": notifications,
     "device": device,
 }
+CLIENTS = {
+    "Databricks": ("databricks-sdk", "databricks"),
+    "AWS": ("boto3", "aws"),
+    "Dagster's PostgreSQL": ("dagster-postgres", "postgres"),
+    "notifications": ("apprise", "notify"),
+}
+"""What a service is asked with, and the extra that has it. Stores and Snowflake say so themselves."""
+
+
+def look(name: str) -> Iterator[Finding]:
+    package, extra = CLIENTS.get(name, ("", ""))
+    if package and not installed(package):
+        says = f"the settings ask for it, and {package} is not installed"
+        yield wrong(name, says, f"pip install 'fraud-mlops[{extra}]'")
+        return
+    yield from SERVICES[name](settings())
+
+
+def tell(findings: Iterable[Finding]) -> None:
+    """As JSON lines, each as soon as it is there."""
+    for finding in findings:
+        print(without_secrets(finding).model_dump_json(), flush=True)
 
 
 def main() -> int:
     [_, name] = sys.argv
-    for finding in SERVICES[name](settings()):
-        print(without_secrets(finding).model_dump_json(), flush=True)
+    tell(look(name))
     return 0
 
 
