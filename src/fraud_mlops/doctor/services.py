@@ -213,7 +213,7 @@ CLIENTS = {
     "Dagster's PostgreSQL": ("dagster-postgres", "postgres"),
     "notifications": ("apprise", "notify"),
 }
-"""What a service is asked with, and the extra that has it. Stores and Snowflake say so themselves."""
+"""What a service is asked with, and the extra that has it. Some say so themselves."""
 
 
 def look(name: str) -> Iterator[Finding]:
