@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
 from composed import COMPOSE, ROOT, interpolated
+from jsonschema.validators import validator_for
 
 MANIFESTS = ROOT / "infra" / "kubernetes"
 VALUES = yaml.safe_load((ROOT / "infra" / "helm" / "values.yaml").read_text())
@@ -34,6 +36,20 @@ def compose() -> dict[str, Any]:
     text = interpolated((COMPOSE / "compose.yaml").read_text(), example())
     found: dict[str, Any] = yaml.safe_load(text)
     return found
+
+
+def refused(document: dict[str, Any]) -> list[str]:
+    """What the compose specification's schema, which check-jsonschema carries, has against it."""
+    schema = get_builtin_schema("vendor.compose-spec")
+    return [error.message for error in validator_for(schema)(schema).iter_errors(document)]
+
+
+def test_the_compose_file_is_one_of_the_specification() -> None:
+    assert refused(compose()) == []
+    mistyped = compose()
+    mistyped["services"]["api"]["health_check"] = {"interval": 5}
+    (told,) = refused(mistyped)
+    assert "'health_check'" in told
 
 
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
@@ -147,6 +163,14 @@ def test_the_chart_gets_what_dagster_yaml_says() -> None:
     monitoring = VALUES["dagsterDaemon"]["runMonitoring"]
     assert monitoring["cancelTimeoutSeconds"] == ours["run_monitoring"]["cancel_timeout_seconds"]
     assert VALUES["telemetry"] == ours["telemetry"]
+
+
+def test_the_chart_is_of_the_dagster_that_is_installed() -> None:
+    (pinned,) = re.findall(
+        r"^dagster==(.+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE
+    )
+    for name in ("docs/deployment.md", "infra/helm/values.yaml", ".github/workflows/checks.yml"):
+        assert re.findall(r"--version ([\d.]+)", (ROOT / name).read_text()) == [pinned], name
 
 
 def test_runs_are_launched_as_kubernetes_takes_them() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
+from jsonschema.validators import validator_for
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -38,6 +40,15 @@ def test_every_script_that_is_named_is_there_and_can_be_executed() -> None:
         for name in SCRIPT.findall(path.read_text()):
             assert (ROOT / name).is_file(), name
             assert name.endswith(".py") or os.access(ROOT / name, os.X_OK), name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_workflow_is_what_github_takes(path: Path) -> None:
+    """By the schema that check-jsonschema carries."""
+    schema = get_builtin_schema("vendor.github-workflows")
+    found = yaml.safe_load(path.read_text())
+    found["on"] = found.pop(True)  # YAML 1.1 takes the word for a truth value
+    assert [e.message for e in validator_for(schema)(schema).iter_errors(found)] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
