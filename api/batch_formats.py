@@ -22,8 +22,8 @@ from api.service import one_thread
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.columns import read_columns, without_errors
+from fraud_mlops.serving.records import now, record_batch
 from fraud_mlops.serving.scorer import Inputs, Scorer, Scores
-from fraud_mlops.serving.shadow import Looked, now, records
 
 ANSWERS = pa.schema(
     [
@@ -151,17 +151,14 @@ def _bands(scorer: Scorer, scores: Scores) -> list[str]:
 
 
 def _log(batch: Batch, part: Slice) -> None:
-    scorer, scores, at = batch.scorer, part.scores, now()
-    moments, places = part.inputs.moments.tolist(), part.places.tolist()
-    looked = [
-        Looked(b"", f"{batch.name}-{part.first + place}", batch.client, at, moment)
-        for place, moment in zip(places, moments, strict=True)
-    ]
+    scorer, scores, places = batch.scorer, part.scores, part.places.tolist()
     names: list[list[str]] = [[]] * len(places)
     for i, reasons in part.reasons.items():
         names[i] = [reason["feature"] for reason in reasons]
     claim_ids = [part.claim_ids[place] for place in places]
-    log(batch.service, records(scorer, claim_ids, part.inputs, scores, names, looked))
+    asked = [f"{batch.name}-{part.first + place}" for place in places]
+    told = record_batch(scorer, claim_ids, part.inputs, scores, names, asked, batch.client)
+    log(batch.service.write_batch, told)
     batch.service.metrics.scored_many(scorer.version, _bands(scorer, scores))
 
 

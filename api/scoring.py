@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast, get_args
+from collections.abc import Callable
+from typing import Any, TypeVar, cast, get_args
 
 import numpy as np
 from pydantic import ValidationError
@@ -16,9 +17,11 @@ from api.joining import Answer, Asked
 from api.problems import Problem, invalid_claim, request_id
 from api.service import Service
 from fraud_mlops.features.split import microseconds
+from fraud_mlops.serving.records import Looked, now, records
 from fraud_mlops.serving.request import moment_of
 from fraud_mlops.serving.scorer import Explain, Scorer, Scores, answer
-from fraud_mlops.serving.shadow import Looked, now, records
+
+T = TypeVar("T")
 
 
 async def score(request: Request) -> Response:
@@ -69,7 +72,7 @@ def answers(service: Service, scorer: Scorer, asked: list[Asked]) -> list[Answer
     names = [[reason["feature"] for reason in reasons.get(i, ())] for i in range(len(asked))]
     claim_ids = [each.claim.claim_id for each in asked]
     made = records(scorer, claim_ids, inputs, scores, names, looked)
-    log(service, [row for row, fine in zip(made, good, strict=True) if fine])
+    log(service.write, [row for row, fine in zip(made, good, strict=True) if fine])
     if service.shadow:
         for each, fine in zip(looked, good, strict=True):
             if fine and service.shadow.wants(each.request_id):
@@ -107,10 +110,10 @@ def _told(
     return told
 
 
-def log(service: Service, records: list[Any]) -> None:
+def log(write: Callable[[T], object], records: T) -> None:
     """No score without its record: a decision that left no trace must not be given."""
     try:
-        service.write(records)
+        write(records)
     except (OSError, ValueError):
         detail = "The prediction cannot be logged, so that no score is given; try again later."
         raise Problem(503, "not-logged", detail, headers={"Retry-After": "5"}) from None

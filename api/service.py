@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import Any
 
+import pyarrow as pa
+
 from api.access import Access
 from api.metrics import Metrics
 from api.problems import Problem
@@ -13,7 +15,8 @@ from api.settings import ApiSettings
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import absolute, join
 from fraud_mlops.serving.champion import ServedModel, Watcher
-from fraud_mlops.serving.prediction_log import PredictionLog, Record
+from fraud_mlops.serving.prediction_log import PredictionLog
+from fraud_mlops.serving.records import Record
 from fraud_mlops.serving.scorer import Scorer
 from fraud_mlops.serving.shadow import Shadow
 from fraud_mlops.settings import Settings
@@ -109,6 +112,10 @@ class Service:
     def write(self, records: list[Record]) -> None:
         if self.predictions:
             self.predictions.write(records)
+
+    def write_batch(self, records: pa.RecordBatch) -> None:
+        if self.predictions:
+            self.predictions.write_batch(records)
 
     def readiness(self) -> dict[str, Any]:
         """What /readyz tells: whether, which version, and what is wrong."""

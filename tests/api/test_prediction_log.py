@@ -14,7 +14,8 @@ from api_kit import DATASET, Published, Server, as_sent, open_server
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.registry.pointers import clear_challenger, set_challenger
-from fraud_mlops.serving.prediction_log import SCHEMA, PredictionLog, flush, read_predictions
+from fraud_mlops.serving.prediction_log import PredictionLog, flush, read_predictions
+from fraud_mlops.serving.records import SCHEMA
 from fraud_mlops.serving.shadow import in_share
 
 AT = int(datetime(2026, 1, 2, 23, 59, tzinfo=UTC).timestamp() * 1e6)

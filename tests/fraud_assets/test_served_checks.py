@@ -9,7 +9,8 @@ import pyarrow as pa
 from assets_kit import Place
 
 from fraud_mlops.pipeline.metrics import METRICS
-from fraud_mlops.serving.prediction_log import SCHEMA, ZONE
+from fraud_mlops.serving.prediction_log import ZONE
+from fraud_mlops.serving.records import SCHEMA
 
 FINE = {"predictions": 900.0, "by_model": 900.0, "matched": 800.0, "same_scores": 0.99,
         "psi_training": 0.03, "psi_batch": 0.01}  # fmt: skip

@@ -26,7 +26,8 @@ from fraud_mlops.lakehouse.stores import (
     open_input,
     tag_of,
 )
-from fraud_mlops.serving.prediction_log import SCHEMA, ZONE, once
+from fraud_mlops.serving.prediction_log import ZONE, once
+from fraud_mlops.serving.records import SCHEMA
 
 _SETTLES = timedelta(hours=1)
 """After midnight, within which servers flush what they scored before it."""

@@ -15,7 +15,8 @@ from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.lakehouse.parquet import open_parquet
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import again, list_files
-from fraud_mlops.serving.prediction_log import SCHEMA, ZONE, once
+from fraud_mlops.serving.prediction_log import ZONE, once
+from fraud_mlops.serving.records import SCHEMA
 
 COLUMNS = (
     *("request_id", CLAIM_ID, EVENT_TIME, "scored_at", "role", "model_version"),

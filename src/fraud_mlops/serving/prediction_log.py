@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import threading
@@ -23,45 +22,22 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic_core import to_json
 
-from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
+from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import list_files, open_input
+from fraud_mlops.serving.records import SCHEMA, Record
+from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
 
 ZONE = "prediction_log"
 SUFFIX = ".wal"
-SCHEMA = pa.schema(
-    [
-        pa.field("request_id", pa.string(), nullable=False),
-        pa.field(CLAIM_ID, pa.string()),
-        pa.field(EVENT_TIME, pa.timestamp("us", "UTC"), nullable=False),
-        pa.field("scored_at", pa.timestamp("us", "UTC"), nullable=False),
-        pa.field("role", pa.string(), nullable=False),
-        pa.field("model_version", pa.string(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
-        pa.field("probability", pa.float64(), nullable=False),
-        pa.field("alert", pa.bool_(), nullable=False),
-        pa.field("threshold", pa.float64()),
-        pa.field("features_sha256", pa.string(), nullable=False),
-        pa.field("reasons", pa.list_(pa.string()), nullable=False),
-        pa.field("state_version", pa.string()),
-        pa.field("client", pa.string(), nullable=False),
-    ]
-)
-"""role: champion, whose decision it was, or challenger, which only looked on. score: logit.
-reasons: names of features. client: who asked. state_version: of the entity state."""
-
-Record = tuple[Any, ...]
-"""Values of SCHEMA's columns in order; times in microseconds since 1970."""
-
 log = logging.getLogger("fraud.serving")
 
 
@@ -93,10 +69,16 @@ class PredictionLog:
 
     def write(self, records: list[Record]) -> None:
         """Appends records. Raises OSError when the disk does not take them."""
-        lines = b"".join(to_json(record) + b"\n" for record in records)
+        self._append(as_lines(records), len(records))
+
+    def write_batch(self, records: pa.RecordBatch) -> None:
+        """Appends records of SCHEMA, all or none. Raises OSError likewise."""
+        self._append(as_frame(records), records.num_rows)
+
+    def _append(self, entries: bytes, rows: int) -> None:
         with self._lock:
-            self._file.write(lines)
-            self._rows += len(records)
+            _write_whole(self._file, entries)
+            self._rows += rows
             full = self._rows >= self._flush_rows
         if full:
             self._wake.set()
@@ -159,6 +141,19 @@ class PredictionLog:
             os.fsync(self._file.fileno())
 
 
+def _write_whole(file: IO[bytes], entries: bytes) -> None:
+    """All or nothing: half an entry would spoil the one after it. An unbuffered file may take less
+    than it is given, on a disk that is full nothing more."""
+    place, rest = file.tell(), memoryview(entries)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError:
+        file.truncate(place)
+        file.seek(place)
+        raise
+
+
 def left_behind(folder: Path, *, but: Path | None = None) -> Iterator[tuple[Path, IO[bytes]]]:
     """Write-ahead files that no living process holds, each held by us meanwhile."""
     for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -182,20 +177,26 @@ def left_behind(folder: Path, *, but: Path | None = None) -> Iterator[tuple[Path
 def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
     """Writes one file's records into the lakehouse, by day, and removes it. Number of records.
 
-    A last line that was cut off belongs to a request that was not answered, and is left out.
+    A last entry that was cut off belongs to a request that was not answered, and is left out.
     """
-    records = list(_records(path))
-    days: dict[str, list[Record]] = {}
-    scored_at = SCHEMA.get_field_index("scored_at")
-    for record in records:
-        day = datetime.fromtimestamp(record[scored_at] / 1e6, UTC).strftime("%Y-%m-%d")
-        days.setdefault(day, []).append(record)
-    for day, rows in days.items():
+    days: dict[str, list[pa.RecordBatch]] = {}
+    for records in read_entries(path):
+        for day, part in _by_day(records):
+            days.setdefault(day, []).append(part)
+    for day, parts in days.items():
         uri = lakehouse.uri(ZONE, dataset, f"day={day}", f"{path.stem}.parquet")
         with ContentWriter(uri, SCHEMA, {"dataset": dataset}) as writer:
-            writer.write(_batch(rows))
+            for part in parts:
+                writer.write(part)
     path.unlink(missing_ok=True)
-    return len(records)
+    return sum(part.num_rows for parts in days.values() for part in parts)
+
+
+def _by_day(records: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Records by the day on which the scores were given, of UTC."""
+    days = pc.strftime(records.column("scored_at"), format="%Y-%m-%d")
+    for day in pc.unique(days).to_pylist():
+        yield day, records.filter(pc.equal(days, day))
 
 
 def read_predictions(
@@ -228,17 +229,3 @@ def once(predictions: pa.Table) -> pa.Table:
         nothing = pc.and_(pc.is_null(column.slice(1)), pc.is_null(column.slice(0, len(column) - 1)))
         same &= np.asarray(pc.or_kleene(pc.fill_null(equal, False), nothing))
     return ordered.filter(pa.array(np.append(True, ~same)))
-
-
-def _records(path: Path) -> Iterator[Record]:
-    for line in path.read_bytes().split(b"\n"):
-        with contextlib.suppress(ValueError):
-            record = json.loads(line) if line else None
-            if isinstance(record, list) and len(record) == len(SCHEMA):
-                yield tuple(record)
-
-
-def _batch(rows: list[Record]) -> pa.RecordBatch:
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(c, field.type) for c, field in zip(columns, SCHEMA, strict=True)]
-    return pa.record_batch(arrays, schema=SCHEMA)

@@ -6,29 +6,17 @@ import hashlib
 import logging
 import queue
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from fraud_mlops.serving.champion import ServedModel
-from fraud_mlops.serving.prediction_log import Record
-from fraud_mlops.serving.scorer import Inputs, Scorer, Scores
+from fraud_mlops.serving.records import Looked, Record, records
+from fraud_mlops.serving.scorer import Scorer
 
 WAITING = 1000
 log = logging.getLogger("fraud.serving")
-
-
-class Looked(NamedTuple):
-    """One claim as it came, and who had asked."""
-
-    body: bytes
-    request_id: str
-    client: str
-    scored_at: int
-    moment: int
 
 
 class Shadow:
@@ -94,39 +82,3 @@ def shadow_record(scorer: Scorer, looked: Looked) -> Record:
     scores = scorer.score(inputs)
     (made,) = records(scorer, [claim.claim_id], inputs, scores, [[]], [looked], "challenger")
     return made
-
-
-def records(
-    scorer: Scorer,
-    claim_ids: Sequence[str | None],
-    inputs: Inputs,
-    scores: Scores,
-    reasons: Sequence[list[str]],
-    looked: Sequence[Looked],
-    role: str = "champion",
-) -> list[Record]:
-    """n claims as the prediction log has them; reasons: names of features."""
-    version, threshold = scorer.version, scorer.model.threshold
-    state = scorer.histories.data_version
-    columns = zip(
-        looked,
-        claim_ids,
-        scores.logits.tolist(),
-        scores.probabilities.tolist(),
-        scores.alerts.tolist(),
-        inputs.digests(),
-        reasons,
-        strict=True,
-    )
-    return [
-        (
-            seen.request_id, claim_id, seen.moment, seen.scored_at, role, version, logit,
-            probability, alert, threshold, digest, names, state, seen.client,
-        )
-        for seen, claim_id, logit, probability, alert, digest, names in columns
-    ]  # fmt: skip
-
-
-def now() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000

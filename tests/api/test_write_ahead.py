@@ -1,0 +1,123 @@
+"""The write-ahead file of the prediction log gives back every whole entry, wherever it was cut."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from api_kit import DATASET, Published, as_sent, open_server
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.serving.prediction_log import PredictionLog, read_predictions
+from fraud_mlops.serving.records import SCHEMA
+from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
+
+AT = 1_767_398_340_000_000
+
+
+def a_record(name: str) -> tuple[Any, ...]:
+    return (
+        name, None, AT, AT, "champion", "v", 0.5, 0.6, True, None, "hash", ["amount", "é\n"], "s",
+        "desk",
+    )  # fmt: skip
+
+
+def a_batch(names: list[str]) -> pa.RecordBatch:
+    columns = zip(*map(a_record, names), strict=True)
+    arrays = [pa.array(c, field.type) for c, field in zip(columns, SCHEMA, strict=True)]
+    return pa.record_batch(arrays, schema=SCHEMA)
+
+
+entries = st.lists(st.tuples(st.booleans(), st.integers(1, 3)), min_size=1, max_size=6)
+
+
+@given(entries, st.floats(0, 1))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_file_that_is_cut_anywhere_has_all_entries_before_it(
+    tmp_path: Path, kinds: list[tuple[bool, int]], cut: float
+) -> None:
+    data, ends = b"", {0: 0}
+    written: list[str] = []
+    for in_columns, rows in kinds:
+        names = [f"{len(written) + i}" for i in range(rows)]
+        if in_columns:
+            data += as_frame(a_batch(names))
+        else:
+            for i, name in enumerate(names[:-1], 1):
+                data += as_lines([a_record(name)])
+                ends[len(data)] = len(written) + i
+            data += as_lines([a_record(names[-1])])
+        written += names
+        ends[len(data)] = len(written)
+    at = round(cut * len(data))
+    (tmp_path / "cut.wal").write_bytes(data[:at])
+    found = [
+        name
+        for batch in read_entries(tmp_path / "cut.wal")
+        for name in batch.column("request_id").to_pylist()
+    ]
+    whole = max(rows for end, rows in ends.items() if end <= at)
+    # The last byte of a line is its end, which a record can do without.
+    assert found in (written[:whole], written[: whole + 1])
+    assert len(found) == whole or at + 1 in ends
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """As on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_a_full_disk_does_not_take_spoils_nothing(tmp_path: Path) -> None:
+    lake = Lakehouse(str(tmp_path / "lake"))
+    log = PredictionLog(lake, DATASET, tmp_path / "log", flush_seconds=3600)
+    log.write([a_record("before")])
+    (wal,) = (tmp_path / "log" / DATASET).glob("*.wal")
+    with no_file_larger_than(wal.stat().st_size + 20):
+        with pytest.raises(OSError, match="too large"):
+            log.write_batch(a_batch(["lost"]))
+        with pytest.raises(OSError, match="too large"):
+            log.write([a_record("lost")])
+    log.write([a_record("after")])
+    log.write_batch(a_batch(["more", "and more"]))
+    log.close()
+    found = read_predictions(lake, DATASET).column("request_id").to_pylist()
+    assert sorted(found) == ["after", "and more", "before", "more"]
+
+
+def test_a_batch_is_logged_as_its_claims_would_be_one_by_one(
+    own: Published, tmp_path: Path
+) -> None:
+    claims = as_sent(own.recent(days=2), own.features)
+    with open_server(own, tmp_path, process=True) as server:
+        for claim in claims:
+            assert server.score(claim).status_code == 200
+        body = b"".join(json.dumps(claim).encode() + b"\n" for claim in claims)
+        media = {"Content-Type": "application/x-ndjson"}
+        told = server.post("/v1/score/batch?reasons=all", data=body, headers=media)
+        assert told.status_code == 200
+    rows = read_predictions(own.lake, DATASET).sort_by("scored_at").to_pylist()
+    one_by_one, batch = rows[: len(claims)], rows[len(claims) :]
+    batch.sort(key=lambda row: int(row["request_id"].rpartition("-")[2]))
+    assert [row["claim_id"] for row in batch] == [row["claim_id"] for row in one_by_one]
+    asked = batch[0]["request_id"].rpartition("-")[0]
+    assert [row["request_id"] for row in batch] == [f"{asked}-{i}" for i in range(len(claims))]
+    for alone, beside in zip(one_by_one, batch, strict=True):
+        for name in ("score", "probability"):
+            assert beside.pop(name) == pytest.approx(alone.pop(name), abs=1e-6)
+        for name in ("request_id", "scored_at"):
+            del alone[name], beside[name]
+        assert beside == alone
