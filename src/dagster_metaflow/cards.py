@@ -26,7 +26,7 @@ from dagster_metaflow.reports import write_file
 
 _PROGRAM = Path(__file__).with_name("export_cards.py")
 _TASK_SECONDS = 60.0
-_LAST_SECONDS = 5.0
+_LAST_SECONDS = 30.0
 """For which the end of a run waits for cards that are still being exported."""
 _LOOK_SECONDS = 0.02
 
