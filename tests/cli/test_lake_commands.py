@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from registry_kit import DATASET, publish
 
 from fraud_mlops.claims.raw_zone import partition_metadata
 from fraud_mlops.claims.schema import raw_schema
+from fraud_mlops.cli import main
 from fraud_mlops.contract import Contract
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.stores import list_files
@@ -178,6 +180,15 @@ def test_a_dataset_with_a_contract_and_nothing_yet_is_no_mistake(lake: Shell) ->
 def test_an_erasure_from_a_dataset_that_nobody_knows_is_told_too(lake: Shell) -> None:
     told = lake.fails("erase", "--dataset", "nosuch", "--value", "x", "--yes")
     assert "no dataset is called 'nosuch'" in told
+
+
+def test_whom_to_erase_is_read_from_a_pipe_and_asked_for_nowhere_else(lake: Shell) -> None:
+    command = ["erase", "--dataset", DATASET, "--output-uri", str(lake.root), "--dry-run"]
+    told = CliRunner().invoke(main, command, input="\n")
+    assert (told.exit_code, "whom? Standard input has no line" in told.stderr) == (2, True)
+    told = CliRunner().invoke(main, command, input="POL-4711\nPOL-4712\n")
+    assert "Standard input" not in told.output
+    assert "POL-4711" not in told.output
 
 
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)])

@@ -1,7 +1,5 @@
 """`docker compose` on this machine without Docker: services of a compose file as processes.
 
-    python composed.py FILE [OPTIONS] COMMAND ...    (what stands for `docker compose`)
-
 Commands, environment, secrets, health checks and the order of starting are the compose file's. What
 differs is what a container is: a service's name is an address of loopback, its volumes are folders,
 and PostgreSQL is this machine's own. A directive that is not known here is an error.
@@ -9,6 +7,7 @@ and PostgreSQL is this machine's own. A directive that is not known here is an e
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +15,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +33,7 @@ KNOWN = {
     "secrets", "volumes", "depends_on", "healthcheck", "user",
 }  # fmt: skip
 HEALTHY_SECONDS = 240.0
+STOP_SECONDS = 10.0
 # PostgreSQL refuses root, so root becomes somebody else.
 POSTGRES: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
 
@@ -48,6 +47,7 @@ class Composed:
     ports: dict[str, int]
     path: str = ""
     without: list[str] = field(default_factory=list)
+    well: set[str] = field(default_factory=set)
 
     @property
     def file(self) -> dict[str, Any]:
@@ -134,17 +134,20 @@ class Composed:
         """Starts what does not run, each after what it needs is well, and waits for all."""
         services = self.file["services"]
         asked = names or [name for name, one in services.items() if "profiles" not in one]
-        started = [name for name in asked if self.start(name)]
+        first = sorted(asked, key=lambda name: len(self.needs(name)))
+        started = [name for name in first if self.start(name)]
         for name in started:
             self.wait(name)
+
+    def needs(self, name: str) -> list[str]:
+        return [n for n in self.service(name).get("depends_on", ()) if n not in self.without]
 
     def start(self, name: str) -> bool:
         if name in self.without or self.process(name):
             return False
-        for needed in self.service(name).get("depends_on", ()):
-            if needed not in self.without:
-                self.start(needed)
-                self.wait(needed)
+        for needed in self.needs(name):
+            self.start(needed)
+            self.wait(needed)
         self.prepare(name)
         with (self.folder / f"{name}.log").open("ab") as log:
             if name == "postgres":
@@ -170,11 +173,14 @@ class Composed:
         """Until its health check passes; not asked before the service listens."""
         deadline = time.monotonic() + HEALTHY_SECONDS
         check = self.service(name)["healthcheck"]["test"]
-        while not self.listens(name) or self.run(name, check[1:], quiet=True).returncode:
+        while name not in self.well:
+            if self.listens(name) and self.run(name, check[1:], quiet=True).returncode == 0:
+                self.well.add(name)
+                return
             log = self.folder / f"{name}.log"
             if self.process(name) is None or time.monotonic() > deadline:
                 raise SystemExit(f"{name} is not well:\n{log.read_text()[-3000:]}")
-            time.sleep(1)  # a check is a process, and takes from those that start
+            time.sleep(0.5)  # a check is a process, and takes from those that start
 
     def listens(self, name: str) -> bool:
         for address, port in self.ports.items():
@@ -188,20 +194,26 @@ class Composed:
             found = psutil.Process(int((self.folder / f"{name}.pid").read_text()))
         except (OSError, ValueError, psutil.NoSuchProcess):
             return None
-        return None if found.status() == psutil.STATUS_ZOMBIE else found
+        return None if has_ended(found) else found
 
     def stop(self, names: Sequence[str] = (), sig: signal.Signals = signal.SIGTERM) -> None:
-        """The service, and whatever it has started: a container ends with its first process."""
-        for name in names or list(reversed(self.file["services"])):
-            if (process := self.process(name)) is None:
-                continue
-            family = process.children(recursive=True)
-            process.send_signal(signal.SIGINT if name == "postgres" else sig)
-            psutil.wait_procs([process], 10)
-            for left in [process, *family]:
-                if left.is_running():
+        """Services, and whatever they have started: a container ends with its first process. What
+        others write to ends last."""
+        asked = set(names or self.file["services"])
+        for group in (asked - {"postgres"}, asked & {"postgres"}):
+            running = {name: one for name in group if (one := self.process(name))}
+            families = [p for one in running.values() for p in (one, *one.children(recursive=True))]
+            for name, process in running.items():
+                process.send_signal(signal.SIGINT if name == "postgres" else sig)
+            deadline = time.monotonic() + STOP_SECONDS
+            while not all(map(has_ended, running.values())) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            for left in families:
+                with contextlib.suppress(psutil.NoSuchProcess):
                     left.kill()
-            (self.folder / f"{name}.pid").unlink()
+            for name in running:
+                (self.folder / f"{name}.pid").unlink()
+            self.well -= group
 
     def run(
         self, name: str, command: Sequence[str], *, quiet: bool = False, **given: Any
@@ -229,6 +241,8 @@ class Composed:
         given: dict[str, Any] = {"cwd": "/", "stdout": log, "stderr": log, **POSTGRES}
         if not (cluster / "PG_VERSION").exists():
             options = self.service("postgres")["environment"]["POSTGRES_INITDB_ARGS"].split()
+            if not POSTGRES:  # whoever runs this is called otherwise than the image's user
+                options = [option.replace("local=peer", "local=trust") for option in options]
             command = [programs / "initdb", "-U", "postgres", f"--pwfile={password}", *options]
             subprocess.run([*command, "-D", cluster], check=True, **given)
         port = str(self.ports["postgres:5432"])
@@ -255,6 +269,14 @@ class Composed:
         return cls(Path(kept.pop("folder")), **kept)
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Also one of whose end nobody has taken notice yet."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
 def interpolated(text: str, variables: Mapping[str, str]) -> str:
     """${NAME}, ${NAME:-default} and ${NAME:?reason}, as compose has them."""
 
@@ -265,34 +287,3 @@ def interpolated(text: str, variables: Mapping[str, str]) -> str:
         return value or more
 
     return re.sub(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}", one, text)
-
-
-def main(arguments: list[str]) -> int:
-    """A subset of the command line of docker compose."""
-    composed = Composed.load(Path(arguments.pop(0)))
-    assert arguments.pop(0) == "compose"
-    options = {"-d", "--wait", "--rm", "-T", "--no-deps"}
-    while arguments and arguments[0] in {"--project-directory"}:
-        del arguments[:2]
-    what, *rest = arguments
-    while rest and rest[0] in options:
-        rest.pop(0)
-    if what == "up":
-        composed.up(rest)
-    elif what == "stop":
-        composed.stop(rest)
-    elif what == "restart":
-        composed.stop(rest)
-        composed.up(rest)
-    elif what in ("run", "exec"):
-        name, *command = rest
-        if what == "run":
-            composed.prepare(name)
-        return composed.run(name, command).returncode
-    else:
-        raise SystemExit(f"composed.py does not know `{what}`")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,8 +34,11 @@ def production() -> Iterator[Production]:
         if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin"):
             reason = "apt-get install postgresql apache2 libapache2-mod-auth-openidc"
             pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    # PostgreSQL's user has to get through, and sockets have short names.
-    with tempfile.TemporaryDirectory(prefix="fraud-compose-", dir="/tmp") as name:
+    # PostgreSQL's user has to get through, and sockets have short names. In memory, where that has
+    # a place: databases are thousands of files.
+    places = ("/dev/shm", "/tmp")  # noqa: S108 - a folder of our own is made there
+    place = next(path for path in places if os.access(path, os.W_OK))
+    with tempfile.TemporaryDirectory(prefix="fraud-compose-", dir=place) as name:
         folder = Path(name)
         folder.chmod(0o755)
         given = folder / "given"
@@ -54,7 +58,7 @@ def production() -> Iterator[Production]:
                 made.shell("docker compose up -d --wait")
                 yield Production(composed, provider, published, certificate, given, shown)
             finally:
-                composed.stop()
+                composed.stop(sig=signal.SIGKILL)
 
 
 def _composed(folder: Path, given: Path, provider: Issuer) -> Composed:
@@ -80,7 +84,7 @@ def _composed(folder: Path, given: Path, provider: Issuer) -> Composed:
     composed = Composed(folder, variables, ports, ":".join(map(str, path)), ["metaflow"])
     docker = programs / "docker"
     file = composed.save()
-    program = Path(__file__).with_name("composed.py")
+    program = Path(__file__).with_name("docker_compose.py")
     docker.write_text(f'#!/bin/sh\nexec {sys.executable} {program} {file} "$@"\n')
     docker.chmod(0o755)
     return composed

@@ -44,6 +44,7 @@ class Production:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=240,
+            start_new_session=True,  # no terminal: nobody is asked
         )
         assert not check or done.returncode == 0, f"{script}\n{done.stdout}"
         return done.stdout

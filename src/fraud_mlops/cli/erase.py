@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ _NOT_LOOKED_INTO = (
 @click.command()
 @dataset_option()
 @click.option("--entity", default="policyholder", show_default=True)
-@click.option("--value", prompt="Its value (not shown)", hide_input=True, help="Asked, if left out")
+@click.option("--value", help="Asked for, or a line of standard input, if left out.")
 @click.option(
     "--claim",
     "claims",
@@ -50,7 +51,7 @@ _NOT_LOOKED_INTO = (
 def erase(
     dataset: str,
     entity: str,
-    value: str,
+    value: str | None,
     claims: tuple[str, ...],
     request: str | None,
     output_uri: str,
@@ -71,6 +72,7 @@ def erase(
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.maintenance.erasure import find_person
 
+    value = value or _asked_for()
     lakehouse, began = Lakehouse(output_uri), datetime.now(UTC)
     require_dataset(lakehouse, dataset)
     record = lakehouse.uri("_erasures", dataset, f"{request or f'{began:%Y%m%dT%H%M%S}'}.json")
@@ -94,6 +96,15 @@ def erase(
             "this person is still there, and so is what was made of claims that only they have. "
             "Write them again or remove them, then erase again"
         )
+
+
+def _asked_for() -> str:
+    """Unseen from a person, and from a pipe or a file its first line."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Its value (not shown)", hide_input=True))
+    if line := sys.stdin.readline().strip():
+        return line
+    raise click.UsageError("whom? Standard input has no line; give it there, or type it")
 
 
 def _request_name(text: str | None) -> str | None:
