@@ -1,4 +1,4 @@
-"""A build of the real Jenkinsfile for Step Functions: what it launches runs there."""
+"""A build of the real Jenkinsfile for each cloud: what it launches runs there."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from webhook import Webhook
 from fraud_mlops.registry.pointers import promote
 
 sys.path.append(str(ROOT / "tests" / "cloud"))
+sys.path.append(str(ROOT / "tests" / "databricks"))
 
 import dagster_servers
 from aws import local_aws
+from databricks_kit import QUICK, Repository, driver_python
+from workspace_server import local_workspace
 
 pytestmark = pytest.mark.flow
 LOCATION = Path(__file__).with_name("clouds_location.py")
@@ -36,10 +39,25 @@ def step_functions(folder: Path) -> Iterator[tuple[Path, dict[str, Any], Callabl
         yield TOY, {"step_functions": settings | LOOKS}, lambda: " ".join(aws.calls())
 
 
+@contextlib.contextmanager
+def databricks(folder: Path) -> Iterator[tuple[Path, dict[str, Any], Callable[[], str]]]:
+    """The same of Databricks, which clones the flow from a repository of Git."""
+    repository = Repository.of_the_toys(folder / "repository")
+    with local_workspace(folder / "workspace", driver_python(folder / "python")) as workspace:
+        environment = {**workspace.environment, **repository.environment(), "METAFLOW_USER": "toy"}
+        settings = {"databricks": {"environment": environment, **QUICK}}
+
+        def told() -> str:
+            return " ".join(run.name for run in workspace.jobs.runs.values())
+
+        yield repository.root / "flows" / TOY.name, settings, told
+
+
 @pytest.mark.parametrize(
     ("backend", "cloud", "proof"),
     [
         ("step-functions", step_functions, "states:StartExecution"),
+        ("databricks", databricks, "CloudToyFlow"),
     ],
 )
 def test_a_build_runs_its_job_in_a_cloud(
