@@ -3,6 +3,7 @@
     python benchmarks/serving.py                          trains a small champion first
     python benchmarks/serving.py --lake ./lakehouse       one that is there
     python benchmarks/serving.py --mlflow VENV            a virtual environment with mlflow, torch
+    python benchmarks/serving.py --server granian         where that is installed
 
 Compared with: an endpoint on the same server that reads the same claim with the same model of the
 request and gives it back (`echo`), the network's forward pass alone, and `mlflow models serve` with
@@ -46,6 +47,10 @@ ROOT = HERE.parent
 DATASET = "synthetic_claims"
 CONNECTIONS = (1, 8, 32)
 BATCH_ROWS = 100_000
+SERVERS = {
+    "uvicorn": ("uvicorn", "--no-access-log"),
+    "granian": ("granian", "--interface", "asgi", "--no-access-log"),
+}
 
 
 def main() -> None:
@@ -54,17 +59,18 @@ def main() -> None:
     parser.add_argument("--claims", type=int, default=20_000)
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--mlflow", type=Path, help="a virtual environment with mlflow and torch")
+    parser.add_argument("--server", choices=SERVERS, default="uvicorn")
     given = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("wrk is not installed: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="bench-serving-") as folder:
         lake = given.lake or trained(Path(folder), given.claims)
         print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        measure(lake.absolute(), Path(folder), given.seconds, given.mlflow)
+        measure(lake.absolute(), Path(folder), given.seconds, given.mlflow, given.server)
         print(f"load of the machine after: {os.getloadavg()[0]:.1f}")
 
 
-def measure(lake: Path, folder: Path, seconds: int, mlflow: Path | None) -> None:
+def measure(lake: Path, folder: Path, seconds: int, mlflow: Path | None, kind: str) -> None:
     torch.set_num_threads(1)
     scorer = scorer_of(lake)
     print(f"champion {scorer.version}, {scorer.manifest.candidate.get('family')}")
@@ -72,7 +78,7 @@ def measure(lake: Path, folder: Path, seconds: int, mlflow: Path | None) -> None
     parts(scorer, claim)
     body = folder / "score.lua"
     body.write_text(lua(json.dumps(claim)))
-    with server(lake, folder, "serving_echo:app") as (url, process):
+    with server(lake, folder, kind) as (url, process):
         print("| endpoint | connections | requests/s | p50 | p99 | CPU, us |")
         print("|---|---|---|---|---|---|")
         echo = under_load("echo", f"{url}/echo", body, seconds, process)
@@ -264,18 +270,17 @@ def lua(body: str) -> str:
 
 
 @contextmanager
-def server(lake: Path, folder: Path, app: str) -> Iterator[tuple[str, psutil.Process]]:
+def server(lake: Path, folder: Path, kind: str) -> Iterator[tuple[str, psutil.Process]]:
     port = free_port()
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE), *sys.path]),
         "LAKEHOUSE_URI": str(lake),
         "FRAUD_API_OPEN": "1",
         "FRAUD_API_RATE_LIMIT": "0",
         "FRAUD_API_LOG_FOLDER": str(folder / "waiting"),
     }
-    command = [sys.executable, "-m", "uvicorn", app, "--app-dir", str(HERE), "--port", str(port)]
-    command += ["--no-access-log"]
+    command = [sys.executable, "-m", *SERVERS[kind], "serving_echo:app", "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
     with running(command, environment, f"{url}/readyz") as process:
         yield url, process
