@@ -23,7 +23,7 @@ PAGES = sorted(
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "infra/powerbi/README.md")),
     ]
 )
-_BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _PLACEHOLDER = re.compile(r"<([a-z][\w-]*)>")
 _ASSIGNED = re.compile(r"[A-Za-z_]\w*=")
 _EXTRAS = re.compile(r"(?:\.|fraud-mlops)\[([\w,]+)\]")
@@ -48,6 +48,8 @@ class Block:
     line: int
     language: str
     text: str
+    opened: str = ""
+    """What stands after the language, such as `test=backup`."""
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -60,9 +62,9 @@ def blocks(*languages: str) -> list[Block]:
         text = page.read_text(encoding="utf-8")
         for match in _BLOCK.finditer(text):
             language = match[2] or "sh"
-            inside = re.sub(rf"^{match[1]}", "", match[3], flags=re.MULTILINE)
+            inside = re.sub(rf"^{match[1]}", "", match[4], flags=re.MULTILINE)
             line = text.count("\n", 0, match.start()) + 1
-            found.append(Block(page, line, language, inside))
+            found.append(Block(page, line, language, inside, match[3].strip()))
     return [block for block in found if block.language in languages or not languages]
 
 
