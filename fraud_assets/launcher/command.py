@@ -36,11 +36,12 @@ def _read_tags(
     tags = {}
     for text in given:
         key, equals, value = text.partition("=")
-        if not equals or not key.strip():
+        key = key.strip()
+        if not equals or not key:
             raise click.BadParameter(f"{text!r} is no key=value.")
         if key.startswith(_OWN_TAGS):
             raise click.BadParameter(f"{key} is set by an option of its own; see --help.")
-        tags[key.strip()] = value
+        tags[key] = value
     return tags
 
 

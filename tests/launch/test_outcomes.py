@@ -151,6 +151,8 @@ def test_configuration_that_does_not_fit_says_where(launch: Launch) -> None:
         (["--config", "{"], "neither YAML nor JSON"),
         (["--tag", "novalue"], "no key=value"),
         (["--tag", "dagster/partition=2024-01"], "an option of its own"),
+        (["--tag", " dagster/partition=2024-01"], "an option of its own"),
+        (["--tag", " launch/request=zzz"], "an option of its own"),
         (["--partition", "a", "--partition-range", "a", "b"], "exclude each other"),
         (["--timeout", "0"], "0.0 is not in the range"),
     ],
