@@ -56,9 +56,15 @@ def _made_resource(context: ResolutionContext, settings: Any) -> MetaflowResourc
         return None
     given = context.resolve_value(settings.model_dump(exclude_unset=True))
     try:
-        return MetaflowResource(**given)
+        made = MetaflowResource(**given)
     except ValidationError as error:
         raise dg.DagsterInvalidDefinitionError(f"`resource`: {error}") from None
+    if made.backend not in made.backends():
+        known = ", ".join(made.backends())
+        raise dg.DagsterInvalidDefinitionError(
+            f"`resource`: there is no backend {made.backend!r}; there are {known}"
+        )
+    return made
 
 
 def _beside(context: ResolutionContext, path: str) -> Path:

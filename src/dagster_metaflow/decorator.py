@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from dagster import (
     AssetsDefinition,
     AssetSpec,
     BackfillPolicy,
+    DagsterInvalidDefinitionError,
     PartitionsDefinition,
     RetryPolicy,
     multi_asset,
@@ -44,10 +46,12 @@ def metaflow_assets(
     parameter that takes their names. The flow's parameters are the op's run config.
     backfill_policy: by default one run for all partitions, when the flow takes a range of them.
 
-    Raises DagsterInvalidDefinitionError for a flow that cannot be loaded.
+    Raises DagsterInvalidDefinitionError for a flow that cannot be loaded, and for assets that a
+    flow could not tell apart.
     """
     translator = translator or MetaflowTranslator()
     specs = [translator.get_asset_spec(flow, asset) for asset in assets]
+    _require_names(flow, specs)
     partitioned = partitions_def or next(
         (s.partitions_def for s in specs if s.partitions_def), None
     )
@@ -64,6 +68,18 @@ def metaflow_assets(
         retry_policy=retry_policy,
         op_tags=op_tags,
     )
+
+
+def _require_names(flow: MetaflowFlow, specs: Sequence[AssetSpec]) -> None:
+    if not specs:
+        raise DagsterInvalidDefinitionError(f"{flow.path}: name at least one asset of the flow")
+    names = Counter(spec.key.path[-1] for spec in specs)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice and flow.protocol.assets in flow.parameters:
+        raise DagsterInvalidDefinitionError(
+            f"{flow.name}: two assets end in {', '.join(twice)}. The flow is told the last part of "
+            "a key, so that one of them could not be selected alone; rename one."
+        )
 
 
 def _backfills(flow: MetaflowFlow) -> BackfillPolicy:

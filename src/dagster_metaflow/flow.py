@@ -89,6 +89,8 @@ class MetaflowFlow:
     def config_schema(self) -> dict[str, Field]:
         """Run config of the flow's op: its parameters, less those that are settled elsewhere."""
         self._require_known(self.fixed)
+        for name, value in self.fixed.items():
+            self.parameters[name].require(value)
         return config_schema(
             self.parameters.values(), without=self.protocol.names() | self.fixed.keys()
         )
@@ -100,7 +102,7 @@ class MetaflowFlow:
         """
         self._require_known(values)
         return {
-            self.parameters[name].option: value
+            self.parameters[name].option: self.parameters[name].joined(value)
             for name, value in sorted(values.items())
             if value is not None
         }
@@ -171,7 +173,9 @@ def _sources(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
-    yield from sorted(p for p in root.rglob("*.py") if "__pycache__" not in p.parts)
+    found = sorted(p for p in root.rglob("*.py") if "__pycache__" not in p.parts)
+    # An editor's lock file is a link to nowhere, and a folder may be named like a file.
+    yield from (p for p in found if p.is_file())
 
 
 def _cache() -> Path:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dagster import Field, Noneable
+from dagster import DagsterInvalidDefinitionError, Field, Noneable
 from pydantic import BaseModel, ConfigDict
 
 _TYPES: Mapping[str, Any] = {
@@ -38,12 +38,36 @@ class FlowParameter(BaseModel):
         text = self.help or f"Parameter --{self.option} of the flow."
         if self.required:
             return Field(kind, description=text, is_required=True)
-        if self.default is None or not isinstance(self.default, kind if kind in _CHECKED else ()):
+        default = self._default(kind)
+        if default is None:
             return Field(Noneable(kind), description=text, is_required=False)
-        return Field(kind, description=text, default_value=self.default)
+        return Field(kind, description=text, default_value=default)
 
+    def _default(self, kind: Any) -> Any:
+        """As run config has it; None where there is none, or where it is of another kind."""
+        if self.separator:
+            told = self.default
+            return told.split(self.separator) if isinstance(told, str) and told else told or None
+        if kind is float and type(self.default) is int:
+            return float(self.default)
+        return self.default if isinstance(self.default, kind) else None
 
-_CHECKED = (int, float, bool, str)
+    def require(self, value: Any) -> None:
+        """Raises DagsterInvalidDefinitionError for a value of another type than the flow's."""
+        kind = _TYPES.get(self.type, str)
+        takes = (int, float) if kind is float else (kind,)
+        if kind is str or value is None or self.separator:
+            return
+        if not isinstance(value, takes) or (isinstance(value, bool) and kind is not bool):
+            raise DagsterInvalidDefinitionError(
+                f"parameter {self.name} of the flow takes {self.type}, not {value!r}"
+            )
+
+    def joined(self, value: Any) -> Any:
+        """A list as this parameter takes it; anything else as it is."""
+        if self.separator and isinstance(value, list | tuple):
+            return self.separator.join(map(str, value))
+        return value
 
 
 class ProtocolParameters(BaseModel):

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_metaflow import MetaflowFlow, MetaflowTranslator
+from dagster_metaflow import MetaflowFlow, MetaflowTranslator, metaflow_assets
 from dagster_metaflow.parameters import FlowParameter, to_arguments
 
 FLOW = """
@@ -168,6 +168,33 @@ def test_a_list_is_a_list_of_texts_in_run_config() -> None:
     assert field.config_type.key == "Noneable.Array.String"
 
 
+@pytest.mark.parametrize(
+    ("parameter", "default"),
+    [
+        ({"type": "float", "default": 1}, 1.0),
+        ({"type": "str", "separator": "|", "default": "a|b"}, ["a", "b"]),
+        ({"type": "str", "separator": ",", "default": ["a", "b"]}, ["a", "b"]),
+    ],
+)
+def test_a_default_is_that_of_run_config_too(parameter: dict[str, Any], default: Any) -> None:
+    field = FlowParameter(name="x", option="x", **parameter).to_field()
+    assert field.default_value == default
+    assert type(field.default_value) is type(default)
+
+
+def test_a_list_is_given_with_the_flows_own_separator(place: Path) -> None:
+    place.write_text(FLOW.replace('separator=","', 'separator="|"').replace("a,b", "a|b"))
+    assert MetaflowFlow(place).options({"columns": ["c", "d,e"]}) == {"columns": "c|d,e"}
+
+
+def test_assets_that_a_flow_could_not_tell_apart_are_refused() -> None:
+    toy = MetaflowFlow(Path(__file__).parent / "toy" / "toy_flow.py")
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="two assets end in numbers"):
+        metaflow_assets(flow=toy, assets=[dg.AssetSpec(["a", "numbers"]), dg.AssetSpec("numbers")])
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="at least one asset"):
+        metaflow_assets(flow=toy, assets=[])
+
+
 # --- once, and again when it changes -----------------------------------------------------------
 
 
@@ -205,6 +232,13 @@ def test_the_code_version_covers_the_flows_folder_and_the_code_it_names(
     assert changed != before
     (place.parent / "helper.py").write_text("y = 1\n")
     assert MetaflowFlow(place, code=[library]).code_version != changed
+
+
+def test_an_editors_lock_file_is_no_code(place: Path) -> None:
+    before = MetaflowFlow(place).code_version
+    (place.parent / ".#small_flow.py").symlink_to("me@host.1234:1700000000")
+    (place.parent / "folder.py").mkdir()
+    assert MetaflowFlow(place).code_version == before
 
 
 # --- what is no flow ---------------------------------------------------------------------------

@@ -173,6 +173,9 @@ def test_without_settings_the_locations_resource_is_used(project: Path) -> None:
     [
         (("toy_flow.py", "no_flow.py"), "no_flow.py: there is no such flow file"),
         (("size: 3", "width: 3"), "ToyFlow has no parameter width"),
+        (("size: 3", "size: many"), "parameter size of the flow takes int, not 'many'"),
+        (("working_directory:", "workdir:"), "local.LocalBackend.workdir at "),
+        (("    poll_seconds", "    backend: spark\n    poll_seconds"), "no backend 'spark'"),
         (("poll_seconds: 0.05", "poll_seconds: never"), "poll_seconds"),
         (("  assets:", "  things: 1\n  assets:"), "things"),
     ],

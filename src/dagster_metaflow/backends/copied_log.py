@@ -72,7 +72,8 @@ def read_lines(folder: Path, offset: int, *, over: bool = False) -> tuple[list[s
             data = stream.read(_BLOCK)
     except FileNotFoundError:
         return [], offset
-    if over or (len(data) == _BLOCK and b"\n" not in data):
+    full = len(data) == _BLOCK  # there may be more of the last line
+    if (over and not full) or (full and b"\n" not in data):
         whole = data
     else:
         whole = data[: data.rfind(b"\n") + 1]

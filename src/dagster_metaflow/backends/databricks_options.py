@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dagster import Config
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 
 class DatabricksOptions(Config):
     """What is left out here is taken from the variable that is named. Who signs in is
     databricks-sdk's affair: its variables and profiles."""
+
+    model_config = ConfigDict(extra="forbid")
 
     git_url: str | None = Field(default=None, description="Repository; DATABRICKS_GIT_URL.")
     git_branch: str | None = Field(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dagster import Config
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from dagster_metaflow.backends.copied_log import read_lines
 from dagster_metaflow.backends.processes import MARK, end_strays, is_locked
@@ -37,6 +37,8 @@ _CANCEL_SECONDS = 8.0
 
 class LocalBackend(Config):
     """Runs flows as processes of this machine, with Metaflow's own scheduler."""
+
+    model_config = ConfigDict(extra="forbid")
 
     python: str = Field(
         default=sys.executable, description="Python that runs the flows; Dagster's own by default."
