@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +56,7 @@ def added(**update: Any) -> Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "tabm-2, the candidate": Recipe(),
+    "tabm-2": Recipe(),
     "tabm-1": Recipe(DEFAULTS[0]),
     "mlp-1": Recipe(DEFAULTS[1]),
     "logistic-1": Recipe(DEFAULTS[2]),
@@ -78,6 +77,9 @@ RECIPES: dict[str, Recipe] = {
     "mixup of numbers": added(mixup=0.2),
     "averaged weights": added(average=True),
 }
+
+
+MEANS = (("tabm-2", "tabm-1", "mlp-1"), ("tabm-2", "target statistics"))
 
 
 @dataclass(frozen=True)
@@ -134,19 +136,18 @@ def precision(labels: np.ndarray, logits: np.ndarray, budget: float) -> float:
     return evaluate(labels, logits, budget=budget)["average_precision"]
 
 
-def rows(
-    found: dict[str, Found], both: tuple[Stage, Stage], budget: float
-) -> Iterator[tuple[str, list[float], list[float], float]]:
-    """A recipe's name, its figures on either window by seed, seconds of a fit."""
-    truths = [labels_of(stage.judged) for stage in both]
-    for name, one in found.items():
-        figures = [
-            [precision(t, pair[i], budget) for pair in one.logits] for i, t in enumerate(truths)
-        ]
-        yield name, figures[0], figures[1], one.seconds
+def row(name: str, one: Found, both: tuple[Stage, Stage], budget: float) -> str:
+    """Figures on either window, over the seeds."""
+    cells = []
+    for i, stage in enumerate(both):
+        truth = labels_of(stage.judged)
+        figures = [precision(truth, pair[i], budget) for pair in one.logits]
+        spread = np.std(figures, ddof=1) if len(figures) > 1 else 0.0
+        cells.append(f"{np.mean(figures):11.4f}{spread:8.4f}")
+    return f"{name:40}{''.join(cells)}{one.seconds:9.1f}"
 
 
-def averaged(found: dict[str, Found], names: list[str]) -> Found:
+def averaged(found: dict[str, Found], names: tuple[str, ...]) -> Found:
     """The mean logit of several networks, each with a standard deviation of one."""
     parts = [found[name] for name in names]
     return Found(
@@ -167,22 +168,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=RECIPES, metavar="NAME")
     options = parser.parse_args()
-    found: dict[str, Found] = {}
     with tempfile.TemporaryDirectory(prefix="bench-recipes-") as folder:
         plan = plan_run(options.dataset, run="Bench/1", output_uri=folder)
         features = prepare(plan, ingest(plan))
-        both = stages(features)
-        for name in options.only or RECIPES:
-            found[name] = tried(RECIPES[name], both, features, options.seeds)
-            print(f"  {name}: {found[name].seconds:.1f} s a fit", flush=True)
-    if not options.only:
-        found["mean of tabm-1, tabm-2, mlp-1"] = averaged(
-            found, ["tabm-1", "tabm-2, the candidate", "mlp-1"]
-        )
-        found["mean of tabm-2 and target statistics"] = averaged(
-            found, ["tabm-2, the candidate", "target statistics"]
-        )
-    report(rows(found, both, features.contract.alerts.budget))
+        compare(features, options.only or list(RECIPES), options.seeds)
+
+
+def compare(features: FeatureSet, names: list[str], seeds: int) -> None:
+    """A row a recipe as it comes, then means of several."""
+    both, budget = stages(features), features.contract.alerts.budget
+    print(f"\n{'':40}{'validation':>11}{'sd':>8}{'OOT':>11}{'sd':>8}{'s a fit':>9}")
+    found: dict[str, Found] = {}
+    for name in names:
+        found[name] = tried(RECIPES[name], both, features, seeds)
+        print(row(name, found[name], both, budget), flush=True)
+    for parts in MEANS:
+        if set(parts) <= set(found):
+            print(row(f"mean of {', '.join(parts)}"[:39], averaged(found, parts), both, budget))
 
 
 def tried(recipe: Recipe, both: tuple[Stage, Stage], features: FeatureSet, seeds: int) -> Found:
@@ -192,17 +194,6 @@ def tried(recipe: Recipe, both: tuple[Stage, Stage], features: FeatureSet, seeds
         for seed in range(seeds)
     ]
     return Found(logits, (time.perf_counter() - began) / (2 * seeds))
-
-
-def report(lines: Iterator[tuple[str, list[float], list[float], float]]) -> None:
-    print(f"\n{'':40}{'validation':>11}{'sd':>8}{'OOT':>8}{'sd':>8}{'s a fit':>9}")
-    for name, valid, oot, seconds in lines:
-        figures = "".join(f"{np.mean(f):{w}.4f}{_sd(f):8.4f}" for f, w in ((valid, 11), (oot, 8)))
-        print(f"{name:40}{figures}{seconds:9.1f}")
-
-
-def _sd(values: list[float]) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":
