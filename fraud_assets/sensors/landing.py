@@ -11,9 +11,8 @@ changed, those that were found bad are looked at again.
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 import dagster as dg
@@ -28,11 +27,11 @@ from fraud_mlops.claims.files import is_readable
 from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import FraudMlopsError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
+from fraud_mlops.lakehouse.ranges import PartitionRange, partition_start
 from fraud_mlops.lakehouse.stores import is_local
 from fraud_mlops.landing.aside import asked_again, judged_by, set_aside, take_back
 from fraud_mlops.landing.listing import Landed, landed_files
-from fraud_mlops.landing.looking import EPOCH, file_uri, look_into, usual_file
+from fraud_mlops.landing.looking import EPOCH, FileClaims, file_uri, look_into, usual_file
 from fraud_mlops.landing.seen import Looked, SeenFiles
 
 SETTLE_SECONDS = 30.0
@@ -179,13 +178,17 @@ class Tick:
             self.aside[uri] = f"{error} (set aside until it or the contract changes: {record})"
             return Looked(file)
         take_back(self.lakehouse, contract.name, file.path)
-        days = claims.days(contract)
-        self._touch(file, {*claims.partitions, *self._values(self.seen.days(file))})
-        return Looked(file, *days)
+        held = self._ingestible(file, claims)
+        for value in sorted({*held, *self._values(self.seen.days(file))}):
+            self.touched.setdefault(value, []).append(file)
+        return Looked(file, *(self._partitions[held[i]] for i in (0, -1))) if held else Looked(file)
 
     @cached_property
-    def _partitions(self) -> frozenset[str]:
-        return frozenset(self.dataset.partitions.get_partition_keys())
+    def _partitions(self) -> dict[str, int]:
+        """Partitions there are, in order, with their first day counted from 1970."""
+        period = self.dataset.contract.partition
+        names = self.dataset.partitions.get_partition_keys()
+        return {name: (partition_start(name, period).date() - EPOCH).days for name in names}
 
     def _usual(self, fresh: Sequence[Landed]) -> str | None:
         """A good file to compare with: one source has one set of columns."""
@@ -205,24 +208,19 @@ class Tick:
         return self.source.format is not None or is_readable(file.path)
 
     def _values(self, days: tuple[int, int] | None) -> set[str]:
-        """Partitions of a span of days."""
+        """Partitions that begin in a span of days, both included."""
         if days is None:
             return set()
-        period = self.dataset.contract.partition
-        ends = (_moment(day) for day in days)
-        first, last = (partition_of(moment, period) for moment in ends)
-        return set(PartitionRange.of(first, last, period).values())
+        return {name for name, day in self._partitions.items() if days[0] <= day <= days[1]}
 
-    def _touch(self, file: Landed, values: Iterable[str]) -> None:
-        for value in sorted(values):
-            if value in self._partitions:
-                self.touched.setdefault(value, []).append(file)
-            else:
-                self.problems.append(
-                    f"{file.path}: holds claims of {value}, which is no partition of "
-                    f"{self.dataset.name}; they are not ingested."
-                )
-
-
-def _moment(day: int) -> datetime:
-    return datetime(EPOCH.year, EPOCH.month, EPOCH.day, tzinfo=UTC) + timedelta(day)
+    def _ingestible(self, file: Landed, claims: FileClaims) -> list[str]:
+        """Partitions of a file's claims, less those that there are not: a slip of the keyboard,
+        or a date that stands for none, must not count in the span of what the file holds."""
+        held = [value for value in claims.partitions if value in self._partitions]
+        if other := [value for value in claims.partitions if value not in self._partitions]:
+            told = ", ".join(other[:_SHOWN]) + (", ..." if len(other) > _SHOWN else "")
+            self.problems.append(
+                f"{file.path}: holds claims of {told}: no partitions of {self.dataset.name}, "
+                "so that they are not ingested."
+            )
+        return held

@@ -159,6 +159,19 @@ def test_claims_outside_of_all_partitions_are_told_and_the_others_ingested(lande
     assert asked(landed.tick(SENSOR)) == ["2024-01"]
 
 
+@pytest.mark.parametrize("odd", ["0001-01-01", "1900-01-01", "2999-01-01", "9999-12-31"])
+def test_a_date_that_stands_for_none_is_told_once_and_its_correction_goes_through(
+    landed: Place, odd: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    land(landed, "a.csv", rows("2024-01-31", odd))
+    first = landed.tick(SENSOR)
+    land(landed, "a.csv", rows("2024-01-31"))
+    land(landed, "b.csv", rows("2024-05-05", start=5))
+    assert asked(landed.tick(SENSOR, first.cursor)) == ["2024-01", "2024-05"]
+    (told,) = [line for line in capfd.readouterr().err.splitlines() if "a.csv" in line]
+    assert f"holds claims of {odd[:7]}: no partitions of parcels" in told
+
+
 def test_other_files_in_the_folder_are_nothing_to_it(landed: Place) -> None:
     land(landed, "README.txt", "about")
     land(landed, ".a.csv.part", "half")

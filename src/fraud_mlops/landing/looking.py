@@ -17,7 +17,6 @@ from fraud_mlops.contract import EVENT_TIME, Contract, FileSource
 from fraud_mlops.errors import SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.periods import partition_value
-from fraud_mlops.lakehouse.ranges import partition_start
 from fraud_mlops.lakehouse.stores import filesystem, is_local
 from fraud_mlops.landing.aside import SetAside, files_aside, judged_by
 from fraud_mlops.landing.listing import Landed
@@ -31,12 +30,6 @@ class FileClaims:
 
     partitions: tuple[str, ...]
     rows: int
-
-    def days(self, contract: Contract) -> tuple[int, int]:
-        """First day of the first and of the last partition, counted from 1970."""
-        ends = self.partitions[0], self.partitions[-1]
-        first, last = (partition_start(p, contract.partition).date() - EPOCH for p in ends)
-        return first.days, last.days
 
 
 def file_uri(source: FileSource, file: Landed) -> str:
