@@ -33,6 +33,16 @@ class Unreachable(Unusable):
     """No answer came. What was asked for may have happened nevertheless."""
 
 
+class _Object(dict[str, Any]):
+    """A JSON object of an answer: who looks for what is not there has asked no Dagster."""
+
+    def __missing__(self, key: str) -> Any:
+        raise Unusable(
+            f"The webserver's answer holds no {key}: it is no Dagster, or one of another version. "
+            "Check --url, and what stands between."
+        )
+
+
 class Server:
     """A webserver. Questions are asked again after a failure; orders are sent once."""
 
@@ -111,9 +121,17 @@ class Server:
                 f"{self.url} answers (HTTP {code}), but is no Dagster webserver: check --url."
             )
         if body.get("errors"):
-            told = "; ".join(str(one.get("message", one)) for one in body["errors"])
-            raise Unusable(f"The webserver at {self.url} cannot answer: {told[:2000]}")
-        return body["data"]
+            raise Unusable(
+                f"The webserver at {self.url} cannot answer: {_told(body['errors'])[:2000]}"
+            )
+        data = body.get("data")
+        # Whatever Dagster is asked for at the top of a query is an object, and never null.
+        if not isinstance(data, dict) or not all(isinstance(one, dict) for one in data.values()):
+            raise Unusable(
+                f"{self.url} answers (HTTP {code}), but not what a Dagster webserver answers: "
+                "check --url, and what stands between."
+            )
+        return data
 
 
 def _session(token: str | None, retry: Retry) -> requests.Session:
@@ -127,9 +145,17 @@ def _session(token: str | None, retry: Retry) -> requests.Session:
 
 def _json(response: requests.Response) -> Any:
     try:
-        return response.json()
+        return response.json(object_hook=_Object)
     except ValueError:
         return None
+
+
+def _told(errors: Any) -> str:
+    """The messages of GraphQL's errors, or what a proxy has put in their place."""
+    listed = errors if isinstance(errors, list) else [errors]
+    return "; ".join(
+        str(one.get("message", one) if isinstance(one, dict) else one) for one in listed
+    )
 
 
 def _why(error: requests.RequestException) -> str:

@@ -116,7 +116,7 @@ def _all_jobs(server: Server) -> tuple[list[Job], list[str]]:
     if workspace["__typename"] != "Workspace":
         raise Unusable(f"The webserver has no workspace: {workspace.get('message')}")
     jobs, broken = [], []
-    for entry in workspace["locationEntries"]:
+    for entry in workspace["locationEntries"] or []:
         loaded = entry["locationOrLoadError"] or {}
         if "message" in loaded:
             broken.append(

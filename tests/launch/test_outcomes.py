@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from odd_server import answering
 
+from fraud_assets.launcher.command import main
 from fraud_assets.launcher.junit import clean
 
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -182,10 +182,31 @@ def test_no_webserver_exits_2_and_leaves_a_report(launch: Launch, tmp_path: Path
     assert _suite(report).get("errors") == "1"
 
 
-def test_another_kind_of_server_is_told_apart(launch: Launch, other_server: str) -> None:
-    done = launch("quick_job", "--url", other_server)
-    assert done.returncode == 2
-    assert "is no Dagster webserver: check --url" in done.stderr
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<html>It works!</html>", "is no Dagster webserver: check --url"),
+        (b"null", "is no Dagster webserver: check --url"),
+        (b'{"data": null}', "not what a Dagster webserver answers: check --url"),
+        (b'{"data": []}', "not what a Dagster webserver answers: check --url"),
+        (b'{"data": {"workspaceOrError": null}}', "not what a Dagster webserver answers"),
+        (b'{"data": {}}', "answer holds no workspaceOrError"),
+        (b'{"data": {"workspaceOrError": {}}}', "answer holds no __typename"),
+        (
+            b'{"data": {"workspaceOrError": {"__typename": "Workspace", "locationEntries": null}}}',
+            "There are no jobs at all",
+        ),
+        (b'{"errors": ["boom"]}', "cannot answer: boom"),
+        (b'{"errors": "boom"}', "cannot answer: boom"),
+    ],
+)
+def test_another_kind_of_server_is_told_apart(
+    body: bytes, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(body) as url, pytest.raises(SystemExit) as ended:
+        main(["quick_job", "--url", url])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_an_address_with_a_password_is_refused_and_not_repeated(launch: Launch) -> None:
@@ -208,20 +229,3 @@ def test_text_for_xml_keeps_what_xml_may_hold() -> None:
 
 def _suite(report: Path) -> ElementTree.Element:
     return ElementTree.parse(report).getroot()[0]  # noqa: S314 - written by our own command
-
-
-@pytest.fixture
-def other_server() -> Iterator[str]:
-    class Page(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"<html>It works!</html>")
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
