@@ -131,19 +131,23 @@ def launch(server: Server, request: Request) -> Launched:
     if before:
         _same_settings(before[0], tags, request)
         return Launched(before[0]["runId"], True, mark)
-    own = oldest = _send(server, request, tags)
+    own = _send(server, request, tags)
+    oldest = None
     with contextlib.suppress(Unreachable):  # whoever follows settles it again
-        oldest = settle(server, request.job, mark) or own
-    return Launched(oldest, oldest != own, mark)
+        oldest = settle(server, request.job, mark)
+    if oldest is None:
+        return Launched(own, False, mark)
+    _same_settings(oldest, tags, request)  # who launched at the same time may have wanted others
+    return Launched(oldest["runId"], oldest["runId"] != own, mark)
 
 
-def settle(server: Server, job: Job, mark: str) -> str | None:
+def settle(server: Server, job: Job, mark: str) -> dict[str, Any] | None:
     """The oldest run of a request; younger ones that are not finished are cancelled."""
     runs = runs_of(server, job, mark)
     for younger in runs[1:]:
         if younger["status"] not in (*FINISHED, "CANCELING"):
             terminate(server, younger["runId"])
-    return runs[0]["runId"] if runs else None
+    return runs[0] if runs else None
 
 
 def runs_of(server: Server, job: Job, mark: str) -> list[dict[str, Any]]:

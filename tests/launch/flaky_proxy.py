@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Proxy:
-    """`drop`: that many launches are passed on, and their answers lost. `busy`: that many 503."""
+    """`drop`: that many launches are passed on, and their answers lost. `busy`: that many 503.
+
+    `together`: launches wait for each other, there and back.
+    """
 
     target: str
     url: str = ""
@@ -21,6 +24,7 @@ class Proxy:
     drop: int = 0
     busy: int = 0
     launches: int = 0
+    together: threading.Barrier | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -41,7 +45,10 @@ def proxy(target: str) -> Iterator[Proxy]:
             elif busy:
                 self.send_error(503)
             else:
+                wait = state.together.wait if state.together and b"launchRun" in body else _at_once
+                wait()
                 answer = _forward(state.target + self.path, body)
+                wait()
                 if lost:
                     self.close_connection = True
                     return
@@ -59,6 +66,10 @@ def proxy(target: str) -> Iterator[Proxy]:
         state.url = f"http://127.0.0.1:{server.server_address[1]}"
         yield state
         server.shutdown()
+
+
+def _at_once() -> None:
+    """Nobody is waited for."""
 
 
 def _forward(url: str, body: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,6 +80,30 @@ def test_launchers_at_once_agree_on_the_oldest_run(
     assert all(run["status"] in ("SUCCESS", "CANCELED") for run in found)
     oldest = found[-1]["runId"]
     assert all(oldest in text for text in said)
+
+
+def test_launchers_at_once_with_other_settings_are_refused_but_for_one(
+    environment: dict[str, str], network: Proxy, runs: Any
+) -> None:
+    """The network holds both back until neither has seen the other's run."""
+    network.together = threading.Barrier(2)
+    command = [sys.executable, "-m", "fraud_assets.launch", "quick_job", "--url", network.url]
+    launchers = [
+        subprocess.Popen(
+            [*command, "--idempotency-key", "torn", "--tag", f"who={name}"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("anna", "bert")
+    ]
+    said = [launcher.communicate(timeout=120)[1] for launcher in launchers]
+    assert sorted(launcher.returncode for launcher in launchers) == [0, 2], said
+    assert "Give another key for another run" in "".join(said)
+    younger, oldest = runs(launch__idempotency_key="torn")
+    assert (younger["status"], oldest["status"]) == ("CANCELED", "SUCCESS")
 
 
 def test_an_answer_that_is_lost_launches_nothing_twice(
