@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--sample-size", type=int, default=20_000, help="claims to generate")
     parser.add_argument("--candidates", type=int, default=4, help="networks to train")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _leave)  # Dagster is to end too
     home = _home()
     with _dagster(home) as url:
         print(f"Dagster is at {url} while this runs: have a look.", flush=True)
@@ -60,6 +61,10 @@ def main() -> int:
     for page in _cards():
         print(f"    {page}")
     return code
+
+
+def _leave(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _home() -> Path:

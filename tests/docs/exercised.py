@@ -87,7 +87,9 @@ ELSEWHERE = {
 }
 
 NOWHERE = {
-    r"make (demo|ui)|\w+=\S+ make ui|make test": "an environment of its own, and the whole of CI",
+    r"make demo": "minutes of training; its jobs have tests, and so has its end (launch/test_demo)",
+    r"(\w+=\S+ )?make ui": "serves until it is stopped; tests/instance runs the same servers",
+    r"make test": "is CI",
     r"make (lint|format)": "is CI's stage Lint",
     r"make (bench|lock)|python benchmarks/": "minutes of measuring, or all of the package index",
     r"\. \.venv/bin/activate|pip install": "is CI's stage Environment, scripts/ci_environment.sh",
