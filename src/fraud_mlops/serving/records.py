@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
-from fraud_mlops.serving.scorer import Inputs, Scorer, Scores
+
+if TYPE_CHECKING:
+    from fraud_mlops.serving.scorer import Inputs, Scorer, Scores
 
 SCHEMA = pa.schema(
     [
