@@ -14,6 +14,7 @@ from fraud_assets.assets.specs import CLAIMS, asset_spec, observable
 from fraud_assets.dataset import LANDING, Dataset
 from fraud_mlops.contract import FileSource, SyntheticSource
 from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.lakehouse.local_files import printable
 from fraud_mlops.landing.listing import Landed, landed_files, listing_version
 
 _SHOWN = 10
@@ -76,7 +77,7 @@ def seen_in_passing(dataset: Dataset, files: list[Landed]) -> dg.AssetObservatio
 def _told(source: FileSource | SyntheticSource, files: list[Landed]) -> dict[str, Any]:
     newest = sorted(files, key=lambda file: file.changed, reverse=True)[:_SHOWN]
     rows = [
-        dg.TableRecord({"file": f.path, "bytes": f.size, "changed": _moment(f.changed)})
+        dg.TableRecord({"file": printable(f.path), "bytes": f.size, "changed": _moment(f.changed)})
         for f in newest
     ]
     told: dict[str, Any] = {

@@ -11,6 +11,7 @@ from fraud_assets.checks.verdicts import warned
 from fraud_assets.dataset import LANDING, Dataset
 from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.lakehouse.local_files import printable
 from fraud_mlops.landing.listing import Landed, landed_files
 
 
@@ -43,9 +44,10 @@ def newest_file(
     if not files:
         return warned(f"No file has landed under {source.uri}.")
     newest = max(files, key=lambda file: file.changed)
+    name = printable(newest.path)
     age = now - datetime.fromtimestamp(newest.changed, UTC)
     days = round(age.total_seconds() / 86_400, 1)
     if age > claims_age_limit(dataset):
-        told = f"The newest file is {age.days} days old, {newest.path}; see who delivers them."
+        told = f"The newest file is {age.days} days old, {name}; see who delivers them."
         return warned(told, age_days=days)
-    return dg.AssetCheckResult(passed=True, metadata={"newest": newest.path, "age_days": days})
+    return dg.AssetCheckResult(passed=True, metadata={"newest": name, "age_days": days})

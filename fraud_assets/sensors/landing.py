@@ -26,6 +26,7 @@ from fraud_assets.stores import Stores
 from fraud_mlops.claims.files import is_readable
 from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import FraudMlopsError, SourceError
+from fraud_mlops.lakehouse.local_files import printable
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_start
 from fraud_mlops.lakehouse.stores import is_local
@@ -175,7 +176,8 @@ class Tick:
             claims = look_into(contract, uri, self.like)
         except SourceError as error:
             record = set_aside(self.lakehouse, contract, uri, file, str(error))
-            self.aside[uri] = f"{error} (set aside until it or the contract changes: {record})"
+            told = f"{error} (set aside until it or the contract changes: {record})"
+            self.aside[printable(uri)] = printable(told)
             return Looked(file)
         take_back(self.lakehouse, contract.name, file.path)
         held = self._ingestible(file, claims)
@@ -220,7 +222,7 @@ class Tick:
         if other := [value for value in claims.partitions if value not in self._partitions]:
             told = ", ".join(other[:_SHOWN]) + (", ..." if len(other) > _SHOWN else "")
             self.problems.append(
-                f"{file.path}: holds claims of {told}: no partitions of {self.dataset.name}, "
-                "so that they are not ingested."
+                f"{printable(file.path)}: holds claims of {told}: no partitions of "
+                f"{self.dataset.name}, so that they are not ingested."
             )
         return held

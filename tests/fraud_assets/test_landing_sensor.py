@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from assets_kit import HEADER, Place, asked, rows
+from assets_kit import HEADER, LANDED, Place, asked, rows
 
 from fraud_assets.sensors import landing as landing_sensor
 from fraud_assets.sensors.landing import SETTLE_SECONDS
@@ -112,6 +113,26 @@ def test_whatever_lands_the_good_files_are_ingested(landed: Place) -> None:
     ticked = landed.tick(SENSOR)
     assert "2024-05" in asked(ticked)
     assert asked(landed.tick(SENSOR, ticked.cursor)) == []
+
+
+def test_a_file_whose_name_is_not_utf_8_holds_up_no_other(
+    make_place: Callable[..., Place],
+) -> None:
+    """Without claim ids of its own, claims are named by their file."""
+    place = make_place(LANDED.replace("claim_id: claim\n", ""))
+    land(place, os.fsdecode(b"sch\xe4den.csv"), rows("2024-01-31"))
+    land(place, os.fsdecode(b"sch\xf6n.csv"), "rubbish\n1\n")
+    land(place, "b.csv", rows("2024-05-05", start=5))
+    ticked = place.tick(SENSOR)
+    assert asked(ticked) == ["2024-01", "2024-05"]
+    (event,) = ticked.asset_events
+    shown = [record.data["file"] for record in event.metadata["newest"].records]
+    assert str(place.landing / r"sch\udce4den.csv") in shown
+    (record,) = place.aside()
+    assert record.path.endswith(r"sch\udcf6n.csv")
+    (alert,) = place.alerts()
+    assert record.path in alert.facts
+    assert asked(place.tick(SENSOR, ticked.cursor)) == []
 
 
 def test_one_alert_for_all_files_that_a_tick_sets_aside(landed: Place) -> None:

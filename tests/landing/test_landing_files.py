@@ -206,6 +206,26 @@ def test_ingest_reads_a_file_again_when_the_contract_was_mended_and_not_when_ano
         assert ingest(described, lake, **given).kept == kept
 
 
+def test_a_file_whose_name_is_not_utf_8_is_ingested_and_its_bad_rows_name_it(
+    landing: Path, lake: Lakehouse
+) -> None:
+    good, bad = (landing / os.fsdecode(name) for name in (b"sch\xe4den.csv", b"sch\xf6n.csv"))
+    good.write_text(claims("2024-01-05", "2024-01-06", "soon"))
+    bad.write_text("what is this")
+    described = contract(landing).model_copy(
+        update={"claim_id": None, "quality": Quality(max_bad_share=0.5)}
+    )
+    (file,) = [f for f in landed_files(described.source) if f.path == str(bad)]
+    set_aside(lake, described, str(bad), file, f"{bad}: is no table")
+    assert [record.file for record in files_aside(lake, "parcels")] == [file]
+    now = datetime(2024, 12, 1, tzinfo=UTC)
+    report = ingest(described, lake, launch_id="1", as_of=now, sample_size=None)
+    assert (report.kept, report.quarantined) == (2, 1)
+    report.model_dump_json()
+    take_back(lake, "parcels", file.path)
+    assert files_aside(lake, "parcels") == []
+
+
 def test_what_a_contract_does_not_read_may_differ_from_file_to_file(
     landing: Path, lake: Lakehouse
 ) -> None:

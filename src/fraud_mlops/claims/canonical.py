@@ -17,6 +17,7 @@ from fraud_mlops.claims.schema import raw_schema
 from fraud_mlops.claims.times import UTC_TIME, from_parts, times
 from fraud_mlops.claims.values import Mask, labels, mask_of, numbers, text, without
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
+from fraud_mlops.lakehouse.local_files import printable
 
 
 @dataclass(frozen=True)
@@ -128,4 +129,4 @@ def claim_prefixes(files: Sequence[SourceFile]) -> dict[str, str]:
         names = [posixpath.relpath(file.stem, folder) for file in files]
     if len(set(names)) < len(names):
         names = [posixpath.relpath(file.path, folder) for file in files]
-    return {file.path: name for file, name in zip(files, names, strict=True)}
+    return {file.path: printable(name) for file, name in zip(files, names, strict=True)}

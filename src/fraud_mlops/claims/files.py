@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import SourceError
+from fraud_mlops.lakehouse.local_files import printable
 from fraud_mlops.lakehouse.stores import filesystem
 
 Format = Literal["csv", "parquet"]
@@ -116,7 +117,8 @@ def find_files(source: FileSource, without: Collection[str] = ()) -> list[Source
     if not paths:
         raise SourceError(f"{source.uri}: all {len(without)} files are bad, and are set aside")
     local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
-    return [SourceFile(fs, p, p if local else fs.unstrip_protocol(p)) for p in sorted(paths)]
+    names = {path: path if local else fs.unstrip_protocol(path) for path in sorted(paths)}
+    return [SourceFile(fs, path, printable(name)) for path, name in names.items()]
 
 
 def _hidden(path: str, folder: str) -> bool:

@@ -60,7 +60,7 @@ class FileOrigin:
         sample_size: int | None,
         aside: Sequence[SetAside] = (),
     ) -> None:
-        self._source = open_source(contract, {record.path for record in aside})
+        self._source = open_source(contract, {record.file.path for record in aside})
         self._source.require(named_columns(contract))
         self.contract, warnings = infer(contract, self._source)
         self.warnings = (*warnings, *[f"set aside, not read: {r.reason}" for r in aside])

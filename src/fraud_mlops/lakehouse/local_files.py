@@ -95,3 +95,16 @@ def local_files(folder: str, below: str) -> Iterator[StoredFile]:
                 with contextlib.suppress(FileNotFoundError):
                     facts = entry.stat()
                     yield StoredFile(below + entry.name, facts.st_size, facts.st_mtime)
+
+
+def printable(name: str) -> str:
+    r"""A file's name as it can be printed and stored: what is no UTF-8 in it as `\udcXX`.
+
+    Python keeps such a byte as half a character, which no message, JSON or Arrow takes.
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def as_named(text: str) -> str:
+    """The name that `printable` was given."""
+    return re.sub(r"\\u(dc[89a-f][0-9a-f])", lambda found: chr(int(found[1], 16)), text)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fraud_mlops.contract import Contract
+from fraud_mlops.lakehouse.local_files import as_named, printable
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import delete, list_children, read_bytes, write_bytes
 from fraud_mlops.landing.listing import Landed, landed_file
@@ -23,7 +24,8 @@ _AGAIN = "again"
 
 
 class SetAside(BaseModel):
-    """uri: of the file. path: as its store names it. contract: `judged_by`, of the one it broke."""
+    """uri: of the file. path: as its store names it; both `printable`. contract: `judged_by`, of
+    the one it broke."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,7 +40,7 @@ class SetAside(BaseModel):
 
     @property
     def file(self) -> Landed:
-        return Landed(self.path, self.size, self.changed, self.tag)
+        return Landed(as_named(self.path), self.size, self.changed, self.tag)
 
 
 def judged_by(contract: Contract) -> str:
@@ -49,8 +51,9 @@ def judged_by(contract: Contract) -> str:
 def set_aside(lakehouse: Lakehouse, contract: Contract, uri: str, file: Landed, reason: str) -> str:
     """Writes the record, and gives its address."""
     record = SetAside(
-        uri=uri, path=file.path, size=file.size, changed=file.changed, tag=file.tag,
-        reason=reason, contract=judged_by(contract), since=datetime.now(UTC),
+        uri=printable(uri), path=printable(file.path), size=file.size, changed=file.changed,
+        tag=file.tag, reason=printable(reason), contract=judged_by(contract),
+        since=datetime.now(UTC),
     )  # fmt: skip
     place = _place(lakehouse, contract.name, file.path)
     write_bytes(place, record.model_dump_json(indent=1).encode() + b"\n")
@@ -87,7 +90,7 @@ def files_aside(lakehouse: Lakehouse, dataset: str) -> list[SetAside]:
             record = SetAside.model_validate_json(read_bytes(f"{folder}/{name}"))
         except (FileNotFoundError, ValidationError):  # taken back just now, or not ours
             continue
-        if landed_file(record.uri) == record.file:
+        if landed_file(as_named(record.uri)) == record.file:
             found.append(record)
     return sorted(found, key=lambda record: record.path)
 
@@ -97,5 +100,5 @@ def _again(lakehouse: Lakehouse, dataset: str) -> str:
 
 
 def _place(lakehouse: Lakehouse, dataset: str, path: str) -> str:
-    name = hashlib.sha256(path.encode()).hexdigest()[:24]
+    name = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:24]
     return lakehouse.uri(FOLDER, dataset, "aside", f"{name}.json")

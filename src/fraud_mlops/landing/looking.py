@@ -15,6 +15,7 @@ from fraud_mlops.claims.inference import named_columns
 from fraud_mlops.claims.reading import Source, open_source, read_columns
 from fraud_mlops.contract import EVENT_TIME, Contract, FileSource
 from fraud_mlops.errors import SourceError
+from fraud_mlops.lakehouse.local_files import as_named, printable
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.lakehouse.stores import filesystem, is_local
@@ -78,9 +79,9 @@ def still_aside(contract: Contract, lakehouse: Lakehouse) -> list[SetAside]:
             found.append(record)
             continue
         try:
-            look_into(contract, record.uri)
+            look_into(contract, as_named(record.uri))
         except SourceError as error:
-            found.append(record.model_copy(update={"reason": str(error)}))
+            found.append(record.model_copy(update={"reason": printable(str(error))}))
     return found
 
 

@@ -115,7 +115,7 @@ class SeenFiles:
 
 def _hashes(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
     digest = hashlib.blake2b
-    data = b"".join(digest(text.encode("utf-8", "replace"), digest_size=8).digest()
+    data = b"".join(digest(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
                     for text in texts)  # fmt: skip
     return np.frombuffer(data, "<u8")
 
