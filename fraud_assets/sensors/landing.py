@@ -88,6 +88,7 @@ class Tick:
     lakehouse: Lakehouse
     cursor: str | None
     files: list[Landed] = field(default_factory=list)
+    closed: list[Landed] = field(default_factory=list)
     looked: list[Looked] = field(default_factory=list)
     touched: dict[str, list[Landed]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -106,13 +107,14 @@ class Tick:
     def look(self) -> None:
         """Raises SourceError for a landing zone that cannot be listed, LakehouseError for a
         record that the cursor names and that is gone."""
-        self.files = landed_files(self.source)
+        self.files = landed_files(self.source, self.closed)
         name, _, judge = (self.cursor or "").partition("@")
         self.seen = SeenFiles.read(self.lakehouse, self.dataset.name, name or None)
         # Asked before files are read: who asks again meanwhile is heard by the next tick.
         self.again = asked_again(self.lakehouse, self.dataset.name)
         if judge != self._judge(self.seen):
             self.seen = self.seen.with_claims()
+        self._tell_closed()
         fresh = self._settled(self.seen.fresh(self.files))
         self.like = self._usual(fresh)
         until = time.monotonic() + TICK_SECONDS
@@ -125,7 +127,7 @@ class Tick:
         """The cursor from now on. The record that the old one names stays, to go back to."""
         if not self.looked:
             return self.cursor
-        seen = self.seen.after(self.looked, self.files)
+        seen = self.seen.after(self.looked, [*self.files, *self.closed])
         before = (self.cursor or "").partition("@")[0]
         name = seen.write(self.lakehouse, self.dataset.name, keep=before or None)
         return f"{name}@{self._judge(seen)}"
@@ -163,6 +165,18 @@ class Tick:
         settled = [file for file in files if file.changed <= latest]
         self.unsettled = len(files) - len(settled)
         return settled
+
+    def _tell_closed(self) -> None:
+        """In one line, and once for each place: it is then seen like a file without claims."""
+        closed = self.seen.fresh(self.closed)
+        self.looked += map(Looked, closed)
+        if closed:
+            shown = ", ".join(printable(place.path) for place in closed[:_SHOWN])
+            more = f" and {len(closed) - _SHOWN} more" if len(closed) > _SHOWN else ""
+            self.problems.append(
+                f"{shown}{more}: may not be read, and passed over. If claims land there, give the "
+                "sensor's user the right to read them; else nothing is amiss."
+            )
 
     def _look_into(self, file: Landed) -> Looked:
         """Partitions that a file held before it changed count too: rows may have moved.

@@ -135,6 +135,31 @@ def test_a_file_whose_name_is_not_utf_8_holds_up_no_other(
     assert asked(place.tick(SENSOR, ticked.cursor)) == []
 
 
+def test_a_folder_that_may_not_be_read_is_told_once_and_passed_over(
+    make_place: Callable[..., Place],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    place = make_place(LANDED.replace("*.csv", "**/*.csv"))
+    closed = place.landing / "lost+found"
+    closed.mkdir()
+    scandir = os.scandir
+
+    def refusing(path: str) -> object:  # chmod would not hold up root
+        if os.fspath(path) == str(closed):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    land(place, "a.csv", rows("2024-01-31"))
+    first = place.tick(SENSOR)
+    assert asked(first) == ["2024-01"]
+    assert f"{closed}: may not be read" in capfd.readouterr().err
+    land(place, "b.csv", rows("2024-05-05", start=5))
+    assert asked(place.tick(SENSOR, first.cursor)) == ["2024-05"]
+    assert "may not be read" not in capfd.readouterr().err
+
+
 def test_one_alert_for_all_files_that_a_tick_sets_aside(landed: Place) -> None:
     for number in range(12):
         land(landed, f"{number:02}.csv", "claim,day\nc1,2024-01-05\n")

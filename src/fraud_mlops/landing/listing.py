@@ -36,14 +36,20 @@ class Landed(NamedTuple):
     tag: str = ""
 
 
-def landed_files(source: FileSource) -> list[Landed]:
+def landed_files(source: FileSource, closed: list[Landed] | None = None) -> list[Landed]:
     """The files of a source as they are now, in order of their path; none where it is empty.
 
+    closed: is given the folders and files of this machine that may not be looked at, which are
+    passed over.
     Raises SourceError for a place that is not there, or that cannot be listed.
     """
     fs, path = filesystem(source.uri)
     try:
-        found = _here(path) if is_local(source.uri) else _there(fs, path)
+        found = (
+            _here(path, [] if closed is None else closed)
+            if is_local(source.uri)
+            else _there(fs, path)
+        )
         return sorted(found)
     except FileNotFoundError:
         raise SourceError(f"{source.uri}: there is no such file or folder yet") from None
@@ -69,12 +75,12 @@ def listing_version(files: Iterable[Landed]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _here(path: str) -> Iterator[Landed]:
+def _here(path: str, closed: list[Landed]) -> Iterator[Landed]:
     """Of this machine, with a stat for each file and nothing else."""
     if os.path.isfile(path):  # noqa: PTH113 - a path of fsspec's
         return iter([_stamped(path, os.stat(path))])  # noqa: PTH116
     if os.path.isdir(path):  # noqa: PTH112
-        return _walk(path, None, lambda _: True, hidden=False)
+        return _walk(path, None, lambda _: True, closed, hidden=False)
     match = _PATTERN.search(path)
     if match is None:
         raise FileNotFoundError(path)
@@ -82,27 +88,36 @@ def _here(path: str) -> Iterator[Landed]:
 
     base = posixpath.dirname(path[: match.start()]) or "/"
     depth = None if "**" in path else path.count("/") - base.rstrip("/").count("/")
-    return _walk(base, depth, re.compile(glob_translate(path)).match, hidden=True)
+    return _walk(base, depth, re.compile(glob_translate(path)).match, closed, hidden=True)
 
 
 def _walk(
-    folder: str, depth: int | None, wanted: Callable[[str], object], *, hidden: bool
+    folder: str,
+    depth: int | None,
+    wanted: Callable[[str], object],
+    closed: list[Landed],
+    *,
+    hidden: bool,
 ) -> Iterator[Landed]:
     """Files below a folder. depth: levels to go down, 1 for the folder's own files.
 
-    What is gone when it is looked at, as a link that leads nowhere, is passed over.
+    What is gone when it is looked at, as a link that leads nowhere, is passed over; what may not
+    be looked at, too, and is `closed`.
     """
     with os.scandir(folder) as entries:
         for entry in entries:
             if not hidden and entry.name.startswith((".", "_")):
                 continue
-            if entry.is_dir():
-                if depth is None or depth > 1:
-                    deeper = None if depth is None else depth - 1
-                    yield from _walk(entry.path, deeper, wanted, hidden=hidden)
-            elif wanted(entry.path):
-                with suppress(FileNotFoundError):
-                    yield _stamped(entry.path, entry.stat())
+            try:
+                if entry.is_dir():
+                    if depth is None or depth > 1:
+                        deeper = None if depth is None else depth - 1
+                        yield from _walk(entry.path, deeper, wanted, closed, hidden=hidden)
+                elif wanted(entry.path):
+                    with suppress(FileNotFoundError):
+                        yield _stamped(entry.path, entry.stat())
+            except PermissionError:
+                closed.append(Landed(entry.path, 0, 0.0))
 
 
 def _stamped(path: str, stat: os.stat_result) -> Landed:
