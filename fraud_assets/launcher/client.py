@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +18,8 @@ from urllib3.util import Retry
 TOKEN_VARIABLE = "DAGSTER_WEBSERVER_TOKEN"  # noqa: S105 - a name, not a secret
 URL_VARIABLE = "DAGSTER_WEBSERVER_URL"
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 60.0
+ORDER_SECONDS = 10.0  # who gives up waits so long for the answer to an order, which may be obeyed
+_LOOK_SECONDS = 0.1
 REFUSED = {401: "does not know who you are", 403: "does not let you in"}
 
 
@@ -79,32 +85,72 @@ class Server:
                 raise_on_status=False,
             ),
         )
+        self._given_up: Callable[[], bool] = lambda: False
+
+    @contextlib.contextmanager
+    def patience(self, given_up: Callable[[], bool]) -> Iterator[None]:
+        """Inside, an answer is waited for until `given_up` is true, and for ANSWER_SECONDS at most;
+        the innermost one counts."""
+        before, self._given_up = self._given_up, given_up
+        try:
+            yield
+        finally:
+            self._given_up = before
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The `data` of the answer. Raises Unreachable, or Unusable where no Dagster answers."""
-        return self._post(self._questions, query, variables)
+        return self._data(self._post(self._questions, query, variables, 0.0))
 
     def order(self, mutation: str, **variables: Any) -> Any:
         """As `ask`, for what must not be sent twice."""
-        return self._post(self._orders, mutation, variables)
+        return self._data(self._post(self._orders, mutation, variables, ORDER_SECONDS))
 
     def run_link(self, run_id: str) -> str:
         return f"{self.url}/runs/{run_id}"
 
-    def _post(self, session: requests.Session, text: str, variables: Mapping[str, Any]) -> Any:
+    def _post(
+        self, session: requests.Session, text: str, variables: Mapping[str, Any], grace: float
+    ) -> requests.Response:
+        """In a thread that may be left behind: nothing else ends a read before its time-out.
+
+        grace: seconds that are waited for after having given up.
+        """
+        answer: Future[requests.Response] = Future()
+
+        def post() -> None:
+            try:
+                response = session.post(
+                    f"{self.url}/graphql",
+                    json={"query": text, "variables": variables},
+                    timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                    allow_redirects=False,  # a login page is no answer
+                )
+            except Exception as error:
+                answer.set_exception(error)
+            else:
+                answer.set_result(response)
+
+        threading.Thread(target=post, daemon=True).start()
+        began = time.monotonic()
+        until = began + ANSWER_SECONDS
+        while not wait([answer], _LOOK_SECONDS).done:
+            now = time.monotonic()
+            if self._given_up():
+                until = min(until, now + grace)
+                grace = ANSWER_SECONDS  # counted from the first time
+            if now >= until:
+                given_up = ", when it was given up" if self._given_up() else ""
+                raise self._unreachable(f"nothing came within {now - began:.0f} s{given_up}")
         try:
-            response = session.post(
-                f"{self.url}/graphql",
-                json={"query": text, "variables": variables},
-                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
-                allow_redirects=False,  # a login page is no answer
-            )
+            return answer.result()
         except requests.RequestException as error:
-            raise Unreachable(
-                f"No Dagster webserver answers at {self.url}: {_why(error)}. Start one with "
-                f"`dagster dev`, or name another with --url or {URL_VARIABLE}."
-            ) from None
-        return self._data(response)
+            raise self._unreachable(_why(error)) from None
+
+    def _unreachable(self, why: str) -> Unreachable:
+        return Unreachable(
+            f"No Dagster webserver answers at {self.url}: {why}. Start one with `dagster dev`, "
+            f"or name another with --url or {URL_VARIABLE}."
+        )
 
     def _data(self, response: requests.Response) -> Any:
         code = response.status_code

@@ -131,7 +131,8 @@ def main(
     Exit code 1: it failed or was cancelled, or Dagster could not make it.
     Exit code 2: wrong usage, or the webserver did not answer.
 
-    Ctrl-C, SIGTERM and --timeout cancel the run and wait until it has ended, for a minute at most.
+    Ctrl-C, SIGTERM and --timeout cancel the run and wait until it has ended, for about a
+    minute; a second signal ends the command at once.
     Behind a proxy that asks for it, DAGSTER_WEBSERVER_TOKEN is sent as a bearer token.
     """
     if partition and partition_range:
@@ -156,7 +157,7 @@ def main(
             found = find_job(server, str(job), location)
             check_partition(server, found, keys)
             request = Request(found, tuple(keys), backend, config, tags, key)
-        with _signals() as stop:
+        with _signals() as stop, server.patience(stop.is_set):
             launched = launch(server, request)
             report.launched(server, request, launched)
             outcome = None
@@ -179,6 +180,8 @@ def _signals() -> Iterator[threading.Event]:
         if stop.is_set():
             raise RunProblem("Stopped at once; the run may go on.")
         stop.set()
+        with contextlib.suppress(OSError):  # print may be at work, and is not to be interrupted
+            os.write(2, b"Stopping, which may take a minute; a second signal ends this at once.\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

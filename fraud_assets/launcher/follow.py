@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from fraud_assets.launcher.submit import FINISHED, Launched, settle, terminate
 
 POLL_SECONDS = 0.5
 PAGE = 500
-CANCEL_SECONDS = 60.0  # a remote run needs its time to end
+CANCEL_SECONDS = 50.0  # a remote run needs its time to end
+TRY_SECONDS = 10.0  # a webserver may never answer, and the last try begins before the time is up
 GONE_SECONDS = 120.0  # a webserver that restarts
 QUEUE_SECONDS = 10.0
 
@@ -67,8 +68,13 @@ class Follower:
         """Until the run, or the last of its automatic retries, has ended.
 
         Raises:
-            Unreachable: the webserver is gone for GONE_SECONDS. The run goes on without it.
+            Unreachable: the webserver is gone for GONE_SECONDS, or does not answer when the run is
+                to be cancelled. The run goes on without it.
         """
+        with self.server.patience(self._over):
+            return self._follow(launched)
+
+    def _follow(self, launched: Launched) -> Outcome:
         run_id = launched.run_id
         while True:
             outcome, tags = self._one(run_id, launched.request)
@@ -107,17 +113,21 @@ class Follower:
         try:
             answer = self.server.ask(_RUN, run=run_id, cursor=cursor, limit=PAGE)
         except Unreachable as gone:
+            if self._over():  # which may be why it was not waited for
+                return None
             away = time.monotonic() - self._last_answer
-            if away > GONE_SECONDS or self._over():
+            if away > GONE_SECONDS:
                 raise self._left_alone(gone, run_id) from None
             self.story.tell(f"The webserver does not answer; waiting ({away:.0f} s)")
             return None
         self._last_answer = time.monotonic()
         return answer
 
-    def _left_alone(self, gone: Unreachable, run_id: str) -> Unreachable:
+    def _left_alone(
+        self, gone: Unreachable, run_id: str, state: str = "goes on without it, it seems"
+    ) -> Unreachable:
         return Unreachable(
-            f"{gone.message} Run {run_id} goes on without it, so far as one can tell: see "
+            f"{gone.message} Run {run_id} {state}: see "
             f"{self.server.run_link(run_id)} when it is back. With the same --idempotency-key, "
             "the same command follows the same run."
         )
@@ -151,30 +161,38 @@ class Follower:
         """Asks the run to end and waits for it, within a bound; nothing stops this but a kill.
 
         Raises:
-            Unreachable: the webserver was gone all the while.
+            Unreachable: no webserver answered when it was asked to cancel the run.
         """
         asked_for = (
             "stopped" if self.stop.is_set() else f"--timeout of {self.timeout:.0f} s is over"
         )
         self.story.tell(f"{asked_for[0].upper()}{asked_for[1:]}: cancelling run {run_id}")
         deadline = time.monotonic() + CANCEL_SECONDS
-        status, refused, lost = "unknown", None, None
+        status, refused, asked, lost = "unknown", None, False, None
         while time.monotonic() < deadline:
-            try:
-                answer = self.server.ask(_RUN, run=run_id, cursor=cursor, limit=PAGE)
-                log, status = answer["logsForRun"], answer["runOrError"]["status"]
-                self.story.add(log["events"])
-                cursor = log["cursor"]
-                if status in FINISHED and not log["events"]:
-                    return Outcome(run_id, status, asked_for)
-                if status not in (*FINISHED, "CANCELING"):
-                    # Refused while a worker is starting, so it is asked until it listens.
-                    refused = terminate(self.server, run_id)
-            except Unreachable as gone:
-                lost = gone
+            with self.server.patience(_after(TRY_SECONDS)):
+                try:
+                    if status not in (*FINISHED, "CANCELING"):
+                        # Refused while a worker is starting, so it is asked until it listens.
+                        refused, asked = terminate(self.server, run_id), True
+                    answer = self.server.ask(_RUN, run=run_id, cursor=cursor, limit=PAGE)
+                    lost = None
+                except Unreachable as gone:
+                    if lost is None:
+                        self.story.tell("The webserver does not answer; trying again")
+                    lost = gone
+                    time.sleep(POLL_SECONDS)
+                    continue
+            log, status = answer["logsForRun"], answer["runOrError"].get("status", "GONE")
+            self.story.add(log.get("events", ()))
+            cursor = log.get("cursor")
+            if status == "GONE" or (status in FINISHED and not log["events"]):
+                return Outcome(run_id, status, asked_for)
             time.sleep(POLL_SECONDS)
-        if lost and status == "unknown":
-            raise self._left_alone(lost, run_id)
+        if lost and asked:
+            raise self._left_alone(lost, run_id, "was asked to end, and nobody knows if it has")
+        if lost:
+            raise self._left_alone(lost, run_id, "could not be cancelled and goes on, it seems")
         late = f"still {status} {CANCEL_SECONDS:.0f} s after it was asked to end"
         return Outcome(run_id, status, f"{late}. {refused}" if refused else late)
 
@@ -187,6 +205,11 @@ class Follower:
                 return retry
             self.stop.wait(1.0)
         return None
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    moment = time.monotonic() + seconds
+    return lambda: time.monotonic() >= moment
 
 
 def _tags(run: Mapping[str, Any]) -> dict[str, str]:

@@ -26,7 +26,7 @@ SETTINGS_TAG = "launch/settings"
 PARTITION_TAG = "dagster/partition"
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 BACKEND_TAG = "dagster_metaflow/backend"
-LOST_ANSWER_SECONDS = 15.0
+LOST_ANSWER_SECONDS = 20.0
 FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 
 _LAUNCH = """
@@ -177,7 +177,10 @@ def _send(server: Server, request: Request, tags: Mapping[str, str]) -> str:
     except Unreachable as lost:
         run_id = _look_for(server, request.job, tags[REQUEST_TAG])
         if run_id is None:
-            raise lost from None
+            raise Unreachable(
+                f"{lost.message} {request.job.name} may have been launched nevertheless: look for "
+                f"a run with the tag {REQUEST_TAG}={tags[REQUEST_TAG]} when it is back."
+            ) from None
         return run_id
     kind = answer["__typename"]
     if kind == "LaunchRunSuccess":
@@ -205,16 +208,14 @@ def _order(server: Server, request: Request, tags: list[dict[str, str]]) -> Any:
 def _look_for(server: Server, job: Job, mark: str) -> str | None:
     """A run that a lost order made, which may take the server a moment."""
     deadline = time.monotonic() + LOST_ANSWER_SECONDS
-    while True:
-        try:
-            runs = runs_of(server, job, mark)
-        except Unreachable:
-            runs = []
-        if runs:
-            return str(runs[0]["runId"])
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(0.5)
+    with server.patience(lambda: time.monotonic() > deadline):
+        while True:
+            with contextlib.suppress(Unreachable):
+                if runs := runs_of(server, job, mark):
+                    return str(runs[0]["runId"])
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.5)
 
 
 def _same_settings(run: Mapping[str, Any], tags: Mapping[str, str], request: Request) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 class Proxy:
     """`drop`: that many launches are passed on, and their answers lost. `busy`: that many 503.
 
+    `awake`: cleared, nothing is answered until it is set.
     `together`: launches wait for each other, there and back.
     """
 
@@ -24,6 +25,7 @@ class Proxy:
     drop: int = 0
     busy: int = 0
     launches: int = 0
+    awake: threading.Event = field(default_factory=threading.Event)
     together: threading.Barrier | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -31,10 +33,15 @@ class Proxy:
 @contextlib.contextmanager
 def proxy(target: str) -> Iterator[Proxy]:
     state = Proxy(target)
+    state.awake.set()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            if not state.awake.is_set():
+                state.awake.wait()
+                self.close_connection = True  # whoever asked may be gone
+                return
             with state.lock:
                 busy, state.busy = state.busy > 0, max(0, state.busy - 1)
                 lost = b"launchRun" in body and state.drop > 0
@@ -64,8 +71,11 @@ def proxy(target: str) -> Iterator[Proxy]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         state.url = f"http://127.0.0.1:{server.server_address[1]}"
-        yield state
-        server.shutdown()
+        try:
+            yield state
+        finally:
+            state.awake.set()
+            server.shutdown()
 
 
 def _at_once() -> None:
