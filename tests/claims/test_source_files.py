@@ -24,6 +24,7 @@ from claims_kit import (
     write_csv,
     write_parquet,
 )
+from fsspec.implementations.local import LocalFileSystem
 
 from fraud_mlops.claims.reading import open_source
 from fraud_mlops.errors import FraudMlopsError
@@ -200,6 +201,16 @@ def test_a_truncated_parquet(tmp_path: Path) -> None:
     assert "Fetch it again" in told
     path.write_bytes(b"")
     assert f"{path}: is empty (0 bytes)" in refusal(contract(path), tmp_path)
+
+
+def test_a_parquet_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_parquet(tmp_path / "motor.parquet", typed(5))
+
+    def refusing(_: object, path: str, *args: object, **named: object) -> None:
+        raise PermissionError(13, "Permission denied", path)  # chmod would not hold up root
+
+    monkeypatch.setattr(LocalFileSystem, "_open", refusing)
+    assert f"{path}: cannot be opened: [Errno 13]" in refusal(contract(path), tmp_path)
 
 
 def test_a_parquet_damaged_in_its_middle_or_its_footer(tmp_path: Path) -> None:

@@ -20,7 +20,11 @@ _MAGIC = b"PAR1"
 @contextmanager
 def open_parquet(file: SourceFile) -> Iterator[pq.ParquetFile]:
     """Raises SourceError that tells a truncated Parquet from something else altogether."""
-    with file.fs.open(file.path, "rb") as stream:
+    try:
+        opened = file.fs.open(file.path, "rb")
+    except OSError as error:
+        raise SourceError(f"{file.name}: cannot be opened: {error}") from error
+    with opened as stream:
         try:
             parquet = pq.ParquetFile(stream)
         except (pa.ArrowException, OSError) as error:
