@@ -9,14 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
-from dagster import (
-    AssetCheckResult,
-    AssetExecutionContext,
-    AssetMaterialization,
-    Failure,
-    MaterializeResult,
-    MetadataValue,
-)
+from dagster import AssetExecutionContext, Failure, MetadataValue
 
 from dagster_metaflow.backends.protocol import LaunchError, RunState, RunStatus
 from dagster_metaflow.cards import CardExporter
@@ -26,14 +19,12 @@ from dagster_metaflow.interrupts import held_back
 from dagster_metaflow.launching import Launch, Launcher
 from dagster_metaflow.ledger import LaunchRecord
 from dagster_metaflow.progress import Progress
-from dagster_metaflow.recording import Recorder
+from dagster_metaflow.recording import Event, Recorder
 from dagster_metaflow.selection import Selection
 
 _LEDGER_TRIES = 5
 _RESUME = "Re-execute from failure to resume it: steps that finished are not run again."
 _NOT_BEGUN = "No step was begun. Correct what it says, and materialize the assets again."
-
-Event = MaterializeResult[Any] | AssetMaterialization | AssetCheckResult
 
 
 class MetaflowInvocation:
@@ -249,8 +240,10 @@ class MetaflowInvocation:
         why = f" ({status.reason})" if status.reason else ""
         last = self._progress.reason()
         links = self._launcher.backend.links(record.handle)
+        cause = self._progress.cause()
         lines = [
             f"{record.flow} {status.state.value}{where}{why}.",
+            *([f"Cause: {cause}"] if cause else []),
             _RESUME if record.run_id else _NOT_BEGUN,
             *(f"{name}: {place}" for name, place in links.items()),
             *([f"Its last words:\n{last}"] if last else []),

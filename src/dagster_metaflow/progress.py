@@ -12,6 +12,7 @@ _LINE = re.compile(
 _STARTS, _ENDS = "Task is starting", "Task finished successfully."
 _FAILS = ("Task failed.", "Task fell through")
 _CLONES = re.compile(r"Cloning (?:results of|task)")
+_CAUSE = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Failure|Interrupt|Exit)\b")
 _KEPT_LINES = 40
 _TOLD_LINES = 15
 _LONGEST = 2_000
@@ -70,5 +71,11 @@ class Progress:
 
     def reason(self) -> str:
         """The last words of the task that failed, or of the run itself."""
-        lines = self._tail.get(self.failed_task or "", deque()) or self._last
-        return "\n".join(list(lines)[-_TOLD_LINES:]).strip()
+        return "\n".join(self._words()[-_TOLD_LINES:]).strip()
+
+    def cause(self) -> str | None:
+        """The line with the exception among them, which a reader wants before all frames."""
+        return next((line for line in reversed(self._words()) if _CAUSE.match(line)), None)
+
+    def _words(self) -> list[str]:
+        return list(self._tail.get(self.failed_task or "", deque()) or self._last)

@@ -25,7 +25,8 @@ def test_a_failed_step_says_where_why_and_how_to_go_on(
         said[0].removeprefix(FAILURE) == f"ToyFlow failed in ToyFlow/{run}/join/4 (exit status 1)."
     )
     assert "ValueError: the toy breaks in join" in said
-    assert said[1] == (
+    assert said[1] == "Cause: ValueError: the toy breaks in join"
+    assert said[2] == (
         "Re-execute from failure to resume it: steps that finished are not run again."
     )
     [log] = [line.removeprefix("log: ") for line in said if line.startswith("log: ")]

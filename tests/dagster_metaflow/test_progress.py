@@ -38,6 +38,20 @@ def test_a_failure_is_told_with_the_last_words_of_its_task() -> None:
     assert progress.reason() == "ValueError: no more disk"
 
 
+def test_the_exception_is_told_apart_from_the_frames_around_it() -> None:
+    progress = Progress(["start"])
+    words = [
+        "Traceback (most recent call last):",
+        '  File "flow.py", line 3, in start',
+        "    raise TooColdError('no Error: here')",
+        "cold.TooColdError: 3 degrees",
+        "",
+    ]
+    read(progress, *[line("start/1", text) for text in words], line("start/1", "Task failed."))
+    assert progress.cause() == "cold.TooColdError: 3 degrees"
+    assert Progress([]).cause() is None
+
+
 def test_a_task_that_ran_well_when_retried_has_not_failed() -> None:
     progress = Progress(["start"])
     read(

@@ -31,6 +31,9 @@ from dagster_metaflow.backends.protocol import (
 from dagster_metaflow.parameters import to_arguments
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_USERS = ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER")
+"""Variables by which Metaflow learns who runs a flow. It refuses to run for nobody, and for root,
+who is all that there is in most containers."""
 _START_SECONDS = 30.0
 _CANCEL_SECONDS = 8.0
 
@@ -98,6 +101,8 @@ class LocalBackend(Config):
         ]
         environment = os.environ | self.environment | dict(request.environment)
         environment |= {MARK: request.launch_id, "PYTHONUNBUFFERED": "1"}
+        if not {environment.get(name) for name in _USERS} - {None, "", "root"}:
+            environment["METAFLOW_USER"] = "dagster"
         (folder / "log").write_text(f"$ {shlex.join(arguments)}\n", encoding="utf-8")
         _supervised(folder, arguments, self.working_directory, environment)
         return handle
