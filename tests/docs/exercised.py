@@ -89,6 +89,7 @@ ELSEWHERE = {
 NOWHERE = {
     r"make demo": "minutes of training; its jobs have tests, and so has its end (launch/test_demo)",
     r"(\w+=\S+ )?make ui": "serves until it is stopped; tests/instance runs the same servers",
+    r"dagster dev": "serves until it is stopped; metaflow_testing/test_readme runs such a file",
     r"make test": "is CI",
     r"make (lint|format)": "is CI's stage Lint",
     r"make (bench|lock)|python benchmarks/": "minutes of measuring, or all of the package index",
