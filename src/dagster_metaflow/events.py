@@ -18,9 +18,11 @@ from dagster import (
 
 from dagster_metaflow.data_versions import version_tags
 from dagster_metaflow.metadata import typed_metadata
-from dagster_metaflow.reports import PARTITION, AssetReport, ReportError
+from dagster_metaflow.reports import CHECK_NAME, PARTITION, AssetReport, ReportError, checked_text
 
 LAUNCH_TAG = "dagster_metaflow/launch_id"
+"""Tag of a materialization, by `launch_tag`; the whole of the launch id is in its metadata."""
+_LONGEST_TAG = 63  # of a value, for Dagster
 PUBLISHED = "published"
 """Metadata entry: when the flow wrote its report, which with the launch names a publication."""
 
@@ -103,7 +105,7 @@ class Published:
             tags={
                 **(tags or {}),
                 **version_tags(made.data_version),
-                LAUNCH_TAG: self.launch_id,
+                **launch_tag(self.launch_id),
             },
         )
 
@@ -127,6 +129,14 @@ class Published:
                 severity=check.severity,
                 metadata={**check.metadata, **self.metadata()},
             )
+
+
+def launch_tag(launch_id: str) -> dict[str, str]:
+    """The end of one that is too long for a tag is a hash of it."""
+    if len(launch_id) > _LONGEST_TAG:
+        end = hashlib.sha256(launch_id.encode()).hexdigest()[:12]
+        launch_id = f"{launch_id[: _LONGEST_TAG - 13]}-{end}"
+    return {LAUNCH_TAG: launch_id}
 
 
 def whole_data_version(made: Sequence[Made]) -> str:
@@ -166,22 +176,27 @@ def _read(report: AssetReport, method: str, read: Callable[[Mapping[str, Any]], 
 
 def _partition(params: Mapping[str, Any]) -> str | None:
     partition = params["metadata"].get(PARTITION)
-    return None if partition is None else str(partition["raw_value"])
+    return None if partition is None else checked_text(partition["raw_value"], "partition")
 
 
 def _made(params: Mapping[str, Any]) -> Made:
     metadata = {name: entry for name, entry in params["metadata"].items() if name != PARTITION}
     return Made(
         partition=_partition(params),
-        data_version=str(params["data_version"]),
+        data_version=checked_text(params["data_version"], "data version"),
         metadata=typed_metadata(metadata),
     )
 
 
 def _check(params: Mapping[str, Any]) -> CheckOutcome:
+    name, passed = params["check_name"], params["passed"]
+    if not CHECK_NAME.fullmatch(name):
+        raise ValueError(f"check_name {name!r} has other signs than letters, digits and '_'")
+    if not isinstance(passed, bool):
+        raise TypeError(f"passed is {passed!r}, neither true nor false")
     return CheckOutcome(
-        name=params["check_name"],
-        passed=params["passed"],
+        name=name,
+        passed=passed,
         severity=AssetCheckSeverity(params["severity"]),
         metadata=typed_metadata(params["metadata"]),
     )

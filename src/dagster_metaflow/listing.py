@@ -6,7 +6,7 @@ import hashlib
 import os
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,9 +33,15 @@ class ReportFile:
     path: str
 
 
-def list_reports(root: str, flows: Collection[str] | None = None) -> list[ReportFile]:
+def list_reports(
+    root: str,
+    flows: Collection[str] | None = None,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[ReportFile]:
     """Reports of launches that are not Dagster's, oldest first. flows: None for all.
 
+    tell: takes a line for each folder that may not be read, and is left out until it can be.
     Raises OSError when the store cannot be listed; a ledger that is not there yet is empty.
     """
     import fsspec
@@ -44,7 +50,7 @@ def list_reports(root: str, flows: Collection[str] | None = None) -> list[Report
     fs, top = fsspec.url_to_fs(posixpath.join(root.rstrip("/") or "/", "_reports"))
     top = top.rstrip("/")
     launched_by_dagster, found = set(), []
-    for path, info in _files(fs, posixpath.join(top, only).rstrip("/")):
+    for path, info in _files(fs, posixpath.join(top, only).rstrip("/"), 1 if only else 2, tell):
         parts = path.removeprefix(f"{top}/").split("/")
         if len(parts) != 3 or (flows is not None and parts[0] not in flows):
             continue
@@ -74,10 +80,12 @@ def read_files(root: str, files: Sequence[ReportFile]) -> list[bytes | OSError]:
         return list(pool.map(read, files))
 
 
-def _files(fs: Any, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every file below a folder, as the store has it now."""
+def _files(
+    fs: Any, folder: str, depth: int, tell: Callable[[str], None]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every file below a folder, as the store has it now. depth: levels of folders that count."""
     if _is_local(fs):  # fsspec asks three times for what one look tells
-        yield from _local_files(folder)
+        yield from _local_files(folder, depth, tell)
         return
     fs.invalidate_cache()
     try:
@@ -86,20 +94,25 @@ def _files(fs: Any, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         return
 
 
-def _local_files(folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _local_files(
+    folder: str, depth: int, tell: Callable[[str], None]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """No deeper than `depth`: a link to a folder above would be followed without end."""
     try:
         entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
-        if entry.is_dir():
-            yield from _local_files(entry.path)
-            continue
         try:
-            facts = entry.stat()
+            if not entry.is_dir():
+                facts = entry.stat()
+                yield entry.path, {"size": facts.st_size, "mtime": facts.st_mtime}
+            elif depth:
+                yield from _local_files(entry.path, depth - 1, tell)
         except FileNotFoundError:  # a writer's temporary file, renamed meanwhile
             continue
-        yield entry.path, {"size": facts.st_size, "mtime": facts.st_mtime}
+        except OSError as error:
+            tell(f"{entry.path} is left out, as it cannot be read: {error.strerror}")
 
 
 def _is_local(fs: Any) -> bool:

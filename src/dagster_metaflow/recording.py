@@ -22,7 +22,7 @@ from dagster import (
 from dagster_shared.record import replace
 
 from dagster_metaflow.data_versions import noted_versions
-from dagster_metaflow.events import LAUNCH_TAG, Made, Published, total_rows, whole_data_version
+from dagster_metaflow.events import Made, Published, launch_tag, total_rows, whole_data_version
 from dagster_metaflow.ledger import LaunchRecord
 from dagster_metaflow.selection import Selection
 
@@ -85,7 +85,7 @@ class Recorder:
             data_version=DataVersion(
                 chosen[-1].data_version if several else whole_data_version(chosen)
             ),
-            tags={LAUNCH_TAG: record.launch_id},
+            tags=launch_tag(record.launch_id),
         )
         self._noted[key] = noted_versions(self._context.instance, key)
         if several:

@@ -19,9 +19,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 PIPES_VERSION = "0.1"
 PARTITION = "partition"
@@ -30,11 +37,14 @@ PARTITION = "partition"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _REPORT = re.compile(r"[^.].*\.json")
-_CHECK_NAME = re.compile(r"[A-Za-z0-9_]+")
+CHECK_NAME = re.compile(r"[A-Za-z0-9_]+")
 # Bounded, so that a long text without an address is passed over quickly.
 _SCHEME = r"\b([a-z][a-z0-9+.-]{0,15}://"
 _QUERY = re.compile(_SCHEME + r"[^\s?#\"']*)[?#][^\s\"']*", re.IGNORECASE)
 _LOGIN = re.compile(_SCHEME + r")[^\s/?#@]*:[^\s/?#@]*@", re.IGNORECASE)
+
+# Of a report; other times are damage, and some that no database takes.
+_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 
 Value = str | int | float | bool | None | Sequence[Any] | Mapping[str, Any]
 
@@ -75,10 +85,10 @@ class AssetReport(_Model):
 
     schema_version: Literal[1] = 1
     flow: str
-    launch_id: str
-    asset_key: tuple[str, ...]
+    launch_id: Annotated[str, AfterValidator(lambda text: _checked(text, _NAME, "launch id"))]
+    asset_key: Annotated[tuple[str, ...], AfterValidator(lambda key: _checked_key(key))]
     run: str
-    written: AwareDatetime
+    written: Annotated[AwareDatetime, Field(ge=_FIRST, lt=_LAST)]
     messages: tuple[dict[str, Any], ...]
 
 
@@ -100,14 +110,12 @@ def write_report(
     Raises ReportError for a name that would not be one file under the ledger, and for metadata
     that is not JSON.
     """
-    key = [_checked(part, _KEY_PART, "part of an asset key", "'_' and '-'") for part in asset_key]
-    if not key:
-        raise ReportError("the asset key is empty; give at least one part")
+    key = _checked_key(asset_key)
     uri = f"{_folder(root, flow, launch_id)}/{'.'.join(key)}.json"
     report = AssetReport(
         flow=flow,
         launch_id=launch_id,
-        asset_key=tuple(key),
+        asset_key=key,
         run=run,
         written=datetime.now(UTC),
         messages=tuple(
@@ -144,14 +152,15 @@ def _materialized(key: Sequence[str], made: Materialization) -> dict[str, Any]:
     if made.partition is not None:
         if PARTITION in metadata:
             raise ReportError(f"metadata {PARTITION!r} is reserved for the partition's name")
-        metadata = {PARTITION: made.partition, **metadata}
-    params = {"data_version": made.data_version, "metadata": _typed_all(metadata)}
+        metadata = {PARTITION: checked_text(made.partition, "partition"), **metadata}
+    version = checked_text(made.data_version, "data version")
+    params = {"data_version": version, "metadata": _typed_all(metadata)}
     return _message("report_asset_materialization", key, params)
 
 
 def _evaluated(key: Sequence[str], check: Check) -> dict[str, Any]:
     params = {
-        "check_name": _checked(check.name, _CHECK_NAME, "check name", "'_'"),
+        "check_name": _checked(check.name, CHECK_NAME, "check name", "'_'"),
         "passed": check.passed,
         "metadata": _typed_all(check.metadata),
         "severity": check.severity,
@@ -204,6 +213,19 @@ def _without_secrets(text: str) -> str:
 def _folder(root: str, flow: str, launch_id: str) -> str:
     parts = (_checked(flow, _NAME, "flow"), _checked(launch_id, _NAME, "launch id"))
     return posixpath.join(root.rstrip("/") or "/", "_reports", *parts)
+
+
+def checked_text(value: object, what: str) -> str:
+    """Raises ReportError for what nothing can be found by in a database."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ReportError(f"{what} {value!r}: use a text that is not empty and holds no NUL")
+    return value
+
+
+def _checked_key(key: Sequence[str]) -> tuple[str, ...]:
+    if not key:
+        raise ReportError("the asset key is empty; give at least one part")
+    return tuple(_checked(p, _KEY_PART, "part of an asset key", "'_' and '-'") for p in key)
 
 
 def _checked(

@@ -51,7 +51,7 @@ def build_external_runs_sensor(
     most_events: of one tick; a report is never split, and what is left comes with the next tick.
 
     A report that is damaged is told in the tick's log, stops no other, and is looked at again when
-    its file changes.
+    its file changes; so is a folder that may not be read, at every tick.
     """
     renamed = {
         reported: AssetKey.from_user_string(key) if isinstance(key, str) else key
@@ -66,8 +66,8 @@ def build_external_runs_sensor(
     )
     def external_runs(context: SensorEvaluationContext) -> SensorResult:
         names = {flow if isinstance(flow, str) else flow.name for flow in flows}
-        files = list_reports(ledger_root, names or None)
         tick = _Tick(context, renamed, known_assets_only, most_events)
+        files = list_reports(ledger_root, names or None, tell=tick.tell)
         left = tick.record(ledger_root, Seen.read(context.cursor).unseen(files))
         return SensorResult(
             asset_events=tick.events,
@@ -102,7 +102,7 @@ class _Tick:
         for file, data in zip(files, read_files(root, files[:_MOST_READ]), strict=False):
             if isinstance(data, OSError):
                 left.append(file)
-                self._tell(f"{file.path}: cannot be read, and is tried again: {data}")
+                self.tell(f"{file.path}: cannot be read, and is tried again: {data}")
             elif (report := self._parsed(file, data)) is not None:
                 found.append((report, file))
         found.sort(key=lambda pair: (pair[0].content.written, pair[0].asset_key))
@@ -122,7 +122,7 @@ class _Tick:
             report = Report(key, content)
         except ReportError as error:
             words = str(error) if file.path in str(error) else f"{file.path}: {error}"
-            self._tell(f"a damaged report is left out until it changes: {words}")
+            self.tell(f"a damaged report is left out until it changes: {words}")
             return None
         return report if self._known is None or key in self._known.assets else None
 
@@ -130,11 +130,11 @@ class _Tick:
         try:
             missing = recorded.missing(report)
         except ReportError as error:
-            self._tell(f"a damaged report is left out until it changes: {file.path}: {error}")
+            self.tell(f"a damaged report is left out until it changes: {file.path}: {error}")
             return
         self.events += [e for e in missing if self._known is None or self._known.has(e)]
 
-    def _tell(self, words: str) -> None:
+    def tell(self, words: str) -> None:
         self._bad += 1
         if self._bad <= _MOST_TOLD:
             self._context.log.warning(words)

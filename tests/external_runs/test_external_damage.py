@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from external_kit import Daemon, materializations, publish
 from fsspec.implementations.local import LocalFileSystem
+
+from dagster_metaflow.events import LAUNCH_TAG
 
 
 def test_a_damaged_report_is_told_and_blocks_no_other(
@@ -39,9 +43,30 @@ def test_a_damaged_report_is_looked_at_again_when_it_changes(daemon: Daemon, lak
     assert len(daemon.tick()) == 1
 
 
+CHECK = {"check_name": "fine", "passed": True, "severity": "ERROR", "metadata": {}}
+MADE = {"data_version": "v", "metadata": {}}
+
+
 @pytest.mark.parametrize(
     "message",
     [
+        *(
+            {"method": "report_asset_check", "params": CHECK | wrong}
+            for wrong in (
+                {"passed": "yes"},
+                {"passed": None},
+                {"check_name": 7},
+                {"check_name": "a b"},
+            )
+        ),
+        *(
+            {"method": "report_asset_materialization", "params": MADE | wrong}
+            for wrong in (
+                {"data_version": None},
+                {"metadata": {"partition": {"raw_value": "", "type": "text"}}},
+                {"metadata": {"partition": {"raw_value": "a\0", "type": "text"}}},
+            )
+        ),
         {},
         {"method": "report_asset_materialization", "params": {}},
         {"method": "report_asset_materialization", "params": None},
@@ -63,6 +88,82 @@ def test_messages_that_are_not_as_pipes_has_them_are_damage(
     daemon.tick()
     assert materializations(daemon.instance) == ["2"]
     assert "1 reports could not be recorded" in daemon.said[0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"written": "0001-01-01T00:00:00Z"},
+        {"written": "9999-12-31T23:59:59-12:00"},
+        {"asset_key": []},
+        {"asset_key": [""]},
+        {"asset_key": ["a/b"]},
+        {"launch_id": "x y"},
+    ],
+)
+def test_what_no_flow_can_have_written_is_damage(
+    daemon: Daemon, lake: Path, wrong: dict[str, object]
+) -> None:
+    place = publish(lake, "1", minute=1)
+    place.write_text(json.dumps(json.loads(place.read_bytes()) | wrong))
+    publish(lake, "2", minute=2)
+    daemon.tick()
+    assert materializations(daemon.instance) == ["2"]
+    assert len(daemon.instance.get_asset_keys()) == 1
+    assert "1 reports could not be recorded" in daemon.said[0]
+
+
+def test_a_launch_id_too_long_for_a_tag_is_recorded_like_any_other(
+    daemon: Daemon, lake: Path
+) -> None:
+    """As EventBridge names executions of Step Functions: the two share what a tag holds."""
+    rule = "sfn-0c57d8c9-cd6c-4b4c-1f58-cd5ba1fcb2a9_b7c1bc5b-ef9f-4a58-b0c6-1d1c7d1b5a1"
+    launches = ["1", f"{rule}1", f"{rule}2"]
+    for minute, launch in enumerate(launches):
+        publish(lake, launch, minute=minute)
+    assert len(daemon.tick()) == 3
+    assert daemon.tick() == []
+    assert materializations(daemon.instance) == launches
+    records = daemon.instance.fetch_materializations(dg.AssetKey("first"), limit=3).records
+    tags = {
+        (r.asset_materialization.tags or {})[LAUNCH_TAG] for r in records if r.asset_materialization
+    }
+    assert len(tags) == 3
+    assert max(map(len, tags)) == 63
+
+
+def test_a_link_to_a_folder_above_stops_nothing(daemon: Daemon, lake: Path) -> None:
+    place = publish(lake, "1")
+    (place.parent / "up").symlink_to("..")
+    (place.parent.parent / "self").symlink_to("self")
+    daemon.tick()
+    assert materializations(daemon.instance) == ["1"]
+
+
+def test_a_folder_that_may_not_be_read_is_told_and_stops_no_other(
+    daemon: Daemon,
+    lake: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of the system's answer only: root, as whom tests may run, may read all."""
+    locked = publish(lake, "locked").parent
+    publish(lake, "open")
+    scandir = os.scandir
+
+    def refuse(folder: str) -> object:
+        if folder == str(locked):
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        daemon.tick()
+    assert materializations(daemon.instance) == ["open"]
+    told = capsys.readouterr().err
+    assert f"{locked} is left out, as it cannot be read: Permission denied" in told
+    daemon.tick()
+    assert materializations(daemon.instance) == ["open", "locked"]
 
 
 def test_messages_of_a_later_version_of_pipes_are_passed_over(daemon: Daemon, lake: Path) -> None:

@@ -220,3 +220,19 @@ def test_a_folder_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Pa
     with pytest.raises(OSError, match="_reports"):
         write(tmp_path)
     assert os.listdir(tmp_path) == ["_reports"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Materialization(data_version=""),
+        Materialization(data_version="v", partition=""),
+        Materialization(data_version="v", partition="2024\0"),
+    ],
+)
+def test_what_readers_would_take_for_damage_is_not_written(
+    tmp_path: Path, made: Materialization
+) -> None:
+    with pytest.raises(ReportError, match="use a text that is not empty and holds no NUL"):
+        write(tmp_path, [made])
+    assert not list(tmp_path.rglob("*.json"))
