@@ -125,8 +125,10 @@ class Recorder:
         ]
         known |= {(key, made.partition): made.data_version for made in changed}
         yield from self._each(published, changed, of_launch)
-        # Else assets of this step that depend on it would be noted as made of what was before.
-        self._step.wipe_input_asset_version_info(key)
+        if changed:
+            # Else assets of this step that depend on it would be noted as made of what was before.
+            self._step.wipe_input_asset_version_info(key)
+            self._step.set_data_version(key, DataVersion(changed[-1].data_version))
         yield from self._outcomes(published)
 
     def finish(self, record: LaunchRecord, unreadable: Mapping[str, str]) -> None:

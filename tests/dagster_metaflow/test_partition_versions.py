@@ -58,10 +58,17 @@ class Months:
         self.defs = dg.Definitions([toy, scored], resources={"metaflow": resource})
         self._cursor: Any = None
 
-    def make(self, versions: Mapping[str, str], *assets: str) -> dg.ExecuteInProcessResult:
-        """All three in one run."""
+    def make(
+        self, versions: Mapping[str, str], *assets: str, at_first: Mapping[str, str] | None = None
+    ) -> dg.ExecuteInProcessResult:
+        """All three in one run. at_first: what a task publishes that is retried, and then has
+        `versions`."""
         sound = Check(name="sound", passed=True)
-        steps = [ScriptedStep("start", ["first"], checks=[sound], data_version=versions)]
+        steps = [
+            ScriptedStep(name, ["first"], checks=[sound], data_version=published)
+            for name, published in (("start", at_first), ("work", versions))
+            if published is not None
+        ]
         steps += [ScriptedStep("join", publishes=["second"], data_version=versions)]
         backend = ScriptedBackend(steps, partitions=MONTHS.get_partition_keys())
         result = dg.materialize(
@@ -128,6 +135,19 @@ def test_one_month_that_changed_makes_stale_what_depends_on_it_and_nothing_else(
     assert months.versions("first") == AFTER
     assert months.stale("scored") == ["2024-02"]
     assert months.requested() == ["2024-02"]
+
+
+def test_of_months_that_a_retried_task_publishes_twice_the_later_content_counts(
+    months: Months, capfd: pytest.CaptureFixture[str]
+) -> None:
+    months.make(AFTER, "first", "second", at_first=BEFORE)
+    assert months.versions("first") == AFTER
+    assert months.stale("first") == months.stale("second") == []
+    assert months.stale("scored") == ["2024-02"]
+    latest = materialized(months.instance, "first")[-1]
+    assert latest.partition_key == "2024-02"
+    assert latest.event_log_entry.tags["dagster/code_version"] == FLOW.code_version
+    assert "mismatch" not in capfd.readouterr().err
 
 
 def test_months_made_together_and_then_singly_have_the_same_versions(months: Months) -> None:
