@@ -13,22 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
+from run_kit import DATASET, Run, planned
 
-from fraud_mlops.claims import IngestReport
 from fraud_mlops.cli import main
 from fraud_mlops.errors import LakehouseError, RegistryError, SplitError
-from fraud_mlops.features.build import FeatureSet, read_window
-from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
-from fraud_mlops.models.candidates import Candidate
-from fraud_mlops.models.params import LogisticParams
+from fraud_mlops.features.build import read_window
+from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.pipeline import validation
-from fraud_mlops.pipeline.choosing import Choice, Result, choose, refit_winner
 from fraud_mlops.pipeline.closing import closing_words
-from fraud_mlops.pipeline.ingesting import ingest, prepare
-from fraud_mlops.pipeline.leading import Leader, leader_to_be, pinned_champion
+from fraud_mlops.pipeline.leading import pinned_champion
 from fraud_mlops.pipeline.metrics import METRICS
 from fraud_mlops.pipeline.monitoring import monitor
-from fraud_mlops.pipeline.plan import RunPlan, plan_run
+from fraud_mlops.pipeline.plan import plan_run
 from fraud_mlops.pipeline.publishing import publish
 from fraud_mlops.pipeline.ranges import (
     as_scored,
@@ -38,58 +34,12 @@ from fraud_mlops.pipeline.ranges import (
     with_range,
 )
 from fraud_mlops.pipeline.reference import read_reference
-from fraud_mlops.pipeline.scoring import OUTPUTS, score
-from fraud_mlops.pipeline.training import train_candidate, training_claims, validation_claims
-from fraud_mlops.pipeline.validation import Validated, oot_claims, validate
+from fraud_mlops.pipeline.scoring import OUTPUTS
+from fraud_mlops.pipeline.training import training_claims, validation_claims
+from fraud_mlops.pipeline.validation import Validated, oot_claims
 from fraud_mlops.pipeline.windows import thinned
 from fraud_mlops.registry.lineage import resolved_version
 from fraud_mlops.registry.pointers import promote, read_pointer
-
-DATASET = "synthetic_claims"
-EPOCHS = {"good": 8, "poor": 1}
-
-
-def silent(_: str) -> None:
-    """Progress is for people."""
-
-
-def planned(root: Path, run: str, *names: str) -> RunPlan:
-    plan = plan_run(DATASET, run=f"Test/{run}", output_uri=str(root), sample_size=6000, seed=7)
-    rates = {"good": 0.05, "poor": 1e-6}
-    candidates = tuple(
-        Candidate(name=n, params=LogisticParams(epochs=EPOCHS[n], learning_rate=rates[n]))
-        for n in names
-    )
-    return plan.model_copy(update={"candidates": candidates})
-
-
-class Run:
-    """One run up to validation; scoring and publishing are left to the tests."""
-
-    def __init__(self, plan: RunPlan) -> None:
-        self.plan = plan
-        self.ingested: IngestReport = ingest(plan)
-        self.features: FeatureSet = prepare(plan, self.ingested)
-        results = [
-            Result(c, train_candidate(c, self.features, silent), None) for c in plan.candidates
-        ]
-        self.choice: Choice = choose(plan, self.features, results)
-        files, _ = refit_winner(self.choice, self.features, silent)
-        self.validated: Validated = validate(plan, self.features, self.ingested, files)
-
-    @property
-    def leader(self) -> Leader:
-        return leader_to_be(self.plan, self.features, self.validated)
-
-    def score(self) -> tuple[Partition, ...]:
-        return score(self.plan, self.features, self.leader)
-
-    def publish(self) -> None:
-        publish(self.plan, self.ingested, self.features, self.choice, self.validated)
-
-    @property
-    def lake(self) -> Lakehouse:
-        return Lakehouse(self.plan.output_uri)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, MODEL_SCORE, Contract
 from fraud_mlops.errors import LakehouseError
-from fraud_mlops.evaluation.bootstrap import Interval, bootstrap_intervals
+from fraud_mlops.evaluation.bootstrap import Interval
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.features.feature_set import scored_batches
 from fraud_mlops.features.split import microseconds
@@ -29,40 +29,14 @@ from fraud_mlops.monitoring.performance import (
     performance_by_period,
 )
 from fraud_mlops.monitoring.served import BatchClaims, ServedReport, served_report
+from fraud_mlops.pipeline.later import Later
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.reference import drift_from
-from fraud_mlops.pipeline.windows import column_or_none, evenly, labels_of, thin
+from fraud_mlops.pipeline.windows import column_or_none, labels_of, thin
 from fraud_mlops.serving.logged import LoggedScores
 
 PARTITION_CLAIMS = 10_000
 """Claims of each partition that drift is measured on, spread evenly over it."""
-JUDGED_CLAIMS = 50_000
-"""Labelled claims that the intervals of later performance rest on."""
-
-
-@dataclass
-class Later:
-    """Labelled claims after the OOT window, which the model's figures are held against."""
-
-    labels: list[np.ndarray] = field(default_factory=list)
-    scores: list[np.ndarray] = field(default_factory=list)
-
-    def intervals(self, budget: float) -> dict[str, Interval]:
-        """Metrics with 95 % intervals; none without a fraud and a genuine claim."""
-        if not self.frauds or self.frauds == self.claims:
-            return {}
-        both = pa.table([np.concatenate(self.labels), np.concatenate(self.scores)], ["y", "s"])
-        some = evenly(both, JUDGED_CLAIMS)
-        labels, scores = (some.column(name).to_numpy() for name in ("y", "s"))
-        return bootstrap_intervals(labels == 1, scores, budget=budget)
-
-    @property
-    def claims(self) -> int:
-        return sum(map(len, self.labels))
-
-    @property
-    def frauds(self) -> int:
-        return int(sum((part == 1).sum() for part in self.labels))
 
 
 @dataclass(frozen=True)
@@ -71,7 +45,8 @@ class Outcomes:
 
     old_enough, known: claims whose label delay is over, and those of them with a label; of
     partitions that the model has not learnt from. later: metrics on what came after the OOT
-    window. served: of partitions on whose claims the API has answered.
+    window, with what the model has scored in earlier runs. served: of partitions on whose claims
+    the API has answered.
     """
 
     performance: tuple[PeriodPerformance, ...]
@@ -124,8 +99,9 @@ def follow(
             old_enough += int(ripe.sum())
             known += int((ripe & told.labelled).sum())
         after = told.labelled & (told.times >= microseconds(leader.split.oot.end))
-        later.labels.append(told.labels[after])
-        later.scores.append(told.scores[after])
+        later.add(told.labels[after], told.scores[after])
+    values = {partition.value for partition in scores}
+    later.add_standing(lakehouse, contract, leader, measured=values, as_of=as_of)
     return Outcomes(
         performance=tuple(performance),
         drift=drift,

@@ -1,0 +1,65 @@
+"""A run up to validation, in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fraud_mlops.claims import IngestReport
+from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.models.candidates import Candidate
+from fraud_mlops.models.params import LogisticParams
+from fraud_mlops.pipeline.choosing import Choice, Result, choose, refit_winner
+from fraud_mlops.pipeline.ingesting import ingest, prepare
+from fraud_mlops.pipeline.leading import Leader, leader_to_be
+from fraud_mlops.pipeline.plan import RunPlan, plan_run
+from fraud_mlops.pipeline.publishing import publish
+from fraud_mlops.pipeline.scoring import score
+from fraud_mlops.pipeline.training import train_candidate
+from fraud_mlops.pipeline.validation import Validated, validate
+
+DATASET = "synthetic_claims"
+EPOCHS = {"good": 8, "poor": 1}
+
+
+def silent(_: str) -> None:
+    """Progress is for people."""
+
+
+def planned(root: Path, run: str, *names: str) -> RunPlan:
+    plan = plan_run(DATASET, run=f"Test/{run}", output_uri=str(root), sample_size=6000, seed=7)
+    rates = {"good": 0.05, "poor": 1e-6}
+    candidates = tuple(
+        Candidate(name=n, params=LogisticParams(epochs=EPOCHS[n], learning_rate=rates[n]))
+        for n in names
+    )
+    return plan.model_copy(update={"candidates": candidates})
+
+
+class Run:
+    """One run up to validation; scoring and publishing are left to the tests."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        self.plan = plan
+        self.ingested: IngestReport = ingest(plan)
+        self.features: FeatureSet = prepare(plan, self.ingested)
+        results = [
+            Result(c, train_candidate(c, self.features, silent), None) for c in plan.candidates
+        ]
+        self.choice: Choice = choose(plan, self.features, results)
+        files, _ = refit_winner(self.choice, self.features, silent)
+        self.validated: Validated = validate(plan, self.features, self.ingested, files)
+
+    @property
+    def leader(self) -> Leader:
+        return leader_to_be(self.plan, self.features, self.validated)
+
+    def score(self) -> tuple[Partition, ...]:
+        return score(self.plan, self.features, self.leader)
+
+    def publish(self) -> None:
+        publish(self.plan, self.ingested, self.features, self.choice, self.validated)
+
+    @property
+    def lake(self) -> Lakehouse:
+        return Lakehouse(self.plan.output_uri)

@@ -1,0 +1,54 @@
+"""By what came after the out-of-time window a model is judged, whatever a run scores of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from run_kit import DATASET, Run, planned
+
+from fraud_mlops.pipeline.leading import pinned_champion
+from fraud_mlops.pipeline.monitoring import Monitored, monitor
+from fraud_mlops.pipeline.outcomes import Outcomes
+from fraud_mlops.pipeline.plan import plan_run
+from fraud_mlops.pipeline.ranges import pin_raw, prepare_range, with_range
+from fraud_mlops.pipeline.scoring import score
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Outcomes]:
+    """All that there is has been scored by the champion, in one run."""
+    run = Run(planned(tmp_path_factory.mktemp("lake"), "1", "good"))
+    outcomes = monitor(run.plan, run.features, run.leader, run.score()).outcomes
+    run.publish()
+    return run, outcomes
+
+
+def scored_again(root: Path | str, first: str, last: str, version: str | None = None) -> Monitored:
+    plan = plan_run(DATASET, run=f"ScoringFlow/{first}", output_uri=str(root), candidates=None,
+                    partition_start=first, partition_end=last)  # fmt: skip
+    raw = pin_raw(plan)
+    plan = with_range(plan, raw)
+    leader = pinned_champion(plan)
+    features = prepare_range(plan, raw)
+    leader = replace(leader, version=version or leader.version)
+    return monitor(plan, features, leader, score(plan, features, leader))
+
+
+@pytest.mark.parametrize("months", [("2024-08", "2024-08"), ("2024-10", "2024-10")])
+def test_a_run_that_scores_some_months_again_judges_by_all(
+    whole: tuple[Run, Outcomes], months: tuple[str, str]
+) -> None:
+    run, before = whole
+    after = scored_again(run.plan.output_uri, *months).outcomes
+    assert before.later_frauds > 10
+    assert (after.later_claims, after.later_frauds) == (before.later_claims, before.later_frauds)
+    for name, found in before.later.items():
+        assert after.later[name].value == pytest.approx(found.value, abs=1e-6)
+
+
+def test_scores_of_another_model_are_not_its_own(whole: tuple[Run, Outcomes]) -> None:
+    run, before = whole
+    alone = scored_again(run.plan.output_uri, "2024-10", "2024-10", version="another").outcomes
+    assert 0 < alone.later_claims < before.later_claims
