@@ -77,9 +77,9 @@ class Story:
     tell: Callable[[str], None]
     verbose: bool = False
     steps: dict[str, Step] = field(default_factory=dict)
-    checks: list[Check] = field(default_factory=list)
     failure: str = ""
     _made: dict[_Place, Materialization] = field(default_factory=dict)
+    _checks: dict[tuple[_Place, str], Check] = field(default_factory=dict)
     _untold: dict[_Place, Materialization] = field(default_factory=dict)
     _told: float = field(default_factory=time.monotonic)
 
@@ -87,6 +87,11 @@ class Story:
     def materializations(self) -> list[Materialization]:
         """The last one of each asset and partition."""
         return list(self._made.values())
+
+    @property
+    def checks(self) -> list[Check]:
+        """The last result of each: a task that was retried may have mended what was wrong."""
+        return list(self._checks.values())
 
     @property
     def why(self) -> str:
@@ -200,7 +205,7 @@ class Story:
             partition=found["partition"],
             at=_at(event),
         )
-        self.checks.append(check)
+        self._checks[(check.asset, check.partition), check.name] = check
         result = "passed" if check.passed else f"failed ({check.severity})"
         text = f": {check.message}" if check.message and not check.passed else ""
         self.say(event, f"{_where(check)}  check {check.name} {result}{text}")
