@@ -14,6 +14,7 @@ from dagster import (
     AssetKey,
     AssetMaterialization,
     MetadataValue,
+    TextMetadataValue,
 )
 
 from dagster_metaflow.data_versions import version_tags
@@ -23,6 +24,7 @@ from dagster_metaflow.reports import CHECK_NAME, PARTITION, AssetReport, ReportE
 LAUNCH_TAG = "dagster_metaflow/launch_id"
 """Tag of a materialization, by `launch_tag`; the whole of the launch id is in its metadata."""
 _LONGEST_TAG = 63  # of a value, for Dagster
+REASON = "reason"
 PUBLISHED = "published"
 """Metadata entry: when the flow wrote its report, which with the launch names a publication."""
 
@@ -116,6 +118,7 @@ class Published:
                 check_name=check.name,
                 passed=check.passed,
                 severity=check.severity,
+                description=_reason(check.metadata),
                 metadata=check.metadata,
             )
 
@@ -127,8 +130,15 @@ class Published:
                 check_name=check.name,
                 passed=check.passed,
                 severity=check.severity,
+                description=_reason(check.metadata),
                 metadata={**check.metadata, **self.metadata()},
             )
+
+
+def _reason(metadata: Mapping[str, MetadataValue]) -> str | None:
+    """What Dagster shows beside a result: the metadata `reason`, where there is one in words."""
+    found = metadata.get(REASON)
+    return found.value if isinstance(found, TextMetadataValue) else None
 
 
 def launch_tag(launch_id: str) -> dict[str, str]:

@@ -113,3 +113,11 @@ def test_a_flow_that_forgets_an_asset_fails(tmp_path: Path) -> None:
     assert event is not None
     assert event.error is not None
     assert "did not report second" in event.error.message
+
+
+def test_why_a_check_failed_stands_beside_its_result(tmp_path: Path) -> None:
+    cold = Check(name="sound", passed=False, metadata={"reason": "too cold: 3 degrees"})
+    step = ScriptedStep("join", publishes=["second"], checks=[cold])
+    result = materialize(ScriptedBackend([FIRST, step]), tmp_path)
+    (found,) = result.get_asset_check_evaluations()
+    assert found.description == "too cold: 3 degrees"

@@ -14,6 +14,7 @@ from fraud_mlops.pipeline.outcomes import Outcomes
 from fraud_mlops.pipeline.plan import plan_run
 from fraud_mlops.pipeline.ranges import pin_raw, prepare_range, with_range
 from fraud_mlops.pipeline.scoring import score
+from fraud_mlops.reporting.metrics import told
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +53,13 @@ def test_scores_of_another_model_are_not_its_own(whole: tuple[Run, Outcomes]) ->
     run, before = whole
     alone = scored_again(run.plan.output_uri, "2024-10", "2024-10", version="another").outcomes
     assert 0 < alone.later_claims < before.later_claims
+
+
+def test_the_check_says_why(whole: tuple[Run, Outcomes]) -> None:
+    run, _ = whole
+    monitored = scored_again(run.plan.output_uri, "2024-10", "2024-10")
+    few = run.plan.contract.checks.model_copy(update={"performance_frauds": 5})
+    contract = run.plan.contract.model_copy(update={"checks": few})
+    findings = {f.name: f for f in told(run.lake, contract, monitored).findings}
+    assert "frauds since" in findings["performance"].facts["reason"]
+    assert "average_precision" in findings["performance"].facts["reason"]

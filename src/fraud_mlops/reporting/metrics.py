@@ -75,6 +75,9 @@ def _drift(monitored: Monitored) -> Finding:
     measured = bool(reports) or bool(monitored.outcomes.drift)
     measured |= not monitored.outcomes.performance
     aucs = [r.classifier_auc for r in reports if r.classifier_auc is not None]
+    reasons = [f"{r.window}: {reason}" for r in reports for reason in r.reasons]
+    if not measured:
+        reasons = [f"model {monitored.version} carries no claims of its training to compare with"]
     return Finding(
         "drift",
         passed=measured and not drifted,
@@ -82,9 +85,8 @@ def _drift(monitored: Monitored) -> Finding:
         facts={
             _NEWEST: _newest(monitored),
             "verdicts": {report.window: report.verdict for report in reports},
-            "reasons": [f"{r.window}: {reason}" for r in reports for reason in r.reasons]
-            if measured
-            else [f"model {monitored.version} carries no claims of its training to compare with"],
+            "reasons": reasons,
+            "reason": "; ".join(reasons[:3]) or None,
             "classifier_auc": max(aucs, default=None),
             "drifted_share": max((r.drifted_share for r in reports), default=None),
         },
@@ -128,4 +130,11 @@ def _performance(contract: Contract, monitored: Monitored) -> Finding:
         facts[_NEWEST] = None
         facts["reason"] = "too few labelled frauds after the out-of-time window to judge by"
         return Finding("performance", passed=True, severity="WARN", facts=facts)
-    return Finding("performance", passed=later.high >= promised.low, severity="WARN", facts=facts)
+    passed = later.high >= promised.low
+    since = "lies within" if passed else "has fallen below"
+    facts["reason"] = (
+        f"{_JUDGED} {later.value:.3f} (at most {later.high:.3f}) on {outcomes.later_frauds} frauds "
+        f"since {since} what the model promised out of time, {promised.value:.3f} (at least "
+        f"{promised.low:.3f})"
+    )
+    return Finding("performance", passed=passed, severity="WARN", facts=facts)
