@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +32,34 @@ def test_without_credentials_it_says_how_one_gives_them(
         monkeypatch.setenv(name, str(tmp_path / "none"))
     with pytest.raises(StoreError, match="there are no AWS credentials; set AWS_PROFILE"):
         read_bytes(uri)
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"AWS_PROFILE": "nope"}, r"profile \(nope\) could not be found; see AWS_PROFILE"),
+        ({"AWS_DEFAULT_REGION": "not a region"}, "'not a region' doesn't match"),
+        ({"AWS_ENDPOINT_URL": "127.0.0.1:5977"}, "Invalid endpoint: 127.0.0.1:5977"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "missing: AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_settings_of_aws_that_are_nonsense_are_told_in_its_words(
+    variables: dict[str, str], told: str
+) -> None:
+    """In a process of its own: clients keep what they have once read."""
+    base = {n: v for n, v in os.environ.items() if not n.startswith("AWS_")}
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDNOTSECRET", "AWS_SECRET_ACCESS_KEY": "s3cret-key"}
+    more = {"AWS_EC2_METADATA_DISABLED": "true", "FRAUD_STORE_RETRIES": "0"}
+    environment = {n: v for n, v in (base | keys | more | variables).items() if v}
+    command = [sys.executable, "-m", "fraud_mlops.cli", "lake", "list"]
+    done = subprocess.run(
+        [*command, "--output-uri", "s3://bucket/lake"],
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert re.search(told, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "s3cret-key" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ _ONE_REQUEST = 100 << 20
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _EXPIRED = ("ExpiredToken", "RequestExpired", "TokenRefreshRequired")
 
+_SETTINGS = "see AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, ~/.aws/config and credentials"
+
 
 def s3(uri: str) -> tuple[S3Store, str]:
     """The file system of `uri`, and the path in it."""
@@ -58,6 +60,13 @@ class S3Store(S3FileSystem):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._sending: defaultdict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+
+    async def set_session(self, *arguments: Any, **options: Any) -> Any:
+        """Reads what AWS's own variables and files say, which may be nonsense."""
+        try:
+            return await super().set_session(*arguments, **options)
+        except (BotoCoreError, ValueError) as error:
+            raise StoreError(f"S3 cannot be asked: {error}; {_SETTINGS}") from None
 
     async def _abort_mpu(self, bucket: str, key: str, mpu: str) -> None:
         """Parts that are still on their way would arrive after it, and stay."""
@@ -186,6 +195,8 @@ def said(error: Exception, bucket: str, key: str | None) -> StoreError | None:
             f"{uri}: the connection broke or timed out, after {tries} tries; start again, or "
             "raise FRAUD_STORE_TIMEOUT"
         )
+    if isinstance(error, BotoCoreError):
+        return StoreError(f"{uri}: {error}; {_SETTINGS}")
     return None
 
 
