@@ -54,7 +54,7 @@ ui: $(SETUP) $(INSTANCE)
 	$(BIN)/dagster-webserver -w workspace.yaml
 
 test: lint
-	env -u DAGSTER_HOME $(BIN)/python -m pytest -q -n auto --dist loadgroup --no-loadscope-reorder
+	env -u DAGSTER_HOME $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 style: $(DEV)
 	$(BIN)/ruff check .

@@ -6,32 +6,12 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-HERE = Path(__file__).parent
-LONGEST = (
-    *("cloud/test_fraud_flow_on_aws.py", "flows", "stores/test_flow_on_stores.py", "spark"),
-    *("cloud", "stores", "api", "fraud_assets"),
-)
-"""Begun first, one after another: what is left at the end is short, and no core waits for it."""
-WITH_SERVERS = (
-    "dagster_metaflow",
-    "launch",
-    "instance",
-    "deployment",
-    "ui",
-    "warehouse",
-    "jenkins",
-    "databricks",
-)
-"""Folders whose tests share servers for as long as they run: each on one core, and last, so that
-the servers are started once and do not stand there idle for long."""
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -42,30 +22,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # have too; to those that are tested for it, it comes as in a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The order in which `make test` gives tests to cores, and which of them stay together."""
-    if not config.getoption("loadgroup", False):  # xdist's word in its workers
-        return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=_turn)
-
-
-def _group(item: pytest.Item) -> str:
-    path = item.path.relative_to(HERE)
-    return path.parts[0] if path.parts[0] in WITH_SERVERS else str(path)
-
-
-def _turn(item: pytest.Item) -> tuple[int, int]:
-    path = str(item.path.relative_to(HERE))
-    for i, place in enumerate(LONGEST):
-        if path.startswith(place):
-            return 0, i
-    folder = path.partition("/")[0]
-    return (2, WITH_SERVERS.index(folder)) if folder in WITH_SERVERS else (1, 0)
 
 
 @pytest.fixture(scope="module")
