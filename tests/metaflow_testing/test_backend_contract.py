@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,16 +22,18 @@ class LocalStage:
 
     def __init__(self, folder: Path) -> None:
         self.toy = Toy(folder)
+        # Its own: what is ended by it elsewhere on this machine must not be this test's.
+        self.launch_id = f"contract-{time.time_ns()}"
 
     def backend(self) -> Backend:
         return self.toy.resource().local
 
     def request(self) -> LaunchRequest:
         return LaunchRequest(
-            launch_id="contract",
+            launch_id=self.launch_id,
             flow_file=FLOW.path,
             flow_name=FLOW.name,
-            parameters={"output-uri": str(self.toy.lake), "launch-id": "contract", "size": 1},
+            parameters={"output-uri": str(self.toy.lake), "launch-id": self.launch_id, "size": 1},
             tags=("contract",),
             folder=self.toy.folder / "launch",
         )
