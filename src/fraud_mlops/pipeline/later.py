@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fraud_mlops.claims.maturity import usable_from
+from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.evaluation.bootstrap import Interval, bootstrap_intervals
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
@@ -47,15 +49,17 @@ class Later:
         A run that scores a month again must not judge by that month alone. measured: partitions
         whose claims are here already.
         """
-        raw = {p.value: p for p in lakehouse.partitions("raw", contract.name)}
-        versions = {leader.version, *leader.former}
-        for scored in reversed(lakehouse.partitions("ml_outputs", contract.name)):
-            if self.claims >= JUDGED_CLAIMS or _is_before(scored, contract, leader):
+        name, versions = contract.name, {leader.version, *leader.former}
+        raw = {found.value: found for found in lakehouse.listed("raw", name)}
+        for found in reversed(lakehouse.listed("ml_outputs", name)):
+            if self.claims >= JUDGED_CLAIMS or _is_before(found.value, contract, leader):
                 return
-            if scored.value in measured or scored.value not in raw:
+            if found.value in measured or found.value not in raw:
                 continue
+            scored = lakehouse.partition("ml_outputs", name, found.key, found.value)
             if lakehouse.metadata(scored).get("model_version") in versions:
-                self.add(*_labelled(lakehouse, raw[scored.value], scored, contract, leader, as_of))
+                claims = lakehouse.partition("raw", name, raw[found.value].key, found.value)
+                self.add(*_labelled(lakehouse, claims, scored, contract, leader, as_of))
 
     def intervals(self, budget: float) -> dict[str, Interval]:
         """Metrics with 95 % intervals; none without a fraud and a genuine claim."""
@@ -75,9 +79,9 @@ class Later:
         return int(sum((part == 1).sum() for part in self.labels))
 
 
-def _is_before(scored: Partition, contract: Contract, leader: Leader) -> bool:
+def _is_before(value: str, contract: Contract, leader: Leader) -> bool:
     """Whether the partition begins before the OOT window does, so that all that come are before."""
-    return partition_start(scored.value, contract.partition) < leader.split.oot.start
+    return partition_start(value, contract.partition) < leader.split.oot.start
 
 
 def _labelled(
@@ -89,18 +93,12 @@ def _labelled(
     as_of: datetime,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels known as of then, and scores, of claims after the OOT window, in order of time."""
-    claims = lakehouse.read([raw], [CLAIM_ID, LABEL, LABEL_TIME])
+    claims = lakehouse.read([raw], [CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME])
     scores = lakehouse.read([scored], [CLAIM_ID, EVENT_TIME, "score"])
-    moment = pa.timestamp("us", "UTC")
-    known = pc.and_(
-        pc.is_valid(claims.column(LABEL)),
-        pc.less_equal(claims.column(LABEL_TIME), pa.scalar(as_of, moment)),
-    )
-    both = scores.join(claims.filter(pc.fill_null(known, False)), CLAIM_ID, join_type="inner")
-    times = both.column(EVENT_TIME)
-    ripe = pc.less_equal(times, pa.scalar(as_of - contract.label.delay, moment))
-    after = pc.greater_equal(times, pa.scalar(leader.split.oot.end, moment))
-    both = both.filter(pc.and_(ripe, after))
+    usable = usable_from(claims, contract.label.delay)
+    known = claims.filter(pc.less_equal(usable, pa.scalar(as_of, UTC_TIME)))
+    since = pc.greater_equal(scores.column(EVENT_TIME), pa.scalar(leader.split.oot.end, UTC_TIME))
+    both = scores.filter(since).join(known.select([CLAIM_ID, LABEL]), CLAIM_ID, join_type="inner")
     both = both.sort_by([(EVENT_TIME, "ascending"), (CLAIM_ID, "ascending")])
     labels = both.column(LABEL).to_numpy().astype(np.float64)
     return labels, both.column("score").to_numpy()

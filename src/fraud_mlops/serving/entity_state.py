@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
+from fraud_mlops.claims.maturity import later_of, usable_from
 from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.contract import AMOUNT, EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.errors import LakehouseError
@@ -138,28 +139,21 @@ def _reduced(
 ) -> Iterator[pa.RecordBatch]:
     """Claims as the state has them, and `known`: the last moment that anything about each is of.
 
-    Labels as features use them: from label_time on, never before event time plus the delay.
+    Labels as features use them.
     """
     schema = state_schema(contract)
-    delay = pa.scalar(contract.label.delay, pa.duration("us"))
     now = pa.scalar(as_of, UTC_TIME)
     for batch in lakehouse.batches(raw, schema.names):
         event, label = batch.column(EVENT_TIME), batch.column(LABEL)
-        usable = _later(batch.column(LABEL_TIME), pc.add(event, delay))
-        usable = pc.if_else(pc.is_valid(label), usable, pa.scalar(None, UTC_TIME))
+        usable = usable_from(batch, contract.label.delay)
         mature = pc.fill_null(pc.less_equal(usable, now), False)
         nothing = pc.invert(mature)
         columns = {name: batch.column(name) for name in schema.names}
         columns[LABEL] = _null_where(label, nothing)
         columns[LABEL_TIME] = _null_where(usable.cast(UTC_TIME), nothing)
-        known = _later(columns[LABEL_TIME], event)
+        known = later_of(columns[LABEL_TIME], event)
         arrays = [*(columns[n].cast(schema.field(n).type) for n in schema.names), known]
         yield pa.record_batch(arrays, names=[*schema.names, _KNOWN])
-
-
-def _later(one: pa.Array, other: pa.Array) -> pa.Array:
-    """The later of two moments; `other` where `one` is null."""
-    return pc.if_else(pc.fill_null(pc.greater(one, other), False), one, other)
 
 
 def _null_where(values: pa.Array, nothing: pa.Array) -> pa.Array:
