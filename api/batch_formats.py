@@ -52,6 +52,7 @@ class Slice:
     claim_ids: list[str | None]
     inputs: Inputs
     scores: Scores
+    bands: list[str]
     places: np.ndarray
     reasons: dict[int, list[Any]]
     warnings: dict[int, list[dict[str, str]]]
@@ -100,7 +101,7 @@ def _scored(batch: Batch, claims: pa.RecordBatch, errors: dict[int, str], first:
     scores = scorer.score(inputs)
     explained = scorer.explain(inputs, scores, batch.explain)
     return Slice(
-        first, claims.num_rows, read.claim_ids, inputs, scores, places,
+        first, claims.num_rows, read.claim_ids, inputs, scores, _bands(scorer, scores), places,
         explained, scorer.warnings(inputs), read.errors,
     )  # fmt: skip
 
@@ -113,13 +114,12 @@ def _rows(batch: Batch, part: Slice) -> pa.RecordBatch:
     nothing = back < 0
     pick = pa.array(back, mask=nothing)
     probabilities, alerts = part.scores.probabilities, part.scores.alerts
-    bands = _bands(scorer, part.scores)
     reasons, warnings = _texts(part, len(at))
     scored = [
         pa.array(part.inputs.moments).cast(pa.timestamp("us", "UTC")),
         pa.array(part.scores.logits.astype(np.float64)),
         pa.array(probabilities),
-        pa.array(bands, pa.string()),
+        pa.array(part.bands, pa.string()),
         pa.array(alerts),
         pa.array(reasons, pa.list_(pa.string())),
         pa.array(warnings, pa.list_(pa.string())),
@@ -159,7 +159,7 @@ def _log(batch: Batch, part: Slice) -> None:
     asked = [f"{batch.name}-{part.first + place}" for place in places]
     told = record_batch(scorer, claim_ids, part.inputs, scores, names, asked, batch.client)
     log(batch.service.write_batch, told)
-    batch.service.metrics.scored_many(scorer.version, _bands(scorer, scores))
+    batch.service.metrics.scored_many(scorer.version, part.bands)
 
 
 def _taken(target: io.BytesIO) -> bytes:

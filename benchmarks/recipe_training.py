@@ -18,7 +18,7 @@ from fraud_mlops.models.losses import period_offsets
 from fraud_mlops.models.networks import FraudNetwork
 from fraud_mlops.models.params import TrainingParams
 from fraud_mlops.models.runtime import reproducible
-from fraud_mlops.models.training import learning_rate
+from fraud_mlops.models.training import decay_groups, learning_rate
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _inputs(matrix: Matrix) -> tuple[Tensor, Tensor]:
 
 
 def _train(member: nn.Module, data: _Data, params: TrainingParams, extra: Extra) -> None:
-    optimizer = torch.optim.AdamW(_groups(member, params.weight_decay), fused=True)
+    optimizer = torch.optim.AdamW(decay_groups(member, params), fused=True)
     average = AveragedModel(member, multi_avg_fn=_ema()) if extra.average else None
     steps = max(1, round(len(data.truth) / (params.batch_size or 256)))
     member.train()
@@ -107,14 +107,6 @@ def _step_loss(member: nn.Module, data: _Data, rows: Tensor, extra: Extra) -> Te
 def _ema() -> Callable[..., None]:
     ema: Callable[..., None] = get_ema_multi_avg_fn(0.99)  # type: ignore[no-untyped-call]
     return ema
-
-
-def _groups(member: nn.Module, decay: float) -> list[dict[str, object]]:
-    named = [(name, p) for name, p in member.named_parameters() if p.numel()]
-    return [
-        {"params": [p for n, p in named if not n.endswith("bias")], "weight_decay": decay},
-        {"params": [p for n, p in named if n.endswith("bias")], "weight_decay": 0.0},
-    ]
 
 
 def _loss(

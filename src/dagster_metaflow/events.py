@@ -45,6 +45,12 @@ class CheckOutcome:
     severity: AssetCheckSeverity
     metadata: Mapping[str, MetadataValue]
 
+    @property
+    def reason(self) -> str | None:
+        """What Dagster shows beside the result: the metadata `reason`, where it is in words."""
+        found = self.metadata.get(REASON)
+        return found.value if isinstance(found, TextMetadataValue) else None
+
 
 @dataclass(frozen=True)
 class Published:
@@ -118,7 +124,7 @@ class Published:
                 check_name=check.name,
                 passed=check.passed,
                 severity=check.severity,
-                description=_reason(check.metadata),
+                description=check.reason,
                 metadata=check.metadata,
             )
 
@@ -130,15 +136,9 @@ class Published:
                 check_name=check.name,
                 passed=check.passed,
                 severity=check.severity,
-                description=_reason(check.metadata),
+                description=check.reason,
                 metadata={**check.metadata, **self.metadata()},
             )
-
-
-def _reason(metadata: Mapping[str, MetadataValue]) -> str | None:
-    """What Dagster shows beside a result: the metadata `reason`, where there is one in words."""
-    found = metadata.get(REASON)
-    return found.value if isinstance(found, TextMetadataValue) else None
 
 
 def launch_tag(launch_id: str) -> dict[str, str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import jwt
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
+from web_page import Page, served
 
 from api.doctor import look
 from api.keys import main as keys
@@ -108,42 +107,29 @@ def test_a_folder_for_predictions_that_cannot_be_written_to(shell: Set, tmp_path
     assert "API's log folder" not in found()
 
 
-class Published(http.server.BaseHTTPRequestHandler):
-    body = b""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.body)))
-        self.end_headers()
-        self.wfile.write(self.body)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing on the tests' output."""
+class Published(Page):
+    """The keys of an issuer."""
 
 
 @pytest.fixture
 def issuer() -> Iterator[str]:
-    with http.server.HTTPServer(("127.0.0.1", 0), Published) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(Published) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_an_issuer_with_keys_and_one_with_a_page_for_people(shell: Set, issuer: str) -> None:
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
     public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key)) | {"kid": "of-june", "use": "sig"}
-    Published.body = json.dumps({"keys": [public]}).encode()
+    Published.text = json.dumps({"keys": [public]}).encode()
     shell(**NAMES | {"FRAUD_API_OIDC_ISSUER": issuer})
     one = found()["API's issuer"]
     says = f"{issuer}/.well-known/jwks.json: signs with of-june"
     assert (one.status, one.says) == ("ok", says)
     assert found()["API"].status == "ok"
-    Published.body = b"<html>Sign in</html>"
+    Published.text = b"<html>Sign in</html>"
     one = found()["API's issuer"]
     assert (one.status, "is not JSON" in one.says) == ("wrong", True)
-    Published.body = b'{"keys": []}'
+    Published.text = b'{"keys": []}'
     assert found()["API's issuer"].status == "wrong"
 
 

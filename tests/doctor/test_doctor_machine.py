@@ -6,14 +6,13 @@ import resource
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from web_page import Page, served
 
 from fraud_mlops.cli import main
 from fraud_mlops.doctor import machine, places
@@ -84,19 +83,6 @@ def test_more_than_the_machine_has_is_told(
     assert variable in found.mend
 
 
-class Page(BaseHTTPRequestHandler):
-    text = b"a program of somebody else"
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.text)))
-        self.end_headers()
-        self.wfile.write(self.text)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing on the tests' output."""
-
-
 class Dagster(Page):
     text = b'{"dagster_webserver_version": "1.13.27"}'
 
@@ -105,12 +91,8 @@ class Dagster(Page):
 def test_a_port_that_is_taken_is_told_unless_by_whom_it_is_for(
     handler: type[Page], status: str
 ) -> None:
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        found = machine.port(server.server_address[1], machine.PORTS[3000])
-        server.shutdown()
-        thread.join()
+    with served(handler) as port:
+        found = machine.port(port, machine.PORTS[3000])
     assert found.status == status
     assert status == "ok" or found.mend == "dagster-webserver -w workspace.yaml --port 3001"
 

@@ -174,7 +174,7 @@ def _epochs(
     member.train()
     parameters = [p for p in member.parameters() if p.numel()]
     optimizer = torch.optim.AdamW(
-        _decay_groups(member, params),
+        decay_groups(member, params),
         lr=params.learning_rate,
         fused=device.type in ("cpu", "cuda"),
     )
@@ -206,7 +206,7 @@ def _epochs(
         yield float(losses.mean())
 
 
-def _decay_groups(member: nn.Module, params: TrainingParams) -> list[dict[str, object]]:
+def decay_groups(member: nn.Module, params: TrainingParams) -> list[dict[str, object]]:
     """Weights decay; biases, which say how common fraud is, do not."""
     named = [(name, p) for name, p in member.named_parameters() if p.numel()]
     biases = [p for name, p in named if name.endswith("bias")]

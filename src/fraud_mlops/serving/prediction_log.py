@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.lakehouse.stores import list_files, open_input
 from fraud_mlops.serving.records import SCHEMA, Record
 from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
@@ -194,7 +195,7 @@ def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
 
 def _by_day(records: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Records by the day on which the scores were given, of UTC."""
-    days = pc.strftime(records.column("scored_at"), format="%Y-%m-%d")
+    days = partition_value(records.column("scored_at"), "day")
     for day in pc.unique(days).to_pylist():
         yield day, records.filter(pc.equal(days, day))
 
