@@ -6,12 +6,32 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+HERE = Path(__file__).parent
+LONGEST = (
+    "cloud/test_fraud_flow_on_aws.py",
+    "flows",
+    "stores/test_flow_on_stores.py",
+    "spark",
+    "dagster_metaflow/test_launch_resume.py",
+    "dagster_metaflow/test_kill.py",
+    "deployment",
+    "ui",
+    "jenkins",
+    "instance",
+    "cloud",
+    "fraud_assets/test_everything.py",
+    "dagster_metaflow",
+    "launch",
+)
+"""Begun first, one after another: what is left at the end is short, and no core waits for it."""
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -22,6 +42,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # have too; to those that are tested for it, it comes as in a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    path = item.path.relative_to(HERE).as_posix()
+    return next((i for i, place in enumerate(LONGEST) if path.startswith(place)), len(LONGEST))
 
 
 @pytest.fixture(scope="module")
