@@ -2,9 +2,10 @@
 
 A tick lists the landing zone once. Files that it does not know are read for their event times; the
 run requests carry what was asked for in their run key, so that a tick which is repeated after a
-crash launches nothing twice. The cursor names a record on the lakehouse (`landing.seen`), which
-is written before and found again after any restart, and what files were judged by: when that has
-changed, those that were found bad are looked at again.
+crash launches nothing twice. Claims of the future, which an ingest has to refuse, are asked for at
+the beginning of the first day (UTC) when they have happened. The cursor names a record on the
+lakehouse (`landing.seen`), which is written before and found again after any restart, and what
+files were judged by: when that has changed, those that were found bad are looked at again.
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
@@ -13,6 +14,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 import dagster as dg
@@ -24,16 +26,16 @@ from fraud_assets.jobs import INGEST
 from fraud_assets.run_requests import run_request, runs_of_partitions
 from fraud_assets.stores import Stores
 from fraud_mlops.claims.files import is_readable
+from fraud_mlops.claims.looking import EPOCH, FileClaims, file_uri, look_into, usual_file
 from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import FraudMlopsError, SourceError
 from fraud_mlops.lakehouse.local_files import printable
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.lakehouse.ranges import PartitionRange, partition_start
+from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of, partition_start
 from fraud_mlops.lakehouse.stores import is_local
 from fraud_mlops.landing.aside import asked_again, judged_by, set_aside, take_back
 from fraud_mlops.landing.listing import Landed, landed_files
-from fraud_mlops.landing.looking import EPOCH, FileClaims, file_uri, look_into, usual_file
-from fraud_mlops.landing.seen import Looked, SeenFiles
+from fraud_mlops.landing.seen import NONE, Looked, SeenFiles
 
 SETTLE_SECONDS = 30.0
 """A file of this machine that changed more recently may still be being written. Object stores
@@ -44,6 +46,8 @@ SAMPLED = 25
 """Files of the first tick that tell which columns are the usual ones."""
 _INTERVAL_SECONDS = 30
 _SHOWN = 10
+_EPOCH = datetime(EPOCH.year, EPOCH.month, EPOCH.day, tzinfo=UTC)
+_DAY = timedelta(days=1)
 
 
 def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
@@ -54,8 +58,9 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
         job_name=dataset.titled(INGEST),
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Ingests the partitions that new or changed files touch. A bad file is set "
-        "aside and reported, and the others go on. A file that is gone changes nothing.",
+        description="Ingests the partitions that new or changed files touch, and those of claims "
+        "that were in the future when their file landed. A bad file is set aside and reported, and "
+        "the others go on. A file that is gone changes nothing.",
     )
     def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SensorResult:
         tick = Tick(dataset, stores.lakehouse, context.cursor or None)
@@ -82,7 +87,7 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
 @dataclass
 class Tick:
     """One look at the landing zone. cursor: name of the record of files seen so far, and what bad
-    ones were judged by, as `name@judge`."""
+    ones were judged by, as `name@judge`. touched: partitions to ingest, with what asks for them."""
 
     dataset: Dataset
     lakehouse: Lakehouse
@@ -90,12 +95,13 @@ class Tick:
     files: list[Landed] = field(default_factory=list)
     closed: list[Landed] = field(default_factory=list)
     looked: list[Looked] = field(default_factory=list)
-    touched: dict[str, list[Landed]] = field(default_factory=dict)
+    touched: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     aside: dict[str, str] = field(default_factory=dict)
     unsettled: int = 0
     like: str | None = None
     again: str = ""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def source(self) -> FileSource:
@@ -113,13 +119,16 @@ class Tick:
         # Asked before files are read: who asks again meanwhile is heard by the next tick.
         self.again = asked_again(self.lakehouse, self.dataset.name)
         if judge != self._judge(self.seen):
-            self.seen = self.seen.with_claims()
+            self.seen = self.seen.bad_again()
         self._tell_closed()
         fresh = self._settled(self.seen.fresh(self.files))
+        due = set(self.seen.due(self.files, (self.now - _EPOCH).days))
         self.like = self._usual(fresh)
         until = time.monotonic() + TICK_SECONDS
-        for file in sorted(fresh, key=lambda file: file.changed):
-            self.looked.append(self._look_into(file))
+        for file in sorted([*fresh, *due], key=lambda file: file.changed):
+            self.looked.append(
+                self._look_into(file, self.seen.due_day(file) if file in due else NONE)
+            )
             if time.monotonic() > until:
                 break
 
@@ -155,8 +164,8 @@ class Tick:
         return f"No new file among {len(self.files):,}{waiting}."
 
     def _key(self, part: PartitionRange) -> str:
-        files = sorted({repr(file) for value in part.values() for file in self.touched[value]})
-        return "\n".join([part.first, part.last, *files])
+        asking = sorted({why for value in part.values() for why in self.touched[value]})
+        return "\n".join([part.first, part.last, *asking])
 
     def _settled(self, files: Sequence[Landed]) -> list[Landed]:
         if not is_local(self.source.uri):
@@ -169,7 +178,7 @@ class Tick:
     def _tell_closed(self) -> None:
         """In one line, and once for each place: it is then seen like a file without claims."""
         closed = self.seen.fresh(self.closed)
-        self.looked += map(Looked, closed)
+        self.looked += map(self._no_claims_in, closed)
         if closed:
             shown = ", ".join(printable(place.path) for place in closed[:_SHOWN])
             more = f" and {len(closed) - _SHOWN} more" if len(closed) > _SHOWN else ""
@@ -178,32 +187,48 @@ class Tick:
                 "sensor's user the right to read them; else nothing is amiss."
             )
 
-    def _look_into(self, file: Landed) -> Looked:
+    def _look_into(self, file: Landed, due: int = NONE) -> Looked:
         """Partitions that a file held before it changed count too: rows may have moved.
 
-        One that has become bad touches nothing: what is known of its claims stays as it is.
+        One that has become bad touches nothing: what is known of its claims stays as it is, until
+        it is mended. due: day from which on claims of an unchanged file are not in the future any
+        more; NONE for a file that is new.
         """
         contract, uri = self.dataset.contract, file_uri(self.source, file)
         if not self._is_table(file):
-            return Looked(file)
+            return self._no_claims_in(file)
         try:
-            claims = look_into(contract, uri, self.like)
+            claims = look_into(contract, uri, self.like, now=self.now)
         except SourceError as error:
             record = set_aside(self.lakehouse, contract, uri, file, str(error))
             told = f"{error} (set aside until it or the contract changes: {record})"
             self.aside[printable(uri)] = printable(told)
-            return Looked(file)
+            return self._no_claims_in(file)
         take_back(self.lakehouse, contract.name, file.path)
-        held = self._ingestible(file, claims)
-        for value in sorted({*held, *self._values(self.seen.days(file))}):
-            self.touched.setdefault(value, []).append(file)
-        return Looked(file, *(self._partitions[held[i]] for i in (0, -1))) if held else Looked(file)
+        held = self._ingestible(file, claims, told=due == NONE)
+        if due == NONE:
+            asked, why = {*held, *self._values(self.seen.days(file))}, repr(file)
+        else:
+            asked, why = self._since(held, due), f"{file!r} due {due}"
+        for value in sorted(asked):
+            self.touched.setdefault(value, []).append(why)
+        days = (self._partitions[held[i]] for i in (0, -1)) if held else (NONE, NONE)
+        return Looked(file, *days, due=_due(claims.next_event))
+
+    def _no_claims_in(self, file: Landed) -> Looked:
+        """As it is now; what has gone on from it before is remembered."""
+        return Looked(file, *(self.seen.days(file) or (NONE, NONE)), good=False)
+
+    def _since(self, held: Sequence[str], due: int) -> set[str]:
+        """Partitions that claims of the day before `due` or later are in."""
+        first = partition_of(_EPOCH + (due - 1) * _DAY, self.dataset.contract.partition)
+        return {value for value in held if value >= first}
 
     @cached_property
     def _partitions(self) -> dict[str, int]:
         """Partitions there are, in order, with their first day counted from 1970."""
         period = self.dataset.contract.partition
-        names = self.dataset.partitions.get_partition_keys()
+        names = self.dataset.partitions.get_partition_keys(current_time=self.now)
         return {name: (partition_start(name, period).date() - EPOCH).days for name in names}
 
     def _usual(self, fresh: Sequence[Landed]) -> str | None:
@@ -229,14 +254,34 @@ class Tick:
             return set()
         return {name for name, day in self._partitions.items() if days[0] <= day <= days[1]}
 
-    def _ingestible(self, file: Landed, claims: FileClaims) -> list[str]:
+    def _ingestible(self, file: Landed, claims: FileClaims, *, told: bool) -> list[str]:
         """Partitions of a file's claims, less those that there are not: a slip of the keyboard,
         or a date that stands for none, must not count in the span of what the file holds."""
         held = [value for value in claims.partitions if value in self._partitions]
-        if other := [value for value in claims.partitions if value not in self._partitions]:
-            told = ", ".join(other[:_SHOWN]) + (", ..." if len(other) > _SHOWN else "")
+        other = [value for value in claims.partitions if value not in self._partitions]
+        if other and told:
             self.problems.append(
-                f"{printable(file.path)}: holds claims of {told}: no partitions of "
-                f"{self.dataset.name}, so that they are not ingested."
+                f"{printable(file.path)}: holds claims of {_listed(other)}: no partitions of "
+                f"{self.dataset.name}, so that they are not ingested. {self._what_to_do(other)}"
             )
         return held
+
+    def _what_to_do(self, other: Sequence[str]) -> str:
+        first = next(iter(self._partitions), "")
+        if other[0] < first:
+            return (
+                f"Partitions begin at {first}: if these dates are right, set `first_partition: "
+                f"{other[0]}` in the contract."
+            )
+        if self.dataset.is_live:
+            return "They are of the future, and asked for when their time has come."
+        return "Partitions end with the out-of-time window of the contract."
+
+
+def _due(next_event: datetime | None) -> int:
+    """Day that begins when it has happened; NONE without any."""
+    return NONE if next_event is None else -((_EPOCH - next_event) // _DAY)
+
+
+def _listed(values: Sequence[str]) -> str:
+    return ", ".join(values[:_SHOWN]) + (", ..." if len(values) > _SHOWN else "")

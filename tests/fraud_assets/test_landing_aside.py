@@ -52,6 +52,36 @@ def test_when_the_contract_is_mended_its_files_are_looked_at_again(
     assert asked(after.tick(SENSOR, again.cursor)) == []
 
 
+def test_a_file_that_went_bad_in_between_is_ingested_where_it_was_and_where_it_is(
+    landed: Place,
+) -> None:
+    """Its first claims are in the zone still, and have to go out of it."""
+    cursor = None
+    for text, partitions in (
+        (rows("2024-01-31"), ["2024-01"]),
+        ("claim,day\nc1,2024-01-05\n", []),
+        ("what is this", []),
+        (rows("2024-09-30"), ["2024-01", "2024-09"]),
+        (rows("2024-09-29"), ["2024-09"]),
+    ):
+        land(landed, a=text)
+        ticked = landed.tick(SENSOR, cursor)
+        assert asked(ticked) == partitions, text
+        cursor = ticked.cursor
+
+
+def test_a_file_that_went_bad_is_remembered_when_the_contract_is_mended(
+    make_place: Callable[..., Place],
+) -> None:
+    before, after = make_place(LANDED), make_place(MENDED)
+    land(before, a=rows("2024-01-31"))
+    first = before.tick(SENSOR)
+    land(before, a=HALF_BAD.replace("2024-01", "2024-06"))
+    bad = before.tick(SENSOR, first.cursor)
+    assert aside(before) == ["a.csv"]
+    assert asked(after.tick(SENSOR, bad.cursor)) == ["2024-01", "2024-06"]
+
+
 def test_a_contract_that_does_not_mend_the_file_leaves_it_aside_and_is_asked_once(
     make_place: Callable[..., Place],
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
@@ -216,6 +217,59 @@ def test_a_date_that_stands_for_none_is_told_once_and_its_correction_goes_throug
     assert asked(landed.tick(SENSOR, first.cursor)) == ["2024-01", "2024-05"]
     (told,) = [line for line in capfd.readouterr().err.splitlines() if "a.csv" in line]
     assert f"holds claims of {odd[:7]}: no partitions of parcels" in told
+
+
+def look(place: Place, cursor: str | None, day: str) -> tuple[list[str], str | None]:
+    """A tick as it would be at noon of a day: partitions that it asks for, and its cursor."""
+    now = datetime.fromisoformat(f"{day}T12:00Z")
+    tick = landing_sensor.Tick(place.dataset, place.stores.lakehouse, cursor, now=now)
+    tick.look()
+    cursor = tick.remember()
+    return asked(dg.SensorResult(run_requests=tick.requests())), cursor
+
+
+def test_claims_of_the_future_are_asked_for_when_their_time_has_come(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-01-31", "2024-03-01", "2024-03-05T10:00", "2024-07-01"))
+    cursor = None
+    for day, partitions in (
+        ("2024-02-10", ["2024-01"]),
+        ("2024-02-29", []),
+        ("2024-03-01", ["2024-03"]),
+        ("2024-03-02", []),
+        ("2024-03-05", []),  # it has not been ten o'clock when the day begins
+        ("2024-03-06", ["2024-03"]),
+        ("2024-06-30", []),
+        ("2024-07-01", ["2024-07"]),
+        ("2024-12-31", []),
+    ):
+        found, cursor = look(landed, cursor, day)
+        assert found == partitions, day
+
+
+def test_each_time_that_claims_of_a_file_come_due_is_a_run_of_its_own(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-03-02", "2024-03-05"))
+    keys, cursor = [], None
+    for day in ("2024-03-01", "2024-03-02", "2024-03-05"):
+        now = datetime.fromisoformat(f"{day}T12:00Z")
+        for _ in range(2):  # repeated after a crash it asks for the same
+            tick = landing_sensor.Tick(landed.dataset, landed.stores.lakehouse, cursor, now=now)
+            tick.look()
+            after = tick.remember()
+            keys += [request.run_key for request in tick.requests()]
+        cursor = after
+    assert keys[0::2] == keys[1::2]
+    assert len(set(keys)) == 3
+
+
+def test_claims_of_the_future_of_a_changed_file_are_those_it_has_now(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-01-31", "2024-03-01"))
+    _, cursor = look(landed, None, "2024-02-10")
+    land(landed, "a.csv", rows("2024-01-31", "2024-05-01"))
+    found, cursor = look(landed, cursor, "2024-02-11")
+    assert found == ["2024-01"]
+    found, cursor = look(landed, cursor, "2024-03-02")
+    assert found == []
+    assert look(landed, cursor, "2024-05-01")[0] == ["2024-05"]
 
 
 def test_other_files_in_the_folder_are_nothing_to_it(landed: Place) -> None:

@@ -8,17 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
 
 from fraud_mlops.claims import ingest
+from fraud_mlops.claims.looking import file_uri, look_into
 from fraud_mlops.contract import Contract, FileSource, Quality
 from fraud_mlops.errors import LakehouseError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.landing.aside import files_aside, set_aside, take_back
 from fraud_mlops.landing.listing import Landed, landed_files, listing_version
-from fraud_mlops.landing.looking import file_uri, look_into
 from fraud_mlops.landing.seen import Looked, SeenFiles
 
+_OLDER = [("path", "<u8"), ("version", "<u8"), ("first", "<i4"), ("last", "<i4")]
 HEADER = "claim,day,fraud,amount,garage\n"
 
 
@@ -131,6 +133,35 @@ def test_the_record_forgets_files_that_are_gone_and_its_own_past(lake: Lakehouse
     assert kept == {f"seen-{name}.npy" for name in names[1:]}
     with pytest.raises(LakehouseError, match="Reset the sensor's cursor"):
         SeenFiles.read(lake, "parcels", names[0])
+
+
+def test_a_record_of_an_older_version_is_read_on(landing: Path, lake: Lakehouse) -> None:
+    for name in ("bad.csv", "good.csv"):
+        (landing / name).write_text("x")
+    bad, good = landed_files(FileSource(uri=str(landing)))
+    seen = SeenFiles().after([Looked(bad), Looked(good, 19000, 19031)], [bad, good])
+    older = np.array(seen._records[["path", "version", "first", "last"]].tolist(), _OLDER)
+    place = Path(lake.uri("_landing", "parcels", "seen-old.npy"))
+    place.parent.mkdir(parents=True)
+    np.save(place, older)
+    again = SeenFiles.read(lake, "parcels", "old")
+    assert again.fresh([bad, good]) == []
+    assert again.first_good([bad, good]) == good
+    assert (again.days(good), again.days(bad)) == ((19000, 19031), None)
+    assert again.due([bad, good], 10**6) == []
+    np.save(place, np.zeros(3))
+    with pytest.raises(LakehouseError, match="gone or damaged"):
+        SeenFiles.read(lake, "parcels", "old")
+
+
+def test_claims_of_the_future_are_told_with_the_first_of_them(landing: Path) -> None:
+    (landing / "a.csv").write_text(claims("2024-01-02", "9999-12-31", "2024-03-05", "2024-02-01"))
+    now = datetime(2024, 1, 15, tzinfo=UTC)
+    found = look_into(contract(landing), str(landing / "a.csv"), now=now)
+    assert found.next_event == datetime(2024, 2, 1, tzinfo=UTC)
+    assert look_into(contract(landing), str(landing / "a.csv")).next_event is not None
+    (landing / "a.csv").write_text(claims("2024-01-02"))
+    assert look_into(contract(landing), str(landing / "a.csv")).next_event is None
 
 
 def test_a_file_tells_its_partitions_without_being_read_whole(landing: Path) -> None:

@@ -6,13 +6,13 @@ import pytest
 from fault_proxy import proxy
 from store_servers import ACCOUNT, Azurite, adls_uri
 
+from fraud_mlops.claims.looking import file_uri, look_into
 from fraud_mlops.contract import Contract
 from fraud_mlops.errors import SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import delete, write_bytes
 from fraud_mlops.landing.aside import files_aside, set_aside, take_back
 from fraud_mlops.landing.listing import Landed, landed_file, landed_files, listing_version
-from fraud_mlops.landing.looking import file_uri, look_into
 from fraud_mlops.settings import settings
 
 FOLDER = adls_uri("landing")

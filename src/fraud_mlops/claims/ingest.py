@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fraud_mlops.claims.intake import Intake
+from fraud_mlops.claims.looking import still_aside
 from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
 from fraud_mlops.claims.quarantine import Quarantine
 from fraud_mlops.claims.raw_zone import (
@@ -33,7 +34,6 @@ from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import list_children
-from fraud_mlops.landing.looking import still_aside
 
 
 def ingest(

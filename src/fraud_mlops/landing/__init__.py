@@ -1,1 +1,5 @@
-"""Files as they land: which are there, which are new, which claims they hold, which are bad."""
+"""Files as they land: which are there, which are new, which are set aside.
+
+What is in one is for `fraud_mlops.claims.looking` to say, by the reader of claims; nothing here
+knows of claims, so that ingest can ask which files are set aside.
+"""

@@ -1,6 +1,6 @@
-"""Which files have been looked at, and which partitions they touched.
+"""Which files have been looked at, which partitions they touched, and what is still to come.
 
-24 bytes a file, however long its name is; a file that is gone is forgotten, so that the record
+29 bytes a file, however long its name is; a file that is gone is forgotten, so that the record
 stays as large as the landing zone. It is kept on the lakehouse under the hash of its content, and
 never changed: whoever remembers the name of one has it as it was.
 """
@@ -23,23 +23,35 @@ from fraud_mlops.landing.listing import Landed
 
 FOLDER = "_landing"
 NONE = -(2**31)
-_RECORD = np.dtype([("path", "<u8"), ("version", "<u8"), ("first", "<i4"), ("last", "<i4")])
+_UNKNOWN = 0
+"""A version that no file has, but for one in 2**64."""
+_BEFORE = [("path", "<u8"), ("version", "<u8"), ("first", "<i4"), ("last", "<i4")]
+"""As records were until what is due, and whether a file is good, stood in them."""
+_RECORD = np.dtype([*_BEFORE, ("due", "<i4"), ("good", "?")])
 
 
 @dataclass(frozen=True)
 class Looked:
-    """A file that was looked at. first, last: days since 1970 of its claims; NONE without any."""
+    """A file that was looked at.
+
+    first, last: days since 1970 of the claims that have gone on from it; NONE without any. Those of
+    a file that has become bad are what it held when it was good: they are in the zone still.
+    due: day from which on it has claims that were in the future, to be looked at again; NONE
+    without any. good: whether it is a table with claims to ingest as it is now.
+    """
 
     file: Landed
     first: int = NONE
     last: int = NONE
+    due: int = NONE
+    good: bool = True
 
 
 class SeenFiles:
     """Files by the hash of their path, in its order."""
 
     def __init__(self, records: npt.NDArray[Any] | None = None) -> None:
-        self._records = np.empty(0, _RECORD) if records is None else records
+        self._records = np.empty(0, _RECORD) if records is None else _as_now(records)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -51,21 +63,39 @@ class SeenFiles:
         same = known & (self._records["version"][at] == versions if len(self) else known)
         return [files[int(i)] for i in np.flatnonzero(~same)]
 
+    def due(self, files: Sequence[Landed], day: int) -> list[Landed]:
+        """Those of which claims have come due by that day since they were looked at."""
+        waiting = self._records[(self._records["due"] != NONE) & (self._records["due"] <= day)]
+        if not len(waiting):
+            return []
+        ripe = SeenFiles(waiting)
+        at, known = ripe._find(_hashes(file.path for file in files))
+        same = known & (waiting["version"][at] == _versions(files))
+        return [files[int(i)] for i in np.flatnonzero(same)]
+
     def days(self, file: Landed) -> tuple[int, int] | None:
-        """First and last day of what the file held when it was seen; None without any."""
-        at, known = self._find(_hashes([file.path]))
-        if not known[0]:
+        """First and last day of what has gone on from the file; None without any."""
+        found = self._of(file)
+        if found is None or found["first"] == NONE:
             return None
-        first, last = (int(self._records[at[0]][name]) for name in ("first", "last"))
-        return None if first == NONE else (first, last)
+        return int(found["first"]), int(found["last"])
+
+    def due_day(self, file: Landed) -> int:
+        """From when on it has claims that were in the future; NONE without any."""
+        found = self._of(file)
+        return NONE if found is None else int(found["due"])
 
     def first_good(self, files: Iterable[Landed]) -> Landed | None:
-        """The first of the files that was found to hold claims."""
-        return next((file for file in files if self.days(file)), None)
+        """The first of the files that was found to hold claims, when it was last looked at."""
+        return next(
+            (f for f in files if (found := self._of(f)) is not None and found["good"]), None
+        )
 
-    def with_claims(self) -> SeenFiles:
-        """Without the files that had none: they were bad, or no tables."""
-        return SeenFiles(self._records[self._records["first"] != NONE])
+    def bad_again(self) -> SeenFiles:
+        """As if those that were bad, or no tables, had not been looked at as they are now."""
+        records = self._records.copy()
+        records["version"][~records["good"]] = _UNKNOWN
+        return SeenFiles(records)
 
     def after(self, looked: Sequence[Looked], there: Sequence[Landed]) -> SeenFiles:
         """With these files, and without those that are not `there` any more."""
@@ -74,10 +104,16 @@ class SeenFiles:
         new["version"] = _versions([entry.file for entry in looked])
         new["first"] = [entry.first for entry in looked]
         new["last"] = [entry.last for entry in looked]
+        new["due"] = [entry.due for entry in looked]
+        new["good"] = [entry.good and entry.first != NONE for entry in looked]
         kept = self._records[~np.isin(self._records["path"], new["path"])]
         records = np.concatenate([kept, new])
         records = records[np.isin(records["path"], _hashes(file.path for file in there))]
         return SeenFiles(np.sort(records, order="path"))
+
+    def _of(self, file: Landed) -> Any:
+        at, known = self._find(_hashes([file.path]))
+        return self._records[at[0]] if known[0] else None
 
     def _find(self, paths: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], Any]:
         if not len(self):
@@ -111,6 +147,19 @@ class SeenFiles:
             if child.startswith("seen-") and child not in wanted:
                 delete(lakehouse.uri(FOLDER, dataset, child))
         return name
+
+
+def _as_now(records: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Raises ValueError for what is no record, of today or of before."""
+    if records.dtype == _RECORD:
+        return records
+    if records.dtype != np.dtype(_BEFORE):
+        raise ValueError(f"{records.dtype} is no record of files seen")
+    now = np.empty(len(records), _RECORD)
+    for name, _ in _BEFORE:
+        now[name] = records[name]
+    now["due"], now["good"] = NONE, records["first"] != NONE
+    return now
 
 
 def _hashes(texts: Iterable[str]) -> npt.NDArray[np.uint64]:

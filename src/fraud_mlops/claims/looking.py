@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import MAXYEAR, UTC, date, datetime
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from fraud_mlops.claims.canonical import Converter
@@ -27,10 +28,12 @@ EPOCH = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class FileClaims:
-    """partitions: those that the file has claims of, in order."""
+    """partitions: those that the file has claims of, in order. next_event: the first of its claims
+    that has not happened yet, which an ingest of now puts into quarantine; None without any."""
 
     partitions: tuple[str, ...]
     rows: int
+    next_event: datetime | None = None
 
 
 def file_uri(source: FileSource, file: Landed) -> str:
@@ -40,12 +43,14 @@ def file_uri(source: FileSource, file: Landed) -> str:
     return str(filesystem(source.uri)[0].unstrip_protocol(file.path))
 
 
-def look_into(contract: Contract, uri: str, like: str | None = None) -> FileClaims:
-    """Which partitions a file of the contract's source touches.
+def look_into(
+    contract: Contract, uri: str, like: str | None = None, *, now: datetime | None = None
+) -> FileClaims:
+    """Which partitions a file of the contract's source touches, and which claims are yet to come.
 
     Reads event time and label, and nothing else. like: a file that it must agree with in the
     columns that are read, since a source is one table: those that the contract names, or all where
-    it leaves features to be found.
+    it leaves features to be found. now: the clock's when left out.
     Raises SourceError for a file that ingest would stumble over: it cannot be read, lacks a
     column or has others than `like`, or more rows than `quality.max_bad_share` allows have no
     readable time or an unknown label.
@@ -54,7 +59,7 @@ def look_into(contract: Contract, uri: str, like: str | None = None) -> FileClai
     source.require(named_columns(contract))
     if like is not None:
         _opened(contract, like).require_like(source, read_columns(contract))
-    return _read(contract, uri, source)
+    return _read(contract, uri, source, now or datetime.now(UTC))
 
 
 def usual_file(contract: Contract, uris: Iterable[str]) -> str | None:
@@ -94,13 +99,14 @@ def _opened(contract: Contract, uri: str) -> Source:
     )
 
 
-def _read(contract: Contract, uri: str, source: Source) -> FileClaims:
+def _read(contract: Contract, uri: str, source: Source, now: datetime) -> FileClaims:
     few = contract.model_copy(
         update={"claim_id": None, "amount": None, "entities": {}, "numeric": (), "categorical": ()}
     )
-    convert = Converter(few, source.files, datetime.now(UTC), source.decimal)
+    convert = Converter(few, source.files, now, source.decimal)
     wanted = set(few.role_columns())
     rows, found, reasons = 0, set(), Counter[str]()
+    next_event: datetime | None = None
     for chunk in source.chunks([name for name in source.columns if name in wanted]):
         converted = convert(chunk)
         rows += len(chunk) + len(chunk.unreadable)
@@ -108,10 +114,22 @@ def _read(contract: Contract, uri: str, source: Source) -> FileClaims:
         reasons.update(f"{f.reason} in {f.column!r}" for _, f in converted.faults)
         times = converted.claims.column(EVENT_TIME).drop_null()
         found |= set(pc.unique(partition_value(times, contract.partition)).to_pylist())
+        next_event = _earlier(next_event, _first_after(times, now))
     _require_good(contract, uri, rows, +reasons)
     if not found:
         raise SourceError(f"{uri}: not one row has a readable event time")
-    return FileClaims(tuple(sorted(found)), rows)
+    return FileClaims(tuple(sorted(found)), rows, next_event)
+
+
+def _first_after(times: pa.Array, now: datetime) -> datetime | None:
+    later = times.filter(pc.greater(times, pa.scalar(now, times.type)))
+    # Python has no word for times beyond the year 9999, and nobody waits for them.
+    sane = later.filter(pc.less_equal(pc.year(later), MAXYEAR))
+    return pc.min(sane).as_py() if len(sane) else None
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return other if one is None else one if other is None else min(one, other)
 
 
 def _require_good(contract: Contract, uri: str, rows: int, reasons: Counter[str]) -> None:
