@@ -28,7 +28,7 @@ from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.models.candidates import Candidate, draw_candidates
 
 if TYPE_CHECKING:
-    from fraud_mlops.models.training import TrainingLog
+    from fraud_mlops.models.training_log import TrainingLog
 
 CATEGORIES = (12,) * 8
 REPEATS = 3

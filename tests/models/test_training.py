@@ -13,7 +13,8 @@ from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.models.losses import claim_weights, period_offsets, training_loss
 from fraud_mlops.models.networks import FraudNetwork, network_bytes
 from fraud_mlops.models.params import MlpParams, TrainingParams
-from fraud_mlops.models.training import TrainingLog, learning_rate, train
+from fraud_mlops.models.training import learning_rate, train
+from fraud_mlops.models.training_log import TrainingLog
 
 
 def fit(

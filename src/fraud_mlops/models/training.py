@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch  # noqa: TID253 -- this file owns torch; others import it where they use it
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn  # noqa: TID253 -- likewise
 
 from fraud_mlops.errors import TrainingError
@@ -20,6 +19,7 @@ from fraud_mlops.models.losses import claim_weights, period_offsets, training_lo
 from fraud_mlops.models.networks import FraudNetwork
 from fraud_mlops.models.params import LogisticParams, TrainingParams
 from fraud_mlops.models.runtime import reproducible, resolve_device
+from fraud_mlops.models.training_log import TrainingLog
 
 if TYPE_CHECKING:
     from fraud_mlops.features.preprocessing import Matrix
@@ -31,24 +31,6 @@ SAMPLE_BUDGET = 2_000_000
 _CHECK_STEPS = 64
 _COMPILE_STEPS = 3_000
 """Steps from which compiling on a GPU (about a minute) is earned back."""
-
-
-class TrainingLog(BaseModel):
-    """How a training went.
-
-    samples: claims seen, over all epochs and members; epoch_losses: mean loss of each epoch, of
-    one member after another.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seconds: float
-    samples: int
-    samples_per_second: float
-    epochs: int
-    batch_size: int
-    device: str
-    epoch_losses: tuple[float, ...]
 
 
 class _Data(NamedTuple):

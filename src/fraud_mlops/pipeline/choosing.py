@@ -13,7 +13,7 @@ from fraud_mlops.evaluation.leaderboard import Leaderboard, rank_candidates
 from fraud_mlops.evaluation.threshold import Threshold, choose_threshold
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.models.candidates import Candidate
-from fraud_mlops.models.training import TrainingLog
+from fraud_mlops.models.training_log import TrainingLog
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.progress import Progress
 from fraud_mlops.pipeline.reference import REFERENCE, reference_bytes

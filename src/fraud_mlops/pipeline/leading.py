@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -11,12 +12,14 @@ from fraud_mlops.errors import RegistryError
 from fraud_mlops.evaluation.oot import OotReport
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.features.split import Split
-from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.pipeline.validation import Validated
 from fraud_mlops.registry.bundle import Manifest, load_bundle, read_manifest
 from fraud_mlops.registry.lineage import former_names, resolved_version
+
+if TYPE_CHECKING:
+    from fraud_mlops.models.fraud_model import FraudModel
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Leader:
 
 def leader_to_be(plan: RunPlan, features: FeatureSet, validated: Validated) -> Leader:
     """The model that leads once the run is published: the winner, or the champion that held."""
+    from fraud_mlops.models.fraud_model import FraudModel
+
     if not validated.promoted and plan.champion is not None:
         return pinned_champion(plan)
     return Leader(
@@ -54,6 +59,8 @@ def leader_to_be(plan: RunPlan, features: FeatureSet, validated: Validated) -> L
 
 def pinned_champion(plan: RunPlan) -> Leader:
     """The champion that the run pinned. Raises RegistryError when there was none."""
+    from fraud_mlops.models.fraud_model import FraudModel
+
     bundle = load_bundle(plan.model_uri, plan.contract.name, _version(plan))
     manifest = bundle.manifest
     report = manifest.oot.get("report")

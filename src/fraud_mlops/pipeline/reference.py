@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,11 @@ import pyarrow.parquet as pq
 from fraud_mlops.contract import EVENT_TIME, MODEL_SCORE
 from fraud_mlops.errors import BundleError
 from fraud_mlops.features.build import FeatureSet
-from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.monitoring.drift import DriftReport, measure_drift
 from fraud_mlops.pipeline.windows import evenly, thinned
+
+if TYPE_CHECKING:
+    from fraud_mlops.models.fraud_model import FraudModel
 
 REFERENCE = "reference.parquet"
 REFERENCE_CLAIMS = 20_000

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +18,14 @@ from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.features.feature_set import scored_batches
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.periods import by_partition
-from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.models.reasons import attributions, reason_texts
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.serving.entity_state import publish_entity_state
 from fraud_mlops.spark.choice import on_spark
+
+if TYPE_CHECKING:
+    from fraud_mlops.models.fraud_model import FraudModel
 
 OUTPUTS = pa.schema(
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,14 +15,16 @@ from fraud_mlops.evaluation.metrics import evaluate
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.features.preprocessing import Preprocessor
 from fraud_mlops.models.candidates import Candidate
-from fraud_mlops.models.fraud_model import FraudModel, TypicalClaim
 from fraud_mlops.models.slots import cpu_slot
-from fraud_mlops.models.training import TrainingLog, train
+from fraud_mlops.models.training_log import TrainingLog
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.progress import Progress
 from fraud_mlops.pipeline.windows import days_before, labelled, labels_of
 from fraud_mlops.registry.bundle import load_bundle
 from fraud_mlops.settings import settings
+
+if TYPE_CHECKING:
+    from fraud_mlops.models.fraud_model import FraudModel
 
 CANDIDATE_THREADS = 1
 """A candidate's networks are small: cores are better spent on candidates side by side."""
@@ -79,6 +82,9 @@ def train_candidate(candidate: Candidate, features: FeatureSet, progress: Progre
 def fit(
     candidate: Candidate, claims: pa.Table, features: FeatureSet, threads: int, progress: Progress
 ) -> tuple[FraudModel, TrainingLog]:
+    from fraud_mlops.models.fraud_model import FraudModel, TypicalClaim
+    from fraud_mlops.models.training import train
+
     preprocessor = Preprocessor.fit(claims, features.numeric, features.categorical)
     end = claims.column(EVENT_TIME)[-1].as_py()
     network, log = train(
@@ -121,6 +127,8 @@ def incumbent_row(plan: RunPlan, features: FeatureSet) -> LeaderboardRow | None:
     """
     if plan.champion is None:
         return None
+    from fraud_mlops.models.fraud_model import FraudModel
+
     try:
         bundle = load_bundle(plan.model_uri, plan.contract.name, plan.champion)
         model = FraudModel.from_files(bundle.files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +18,12 @@ from fraud_mlops.evaluation.metrics import evaluate
 from fraud_mlops.evaluation.oot import OotReport, validate_oot
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.lakehouse.periods import partition_value
-from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
 from fraud_mlops.registry.bundle import bundle_version, load_bundle
+
+if TYPE_CHECKING:
+    from fraud_mlops.models.fraud_model import FraudModel
 
 MAX_JUDGED_CLAIMS = 1_000_000
 """More than that would narrow the intervals little, and memory would grow with the claims."""
@@ -57,6 +60,8 @@ def validate(
     files: the winner's, with calibration and threshold. Raises SplitError when the window holds
     no fraud or no genuine claim.
     """
+    from fraud_mlops.models.fraud_model import FraudModel
+
     model = FraudModel.from_files(files)
     contract, window = features.contract, features.split.oot
     claims = oot_claims(features)
@@ -132,6 +137,8 @@ def champion_model(plan: RunPlan) -> FraudModel | None:
     """The champion that the run pinned; None when there was none."""
     if plan.champion is None:
         return None
+    from fraud_mlops.models.fraud_model import FraudModel
+
     return FraudModel.from_files(
         load_bundle(plan.model_uri, plan.contract.name, plan.champion).files
     )
