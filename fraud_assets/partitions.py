@@ -1,20 +1,13 @@
 """A contract's partitions in Dagster's terms.
 
 Names are those of the lakehouse: `2024-01`, a week's Monday, or `2024-01-31`. Where they begin
-and end:
-
-- Generated claims: as the generator's dates say.
-- Claims in a folder or a pattern keep coming: from the start of training on, without an end. The
-  period that is under way is there too, since its claims are scored as they land.
-- One file whose contract gives dates is a closed history, which ends with its OOT window. Write
-  `claims*.csv` for a file that grows or is followed by others.
-- Contracts without dates begin at the setting FRAUD_FIRST_PARTITION.
+and end `fraud_mlops.span` says. Of claims that keep coming the period that is under way is there
+too, since they are scored as they land.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,21 +23,19 @@ from dagster import (
     WeeklyPartitionsDefinition,
 )
 
-from fraud_mlops.contract import Contract, DateSplit, SyntheticSource
+from fraud_mlops.contract import Contract, DateSplit
 from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
-from fraud_mlops.settings import settings
+from fraud_mlops.span import span_of
 
 _DAY = "%Y-%m-%d"
 _SHORTEST_DAYS = {"day": 1, "week": 7, "month": 28}
-_PATTERN = re.compile(r"[*?\[]")
-_FILE = re.compile(r"\.[A-Za-z0-9]+$")
 _MOMENT = timedelta(microseconds=1)
 
 
 def partitions_of(contract: Contract) -> TimeWindowPartitionsDefinition:
     """Partitions as every partitioned asset of a dataset has them."""
-    start, end = _span(contract)
+    start, end = span_of(contract)
     period = contract.partition
     given: dict[str, Any] = {"start_date": partition_of(start, period)}
     if end is None:
@@ -77,20 +68,10 @@ def learnt_from(contract: Contract) -> PartitionMapping:
     """
     if not isinstance(contract.split, DateSplit):
         return AllPartitionMapping()
-    start, _ = _span(contract)
+    start, _ = span_of(contract)
     return SpecificPartitionsPartitionMapping(
         _whole(start, contract.split.oot.end, contract.partition).values()
     )
-
-
-def _span(contract: Contract) -> tuple[datetime, datetime | None]:
-    source, split = contract.source, contract.split
-    if isinstance(source, SyntheticSource):
-        return source.start, source.end
-    if not isinstance(split, DateSplit):
-        return settings().first_partition, None
-    one_file = _FILE.search(source.uri) and not _PATTERN.search(source.uri)
-    return split.train.start, split.oot.end if one_file else None
 
 
 def _whole(start: datetime, end: datetime, period: Period) -> PartitionRange:

@@ -23,6 +23,7 @@ from fraud_mlops.fields import (
     Address,
     Days,
     Duration,
+    FirstDay,
     Instant,
     Share,
     Sign,
@@ -30,7 +31,7 @@ from fraud_mlops.fields import (
     TimeFormat,
     Words,
 )
-from fraud_mlops.limits import Checks, Drift
+from fraud_mlops.limits import Alerts, Checks, Drift, Gate, Quality
 
 RESERVED = ("claim_id", "event_time", "label", "label_time", "amount")
 CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT = RESERVED
@@ -191,28 +192,6 @@ def _kind_of_split(split: Any) -> str:
     return "dates" if isinstance(split, DateSplit) else "shares"
 
 
-class Alerts(_Model):
-    """How many claims the team can look into, or what a look costs."""
-
-    budget: Share = 0.05
-    """Share of claims that may be alerted."""
-    review_cost: Annotated[float, Field(gt=0)] | None = None
-    """Cost of one review in the amount's currency; with it the threshold minimises cost."""
-
-
-class Quality(_Model):
-    max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
-    min_amount: float | None = 0.0
-
-
-class Gate(_Model):
-    """A challenger replaces the champion when P(gain > min_gain) >= confidence, OOT, paired."""
-
-    confidence: Share = 0.95
-    min_gain: float = 0.0
-    resamples: PositiveInt = 500
-
-
 class Contract(_Model):
     """One dataset, described."""
 
@@ -237,6 +216,8 @@ class Contract(_Model):
     windows: Annotated[tuple[Days, ...], Field(min_length=1)] = (1, 7, 30, 90)
     """Days that entity features look back; no history reaches further than the longest."""
     partition: Literal["day", "week", "month"] = "month"
+    first_partition: FirstDay | None = None
+    """Where the partitions of claims in files begin; `fraud_mlops.span` says where without it."""
     split: Annotated[
         Annotated[DateSplit, Tag("dates")] | Annotated[ShareSplit, Tag("shares")],
         Discriminator(_kind_of_split),
@@ -268,6 +249,22 @@ class Contract(_Model):
         for column in (*(self.numeric or ()), *(self.categorical or ())):
             if column in (*RESERVED, MODEL_SCORE):
                 raise ValueError(f"column {column!r} bears a reserved name; ignore or rename it")
+        return self
+
+    @model_validator(mode="after")
+    def _partitions_begin_before_training(self) -> Self:
+        first, split = self.first_partition, self.split
+        if first is None:
+            return self
+        if isinstance(self.source, SyntheticSource):
+            raise ValueError(  # noqa: TRY004 - pydantic reports ValueError
+                "first_partition is of claims in files; generated ones begin at source.start"
+            )
+        if isinstance(split, DateSplit) and first > split.train.start:
+            raise ValueError(
+                f"first_partition {first:%F} must not come after split.train.start "
+                f"{split.train.start:%F}"
+            )
         return self
 
     def _roles(self) -> dict[str, list[str]]:

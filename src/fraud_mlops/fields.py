@@ -19,6 +19,7 @@ _CONNECTION = re.compile(r"(AccountKey|SharedAccessSignature|Password)=", re.I)
 _SIGNED = re.compile(
     r"[?&](sig|signature|x-amz-\w+|x-goog-\w+|\w*token|\w*key|\w*secret|password|pwd)=", re.I
 )
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _DURATION = re.compile(r"([0-9]{1,12})([smhdw])")
 
 
@@ -83,6 +84,11 @@ def _midnight(value: Any) -> Any:
     return value
 
 
+def _first_of_month(value: Any) -> Any:
+    """`2024-01`, as months are named, is its first day; YAML reads that as text."""
+    return f"{value}-01" if isinstance(value, str) and _MONTH.fullmatch(value) else value
+
+
 def _word(value: Any) -> Any:
     """Numbers stand for their digits. Raises ValueError for a truth value: which word was it?"""
     if isinstance(value, bool):
@@ -116,6 +122,7 @@ def _sign(value: Any) -> Any:
 Address = Annotated[str, Field(min_length=1), AfterValidator(refuse_credentials)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_not_negative)]
 Instant = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(_as_utc)]
+FirstDay = Annotated[Instant, BeforeValidator(_first_of_month)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Days = Annotated[int, Field(gt=0, le=36_500)]
 Text = Annotated[str, BeforeValidator(_word)]

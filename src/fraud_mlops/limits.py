@@ -1,4 +1,4 @@
-"""Limits of a dataset contract that only tell: past them a check warns, and nothing stops."""
+"""Limits of a dataset contract: what may be alerted, what stops a run, what is told of one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,34 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from fraud_mlops.fields import Share
 
 
-class Checks(BaseModel):
-    """Limits of what is told about an asset; none of them stops a run."""
-
+class _Limits(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Alerts(_Limits):
+    """How many claims the team can look into, or what a look costs."""
+
+    budget: Share = 0.05
+    """Share of claims that may be alerted."""
+    review_cost: Annotated[float, Field(gt=0)] | None = None
+    """Cost of one review in the amount's currency; with it the threshold minimises cost."""
+
+
+class Quality(_Limits):
+    max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    min_amount: float | None = 0.0
+
+
+class Gate(_Limits):
+    """A challenger replaces the champion when P(gain > min_gain) >= confidence, OOT, paired."""
+
+    confidence: Share = 0.95
+    min_gain: float = 0.0
+    resamples: PositiveInt = 500
+
+
+class Checks(_Limits):
+    """Limits of what is told about an asset; none of them stops a run."""
 
     label_maturity: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Least share of claims old enough for a label that have one."""
@@ -24,10 +48,8 @@ class Checks(BaseModel):
     """With fewer labelled frauds performance is not said to have decayed."""
 
 
-class Drift(BaseModel):
+class Drift(_Limits):
     """Verdict limits: at or above `warn` a feature is said to move, at `alert` to have drifted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     psi_warn: Annotated[float, Field(gt=0)] = 0.1
     psi_alert: Annotated[float, Field(gt=0)] = 0.25

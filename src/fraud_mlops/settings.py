@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_mlops.errors import SettingsError
-from fraud_mlops.fields import Duration, Instant
+from fraud_mlops.fields import Duration, FirstDay
 
 _SECRET = re.compile("TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE")
 
@@ -44,11 +44,11 @@ class Settings(BaseSettings):
         alias="FRAUD_DATASETS",
         description="Contracts that Dagster shows, by name or path, separated by commas.",
     )
-    first_partition: Instant = Field(
-        "2020-01-01",
+    first_partition: FirstDay | None = Field(
+        None,
         alias="FRAUD_FIRST_PARTITION",
-        validate_default=True,
-        description="Where Dagster's partitions begin for contracts that give no dates.",
+        description="Where Dagster's partitions of claims in files begin, at the latest with a "
+        "training window of dates; goes before the contract's `first_partition`.",
     )
     retrain_cool_down: Duration = Field(
         "14d",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fraud_mlops.contract import Gate
 from fraud_mlops.evaluation.gate import GateDecision, decide
+from fraud_mlops.limits import Gate
 
 GATE = Gate(resamples=200)
 

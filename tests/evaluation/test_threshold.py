@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud_mlops.contract import Alerts
 from fraud_mlops.errors import ContractError, TrainingError
 from fraud_mlops.evaluation.threshold import Threshold, choose_threshold
+from fraud_mlops.limits import Alerts
 
 tied_logits = st.lists(st.integers(-6, 6), min_size=1, max_size=60).map(
     lambda values: np.array(values, np.float32) / 3

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 from assets_kit import GENERATED, LANDED
+from pydantic import ValidationError
 
 from fraud_assets.dataset import datasets
 from fraud_assets.partitions import history, learnt_from, partitions_of
 from fraud_mlops.contract import Contract
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
+from fraud_mlops.settings import settings
 
 SPLIT = {
     "train": {"start": "2023-02-10", "end": "2024-01-01"},
@@ -49,10 +51,52 @@ def test_one_file_with_dates_is_a_closed_history() -> None:
     assert partitions_of(described).get_partition_keys()[-1] == "2024-07"
 
 
-def test_without_dates_partitions_begin_where_the_setting_says() -> None:
+def first(**changes: object) -> str:
+    return partitions_of(contract(**changes)).get_partition_keys()[0]
+
+
+def test_without_dates_partitions_begin_at_the_first_one_of_the_contract() -> None:
+    assert first(first_partition="1994-01") == "1994-01"
+    assert first(first_partition=date(1994, 1, 20), partition="day") == "1994-01-20"
+    assert first(first_partition="1994-01", partition="week") == "1993-12-27"  # its Monday
+    assert first(first_partition="2022-06", split=SPLIT) == "2022-06"
+
+
+def test_partitions_of_which_nothing_is_said_begin_in_2020_and_go_on_until_now() -> None:
     keys = partitions_of(contract(partition="week")).get_partition_keys()
     assert keys[0] == "2019-12-30"  # the Monday of the week of 2020-01-01
     assert datetime.now(UTC) - datetime.fromisoformat(f"{keys[-1]}T00:00Z") < timedelta(days=7)
+
+
+def test_the_setting_goes_before_the_contract_and_cuts_no_training_claims_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FRAUD_FIRST_PARTITION", "2023-06")
+    settings.cache_clear()
+    try:
+        assert first() == first(first_partition="1994-01") == "2023-06"
+        assert first(split=SPLIT) == "2023-02"
+        assert partitions_of(contract(GENERATED)).get_partition_keys()[0] == "2024-01"
+        monkeypatch.setenv("FRAUD_FIRST_PARTITION", "2022-06-30")
+        settings.cache_clear()
+        assert first(split=SPLIT) == "2022-06"
+    finally:
+        settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"first_partition": "2023-03", "split": SPLIT}, "must not come after split.train.start"),
+        ({"first_partition": 1994}, "1994 is not a date"),
+        ({"first_partition": "soon"}, "valid datetime"),
+    ],
+)
+def test_a_first_partition_that_cannot_be_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        contract(**changes)
+    with pytest.raises(ValidationError, match=r"begin at source\.start"):
+        contract(GENERATED, first_partition="1994-01")
 
 
 @pytest.mark.parametrize(("period", "first"), [("day", "2024-05-17"), ("month", "2024-04")])

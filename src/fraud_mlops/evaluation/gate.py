@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fraud_mlops.contract import Gate
 from fraud_mlops.evaluation.bootstrap import PairedGain, paired_gain
+from fraud_mlops.limits import Gate
 
 MIN_FRAUDS = 20
 """With fewer frauds out of time no comparison is made: a single fraud that moves from the bottom

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from fraud_mlops.contract import Alerts
 from fraud_mlops.errors import ContractError
 from fraud_mlops.evaluation.metrics import alert_capacity, require_finite
+from fraud_mlops.limits import Alerts
 
 
 class Threshold(BaseModel):
