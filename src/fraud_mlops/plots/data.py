@@ -47,19 +47,8 @@ def claims_over_time(
         else "; no labels yet"
     )
     span = periods[0] if len(periods) == 1 else f"{periods[0]} to {periods[-1]}"
-    figure, [above, below] = new_figure(
-        f"{sum(claims):,} claims, {span}{found}", height=3.8, rows=2, ratios=(1.4, 1)
-    )
-    places = np.arange(len(periods))
-    above.bar(places, claims, color=BLUE, width=bar_width(len(periods)))
-    count_axis(above.yaxis)
-    name_axes(above, y="claims")
-    below.plot(places, rates, color=RED, linewidth=1.2, marker="o", markersize=2.5)
-    below.set_ylim(0, float(known.max(initial=0)) * 1.15 or 0.1)
-    percent_axis(below.yaxis)
-    name_axes(below, y="fraud rate")
-    period_axis(below, periods)
-    return figure
+    title = f"{sum(claims):,} claims, {span}{found}"
+    return _counts_and_shares(title, periods, claims, rates, "fraud rate")
 
 
 def alerts_over_time(
@@ -71,17 +60,24 @@ def alerts_over_time(
     shares = as_floats(alert_shares)
     known = shares[np.isfinite(shares)]
     found = f"; {percent(known.min())} to {percent(known.max())} alerted" if len(known) else ""
-    figure, [above, below] = new_figure(
-        f"{sum(claims):,} claims scored{found}", height=3.8, rows=2, ratios=(1.4, 1)
-    )
+    title = f"{sum(claims):,} claims scored{found}"
+    return _counts_and_shares(title, periods, claims, shares, "alerted")
+
+
+def _counts_and_shares(
+    title: str, periods: Sequence[str], claims: Sequence[int], shares: np.ndarray, named: str
+) -> Figure:
+    """Claims of each period as bars, and below them a share of them as a line (NaN: none)."""
+    figure, [above, below] = new_figure(title, height=3.8, rows=2, ratios=(1.4, 1))
     places = np.arange(len(periods))
     above.bar(places, claims, color=BLUE, width=bar_width(len(periods)))
     count_axis(above.yaxis)
     name_axes(above, y="claims")
     below.plot(places, shares, color=RED, linewidth=1.2, marker="o", markersize=2.5)
-    below.set_ylim(0, float(known.max(initial=0)) * 1.15 or 0.1)
+    top = float(shares[np.isfinite(shares)].max(initial=0))
+    below.set_ylim(0, top * 1.15 or 0.1)
     percent_axis(below.yaxis)
-    name_axes(below, y="alerted")
+    name_axes(below, y=named)
     period_axis(below, periods)
     return figure
 
