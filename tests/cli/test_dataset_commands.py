@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ HEADER = "id,at,fraud,paid,shop,age,make,policy,comment"
 def row(i: int, **changed: str) -> str:
     usual = {
         "id": f"c{i}",
-        "at": f"2024-01-{i % 28 + 1:02}",
+        "at": f"{date(2023, 1, 1) + timedelta(days=3 * i):%F}",
         "fraud": "Y" if i % 10 == 0 else "N",
         "paid": f"{100 + i}.5",
         "shop": f"s{i % 7}",
@@ -57,16 +58,99 @@ def test_check_says_what_is_read_as_what(shell, place) -> None:
     text = shell.says("check", path)
     found = table(text)
     assert text.endswith(f"--dataset {path}\n")
-    assert found["claim_id"] == ["id", "claim", "id", "string"]
+    assert found["claim_id"] == ["id", "claim", "id", "string", "0.0%"]
     assert found["event_time"][:3] == ["at", "event", "time"]
-    assert found["amount"] == ["paid", "amount", "double"]
-    assert found["garage"] == ["shop", "entity", "string"]
-    assert found["age"] == ["age", "numeric", "double"]
-    assert found["make"] == ["make", "categorical", "string"]
+    assert found["amount"] == ["paid", "amount", "double", "0.0%"]
+    assert found["age"] == ["age", "numeric", "double", "0.0%"]
+    assert found["make"] == ["make", "categorical", "string", "0.0%"]
     assert found["comment"] == ["ignored"]
     assert "Note: column 'policy' is left out" in text
-    assert "First 200 rows: 2024-01-01 00:00 to 2024-01-28 00:00 UTC, 20 fraud, 180 genuine" in text
+    assert "All 200 rows: 2023-01-01 00:00 to 2024-08-20 00:00 UTC, 20 fraud, 180 genuine" in text
     assert "No row of them breaks the contract" in text
+
+
+def test_check_tells_windows_with_their_frauds_entities_and_partitions(shell, place) -> None:
+    text = shell.says("check", place())
+    found = table(text)
+    assert found["garage"][-4:] == ["shop", "7", "28.6", "0.0%"]
+    assert "20 partitions with claims, 2023-01 to 2024-08" in text
+    assert found["train"] == ["2023-01-01", "2023-11-27", "110", "110", "11", "10.00%"]
+    assert found["validation"] == ["2023-12-27", "2024-03-26", "30", "30", "3", "10.00%"]
+    assert found["out"] == ["of", "time", "2024-04-25", "2024-08-21", "40", "40", "4", "10.00%"]
+    assert found["in"] == ["no", "window", "20", "20", "2", "10.00%"]
+    assert "Note: 4 frauds are known in the out-of-time window: with fewer than 20" in text
+
+
+def test_check_takes_labels_as_training_would_know_them(shell, place) -> None:
+    """Of a column that says when: later than the next window begins is too late."""
+    known = CONTRACT.replace("delay: 30d", "delay: 30d, time_column: comment")
+    late = [
+        row(i, comment="2024-01-15" if i < 20 else f"{date(2024, 9, 1):%F}" if i > 160 else "")
+        for i in range(200)
+    ]
+    found = table(shell.says("check", place(late, known.replace("ignore: [comment]\n", ""))))
+    assert found["train"][2:5] == ["110", "90", "9"]
+    assert found["out"][4:7] == ["40", "40", "4"]
+
+
+def test_check_fails_where_a_window_lacks_what_it_needs(shell, place) -> None:
+    honest = [row(i, fraud="Y" if i < 100 and i % 10 == 0 else "N") for i in range(200)]
+    text = shell.fails("check", place(honest))
+    assert "a run would be refused" in text
+    assert "validation (2023-12-27 to 2024-03-26): no fraud among its 30 labelled claims" in text
+    assert "oot (2024-04-25 to 2024-08-21): no fraud" in text
+    short = [row(i, at=f"2024-01-{i % 28 + 1:02}") for i in range(200)]
+    text = shell.fails("check", place(short))
+    assert "no time is left for the train window" in text
+
+
+def test_check_finds_claims_that_come_twice(shell, place) -> None:
+    rows = [*(row(i) for i in range(200)), row(7, at="2023-05-05"), row(9)]
+    text = shell.says("check", place(rows))
+    assert "2 of them break the contract, and would go to quarantine" in text
+    found = table(text)
+    assert found["duplicate_claim_id"] == ["2", "0.99%"]
+    shown = [line.split()[1:] for line in text.splitlines() if "claims.csv " in line]
+    assert shown == [
+        ["201", "id", "c7", "duplicate_claim_id"],
+        ["202", "id", "c9", "duplicate_claim_id"],
+    ]
+
+
+def test_check_of_the_first_rows_says_that_there_are_more_and_tells_no_windows(
+    shell, place, tmp_path: Path
+) -> None:
+    several = CONTRACT.replace("claims.csv", '"claims*.csv"')
+    path = place(contract=several)
+    more = "\n".join([HEADER, *(row(i, id=f"d{i}") for i in range(50))])
+    (tmp_path / "claims2.csv").write_text(more + "\n")
+    text = shell.says("check", path, "--rows", "100")
+    assert "First 200 rows: 2023-01-01 00:00 to" in text
+    assert "out of time" not in text
+    text = shell.says("check", path, "--rows", "201")
+    assert "All 250 rows" in text
+    assert "out of time" in text
+
+
+def test_check_says_where_the_partitions_of_old_claims_should_begin(shell, place) -> None:
+    old = [row(i, at=f"{date(1994, 1, 9) + timedelta(days=3 * i):%F}") for i in range(200)]
+    text = shell.says("check", place(old))
+    assert "partitions begin at 2020-01, and claims at 1994-01" in text
+    assert "`first_partition: 1994-01`" in text
+    said = CONTRACT + "first_partition: 1994-01\n"
+    assert "first_partition" not in shell.says("check", place(old, said))
+
+
+def test_check_says_that_a_closed_history_ends_with_its_windows(shell, place) -> None:
+    dates = """split:
+  train: {start: 2023-01-01, end: 2023-08-01}
+  validation: {start: 2023-09-01, end: 2024-01-01}
+  oot: {start: 2024-02-01, end: 2024-06-01}
+"""
+    text = shell.says("check", place(contract=CONTRACT + dates))
+    assert "partitions end at 2024-05, with the out-of-time window, and claims at 2024-08" in text
+    pattern = (CONTRACT + dates).replace("claims.csv", '"claims*.csv"')
+    assert "partitions end" not in shell.says("check", place(contract=pattern))
 
 
 def test_check_writes_nothing(shell, place, tmp_path: Path) -> None:
@@ -82,6 +166,7 @@ def test_check_shows_bad_rows_where_they_stand_and_lets_few_pass(shell, place) -
     rows[9] = row(9, at="31/31/2024")
     text = shell.says("check", place(rows))
     assert "2 of them break the contract" in text
+    assert table(text)["unknown_label"] == ["1", "0.50%"]
     shown = [line.split()[1:] for line in text.splitlines() if "claims.csv " in line]
     assert ["8", "fraud", "perhaps", "unknown_label"] in shown
     assert ["10", "at", "31/31/2024", "bad_event_time"] in shown
@@ -90,7 +175,7 @@ def test_check_shows_bad_rows_where_they_stand_and_lets_few_pass(shell, place) -
 def test_check_fails_when_too_many_rows_are_bad(shell, place) -> None:
     rows = [row(i, fraud="perhaps" if i % 2 else "N") for i in range(200)]
     text = shell.fails("check", place(rows))
-    assert "50.0% of the first rows break the contract" in text
+    assert "50.0% of the rows break the contract" in text
     assert "quality.max_bad_share = 5.0%" in text
 
 
@@ -121,7 +206,7 @@ def test_check_of_an_unknown_name_tells_the_known_ones(shell) -> None:
 def test_check_of_a_generated_dataset(shell) -> None:
     text = shell.says("check", "synthetic_claims")
     assert "generated, 20,000 claims" in text
-    assert table(text)["provider"] == ["provider", "entity", "string"]
+    assert table(text)["train"][:3] == ["2022-01-01", "2023-10-01", "11,517"]
     assert "No row of them breaks the contract" in text
 
 

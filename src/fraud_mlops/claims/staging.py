@@ -132,6 +132,15 @@ class Staging:
                 arrays = [a.cast(f.type) for a, f in zip(batch.columns, self._schema, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
+    def columns(self, *names: str) -> pa.Table:
+        """Some columns of all claims, in no order, as the canonical schema has them."""
+        columns = ", ".join(self._column(name) for name in names)
+        with self._within_limit():
+            found = self._open().sql(f"SELECT {columns} FROM claims").to_arrow_table()
+        fields = [self._schema.field(name) for name in names]
+        arrays = [a.cast(f.type) for a, f in zip(found.columns, fields, strict=True)]
+        return pa.table(arrays, schema=pa.schema(fields))
+
     def summary(self) -> Summary:
         """One pass over the claims for the report and the data card."""
         measures = [

@@ -11,7 +11,8 @@ import click
 
 from fraud_mlops import __version__
 from fraud_mlops.cli.aside import aside
-from fraud_mlops.cli.datasets import check, datasets
+from fraud_mlops.cli.check import check
+from fraud_mlops.cli.datasets import datasets
 from fraud_mlops.cli.doctor import doctor
 from fraud_mlops.cli.erase import erase
 from fraud_mlops.cli.lake import lake

@@ -1,10 +1,11 @@
-"""What a contract makes of the first rows of its source, by the very code that ingests them."""
+"""What a contract makes of its source: a dry run by the very code that ingests and splits it."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fraud_mlops.claims.canonical import Converted
+from fraud_mlops.claims.files import Chunk
+from fraud_mlops.claims.intake import Intake
 from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
 from fraud_mlops.claims.quarantine import Quarantine
-from fraud_mlops.claims.schema import raw_schema
+from fraud_mlops.claims.report import Summary
+from fraud_mlops.claims.schema import masked_columns, raw_schema
+from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
+from fraud_mlops.cli.windows import Windows, windows_of
 from fraud_mlops.contract import (
     AMOUNT,
     CLAIM_ID,
@@ -29,7 +36,6 @@ from fraud_mlops.contract import (
 )
 from fraud_mlops.fields import in_words
 
-_ROWS = 10_000
 _PROBLEMS = ["file", "row", "column", "value", "reason"]
 
 
@@ -46,81 +52,185 @@ class Column(NamedTuple):
     source: str
     role: str
     kind: str
+    missing: float | None
+
+
+class Entity(NamedTuple):
+    """distinct: estimated where there are many. missing: share of claims without one."""
+
+    name: str
+    source: str
+    distinct: int
+    missing: float
 
 
 @dataclass
 class Preview:
-    """contract: resolved. rows: looked at, the bad ones included. first, last: event times."""
+    """contract: resolved. rows: read, the bad ones included; whole: that is all there are.
+
+    problems: of each reason the first rows. windows: None where only the first rows were read.
+    """
 
     contract: Contract
     columns: list[Column]
+    entities: list[Entity]
     warnings: tuple[str, ...]
-    rows: int = 0
-    bad: int = 0
-    frauds: int = 0
-    genuine: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
-    problems: list[Problem] = field(default_factory=list)
+    rows: int
+    whole: bool
+    reasons: dict[str, int]
+    problems: list[Problem]
+    summary: Summary
+    frauds: int
+    genuine: int
+    windows: Windows | None
+    refusals: list[str] = field(default_factory=list)
+
+    @property
+    def bad(self) -> int:
+        return sum(self.reasons.values())
+
+    @property
+    def not_known(self) -> int:
+        """Claims without a label, as of now."""
+        return self.summary.rows - self.frauds - self.genuine
 
 
-def preview(contract: Contract) -> Preview:
-    """Reads some 10,000 rows from the start; raises SourceError as an ingest would."""
-    with tempfile.TemporaryDirectory(prefix="check-") as name:
-        folder = Path(name)
-        generated = contract.source if isinstance(contract.source, SyntheticSource) else None
-        as_of = generated.end if generated else datetime.now(UTC)
+def preview(
+    contract: Contract, rows: int | None, each: int, progress: Callable[[str], None]
+) -> Preview:
+    """Reads the source as an ingest of now would, and publishes nothing.
+
+    rows: to be read from the start; all when None. each: rows wanted of every reason. Memory is
+    flat but for some 50 bytes a claim. Raises SourceError and ContractError as an ingest would.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-")))
+        source = contract.source
+        as_of = source.end if isinstance(source, SyntheticSource) else datetime.now(UTC)
         origin: Origin = (
-            SyntheticOrigin(contract, as_of, min(_ROWS, generated.claims), None, folder)
-            if generated
+            SyntheticOrigin(contract, as_of, None, None, folder)
+            if isinstance(source, SyntheticSource)
             else FileOrigin(contract, as_of, None)
         )
-        seen = Preview(origin.contract, list(_columns(origin)), origin.warnings)
+        head = _Head(origin, rows)
+        contract = origin.contract
+        masked_columns(contract)  # refuses a personal column that the claims do not have
         bad_rows = folder / "bad.parquet"
-        with closing(Quarantine(bad_rows)) as quarantine:
-            _look(seen, origin, Rules(origin.contract, as_of, origin.names), quarantine)
-        if seen.bad:
-            records = pq.read_table(bad_rows, columns=_PROBLEMS).to_pylist()
-            seen.problems = [Problem(**record) for record in records]
+        quarantine = stack.enter_context(closing(Quarantine(bad_rows)))
+        staging = stack.enter_context(Staging(folder, raw_schema(contract)))
+        intake = Intake(head, Rules(contract, as_of, origin.names), staging, quarantine, progress)
+        intake.read_all()
+        intake.drop_duplicates()
+        quarantine.close()
+        summary = staging.summary()
+        claims = staging.columns(EVENT_TIME, LABEL, LABEL_TIME)
+        whole = not head.cut
+        seen = Preview(
+            contract=contract,
+            columns=list(_columns(origin, summary)),
+            entities=list(_entities(contract, summary)),
+            warnings=origin.warnings,
+            rows=intake.source_rows,
+            whole=whole,
+            reasons=dict(quarantine.reasons.most_common()),
+            problems=_first_of_each(bad_rows, quarantine.reasons, each),
+            summary=summary,
+            frauds=_count(claims, 1),
+            genuine=_count(claims, 0),
+            windows=windows_of(contract, as_of, claims) if whole and summary.rows else None,
+        )
+    seen.refusals += _refusals(seen)
     return seen
 
 
-def _look(seen: Preview, origin: Origin, rules: Rules, quarantine: Quarantine) -> None:
-    for converted in origin.converted():
-        rules(converted.claims, converted.faults)
-        bad = converted.faults.bad
-        if bad.any() or converted.chunk.unreadable:
-            quarantine.add(converted.chunk, converted.faults)
-        seen.rows += len(converted.chunk) + len(converted.chunk.unreadable)
-        _count(seen, converted.claims.filter(pa.array(~bad)))
-        if seen.rows >= _ROWS:
-            break
-    seen.bad = len(quarantine)
+class _Head:
+    """An origin, or as many whole chunks of it as the first `rows` rows take.
+
+    cut: there are more.
+    """
+
+    warnings: tuple[str, ...]
+
+    def __init__(self, origin: Origin, rows: int | None) -> None:
+        self._origin, self._rows = origin, rows
+        self.contract, self.warnings = origin.contract, origin.warnings
+        self.names: Mapping[str, str] = origin.names
+        self.total = origin.total if rows is None else None
+        self.cut = False
+
+    def converted(self) -> Iterator[Converted]:
+        seen = 0
+        for converted in self._origin.converted():
+            if self._rows is not None and seen >= self._rows:
+                self.cut = True
+                return
+            seen += len(converted.chunk) + len(converted.chunk.unreadable)
+            yield converted
+
+    def chunks(self) -> Iterator[Chunk]:
+        seen = 0
+        for chunk in self._origin.chunks():
+            if self._rows is not None and seen >= self._rows:
+                return
+            seen += len(chunk) + len(chunk.unreadable)
+            yield chunk
+
+    def publish_truth(self, uri: str) -> str | None:
+        raise NotImplementedError(f"{uri}: nothing is published by looking")
 
 
-def _count(seen: Preview, claims: pa.RecordBatch) -> None:
-    if not claims.num_rows:
-        return
-    labels = claims.column(LABEL)
-    seen.frauds += pc.sum(pc.equal(labels, 1)).as_py() or 0
-    seen.genuine += pc.sum(pc.equal(labels, 0)).as_py() or 0
-    low, high = (pc.min_max(claims.column(EVENT_TIME))[end].as_py() for end in ("min", "max"))
-    seen.first = min(seen.first or low, low)
-    seen.last = max(seen.last or high, high)
+def _count(claims: pa.Table, label: int) -> int:
+    return int(pc.sum(pc.equal(claims.column(LABEL), label)).as_py() or 0)
 
 
-def _columns(origin: Origin) -> Iterator[Column]:
+def _refusals(seen: Preview) -> list[str]:
+    """Why a run would end before it has published anything, or before it has trained."""
+    bad, limit = seen.bad, seen.contract.quality.max_bad_share
+    told = []
+    if bad and bad > limit * seen.rows:
+        told.append(
+            f"{bad / seen.rows:.1%} of the rows break the contract, more than "
+            f"quality.max_bad_share = {limit:.1%} allows: nothing would be published. Mend the "
+            "source or the contract."
+        )
+    elif not seen.summary.rows:
+        told.append("Not one row can be used: nothing would be published.")
+    return told + (seen.windows.refusals if seen.windows else [])
+
+
+def _first_of_each(path: Path, reasons: Counter[str], each: int) -> list[Problem]:
+    """The first rows of every reason, the commonest reason first."""
+    by: dict[str, list[Problem]] = {reason: [] for reason, _ in reasons.most_common()}
+    if not by:
+        return []
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=_PROBLEMS):
+            for record in batch.to_pylist():
+                if len(by[record["reason"]]) < each:
+                    by[record["reason"]].append(Problem(**record))
+    return [problem for found in by.values() for problem in found]
+
+
+def _columns(origin: Origin, summary: Summary) -> Iterator[Column]:
     contract = origin.contract
     told = {CLAIM_ID: "claim id", EVENT_TIME: "event time", LABEL: "label"}
     told |= {LABEL_TIME: "when the label was known", AMOUNT: "amount"}
     told |= dict.fromkeys(contract.entities, "entity")
     told |= dict.fromkeys(contract.numeric or (), "numeric")
     told |= dict.fromkeys(contract.categorical or (), "categorical")
+    missing = {column.name: column.missing for column in summary.columns}
     for canonical in raw_schema(contract):
-        source = _source(contract, origin, canonical.name)
-        yield Column(canonical.name, source, told[canonical.name], str(canonical.type))
+        name = canonical.name
+        source = _source(contract, origin, name)
+        yield Column(name, source, told[name], str(canonical.type), missing[name])
     for name in contract.ignore:
-        yield Column("", name, "ignored", "")
+        yield Column("", name, "ignored", "", None)
+
+
+def _entities(contract: Contract, summary: Summary) -> Iterator[Entity]:
+    profiles = {column.name: column for column in summary.columns}
+    for entity, source in contract.entities.items():
+        yield Entity(entity, source, profiles[entity].distinct or 0, profiles[entity].missing)
 
 
 def _source(contract: Contract, origin: Origin, name: str) -> str:
