@@ -62,7 +62,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, P
     Lake(folder / "lakehouse").put("2024-04", kpis(100, 10, 6, 4))
     (folder / "landing").mkdir()
     rows = [
-        f"C{n},2024-{n % 12 + 1:02}-11T08:00:00Z,{'N' if n % 9 else 'Y'},{n},P{n},W1"
+        f"C{n},2024-{n % 12 + 1:02}-11T08:00:00Z,{'N' if n % 7 else 'Y'},{n},P{n},W1"
         for n in range(400)
     ]
     (folder / "landing" / "claims.csv").write_text(CLAIMS + "\n".join(rows) + "\n")
