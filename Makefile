@@ -49,9 +49,7 @@ demo: $(SETUP) $(INSTANCE)
 	$(BIN)/python scripts/demo.py $(DEMO_ARGS)
 
 ui: $(SETUP) $(INSTANCE)
-	@echo "Dagster will be at http://127.0.0.1:3000 in a few seconds; Ctrl-C ends it"
-	@$(BIN)/dagster-daemon run -w workspace.yaml & daemon=$$!; trap 'kill $$daemon 2>/dev/null; wait $$daemon' EXIT; \
-	$(BIN)/dagster-webserver -w workspace.yaml
+	@$(BIN)/python scripts/ui.py $(UI_ARGS)
 
 test: lint
 	env -u DAGSTER_HOME $(BIN)/python -m pytest -q -n auto --dist loadfile

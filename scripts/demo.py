@@ -11,26 +11,18 @@ Dagster ends with it; DAGSTER_HOME, which is ./.dagster when it is not set, keep
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import local_dagster
 
 if TYPE_CHECKING:
     from fraud_assets.dataset import Dataset
-
-ROOT = Path(__file__).resolve().parents[1]
-PORT = 3000
-START_SECONDS = 120
-END_SECONDS = 30
 
 
 def main() -> int:
@@ -39,14 +31,16 @@ def main() -> int:
     parser.add_argument("--candidates", type=int, default=4, help="networks to train")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _leave)  # Dagster is to end too
-    home = _home()
-    with _dagster(home) as url:
+    log = local_dagster.dagster_home() / "demo.log"
+    port = local_dagster.free_port()
+    url = local_dagster.address(port)
+    with local_dagster.dagster(port, log):
         print(f"Dagster is at {url} while this runs: have a look.", flush=True)
         for job, options in _jobs(arguments.sample_size, arguments.candidates):
             print(f"\n{job}", flush=True)
             code = _command("fraud_assets.launch", job, "--url", url, *options)
             if code:
-                print(f"\nDagster's own log: {home / 'demo.log'}")
+                print(f"\nDagster's own log: {log}")
                 return code
     dataset = _dataset().name
     print(flush=True)
@@ -54,7 +48,7 @@ def main() -> int:
     _show_warehouse(dataset)
     print(
         "\nWhere to look\n"
-        f"  the assets   make ui, then http://127.0.0.1:{PORT}/assets\n"
+        f"  the assets   make ui, then http://127.0.0.1:{local_dagster.PORT}/assets\n"
         f"  the rest     {_program('fraud-mlops')}, with the commands above\n"
         "  the cards, in a browser"
     )
@@ -65,62 +59,6 @@ def main() -> int:
 
 def _leave(number: int, _frame: object) -> None:
     sys.exit(128 + number)
-
-
-def _home() -> Path:
-    """Dagster's folder, with a dagster.yaml in it: the project's own, unless there is another."""
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(ROOT / ".dagster"))).absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").unlink(missing_ok=True)
-        (home / "dagster.yaml").symlink_to(ROOT / "dagster.yaml")
-    return home
-
-
-@contextlib.contextmanager
-def _dagster(home: Path) -> Iterator[str]:
-    """`dagster dev`, ready to take jobs; ended with everything that it started."""
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}"
-    log = home / "demo.log"
-    with log.open("w") as stream:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "dagster", "dev", "--host=127.0.0.1", f"--port={port}"],
-            cwd=ROOT,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
-        )
-    try:
-        _wait_until_ready(process, url, log)
-        yield url
-    finally:
-        _end(process)
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    print("Starting Dagster ...", flush=True)
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            sys.exit(f"Dagster did not start; the end of {log}:\n{_tail(log)}")
-        with contextlib.suppress(OSError, ValueError):
-            if _has_jobs(url):
-                return
-        time.sleep(0.3)
-    sys.exit(f"Dagster was not ready within {START_SECONDS} s; the end of {log}:\n{_tail(log)}")
-
-
-def _has_jobs(url: str) -> bool:
-    query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
-    request = urllib.request.Request(  # noqa: S310 - a loopback address of our own
-        f"{url}/graphql",
-        data=json.dumps({"query": query}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - likewise
-        found: Any = json.load(answer)
-    return bool(found["data"]["repositoriesOrError"].get("nodes"))
 
 
 def _jobs(sample_size: int, candidates: int) -> list[tuple[str, list[str]]]:
@@ -201,29 +139,7 @@ def _program(name: str) -> str:
 
 def _command(module: str, *arguments: str) -> int:
     command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603 - our own
-
-
-def _free_port() -> int:
-    for port in (PORT, 0):
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return int(listener.getsockname()[1])
-    raise SystemExit("no port is free on 127.0.0.1")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """As Ctrl-C: Dagster ends its servers in order; what is left after a while is killed."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(END_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    return subprocess.run(command, cwd=local_dagster.ROOT, check=False).returncode  # noqa: S603 - our own
 
 
 if __name__ == "__main__":

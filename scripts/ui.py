@@ -1,0 +1,49 @@
+"""Dagster's pages on this machine, until Ctrl-C: `make ui`.
+
+    python scripts/ui.py [--port 3000]
+
+`dagster dev` with its history in DAGSTER_HOME, which is ./.dagster when it is not set. What Dagster
+has to say goes to ui.log there; the terminal has the address, and why it did not start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+
+import local_dagster
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=local_dagster.PORT, help="of the pages")
+    port = parser.parse_args().port
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: _leave(stopped))
+    if not local_dagster.is_free(port):
+        sys.exit(
+            f"Port {port} of this machine is taken, by another `make ui` perhaps: end that, or "
+            f"take another port: make ui UI_ARGS='--port {port + 1}'"
+        )
+    log = local_dagster.dagster_home() / "ui.log"
+    with local_dagster.dagster(port, log) as process:
+        print(f"Dagster is at {local_dagster.address(port)}; Ctrl-C ends it. Its log: {log}")
+        sys.stdout.flush()
+        code = process.wait()
+        print(f"Dagster has ended by itself ({code}); the end of {log}:", local_dagster.tail(log))
+    return 1
+
+
+def _leave(stopped: threading.Event) -> None:
+    """Once; whoever is impatient must not keep Dagster from being ended."""
+    if not stopped.is_set():
+        stopped.set()
+        print("\nEnding Dagster ...", flush=True)
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
