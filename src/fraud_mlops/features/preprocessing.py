@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Self, TypeAlias
 
 import numpy as np
@@ -136,7 +137,7 @@ class Preprocessor(_Model):
             dropped=tuple(f for f in fitted if isinstance(f, Dropped)),
         )
 
-    @property
+    @cached_property
     def input_names(self) -> tuple[str, ...]:
         """The p numeric inputs: `amount`, `amount:log`, `amount:missing`, ..."""
         return tuple(name for feature in self.numeric for name in feature.names())
@@ -163,12 +164,13 @@ class Preprocessor(_Model):
         categories = np.empty((rows, len(self.categorical)), dtype=np.int64)
         for i, category in enumerate(self.categorical):
             categories[:, i] = _codes(_texts(claims, category.name), category.values)
-        beside = [i for i, name in enumerate(self.input_names) if f"{name}:log" in self._logs]
-        return Matrix(numeric, categories, tuple(beside))
+        return Matrix(numeric, categories, self._beside_logs)
 
-    @property
-    def _logs(self) -> set[str]:
-        return {name for name in self.input_names if name.endswith(":log")}
+    @cached_property
+    def _beside_logs(self) -> tuple[int, ...]:
+        """Places of the inputs whose logarithm is an input too."""
+        names = frozenset(self.input_names)
+        return tuple(i for i, name in enumerate(self.input_names) if f"{name}:log" in names)
 
     def _fill(self, out: npt.NDArray[np.float32], claims: Claims) -> None:
         place = 0
