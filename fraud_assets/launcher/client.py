@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +19,7 @@ TOKEN_VARIABLE = "DAGSTER_WEBSERVER_TOKEN"  # noqa: S105 - a name, not a secret
 URL_VARIABLE = "DAGSTER_WEBSERVER_URL"
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 60.0
 ORDER_SECONDS = 10.0  # who gives up waits so long for the answer to an order, which may be obeyed
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS, _AGAIN_SECONDS = 0.1, 0.5
 REFUSED = {401: "does not know who you are", 403: "does not let you in"}
 
 
@@ -105,16 +105,71 @@ class Server:
         """As `ask`, for what must not be sent twice."""
         return self._data(self._post(self._orders, mutation, variables, ORDER_SECONDS))
 
+    def insist(
+        self,
+        query: str,
+        *,
+        until: float,
+        every: float,
+        on_silence: Callable[[], None],
+        **variables: Any,
+    ) -> Any:
+        """As `ask`, whoever has given up, until the monotonic clock says `until`.
+
+        A slow answer is waited for, and beside it the question is asked again every so many
+        seconds, since an answer may be lost for good: the first that comes counts. So it has to be
+        a question that may be asked twice. on_silence: told when it is asked again.
+        """
+        waiting: list[Future[requests.Response]] = []
+        began, again, lost = time.monotonic(), 0.0, None
+        while (now := time.monotonic()) < until or not again:
+            if now >= again:
+                if waiting:
+                    on_silence()
+                waiting.append(self._sent(self._questions, query, variables))
+                again = now + every
+            for answer in wait(waiting, _LOOK_SECONDS, FIRST_COMPLETED).done:
+                waiting.remove(answer)
+                try:
+                    return self._data(self._answered(answer))
+                except Unreachable as gone:
+                    lost, again = gone, min(again, time.monotonic() + _AGAIN_SECONDS)
+            if not waiting:
+                time.sleep(_LOOK_SECONDS)
+        raise lost or self._unreachable(f"nothing came within {time.monotonic() - began:.0f} s")
+
+    def pause(self, seconds: float) -> None:
+        """Before a question is asked again. Raises Unreachable when one has given up meanwhile."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self._given_up():
+                raise self._unreachable("it was given up")
+            time.sleep(_LOOK_SECONDS)
+
     def run_link(self, run_id: str) -> str:
         return f"{self.url}/runs/{run_id}"
 
     def _post(
         self, session: requests.Session, text: str, variables: Mapping[str, Any], grace: float
     ) -> requests.Response:
-        """In a thread that may be left behind: nothing else ends a read before its time-out.
+        """grace: seconds that are waited for after having given up."""
+        answer = self._sent(session, text, variables)
+        began = time.monotonic()
+        until = began + ANSWER_SECONDS
+        while not wait([answer], _LOOK_SECONDS).done:
+            now = time.monotonic()
+            if self._given_up():
+                until = min(until, now + grace)
+                grace = ANSWER_SECONDS  # counted from the first time
+            if now >= until:
+                given_up = ", when it was given up" if self._given_up() else ""
+                raise self._unreachable(f"nothing came within {now - began:.0f} s{given_up}")
+        return self._answered(answer)
 
-        grace: seconds that are waited for after having given up.
-        """
+    def _sent(
+        self, session: requests.Session, text: str, variables: Mapping[str, Any]
+    ) -> Future[requests.Response]:
+        """In a thread that may be left behind: nothing else ends a read before its time-out."""
         answer: Future[requests.Response] = Future()
 
         def post() -> None:
@@ -131,16 +186,9 @@ class Server:
                 answer.set_result(response)
 
         threading.Thread(target=post, daemon=True).start()
-        began = time.monotonic()
-        until = began + ANSWER_SECONDS
-        while not wait([answer], _LOOK_SECONDS).done:
-            now = time.monotonic()
-            if self._given_up():
-                until = min(until, now + grace)
-                grace = ANSWER_SECONDS  # counted from the first time
-            if now >= until:
-                given_up = ", when it was given up" if self._given_up() else ""
-                raise self._unreachable(f"nothing came within {now - began:.0f} s{given_up}")
+        return answer
+
+    def _answered(self, answer: Future[requests.Response]) -> requests.Response:
         try:
             return answer.result()
         except requests.RequestException as error:

@@ -14,7 +14,13 @@ from typing import Any
 
 import click
 
-from fraud_assets.launcher.client import TOKEN_VARIABLE, URL_VARIABLE, RunProblem, Server
+from fraud_assets.launcher.client import (
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+    RunProblem,
+    Server,
+    Unusable,
+)
 from fraud_assets.launcher.events import Story
 from fraud_assets.launcher.follow import Follower
 from fraud_assets.launcher.jobs import check_partition, find_job
@@ -23,6 +29,8 @@ from fraud_assets.launcher.report import Report, sentence
 from fraud_assets.launcher.run_config import read_run_config
 from fraud_assets.launcher.submit import Request, launch
 
+_NOTHING_LAUNCHED = "Stopped before anything was launched."
+_STOPPING = b"Stopping, which may take a minute; a second signal ends this at once.\n"
 _OWN_TAGS = ("launch/", "dagster/partition", "dagster/asset_partition_range", "dagster_metaflow/")
 
 
@@ -129,10 +137,10 @@ def main(
     \b
     Exit code 0: the run succeeded; with --no-wait, it was launched.
     Exit code 1: it failed or was cancelled, or Dagster could not make it.
-    Exit code 2: wrong usage, or the webserver did not answer.
+    Exit code 2: wrong usage, the webserver did not answer, or stopped before there was a run.
 
     Ctrl-C, SIGTERM and --timeout cancel the run and wait until it has ended, for about a
-    minute; a second signal ends the command at once.
+    minute; a second signal ends the command at once. Before there is a run, the first one does.
     Behind a proxy that asks for it, DAGSTER_WEBSERVER_TOKEN is sent as a bearer token.
     """
     if partition and partition_range:
@@ -150,19 +158,22 @@ def main(
     story = Story(tell=lambda line: click.echo(line, err=as_json), verbose=verbose)
     report = Report(job or f"run {failed}", junit, as_json, story)
     try:
-        server = Server(url, os.environ.get(TOKEN_VARIABLE))
-        if failed:
-            request = find_failed(server, failed, job, tags, key)
-        else:
-            found = find_job(server, str(job), location)
-            check_partition(server, found, keys)
-            request = Request(found, tuple(keys), backend, config, tags, key)
-        with _signals() as stop, server.patience(stop.is_set):
-            launched = launch(server, request)
+        with _signals() as told:
+            server = Server(url, os.environ.get(TOKEN_VARIABLE))
+            with server.patience(told.stop.is_set), told.before_launch():
+                if failed:
+                    request = find_failed(server, failed, job, tags, key)
+                else:
+                    found = find_job(server, str(job), location)
+                    check_partition(server, found, keys)
+                    request = Request(found, tuple(keys), backend, config, tags, key)
+                launched = launch(server, request, told.launching)
+            told.launched = True
             report.launched(server, request, launched)
             outcome = None
             if wait:
-                outcome = Follower(server, request.job, story, stop, timeout).follow(launched)
+                follower = Follower(server, request.job, story, told.stop, timeout)
+                outcome = follower.follow(launched)
     except click.ClickException as error:
         report.close(None, error.format_message())
         raise
@@ -171,21 +182,52 @@ def main(
         raise RunProblem(sentence(report.job, outcome))
 
 
+class _Signals:
+    """What SIGINT and SIGTERM have said. launched: there may be a run, which is to be cancelled."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.launched = False
+
+    def launching(self) -> None:
+        """From here on there may be a run. Raises Unusable where one is stopped before."""
+        self.launched = True
+        if self.stop.is_set():
+            self.launched = False
+            raise Unusable(_NOTHING_LAUNCHED)
+
+    @contextlib.contextmanager
+    def before_launch(self) -> Iterator[None]:
+        """A server that has not answered is none of the reasons of one who has stopped waiting."""
+        try:
+            yield
+        except Unusable:
+            if self.stop.is_set() and not self.launched:
+                raise Unusable(_NOTHING_LAUNCHED) from None
+            raise
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self.stop.is_set():
+            raise (
+                RunProblem("Stopped at once; the run may go on.")
+                if self.launched
+                else Unusable(_NOTHING_LAUNCHED)
+            )
+        self.stop.set()
+        if self.launched:
+            with contextlib.suppress(OSError):  # print may be at work, and is not to be interrupted
+                os.write(2, _STOPPING)
+
+
 @contextlib.contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM set the event, so that no moment is a wrong one; a second one ends all."""
-    stop = threading.Event()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise RunProblem("Stopped at once; the run may go on.")
-        stop.set()
-        with contextlib.suppress(OSError):  # print may be at work, and is not to be interrupted
-            os.write(2, b"Stopping, which may take a minute; a second signal ends this at once.\n")
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+def _signals() -> Iterator[_Signals]:
+    """SIGINT and SIGTERM set an event, so that no moment is a wrong one; a second one ends all."""
+    told = _Signals()
+    before = {
+        number: signal.signal(number, told.handle) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        yield stop
+        yield told
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

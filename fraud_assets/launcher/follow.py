@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +19,8 @@ from fraud_assets.launcher.submit import FINISHED, Launched, settle, terminate
 POLL_SECONDS = 0.5
 PAGE = 500
 CANCEL_SECONDS = 50.0  # a remote run needs its time to end
-TRY_SECONDS = 10.0  # a webserver may never answer, and the last try begins before the time is up
+LOOK_SECONDS = 25.0  # at least, for the answer how the run is, once it was asked to end
+TRY_SECONDS = 10.0  # a webserver may never answer, and is asked again beside
 GONE_SECONDS = 120.0  # a webserver that restarts
 QUEUE_SECONDS = 10.0
 
@@ -62,7 +64,7 @@ class Follower:
         self.deadline = time.monotonic() + timeout if timeout else None
         self.timeout = timeout
         self._last_answer = time.monotonic()
-        self._told_of_queue = False
+        self._told_of_queue = self._told_of_silence = False
 
     def follow(self, launched: Launched) -> Outcome:
         """Until the run, or the last of its automatic retries, has ended.
@@ -168,33 +170,42 @@ class Follower:
         )
         self.story.tell(f"{asked_for[0].upper()}{asked_for[1:]}: cancelling run {run_id}")
         deadline = time.monotonic() + CANCEL_SECONDS
-        status, refused, asked, lost = "unknown", None, False, None
-        while time.monotonic() < deadline:
-            with self.server.patience(_after(TRY_SECONDS)):
-                try:
-                    if status not in (*FINISHED, "CANCELING"):
-                        # Refused while a worker is starting, so it is asked until it listens.
-                        refused, asked = terminate(self.server, run_id), True
-                    answer = self.server.ask(_RUN, run=run_id, cursor=cursor, limit=PAGE)
-                    lost = None
-                except Unreachable as gone:
-                    if lost is None:
-                        self.story.tell("The webserver does not answer; trying again")
-                    lost = gone
-                    time.sleep(POLL_SECONDS)
-                    continue
+        status, refused, asked = "unknown", None, False
+        while True:
+            try:
+                if status not in (*FINISHED, "CANCELING"):
+                    # Refused while a worker is starting, so it is asked until it listens.
+                    refused, asked = terminate(self.server, run_id, self._insist(deadline)), True
+                look = self._insist(max(deadline, time.monotonic() + LOOK_SECONDS))
+                answer = look(_RUN, run=run_id, cursor=cursor, limit=PAGE)
+            except Unreachable as gone:
+                state = "was asked to end, and nobody knows if it has"
+                if not asked:
+                    state = "could not be cancelled and goes on, it seems"
+                raise self._left_alone(gone, run_id, state) from None
             log, status = answer["logsForRun"], answer["runOrError"].get("status", "GONE")
-            self.story.add(log.get("events", ()))
+            events = log.get("events", ())
+            self.story.add(events)
             cursor = log.get("cursor")
-            if status == "GONE" or (status in FINISHED and not log["events"]):
+            late = time.monotonic() >= deadline
+            if status == "GONE" or (status in FINISHED and (late or not events)):
                 return Outcome(run_id, status, asked_for)
+            if late:
+                break
             time.sleep(POLL_SECONDS)
-        if lost and asked:
-            raise self._left_alone(lost, run_id, "was asked to end, and nobody knows if it has")
-        if lost:
-            raise self._left_alone(lost, run_id, "could not be cancelled and goes on, it seems")
-        late = f"still {status} {CANCEL_SECONDS:.0f} s after it was asked to end"
-        return Outcome(run_id, status, f"{late}. {refused}" if refused else late)
+        told = f"still {status} {CANCEL_SECONDS:.0f} s after it was asked to end"
+        return Outcome(run_id, status, f"{told}. {refused}" if refused else told)
+
+    def _insist(self, until: float) -> Callable[..., Any]:
+        """A question that is waited for until then, stopped or not; silence is told of once."""
+        return functools.partial(
+            self.server.insist, until=until, every=TRY_SECONDS, on_silence=self._tell_silence
+        )
+
+    def _tell_silence(self) -> None:
+        if not self._told_of_silence:
+            self.story.tell("The webserver does not answer; trying again")
+            self._told_of_silence = True
 
     def _retry_of(self, run_id: str) -> str | None:
         deadline = time.monotonic() + RETRY_SECONDS
@@ -205,11 +216,6 @@ class Follower:
                 return retry
             self.stop.wait(1.0)
         return None
-
-
-def _after(seconds: float) -> Callable[[], bool]:
-    moment = time.monotonic() + seconds
-    return lambda: time.monotonic() >= moment
 
 
 def _tags(run: Mapping[str, Any]) -> dict[str, str]:

@@ -83,7 +83,7 @@ def _retry_of(server: Server, run_id: str, run: Any) -> str | None:
         announced = run["status"] == "FAILURE" and tags.get("dagster/will_retry") == "true"
         if not announced or time.monotonic() > deadline:
             return None
-        time.sleep(1.0)
+        server.pause(1.0)
         run = server.ask(_RUN, run=run_id)["runOrError"]
         if run["__typename"] != "Run":
             return None

@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,8 +115,10 @@ class Launched:
     request: str  # the value of REQUEST_TAG
 
 
-def launch(server: Server, request: Request) -> Launched:
-    """The run of a request, launched unless there is one.
+def launch(
+    server: Server, request: Request, on_order: Callable[[], None] = lambda: None
+) -> Launched:
+    """The run of a request, launched unless there is one. on_order: told before it is launched.
 
     Raises:
         Unusable: the configuration does not fit the job, or the key stands for other settings.
@@ -131,6 +133,7 @@ def launch(server: Server, request: Request) -> Launched:
     if before:
         _same_settings(before[0], tags, request)
         return Launched(before[0]["runId"], True, mark)
+    on_order()
     own = _send(server, request, tags)
     oldest = None
     with contextlib.suppress(Unreachable):  # whoever follows settles it again
@@ -162,9 +165,12 @@ def runs_of(server: Server, job: Job, mark: str) -> list[dict[str, Any]]:
     return newest_first[::-1]
 
 
-def terminate(server: Server, run_id: str) -> str | None:
-    """Asks a run to end. The reason when it cannot, as for one that has ended."""
-    answer = server.ask(_TERMINATE, run=run_id)["terminateRun"]
+def terminate(server: Server, run_id: str, ask: Callable[..., Any] | None = None) -> str | None:
+    """Asks a run to end. The reason when it cannot, as for one that has ended.
+
+    ask: how, if not as any other question; it may be asked twice.
+    """
+    answer = (ask or server.ask)(_TERMINATE, run=run_id)["terminateRun"]
     if answer["__typename"] == "TerminateRunSuccess":
         return None
     return str(answer.get("message") or answer["__typename"])

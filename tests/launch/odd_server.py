@@ -1,24 +1,32 @@
-"""A server that answers every question alike: what is no Dagster, or a broken one."""
+"""Servers that are no Dagster, or a broken or slow one."""
 
 from __future__ import annotations
 
 import contextlib
 import http.server
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+
+
+def answering(body: bytes) -> contextlib.AbstractContextManager[str]:
+    """One that answers every question alike: its address."""
+    return conversing(lambda _: body)
 
 
 @contextlib.contextmanager
-def answering(body: bytes) -> Iterator[str]:
-    """Its address."""
+def conversing(answer: Callable[[bytes], bytes], seconds: float = 0.0) -> Iterator[str]:
+    """One that takes so many seconds for each answer: its address."""
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            body = answer(self.rfile.read(int(self.headers["Content-Length"])))
+            time.sleep(seconds)
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(BrokenPipeError):  # whoever asked may be gone
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Quiet."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from flaky_proxy import proxy
+from odd_server import conversing
 
 from fraud_assets.launcher import client, follow, submit
 from fraud_assets.launcher.client import Server, Unreachable
@@ -61,6 +62,58 @@ def test_who_stops_the_command_is_answered_at_once_and_the_run_ends_when_the_ser
     assert launcher.returncode == 1
     assert "slow_job was cancelled" in error
     assert [run["status"] for run in runs(who="silent")] == ["CANCELED"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_before_the_job_is_found_it_ends_at_once_and_says_that_nothing_runs(
+    number: signal.Signals,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        launcher = subprocess.Popen(
+            [sys.executable, "-m", "fraud_assets.launch", "slow_job", "--url", url],
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        asking, _ = listening.accept()
+        with asking:
+            assert asking.recv(10_000).startswith(b"POST /graphql")
+            began = time.monotonic()
+            launcher.send_signal(number)
+            said = launcher.communicate(timeout=20)
+            assert time.monotonic() - began < 1.5  # a second, and what a busy machine adds
+    assert said == ("", "Error: Stopped before anything was launched.\n")
+    assert launcher.returncode == 2
+
+
+def test_a_server_that_is_slow_is_waited_for_until_it_says_how_the_run_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Longer than until it is asked again."""
+    monkeypatch.setattr(follow, "TRY_SECONDS", 0.3)
+    monkeypatch.setattr(follow, "CANCEL_SECONDS", 2.0)
+    cancelled: list[bytes] = []
+
+    def answer(question: bytes) -> bytes:
+        if b"terminateRun" in question:
+            cancelled.append(question)
+            return b'{"data": {"terminateRun": {"__typename": "TerminateRunSuccess"}}}'
+        status = b"CANCELED" if cancelled else b"STARTED"
+        return (
+            b'{"data": {"runOrError": {"__typename": "Run", "status": "%b", "tags": []}, '
+            b'"logsForRun": {"cursor": "1", "hasMore": false, "events": []}}}' % status
+        )
+
+    said: list[str] = []
+    stop = threading.Event()
+    stop.set()
+    with conversing(answer, seconds=1.5) as url:
+        follower = Follower(Server(url), JOB, Story(tell=said.append), stop, None)
+        outcome = follower.follow(Launched("r1", followed=False, request="mark"))
+    assert (outcome.status, outcome.reason) == ("CANCELED", "stopped")
+    assert said == ["Stopped: cancelling run r1", "The webserver does not answer; trying again"]
 
 
 @pytest.mark.parametrize("timeout", [None, 0.5])
