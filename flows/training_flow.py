@@ -19,10 +19,13 @@ from metaflow import (  # noqa: TID253 - a flow is Metaflow's
     timeout,
 )
 
+from dagster_metaflow.reports import tell
 from flow_parameters import Candidates, Engine, FraudFlow
 from user_errors import explained, main, said
 
 CARD_SECONDS = 300
+TOLD_SECONDS = 20.0
+"""Between two lines of a long training that Dagster's event log has."""
 
 
 class TrainingFlow(FraudFlow, Candidates, Engine):
@@ -80,6 +83,7 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
         from fraud_mlops.pipeline.training import train_candidate
 
         self.trained = train_candidate(self.input, self.features, paced(print))
+        tell(self.trained.row.in_words)
         self.next(self.leaderboard)
 
     @card(type="blank", id="leaderboard", timeout=CARD_SECONDS)
@@ -98,6 +102,8 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
             [Result(i.input, getattr(i, "trained", None), said(i.failure)) for i in inputs],
         )
         print(self.choice.leaderboard.to_text())
+        for line in self.choice.leaderboard.in_words():
+            tell(line)
         flow_cards.leaderboard(self.choice, self.features)
         self.next(self.refit)
 
@@ -111,7 +117,10 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
         from fraud_mlops.pipeline.choosing import refit_winner
         from fraud_mlops.pipeline.progress import paced
 
-        self.model_files, self.refit_log = refit_winner(self.choice, self.features, paced(print))
+        self.model_files, self.refit_log = refit_winner(
+            self.choice, self.features, paced(tell, seconds=TOLD_SECONDS)
+        )
+        tell(f"{self.choice.winner.name} trained again in {self.refit_log.seconds:.0f} s")
         self.next(self.validate_oot)
 
     @card(type="blank", id="oot", timeout=CARD_SECONDS)
@@ -124,7 +133,7 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
         from fraud_mlops.pipeline.validation import validate
 
         self.validated = validate(self.plan, self.features, self.raw, self.model_files)
-        print(self.validated.gate.reason)
+        tell(self.validated.gate.reason)
         flow_cards.out_of_time(self.validated, self.features)
         self.next(self.publish)
 

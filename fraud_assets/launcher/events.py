@@ -168,12 +168,12 @@ class Story:
     def _tell_materializations(self, *, figures: bool = False) -> None:
         """A line each; one for them all where many partitions come at once.
 
-        figures: those that have some; partitions without may be said again, with theirs.
+        figures: those that have some of their own; partitions without are said again, with theirs.
         """
         told = [
             made
             for made in self._untold.values()
-            if not figures or made.numbers or made.partition is None
+            if not figures or made.partition is None or _told_first(made.numbers)
         ]
         for made in told:
             del self._untold[made.asset, made.partition]

@@ -6,6 +6,8 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from dagster_metaflow.reports import TOLD
+
 _LINE = re.compile(
     r"^\S+ \S+ \[(?P<run>[^/\]]+)/(?P<step>[^/\]]+)/(?P<task>[^/\] ]+)[^\]]*\] (?P<text>.*)$"
 )
@@ -34,7 +36,8 @@ class Progress:
         self.finished: dict[str, None] = {}
 
     def read(self, line: str) -> Iterator[str]:
-        """What is worth a line in Dagster's event log: steps that begin, tasks that fail."""
+        """What is worth a line in Dagster's event log: steps that begin, tasks that fail, and
+        what tasks `tell`."""
         match = _LINE.match(line)
         if match is None:
             if not line.startswith("$ "):  # the command itself is no reason
@@ -55,6 +58,8 @@ class Progress:
             yield f"{task} failed"
         elif _CLONES.match(text):
             self.finished[task] = None
+        elif text.startswith(TOLD):
+            yield f"{step}: {text.removeprefix(TOLD)[:_LONGEST]}"
         else:
             self._tail.setdefault(task, deque(maxlen=_KEPT_LINES)).append(text[:_LONGEST])
 

@@ -34,6 +34,9 @@ PIPES_VERSION = "0.1"
 PARTITION = "partition"
 """Metadata entry that names the partition of a materialization; Pipes has no field for it."""
 
+TOLD = "=> "
+"""Begins a line of a task's output that Dagster's event log is to have too."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _REPORT = re.compile(r"[^.].*\.json")
@@ -51,6 +54,11 @@ Value = str | int | float | bool | None | Sequence[Any] | Mapping[str, Any]
 
 class ReportError(ValueError):
     """A report that cannot be written or read. The message says which, and why."""
+
+
+def tell(text: str) -> None:
+    """Prints a line that whoever watches the run sees at once, in Dagster's event log too."""
+    print(f"{TOLD}{text}", flush=True)
 
 
 class _Model(BaseModel):

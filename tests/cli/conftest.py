@@ -96,7 +96,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
 def ran(shell: Shell) -> Shell:
     """After one run: a champion, two months of scores, their metrics."""
     version = publish(shell.models, "a")
-    reason = "There is no champion yet, so the challenger becomes the first."
+    reason = "The first champion: there was none before it to be held against."
     promote(str(shell.models), DATASET, version, expected=None, by="Flow/1", reason=reason)
     raw = pa.schema([pa.field("claim_id", pa.string())])
     shell._write("raw", 5, [{"claim_id": f"r{i}"} for i in range(1234)], raw)

@@ -171,7 +171,7 @@ def test_no_quarantine_is_good_news(ran) -> None:
 def test_the_summary_is_all_a_newcomer_wants_to_see(ran) -> None:
     text = ran.says("summary", "--dataset", "motor")
     assert "champion 20240301-" in text
-    assert "There is no champion yet, so the challenger becomes the first." in text
+    assert "The first champion: there was none before it to be held against." in text
     assert "0.400 to 0.600" in text, "figures come from the champion's manifest"
     assert ["raw", "1", "2024-05", "to", "2024-05", "1,234"] in [
         line.split()[:6] for line in text.splitlines()

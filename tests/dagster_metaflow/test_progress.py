@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dagster_metaflow.progress import Progress
+from dagster_metaflow.reports import tell
 
 
 def line(task: str, text: str) -> str:
@@ -22,6 +25,22 @@ def test_each_step_is_told_once_with_its_place() -> None:
 
 def test_a_step_that_is_not_known_is_told_without_a_place() -> None:
     assert read(Progress([]), line("new/1", "Task is starting.")) == ["step new"]
+
+
+def test_what_a_task_tells_is_told_when_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("candidate a: 0.71 in 12 s")
+    told = capsys.readouterr().out.strip()
+    progress = Progress(["start", "train"])
+    said = read(
+        progress,
+        line("train/1", "Task is starting."),
+        line("train/1", "epoch 1 of 20"),
+        line("train/1", told),
+        line("train/2", told),
+        line("train/1", "Task failed."),
+    )
+    assert said[1:3] == ["train: candidate a: 0.71 in 12 s"] * 2
+    assert progress.reason() == "epoch 1 of 20"
 
 
 def test_a_failure_is_told_with_the_last_words_of_its_task() -> None:

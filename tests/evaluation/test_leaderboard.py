@@ -56,6 +56,18 @@ def test_an_incumbent_that_was_trained_on_the_window_is_shown_without_a_rank() -
     assert "incumbent, trained on this window" in board.to_text()
 
 
+def test_how_each_candidate_ended_is_a_line() -> None:
+    ended = row("a", 0.31234, train_seconds=12.4)
+    assert ended.in_words == (
+        "a (mlp): average precision 0.3123 on the validation window, trained in 12 s"
+    )
+    board = rank_candidates([ended, row("b", 0.4), failed("x", "Traceback\nMemoryError: 3 GiB")])
+    assert board.in_words() == [
+        "x (tabm) failed: MemoryError: 3 GiB",
+        "b is the best of 2 candidates that were trained",
+    ]
+
+
 def test_a_failed_candidate_does_not_sink_the_others() -> None:
     board = rank_candidates([failed("bad", "Traceback\n  ...\nMemoryError: 3 GiB"), row("good")])
     assert board.winner == "good"

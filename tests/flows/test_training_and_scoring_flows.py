@@ -26,6 +26,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     assert ingested.code == 0, ingested.output
     ended = place.run("--seed", "7", "--launch-id", "first", flow=TRAINING)
     assert ended.code == 0, ended.output
+    (place.root / "said.txt").write_text(ended.output)
     yield place
     place.stop_all()
 
@@ -73,6 +74,15 @@ def test_a_training_is_reported_with_checks_figures_and_plots(trained: Place) ->
     assert {row["name"] for row in facts["sample"]} == {"small", "line"}
     for uri in facts["plots"].values():
         assert Path(uri).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_training_tells_how_each_candidate_ended_and_who_leads(trained: Place) -> None:
+    lines = (trained.root / "said.txt").read_text().splitlines()
+    told = [line.partition("=> ")[2] for line in lines if "=> " in line]
+    ends = [line for line in told if "average precision 0." in line and "trained in" in line]
+    assert sorted(line.split()[0] for line in ends) == ["line", "small"]
+    assert any("is the best of" in line for line in told)
+    assert any(line.startswith("The first champion") for line in told)
 
 
 def test_scores_and_metrics_are_reported_partition_by_partition(copy: Place) -> None:

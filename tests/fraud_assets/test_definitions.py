@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 
 import dagster as dg
+import pytest
 from assets_kit import GENERATED, LANDED, Place
 from dagster import AssetKey
 
+README = Path(__file__).parents[2] / "README.md"
 JOBS = {
     "ingest_job",
     "training_job",
@@ -62,6 +67,56 @@ def test_the_graph_is_the_one_of_the_design(generated: Place) -> None:
     assert parents("prediction_log") == {"served_model"}
     assert parents("snowflake_metrics") == {"metrics"}
     assert parents("semantic_model") == {"snowflake_metrics"}
+
+
+def checks(place: Place) -> dict[str, set[str]]:
+    """Of each asset, as the README writes them: blocking ones in bold."""
+    graph = place.defs.resolve_asset_graph()
+    found: dict[str, set[str]] = {key.path[-1]: set() for key in graph.get_all_asset_keys()}
+    for key in graph.asset_check_keys:
+        bold = "**" if graph.get_check_spec(key).blocking else ""
+        found[key.asset_key.path[-1]].add(f"{bold}{key.name}{bold}")
+    return found
+
+
+def test_the_readme_lists_every_check_there_is_and_no_other(
+    make_place: Callable[..., Place],
+) -> None:
+    """In italics those that a history which has ended, as the demo's, does not have."""
+    closed, live = checks(make_place(GENERATED)), checks(make_place(LANDED))
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ?([^|]*?) ?\|$", README.read_text(), re.MULTILINE)
+    listed = {name: set(filter(None, told.split(", "))) for name, told in rows if name in live}
+    assert listed == {
+        name: found & closed[name] | {f"*{check}*" for check in found - closed[name]}
+        for name, found in live.items()
+    }
+
+
+def in_dagsters_words(span: timedelta) -> str:
+    """As its pages say how old an asset may become: day.js, `duration.humanize()`."""
+    hours, days, months = (round(span / timedelta(days=d)) for d in (1 / 24, 1, 30.4))
+    if days > 25:
+        some = "a month" if days <= 45 else f"{months} months" if months <= 10 else "years"
+        return "a year" if some == "years" and months <= 17 else some
+    return f"{hours} hours" if hours <= 21 else "a day" if hours <= 35 else f"{days} days"
+
+
+@pytest.mark.parametrize("period", ["day", "week", "month"])
+@pytest.mark.parametrize("contract", [GENERATED, LANDED])
+def test_an_asset_that_is_old_is_warned_of_before_it_fails_and_in_other_words(
+    make_place: Callable[..., Place], contract: str, period: str
+) -> None:
+    place = make_place(contract.replace("partition: month", f"partition: {period}"))
+    policies = {
+        spec.key.path[-1]: spec.freshness_policy for spec in place.defs.resolve_all_asset_specs()
+    }
+    for name in ("raw_zone", "model_artifact", "ml_outputs", "metrics"):
+        policy = policies[name]
+        warns, fails = (
+            window.to_timedelta() for window in (policy.warn_window, policy.fail_window)
+        )
+        assert warns < fails
+        assert in_dagsters_words(warns) != in_dagsters_words(fails), name
 
 
 def test_invariants_block_and_verdicts_do_not(generated: Place) -> None:

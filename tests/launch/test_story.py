@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,49 @@ def checked(passed: bool, at: int, partition: str | None = None) -> dict[str, An
             "partition": partition,
         },
     }
+
+
+def made(month: str, at: int, **numbers: int) -> dict[str, Any]:
+    entries = [
+        {"label": label.replace("__", "/"), "number": str(n)} for label, n in numbers.items()
+    ]
+    return {
+        "__typename": "MaterializationEvent",
+        "timestamp": str(at),
+        "assetKey": {"path": ["claims", "raw_zone"]},
+        "partition": month,
+        "metadataEntries": entries,
+    }
+
+
+def test_partitions_of_a_range_are_told_once_with_their_own_rows_however_the_log_is_paged() -> None:
+    """A step's result stands for each partition first, and has the step's figures alone."""
+    months = [f"2024-{month:02}" for month in range(1, 13)]
+    result = [made(month, n, seconds_since_launch=7) for n, month in enumerate(months)]
+    own = [made(month, 100 + n, dagster__row_count=10) for n, month in enumerate(months)]
+    log = [*result, *own, checked(True, 1000)]
+    for page in (1, 5, 9, 100):
+        said: list[str] = []
+        story = Story(tell=said.append)
+        for begin in range(0, len(log), page):
+            story.add(log[begin : begin + page])
+        *told, check = said
+        assert "check no_duplicates" in check
+        assert not [line for line in told if "materialized" not in line]
+        spans = [re.findall(r"2024-\d\d", line) for line in told]
+        covered = [n for span in spans for n in range(int(span[0][5:]), int(span[-1][5:]) + 1)]
+        assert covered == list(range(1, 13)), told
+        rows = [int(n) for line in told for n in re.findall(r"(?:rows |: )(\d+)(?: rows)?$", line)]
+        assert sum(rows) == 120, told
+
+
+def test_partitions_without_rows_are_told_all_the_same() -> None:
+    said: list[str] = []
+    story = Story(tell=said.append)
+    story.add([made(f"2024-0{n}", n, seconds_since_launch=7) for n in range(1, 6)])
+    assert said == []
+    story.add([checked(True, 1000)])
+    assert said[0].endswith("[2024-01 ... 2024-05]  5 partitions materialized")
 
 
 def test_a_check_that_a_retried_task_has_mended_counts_as_passed(tmp_path: Path) -> None:

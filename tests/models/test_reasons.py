@@ -123,7 +123,7 @@ def test_reasons_are_sentences_with_the_usual_value_beside() -> None:
     usual = explained.typical.numeric["amount"]
     assert large == [
         f"amount 123,456 (typical {usual:,.0f}) raises the score",
-        "peril theft (the usual value) raises the score",
+        "peril theft, the most common value, raises the score against the average claim's",
     ]
     assert not any(text.startswith(("amount", "peril")) for text in small)
 

@@ -30,7 +30,7 @@ def manifest(version: str, **changed: Any) -> Manifest:
         "calibration": {"kind": "platt"},
         "threshold": {"value": 0.2},
         "candidate": {"name": "line", "family": "logistic"},
-        "gate": {"verdict": "first", "reason": "There is no champion yet."},
+        "gate": {"verdict": "first", "reason": "The first champion."},
         "libraries": {"torch": "2.13.0"},
     }
     return Manifest(**(usual | changed))

@@ -92,9 +92,14 @@ class Intake:
         self.timeless += unreadable + int((~timed).sum())
 
     def _so_far(self, seconds: float) -> str:
+        """With partitions the whole source is read all the same, for what is theirs in it."""
         of = f" of {self._origin.total:,}" if self._origin.total else ""
-        rows = self.source_rows
-        return f"read {rows:,}{of} claims ({rows / seconds:,.0f} a second)"
+        rows, wanted = self.source_rows, self._partitions
+        read = f"read {rows:,}{of} claims ({rows / seconds:,.0f} a second)"
+        if wanted is None:
+            return read
+        named = wanted.first if wanted.first == wanted.last else f"{wanted.first} to {wanted.last}"
+        return f"{read}: {self._staging.rows:,} of {named} so far"
 
     def drop_duplicates(self) -> None:
         """The first claim of an id in the source stays; the others go to quarantine."""

@@ -68,7 +68,7 @@ def decide(
         )
 
     if champion_logits is None:
-        return decision("first", "There is no champion yet, so the challenger becomes the first.")
+        return decision("first", "The first champion: there was none before it to be held against.")
     frauds = int(np.asarray(labels).sum())
     if frauds < MIN_FRAUDS:
         return decision(

@@ -43,6 +43,18 @@ class LeaderboardRow(BaseModel):
     def ranked(self) -> bool:
         return self.status != "failed" and not self.in_sample
 
+    @property
+    def in_words(self) -> str:
+        """What has come of it, in a line."""
+        if self.status == "failed":
+            return f"{self.name} ({self.family}) {_note(self)}"
+        found = self.metrics.get("average_precision")
+        seconds = "" if self.train_seconds is None else f", trained in {self.train_seconds:.0f} s"
+        return (
+            f"{self.name} ({self.family}): average precision {_figure(found, '.4f')} on the "
+            f"validation window{seconds}"
+        )
+
 
 class Leaderboard(BaseModel):
     """rows: ranked ones first, then incumbents that know the window, then failures.
@@ -54,6 +66,12 @@ class Leaderboard(BaseModel):
 
     rows: tuple[LeaderboardRow, ...]
     winner: str
+
+    def in_words(self) -> list[str]:
+        """A line for each candidate that failed, and one for the winner."""
+        failed = [row.in_words for row in self.rows if row.status == "failed"]
+        trained = sum(row.status == "trained" for row in self.rows)
+        return [*failed, f"{self.winner} is the best of {trained} candidates that were trained"]
 
     def to_text(self) -> str:
         """A table of fixed width for a terminal; the winner bears an asterisk."""

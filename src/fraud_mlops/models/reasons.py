@@ -163,11 +163,19 @@ def feature_of_input(model: FraudModel) -> np.ndarray:
 
 
 def sentence(model: FraudModel, feature: str, value: float | str | None) -> str:
-    """That a feature with this value raises the score, and what would be usual."""
-    typical = model.typical.numeric.get(feature, model.typical.categorical.get(feature))
+    """That a feature with this value raises the score, and what would be usual.
+
+    A usual value raises it, too, where other values lower it more than it does: scores are
+    compared with the average claim's.
+    """
+    numeric = feature in model.typical.numeric
+    typical = (model.typical.numeric if numeric else model.typical.categorical).get(feature)
     shown, usual = _shown(value), _shown(typical)
-    beside = " (the usual value)" if shown == usual else f" (typical {usual})"
-    return f"{feature.replace('_', ' ')} {shown}{beside} raises the score"
+    told = f"{feature.replace('_', ' ')} {shown}"
+    if shown != usual:
+        return f"{told} ({'typical' if numeric else 'most often'} {usual}) raises the score"
+    common = "typical as it is" if numeric else "the most common value"
+    return f"{told}, {common}, raises the score against the average claim's"
 
 
 def _shown(value: float | str | None) -> str:
