@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -44,19 +45,30 @@ ANSWERS = pa.schema(
 
 
 @dataclass(frozen=True)
-class Slice:
-    """Answers to the rows first <= row < first + rows. places: of those that were scored."""
+class Asked:
+    """Claims in the rows first <= row < first + rows. places: of those that can be scored."""
 
     first: int
     rows: int
     claim_ids: list[str | None]
     inputs: Inputs
+    places: np.ndarray
+    errors: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Answers to what was asked."""
+
+    asked: Asked
     scores: Scores
     bands: list[str]
-    places: np.ndarray
     reasons: dict[int, list[Any]]
     warnings: dict[int, list[dict[str, str]]]
-    errors: dict[int, str]
+
+
+_Scoring: TypeAlias = Future[tuple[Scores, dict[int, list[Any]]]]
+"""Scores, and reasons by row."""
 
 
 def arrow_answers(batch: Batch, media: str) -> Iterator[bytes]:
@@ -78,37 +90,52 @@ def line_answers(batch: Batch, media: str) -> Iterator[bytes]:
 
 
 def _slices(batch: Batch, media: str) -> Iterator[Slice]:
-    one_thread()
-    first = 0
-    for table, errors in claims_in(batch, media):
-        if first + table.num_rows > batch.service.settings.max_batch_rows:
+    """One slice is in the network, which leaves Python's lock alone, while the one after it is
+    read and the one before it is logged and written out."""
+    with ThreadPoolExecutor(1, "batch", initializer=one_thread) as network:
+        begun: tuple[Asked, _Scoring] | None = None
+        for asked in _asked(batch, media):
+            scoring = network.submit(_scored, batch, asked.inputs)
+            if begun is not None:
+                yield _logged(batch, *begun)
+            begun = asked, scoring
+        if begun is not None:
+            yield _logged(batch, *begun)
+
+
+def _asked(batch: Batch, media: str) -> Iterator[Asked]:
+    scorer, first = batch.scorer, 0
+    for claims, errors in claims_in(batch, media):
+        if first + claims.num_rows > batch.service.settings.max_batch_rows:
             raise too_many(batch)
-        part = _scored(batch, table, errors, first)
-        _log(batch, part)
-        yield part
-        first += table.num_rows
+        try:
+            read = read_columns(scorer.reader, claims, now())
+        except (ContractError, pa.ArrowException) as error:
+            raise Problem(422, "invalid-batch", str(error)) from None
+        read.errors.update(errors)
+        good, places = without_errors(read)
+        inputs = scorer.prepared(good.moments, good.own, good.entities, good.words)
+        yield Asked(first, claims.num_rows, read.claim_ids, inputs, places, read.errors)
+        first += claims.num_rows
 
 
-def _scored(batch: Batch, claims: pa.RecordBatch, errors: dict[int, str], first: int) -> Slice:
-    scorer = batch.scorer
-    try:
-        read = read_columns(scorer.reader, claims, now())
-    except (ContractError, pa.ArrowException) as error:
-        raise Problem(422, "invalid-batch", str(error)) from None
-    read.errors.update(errors)
-    good, places = without_errors(read)
-    inputs = scorer.prepared(good.moments, good.own, good.entities, good.words)
-    scores = scorer.score(inputs)
-    explained = scorer.explain(inputs, scores, batch.explain)
-    return Slice(
-        first, claims.num_rows, read.claim_ids, inputs, scores, _bands(scorer, scores), places,
-        explained, scorer.warnings(inputs), read.errors,
-    )  # fmt: skip
+def _scored(batch: Batch, inputs: Inputs) -> tuple[Scores, dict[int, list[Any]]]:
+    scores = batch.scorer.score(inputs)
+    return scores, batch.scorer.explain(inputs, scores, batch.explain)
+
+
+def _logged(batch: Batch, asked: Asked, scoring: _Scoring) -> Slice:
+    scores, reasons = scoring.result()
+    bands, warnings = _bands(batch.scorer, scores), batch.scorer.warnings(asked.inputs)
+    part = Slice(asked, scores, bands, reasons, warnings)
+    _log(batch, part)
+    return part
 
 
 def _rows(batch: Batch, part: Slice) -> pa.RecordBatch:
     """As ANSWERS; rows without a score have an error."""
-    scorer, n, at = batch.scorer, part.rows, part.places
+    scorer, asked = batch.scorer, part.asked
+    n, at = asked.rows, asked.places
     back = np.full(n, -1, dtype=np.int64)
     back[at] = np.arange(len(at))
     nothing = back < 0
@@ -116,7 +143,7 @@ def _rows(batch: Batch, part: Slice) -> pa.RecordBatch:
     probabilities, alerts = part.scores.probabilities, part.scores.alerts
     reasons, warnings = _texts(part, len(at))
     scored = [
-        pa.array(part.inputs.moments).cast(pa.timestamp("us", "UTC")),
+        pa.array(asked.inputs.moments).cast(pa.timestamp("us", "UTC")),
         pa.array(part.scores.logits.astype(np.float64)),
         pa.array(probabilities),
         pa.array(part.bands, pa.string()),
@@ -125,11 +152,11 @@ def _rows(batch: Batch, part: Slice) -> pa.RecordBatch:
         pa.array(warnings, pa.list_(pa.string())),
     ]
     columns = [
-        pa.array(np.arange(part.first, part.first + n)),
-        pa.array(part.claim_ids, pa.string()),
+        pa.array(np.arange(asked.first, asked.first + n)),
+        pa.array(asked.claim_ids, pa.string()),
         *(values.take(pick) for values in scored),
         pa.repeat(scorer.version, n),
-        pa.array([part.errors.get(i) for i in range(n)], pa.string()),
+        pa.array([asked.errors.get(i) for i in range(n)], pa.string()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=ANSWERS)
 
@@ -151,13 +178,14 @@ def _bands(scorer: Scorer, scores: Scores) -> list[str]:
 
 
 def _log(batch: Batch, part: Slice) -> None:
-    scorer, scores, places = batch.scorer, part.scores, part.places.tolist()
+    scorer, scores, asked = batch.scorer, part.scores, part.asked
+    places = asked.places.tolist()
     names: list[list[str]] = [[]] * len(places)
     for i, reasons in part.reasons.items():
         names[i] = [reason["feature"] for reason in reasons]
-    claim_ids = [part.claim_ids[place] for place in places]
-    asked = [f"{batch.name}-{part.first + place}" for place in places]
-    told = record_batch(scorer, claim_ids, part.inputs, scores, names, asked, batch.client)
+    claim_ids = [asked.claim_ids[place] for place in places]
+    requests = [f"{batch.name}-{asked.first + place}" for place in places]
+    told = record_batch(scorer, claim_ids, asked.inputs, scores, names, requests, batch.client)
     log(batch.service.write_batch, told)
     batch.service.metrics.scored_many(scorer.version, part.bands)
 
