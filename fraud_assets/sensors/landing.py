@@ -212,8 +212,8 @@ class Tick:
             asked, why = self._since(held, due), f"{file!r} due {due}"
         for value in sorted(asked):
             self.touched.setdefault(value, []).append(why)
-        days = (self._partitions[held[i]] for i in (0, -1)) if held else (NONE, NONE)
-        return Looked(file, *days, due=_due(claims.next_event))
+        first, last = (self._partitions[held[i]] if held else NONE for i in (0, -1))
+        return Looked(file, first, last, due=_due(claims.next_event))
 
     def _no_claims_in(self, file: Landed) -> Looked:
         """As it is now; what has gone on from it before is remembered."""

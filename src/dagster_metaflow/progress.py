@@ -14,6 +14,8 @@ _LINE = re.compile(
 _STARTS, _ENDS = "Task is starting", "Task finished successfully."
 _FAILS = ("Task failed.", "Task fell through")
 _CLONES = re.compile(r"Cloning (?:results of|task)")
+# Lines that come back from AWS Batch have the job's id in front.
+_TELLS = re.compile(rf"(?:\[[^\]\s]+\] )?{re.escape(TOLD)}(?P<told>.*)")
 _CAUSE = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Failure|Interrupt|Exit)\b")
 _KEPT_LINES = 40
 _TOLD_LINES = 15
@@ -58,8 +60,8 @@ class Progress:
             yield f"{task} failed"
         elif _CLONES.match(text):
             self.finished[task] = None
-        elif text.startswith(TOLD):
-            yield f"{step}: {text.removeprefix(TOLD)[:_LONGEST]}"
+        elif told := _TELLS.fullmatch(text):
+            yield f"{step}: {told['told'][:_LONGEST]}"
         else:
             self._tail.setdefault(task, deque(maxlen=_KEPT_LINES)).append(text[:_LONGEST])
 

@@ -36,7 +36,7 @@ def test_what_a_task_tells_is_told_when_it_does(capsys: pytest.CaptureFixture[st
         line("train/1", "Task is starting."),
         line("train/1", "epoch 1 of 20"),
         line("train/1", told),
-        line("train/2", told),
+        line("train/2", f"[5c9e3a2f-0b1d-4c55-8e0c-1f2a3b4c5d6e] {told}"),
         line("train/1", "Task failed."),
     )
     assert said[1:3] == ["train: candidate a: 0.71 in 12 s"] * 2
