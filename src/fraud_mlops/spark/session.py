@@ -125,11 +125,20 @@ def require_java() -> None:
     if java is None or not Path(java).is_file():
         where = f"there is none in JAVA_HOME={home}" if home else "there is none"
         raise SettingsError(f"{mend}. {where[0].upper()}{where[1:]}.")
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - the Java that Spark would run
-    found = re.search(r'version "(\d+)', told.stderr + told.stdout)
+    found = re.search(r'version "(\d+)', _said_of_itself(java))
     if found is None or int(found[1]) < _LEAST_JAVA:
         version = f"is version {found[1]}" if found else "does not say its version"
         raise SettingsError(f"{mend}. {java} {version}.")
+
+
+def _said_of_itself(java: str | Path) -> str:
+    """Nothing from a Java that does not answer, or cannot be started."""
+    command = [java, "-version"]  # Java that Spark would run
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - see above
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return told.stderr + told.stdout
 
 
 @lru_cache(maxsize=1)
