@@ -22,7 +22,7 @@ from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.pipeline import validation
 from fraud_mlops.pipeline.closing import closing_words
 from fraud_mlops.pipeline.leading import pinned_champion
-from fraud_mlops.pipeline.metrics import METRICS
+from fraud_mlops.pipeline.metrics import DRIFT_VERDICTS, METRICS
 from fraud_mlops.pipeline.monitoring import monitor
 from fraud_mlops.pipeline.plan import plan_run
 from fraud_mlops.pipeline.publishing import publish
@@ -107,6 +107,29 @@ def test_metrics_stand_in_the_partitions_that_were_scored(first: Run) -> None:
     assert sum(p.rows for p in monitored.outcomes.performance) == first.features.windows["oot"].rows
     words = closing_words(first.plan, first.ingested, first.validated, scores, monitored)
     assert first.validated.version in words
+
+
+def test_metrics_carry_the_verdicts_on_drift_and_the_limits_they_were_found_by(first: Run) -> None:
+    monitored = monitor(first.plan, first.features, first.leader, first.score())
+    rows = first.lake.read(monitored.partitions).to_pylist()
+    found = {
+        (r["partition"], r["window"], r["slice"], r["metric"]): r["value"]
+        for r in rows
+        if r["window"].startswith("drift_")
+    }
+    limits = first.features.contract.drift
+    assert monitored.outcomes.drift
+    for value, report in monitored.outcomes.drift.items():
+        window = (value, f"drift_{report.window}")
+        told = [found.get((*window, "all", name)) for name in ("psi_warn", "psi_alert")]
+        assert told == [limits.psi_warn, limits.psi_alert]
+        for feature in report.features:
+            number = found.get((*window, f"feature={feature.feature}", "verdict"))
+            assert number == DRIFT_VERDICTS.get(feature.verdict)
+        judged = any(feature.verdict in DRIFT_VERDICTS for feature in report.features)
+        assert found.get((*window, "all", "verdict")) == (
+            DRIFT_VERDICTS[report.verdict] if judged else None
+        )
 
 
 def test_scores_that_may_be_chance_are_told(first: Run) -> None:

@@ -130,16 +130,21 @@ def test_models_are_held_against_what_they_promised(filled: Warehouse) -> None:
     assert rest == ["decayed", date(2024, 4, 1), date(2024, 5, 1), False]
 
 
-def test_drift_has_a_verdict_a_feature_and_the_figures_of_its_window(filled: Warehouse) -> None:
+def test_drift_has_the_pipelines_own_verdict_and_the_figures_of_its_window(
+    filled: Warehouse,
+) -> None:
+    """May and June have one PSI: what it means, claims and contract decide, and no view."""
     found = answer(
         filled,
-        "SELECT PARTITION_KEY, DRIFT_WINDOW, FEATURE, PSI, MISSING_CURRENT, VERDICT, "
-        "CLASSIFIER_AUC, DRIFTED_SHARE FROM BI_DRIFT WHERE FEATURE = 'amount' ORDER BY 1",
+        "SELECT PARTITION_KEY, DRIFT_WINDOW, PSI, PSI_NOISE, MISSING_CURRENT, VERDICT, "
+        "WINDOW_VERDICT, PSI_WARN, PSI_ALERT, CLASSIFIER_AUC, DRIFTED_SHARE FROM BI_DRIFT "
+        "WHERE FEATURE = 'amount' ORDER BY 1",
     )
+    unknown, limits, window = "not judged", (0.2, 0.5), (0.61, 0.25)
     assert found == [
-        (MONTHS[0], "partition", "amount", 0.05, 0.0, "stable", 0.61, 0.25),
-        (MONTHS[1], "partition", "amount", 0.15, 0.0, "moved", 0.61, 0.25),
-        (MONTHS[2], "partition", "amount", 0.3, 0.0, "drifted", 0.61, 0.25),
+        (MONTHS[0], "partition", 0.15, None, 0.0, unknown, unknown, None, None, *window),
+        (MONTHS[1], "partition", 0.3, 0.02, 0.0, "stable", "stable", *limits, *window),
+        (MONTHS[2], "partition", 0.3, 0.02, 0.0, "drift", "drift", *limits, *window),
     ]
 
 

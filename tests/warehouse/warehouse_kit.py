@@ -51,8 +51,17 @@ def kpis(claims: int, alerts: int, frauds: int, caught: int) -> list[Row]:
     return [("partition", "all", name, float(value), None, None) for name, value in found.items()]
 
 
-def drift(psi: float, window: str = "drift_partition") -> list[Row]:
+def drift(psi: float, verdict: float | None, window: str = "drift_partition") -> list[Row]:
+    """As a contract with wide limits judges it. verdict: None, as it was before there was one."""
+    judged: list[Row] = [
+        (window, "all", "psi_warn", 0.2, None, None),
+        (window, "all", "psi_alert", 0.5, None, None),
+        (window, "all", "verdict", verdict, None, None),
+        (window, "feature=amount", "psi_noise", 0.02, None, None),
+        (window, "feature=amount", "verdict", verdict, None, None),
+    ]
     return [
+        *(judged if verdict is not None else []),
         (window, "all", "classifier_auc", 0.61, None, None),
         (window, "all", "drifted_share", 0.25, None, None),
         (window, "feature=amount", "psi", psi, None, None),
@@ -86,12 +95,16 @@ class Lake:
         return self.lakehouse.write("metrics", dataset, "month", month, table.to_batches(), METRICS)
 
     def fill(self) -> None:
-        """Three months: the last of them of a later model, and drifted."""
-        self.put(MONTHS[0], [*kpis(100, 10, 8, 4), *drift(0.05), *judged("oot", 0.7, 0.6, 0.8)])
+        """Three months: the last of them of a later model, and drifted; the first as an old version
+        wrote it, without a verdict."""
         self.put(
-            MONTHS[1], [*kpis(200, 20, 10, 5), *drift(0.15), *judged("after_oot", 0.5, 0.4, 0.55)]
+            MONTHS[0], [*kpis(100, 10, 8, 4), *drift(0.15, None), *judged("oot", 0.7, 0.6, 0.8)]
         )
-        self.put(MONTHS[2], [*kpis(300, 30, 12, 6), *drift(0.3)], model=LATER_MODEL)
+        self.put(
+            MONTHS[1],
+            [*kpis(200, 20, 10, 5), *drift(0.3, 0), *judged("after_oot", 0.5, 0.4, 0.55)],
+        )
+        self.put(MONTHS[2], [*kpis(300, 30, 12, 6), *drift(0.3, 2)], model=LATER_MODEL)
 
 
 def table_of(warehouse: Warehouse, dataset: str = DATASET) -> list[tuple[Any, ...]]:

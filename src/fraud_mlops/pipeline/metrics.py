@@ -12,6 +12,7 @@ import pyarrow as pa
 from fraud_mlops.contract import MODEL_SCORE, Contract
 from fraud_mlops.evaluation.oot import Slice
 from fraud_mlops.lakehouse.ranges import partition_of
+from fraud_mlops.limits import Drift
 from fraud_mlops.monitoring.drift import DriftReport, FeatureDrift
 from fraud_mlops.monitoring.performance import PeriodPerformance
 from fraud_mlops.monitoring.served import ServedReport
@@ -36,7 +37,11 @@ METRICS = pa.schema(
 
 window: `partition`, or `in_sample` where the model may have learnt from its claims; `oot` and
 `after_oot`; `scored`, all that was; `drift_partition`, `drift_oot`, `drift_after_oot`; `served`,
-what the API answered on the partition's claims."""
+what the API answered on the partition's claims. `verdict` of a drift window is a number of
+DRIFT_VERDICTS, beside the limits of PSI that it was found by; no row where too few claims were there
+to judge."""
+
+DRIFT_VERDICTS = {"stable": 0, "warn": 1, "drift": 2}
 
 _TICK = timedelta(microseconds=1)
 
@@ -61,7 +66,7 @@ def metric_table(
         window = "in_sample" if in_sample(period.period, contract, leader) else "partition"
         by_value[period.period] += _performance_rows(window, period)
     for value, report in outcomes.drift.items():
-        by_value[value] += _drift_rows(report)
+        by_value[value] += _drift_rows(report, contract.drift)
     for value, served in outcomes.served.items():
         by_value[value] += _served_rows(served)
     if outcomes.performance:
@@ -69,7 +74,7 @@ def metric_table(
         last += _row("scored", "all", "daily_precision_at_budget", outcomes.daily_precision)
         for name, found in outcomes.later.items():
             last += _row("after_oot", "all", name, found.value, low=found.low, high=found.high)
-        last += [row for report in drift for row in _drift_rows(report)]
+        last += [row for report in drift for row in _drift_rows(report, contract.drift)]
     if (place := _place_of_oot(contract, leader, values)) is not None:
         by_value[place] += _oot_rows(leader)
     return {value: _table(contract, leader, value, rows) for value, rows in by_value.items()}
@@ -159,11 +164,16 @@ def _slice_rows(part: Slice) -> list[_Row]:
     return _fields("oot", f"{part.feature}={part.value}", part, names)
 
 
-def _drift_rows(report: DriftReport) -> Iterator[_Row]:
+def _drift_rows(report: DriftReport, limits: Drift) -> Iterator[_Row]:
     window = f"drift_{report.window}"
+    found: Sequence[FeatureDrift] = (*report.features, *([report.score] if report.score else []))
+    judged = any(feature.verdict in DRIFT_VERDICTS for feature in found)
     yield from _row(window, "all", "classifier_auc", report.classifier_auc)
     yield from _row(window, "all", "drifted_share", report.drifted_share)
-    found: Sequence[FeatureDrift] = (*report.features, *([report.score] if report.score else []))
+    yield from _row(window, "all", "verdict", DRIFT_VERDICTS[report.verdict] if judged else None)
+    yield from _fields(window, "all", limits, ("psi_warn", "psi_alert"))
+    names = ("psi", "psi_noise", "ks", "js", "missing_reference", "missing_current")
     for feature in found:
-        names = ("psi", "ks", "js", "missing_reference", "missing_current")
-        yield from _fields(window, f"feature={feature.feature}", feature, names)
+        part = f"feature={feature.feature}"
+        yield from _fields(window, part, feature, names)
+        yield from _row(window, part, "verdict", DRIFT_VERDICTS.get(feature.verdict))

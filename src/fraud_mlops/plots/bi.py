@@ -39,7 +39,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 _MOST_FEATURES = 15
 _LABELLED = 0.5
-_COLOURS = {"drifted": RED, "moved": YELLOW, "stable": BLUE, "not measured": GREY}
+_COLOURS = {"drift": RED, "warn": YELLOW, "stable": BLUE, "not judged": GREY}
 
 
 def claims_and_alerts(kpis: Rows) -> Figure:
@@ -147,36 +147,59 @@ def _intervals(axes: Axes, rows: Rows, kind: str, text: str, colour: str, shift:
 
 
 def drift_of_features(drift: Rows) -> Figure:
-    """BI_DRIFT of one dataset: the highest PSI of each feature, of single partitions."""
-    highest: dict[str, Mapping[str, Any]] = {}
+    """BI_DRIFT of one dataset: each feature in the partition where it has moved most.
+
+    That is the one with the worst verdict of the pipeline's, and of these with the highest PSI.
+    """
+    worst: dict[str, Mapping[str, Any]] = {}
     for row in drift:
         if row["PSI"] is None or row["DRIFT_WINDOW"] != "partition":
             continue
-        if row["FEATURE"] not in highest or row["PSI"] > highest[row["FEATURE"]]["PSI"]:
-            highest[row["FEATURE"]] = row
-    if not highest:
+        if row["FEATURE"] not in worst or _badness(row) > _badness(worst[row["FEATURE"]]):
+            worst[row["FEATURE"]] = row
+    if not worst:
         return nothing("Drift has not been measured yet")
-    ranked = sorted(highest.values(), key=lambda row: -row["PSI"])
+    ranked = sorted(worst.values(), key=_badness, reverse=True)
     shown = ranked[:_MOST_FEATURES]
-    count = sum(row["VERDICT"] == "drifted" for row in ranked)
-    title = f"{count} of {len(ranked)} features have drifted in some period"
-    title += and_more(len(ranked) - len(shown), "features")
-    figure, [axes] = new_figure(title, height=row_height(len(shown)))
-    axes.barh(
-        range(len(shown)),
-        [row["PSI"] for row in shown],
-        color=[_COLOURS[row["VERDICT"]] for row in shown],
-        height=0.62,
-    )
+    title = _drifted(ranked) + and_more(len(ranked) - len(shown), "features")
+    figure, [axes] = new_figure(title, height=row_height(len(shown)) + 0.3)
+    for verdict, colour in _COLOURS.items():
+        places = [place for place, row in enumerate(shown) if row["VERDICT"] == verdict]
+        if places:
+            lengths = [shown[place]["PSI"] for place in places]
+            axes.barh(places, lengths, color=colour, height=0.62, label=verdict)
+    noise = as_floats([row["PSI_NOISE"] for row in shown])
+    axes.plot(noise, range(len(shown)), "|", color=INK, markersize=9, label="reach of noise")
     for place, row in enumerate(shown):
         note(
             axes, f"{row['PSI']:.2f} in {row['PARTITION_KEY']}", xy=(row["PSI"], place),
             xytext=(3, 0), textcoords="offset points", va="center",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )  # fmt: skip
-    for limit in (0.1, 0.25):
+    limits = _limits(drift)
+    for limit in limits:
         axes.axvline(limit, color=FAINT_INK, linewidth=1, linestyle="--", zorder=1)
-    axes.set_xlim(0, max(0.3, shown[0]["PSI"]) * 1.2)
+    axes.set_xlim(0, max(*limits, *(row["PSI"] for row in shown), 0.01) * 1.2)
     row_axis(axes, [row["FEATURE"] for row in shown])
-    name_axes(axes, x="population stability index; from 0.1 on moved, from 0.25 on drifted")
+    beyond = " and ".join(f"{limit:g}" for limit in limits)
+    told = f"; beyond noise it warns and alerts from {beyond} on" if beyond else ""
+    name_axes(axes, x=f"population stability index{told}")
+    add_legend(axes, outside=True)
     return figure
+
+
+def _badness(row: Mapping[str, Any]) -> tuple[int, float]:
+    return -list(_COLOURS).index(row["VERDICT"]), row["PSI"]
+
+
+def _drifted(ranked: Rows) -> str:
+    if all(row["VERDICT"] == "not judged" for row in ranked):
+        return "Drift has been measured, and not judged"
+    count = sum(row["VERDICT"] == "drift" for row in ranked)
+    return f"{count} of {len(ranked)} features have drifted in some period"
+
+
+def _limits(drift: Rows) -> list[float]:
+    """PSI from which the newest rows warn and alert; none where they do not say."""
+    newest = max(drift, key=lambda row: row["PERIOD_START"])
+    return [newest[name] for name in ("PSI_WARN", "PSI_ALERT") if newest[name] is not None]
