@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class FraudMlopsError(Exception):
     """A mistake or a failure that a person can act on; shown without a stack trace."""
+
+    mend: str | None = None
+    """The command for what is wrong, which `fraud-mlops doctor` shows beside the message."""
+
+    def mended_by(self, command: str | None) -> Self:
+        self.mend = command
+        return self
 
 
 class SettingsError(FraudMlopsError):

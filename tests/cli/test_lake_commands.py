@@ -167,6 +167,17 @@ def test_a_dataset_that_nobody_knows_is_told_with_those_there_are(
     assert "vehicle_claims" in told
 
 
+def test_a_lakehouse_in_which_nothing_is_yet_says_so_and_what_fills_it(shell: Shell) -> None:
+    run = "A run makes it: python flows/fraud_detection_flow.py run"
+    assert shell.says("lake", "list") == f"{shell.root}: there is nothing yet. {run}\n"
+    assert "there is no raw zone yet" in shell.says("lake", "list", "--zone", "raw")
+    told = shell.says("lake", "list", "--dataset", "vehicle_claims", "--zone", "raw")
+    assert told == (
+        f"{shell.root}: there is nothing of vehicle_claims in raw yet. {run} --dataset "
+        "vehicle_claims\n"
+    )
+
+
 def test_a_dataset_with_a_contract_and_nothing_yet_is_no_mistake(lake: Shell) -> None:
     assert "0 of 0 partitions" in lake.says("lake", "verify", "--dataset", "vehicle_claims")
     path = lake.root / "trucks.yaml"

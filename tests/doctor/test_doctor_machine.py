@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import socket
 import subprocess
@@ -150,6 +151,25 @@ def test_dagsters_folder(shell: Set, tmp_path: Path) -> None:
     assert "dagster.yaml" not in places.dagster_home().says
 
 
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [
+        (errno.EACCES, "sudo chown -R"),
+        (errno.ENOSPC, "df -h /lake    # make space"),
+        (errno.EROFS, "export LAKEHOUSE_URI="),
+    ],
+)
+def test_what_mends_a_folder_belongs_to_the_cause(number: int, mend: str) -> None:
+    assert places.mend_folder(number, Path("/lake"), "LAKEHOUSE_URI").startswith(mend)
+
+
+def test_a_warehouse_in_a_folder_that_is_not_there(shell: Set, tmp_path: Path) -> None:
+    shell(FRAUD_WAREHOUSE_PATH=str(tmp_path / "nodir" / "w.duckdb"))
+    found = places.warehouse_file(settings())
+    assert (found.status, "there is no folder" in found.says) == ("wrong", True)
+    assert found.mend.startswith(f"mkdir -p {tmp_path}/nodir")
+
+
 def test_a_warehouse_file_that_is_none(shell: Set, tmp_path: Path) -> None:
     shell(FRAUD_WAREHOUSE_PATH=str(tmp_path / "warehouse.duckdb"))
     (tmp_path / "warehouse.duckdb").write_text("no database" * 1000)
@@ -170,5 +190,5 @@ def test_a_warehouse_file_that_another_process_has_open(shell: Set, tmp_path: Pa
         found = places.warehouse_file(settings())
     finally:
         other.communicate(b"\n", timeout=20)
-    assert (found.status, "another process has" in found.says) == ("warning", True)
+    assert (found.status, f"process {other.pid} (" in found.says) == ("warning", True)
     assert places.warehouse_file(settings()).status == "ok"

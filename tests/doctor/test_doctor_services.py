@@ -11,6 +11,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ProfileNotFound,
+)
+from fault_proxy import Fault, proxy
 from store_servers import AWS, KEY, Azurite, adls_uri, azurite, s3_server
 from workspace_server import TOKEN, LocalWorkspace, local_workspace
 
@@ -66,8 +74,71 @@ def test_a_store_that_refuses_the_key(shell: Set, blob_service: Azurite) -> None
     found = one("lakehouse")
     assert found.status == "wrong"
     assert "the connection string was refused" in found.says
-    assert found.mend == "az login    # or see docs/stores.md"
+    assert found.mend == (
+        "az storage account keys list --account-name lakeaccount -o table    "
+        "# AZURE_STORAGE_CONNECTION_STRING"
+    )
     assert WRONG_KEY not in found.model_dump_json()
+
+
+def test_what_mends_a_store_on_adls_belongs_to_the_cause(
+    shell: Set, blob_service: Azurite, closed: int
+) -> None:
+    generate = "az storage container generate-sas --account-name lakeaccount --name lake"
+    signed = {
+        "expired": (blob_service.sas(hours=-1), generate),
+        "read-only": (blob_service.sas("rl"), generate),
+    }
+    for sas, mend in signed.values():
+        connection = blob_service.connection(sas=sas)
+        shell(LAKEHOUSE_URI=adls_uri("doctor"), AZURE_STORAGE_CONNECTION_STRING=connection)
+        found = one("lakehouse")
+        assert found.mend.startswith(mend), found
+        assert "--permissions racwdl" in found.mend
+    shell(AZURE_STORAGE_CONNECTION_STRING=blob_service.connection())
+    shell(LAKEHOUSE_URI="abfss://nowhere@lakeaccount.dfs.core.windows.net/lakehouse")
+    assert one("lakehouse").mend.startswith(
+        "az storage container create --account-name lakeaccount --name nowhere"
+    )
+    away = blob_service.connection(endpoint=f"http://127.0.0.1:{closed}")
+    shell(AZURE_STORAGE_CONNECTION_STRING=away)
+    assert one("lakehouse").mend.startswith(f"curl --max-time 10 http://127.0.0.1:{closed}/lake")
+
+
+def test_what_mends_a_store_on_s3_belongs_to_the_cause(shell: Set, closed: int) -> None:
+    shell(LAKEHOUSE_URI="s3://nowhere/lakehouse", **AWS)
+    with s3_server() as url, proxy(url) as between:
+        shell(AWS_ENDPOINT_URL=between.url)
+        assert one("lakehouse").mend.startswith("aws s3 mb s3://nowhere")
+        for code, mend in {
+            "ExpiredToken": "aws sso login",
+            "RequestTimeTooSkewed": "sudo timedatectl set-ntp true",
+            "InvalidAccessKeyId": "aws configure ",
+            "AccessDenied": "aws sts get-caller-identity    # who needs leave on nowhere",
+        }.items():
+            between.faults = [Fault("refused", 99, code=code)]
+            assert one("lakehouse").mend.startswith(mend), code
+    shell(AWS_ENDPOINT_URL=f"http://127.0.0.1:{closed}")
+    assert one("lakehouse").mend.startswith(f"curl --max-time 10 http://127.0.0.1:{closed}")
+
+
+@pytest.mark.parametrize(
+    ("error", "mend"),
+    [
+        (EndpointConnectionError(endpoint_url="https://sts.eu-central-1.amazonaws.com/?x=1"),
+         "curl --max-time 10 https://sts.eu-central-1.amazonaws.com "),
+        (NoCredentialsError(), "aws configure "),
+        (NoRegionError(), "export AWS_DEFAULT_REGION="),
+        (ProfileNotFound(profile="x"), "aws configure list-profiles"),
+        (ClientError({"Error": {"Code": "ExpiredToken"}}, "GetCallerIdentity"), "aws sso login"),
+        (ClientError({"Error": {"Code": "InvalidClientTokenId"}}, "GetCallerIdentity"),
+         "aws configure "),
+        (ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeJobQueues"),
+         "aws sts get-caller-identity    # whose policy lacks"),
+    ],
+)  # fmt: skip
+def test_what_mends_a_sign_in_to_aws_belongs_to_the_cause(error: Exception, mend: str) -> None:
+    assert clouds.mend_aws(error).startswith(mend)
 
 
 def test_a_store_out_of_reach_is_told_in_seconds(shell: Set, closed: int) -> None:

@@ -97,6 +97,58 @@ def test_a_connection_string_without_account_is_refused(
         azure_account(URI)
 
 
+WRONG = "s3cr3t-w0rd"
+SOUND = f"AccountName={ACCOUNT};AccountKey={KEY}"
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"account_key": WRONG}, "AZURE_STORAGE_ACCOUNT_KEY is no account key"),
+        ({"account_key": f"'{KEY}'"}, "AZURE_STORAGE_ACCOUNT_KEY is no account key"),
+        ({"account_key": KEY[:-3]}, "AZURE_STORAGE_ACCOUNT_KEY is no account key"),
+        ({"sas_token": WRONG}, "AZURE_STORAGE_SAS_TOKEN is no shared access signature"),
+        ({"sas_token": f'"?sv=2024&sig={WRONG}"'}, "without quotes, spaces and breaks"),
+        ({"sas_token": f"sv=2024&sig={WRONG}\nx"}, "without quotes, spaces and breaks"),
+        ({"sas_token": f"https://x.blob.core.windows.net/lake?sv=2024&sig={WRONG}"},
+         "AZURE_STORAGE_SAS_TOKEN is an address; give what stands in it behind the `?`"),
+        ({"connection_string": f"AccountName={ACCOUNT};AccountKey={WRONG}"},
+         "the AccountKey in AZURE_STORAGE_CONNECTION_STRING is no account key"),
+        ({"connection_string": f"AccountName={ACCOUNT};SharedAccessSignature={WRONG}"},
+         "the SharedAccessSignature in AZURE_STORAGE_CONNECTION_STRING is no"),
+        ({"connection_string": f"{SOUND};{WRONG}"},
+         "AZURE_STORAGE_CONNECTION_STRING is malformed: it is `Name=value;"),
+        ({"connection_string": f"AccountName={ACCOUNT};Key={WRONG}"},
+         "it has neither an AccountKey nor a SharedAccessSignature"),
+        ({"connection_string": f"BlobEndpoint=https://{ACCOUNT}.blob.x;AccountKey={KEY}"},
+         "it has an AccountKey and no AccountName"),
+        ({"connection_string": f"{SOUND};BlobEndpoint={ACCOUNT}.blob.core.windows.net"},
+         "its BlobEndpoint is no http"),
+        ({"account_name": "https://lakeaccount.blob.core.windows.net"},
+         "AZURE_STORAGE_ACCOUNT_NAME is no name of a storage account"),
+    ],
+)  # fmt: skip
+def test_what_can_be_no_secret_is_told_by_its_variable_before_it_is_sent(
+    environment: Environment, variables: dict[str, str], told: str
+) -> None:
+    environment(**variables)
+    with pytest.raises(SettingsError) as said:
+        read_bytes(URI)
+    assert told in str(said.value)
+    assert "copy it again" in str(said.value)
+    assert WRONG not in str(said.value)
+    assert KEY[:-3] not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "place", ["abfss:///lakehouse", "abfss://@lakeaccount.dfs.core.windows.net"]
+)
+def test_an_address_without_container_is_refused(environment: Environment, place: str) -> None:
+    environment(account_name=ACCOUNT, account_key=KEY)
+    with pytest.raises(SettingsError, match="names no container; write abfss://<container>@"):
+        read_bytes(f"{place}/x.json")
+
+
 def test_no_secret_is_shown_by_accident(environment: Environment) -> None:
     environment(connection_string=f"AccountName={ACCOUNT};AccountKey={KEY}")
     assert KEY not in repr(azure_account(URI)) + repr(settings())

@@ -158,6 +158,7 @@ def test_a_store_out_of_reach_is_said_in_words(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     settings.cache_clear()
     start = time.monotonic()
-    with pytest.raises(StoreError, match="cannot be reached"):
+    told = r"cannot be reached at http://127\.0\.0\.1:9, after 2 tries; look at AWS_ENDPOINT_URL"
+    with pytest.raises(StoreError, match=told):
         read_bytes(uri)
     assert time.monotonic() - start < 10

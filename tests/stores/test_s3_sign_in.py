@@ -12,7 +12,7 @@ import pytest
 from fault_proxy import Fault, Proxy, gets, puts
 from store_servers import AWS, CONTAINER
 
-from fraud_mlops.errors import StoreError
+from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import read_bytes, write_bytes
 
@@ -67,6 +67,7 @@ def test_settings_of_aws_that_are_nonsense_are_told_in_its_words(
     [
         ("ExpiredToken", r"the AWS session has expired \(ExpiredToken\); sign in again"),
         ("AccessDenied", r"access was refused \(AccessDenied\).*needs s3:GetObject"),
+        ("RequestTimeTooSkewed", r"this machine's clock is off by a quarter of an hour"),
         ("InvalidAccessKeyId", r"access was refused \(InvalidAccessKeyId\)"),
         ("SignatureDoesNotMatch", r"access was refused \(SignatureDoesNotMatch\)"),
     ],
@@ -105,3 +106,18 @@ def test_a_bucket_that_is_not_there_says_who_makes_it(use_s3: str) -> None:
             StoreError, match=r"there is no bucket 'nowhere'.*aws s3 mb s3://nowhere"
         ):
             action()
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("s3:///lakehouse/x.json", r"s3:///lakehouse/x.json: names no bucket; write s3://<bucket>"),
+        ("s3://Fraud-Lake/x.json", r"'Fraud-Lake' is no name of a bucket.*in lower case"),
+        ("s3://my lake/x.json", "'my lake' is no name of a bucket"),
+        ("s3://l/x.json", "'l' is no name of a bucket: 3 to 63"),
+    ],
+)
+def test_what_is_no_bucket_is_refused_before_anybody_is_asked(uri: str, told: str) -> None:
+    for action in (read_bytes, lambda uri: write_bytes(uri, b"1")):
+        with pytest.raises(LakehouseError, match=told):
+            action(uri)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
 
 _ZONES = ("raw", "ml_outputs", "metrics")
+_FIRST_RUN = "python flows/fraud_detection_flow.py run"
 _zone_option = click.option("--zone", type=click.Choice(_ZONES), help="Only this one.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
@@ -69,8 +70,16 @@ def list_partitions(dataset: str | None, output_uri: str, zone: str | None) -> N
     lakehouse, zones = Lakehouse(output_uri), [zone] if zone else _ZONES
     if dataset is not None:
         require_dataset(lakehouse, dataset)
+        listed = {name: lakehouse.listed(name, dataset) for name in zones}
+        if not any(listed.values()):
+            where = f" in {zone}" if zone else ""
+            say(
+                f"{lakehouse.root}: there is nothing of {dataset}{where} yet. A run makes it: "
+                f"{_FIRST_RUN} --dataset {dataset}"
+            )
+            return
         for name in zones:
-            rows = [(p.value, _mib(p.bytes), _when(p)) for p in lakehouse.listed(name, dataset)]
+            rows = [(p.value, _mib(p.bytes), _when(p)) for p in listed[name]]
             columns = ["partition", "MiB", "written (UTC)"]
             show_table(columns, rows, title=f"{name}, {dataset}", right=["MiB"])
         return
@@ -82,6 +91,10 @@ def list_partitions(dataset: str | None, output_uri: str, zone: str | None) -> N
                 span = f"{found[0].value} to {found[-1].value}"
                 total = _mib(sum(p.bytes for p in found))
                 lines.append((name, each, len(found), span, total, _when(latest)))
+    if not lines:
+        what = f"no {zone} zone" if zone else "nothing"
+        say(f"{lakehouse.root}: there is {what} yet. A run makes it: {_FIRST_RUN}")
+        return
     columns = ["zone", "dataset", "partitions", "from, to", "MiB", "last written (UTC)"]
     show_table(columns, lines, right=["partitions", "MiB"])
 

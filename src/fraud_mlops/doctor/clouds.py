@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fraud_mlops.doctor.finding import Finding, ok, warning, wrong
 from fraud_mlops.lakehouse.stores import is_local
@@ -15,6 +16,25 @@ from fraud_mlops.settings import Settings
 
 SECONDS = 5.0
 """Of one request; a service may take several."""
+
+_AWS_MENDS: dict[tuple[str, ...], str] = {
+    ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ProxyConnectionError"):
+        "curl --max-time 10 {place}    # who answers, from this machine?",
+    ("SSLError",): "export AWS_CA_BUNDLE=/path/of/the/authority.pem",
+    ("NoRegionError",): "export AWS_DEFAULT_REGION=...",
+    ("ProfileNotFound",): "aws configure list-profiles    # of which AWS_PROFILE names one",
+    ("NoCredentialsError", "PartialCredentialsError"):
+        "aws configure    # or aws sso login, and export AWS_PROFILE=...",
+    ("UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError", "ExpiredToken",
+     "ExpiredTokenException"): "aws sso login    # or a new AWS_SESSION_TOKEN with its two keys",
+    ("RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"):
+        "sudo timedatectl set-ntp true",
+    ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch",
+     "AuthFailure", "IncompleteSignature"): "aws configure    # the keys anew",
+    ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
+        "aws sts get-caller-identity    # whose policy lacks what is refused; docs/aws.md",
+}  # fmt: skip
+"""By the name of the client's error, or by the code of the answer."""
 
 
 def databricks(given: Settings) -> Iterator[Finding]:
@@ -112,7 +132,24 @@ def aws(_: Settings) -> Iterator[Finding]:
         yield ok(name, f"signed in as {found['Arn']}")
         yield from _queue(session.client("batch", config=config))
     except (BotoCoreError, ClientError) as error:
-        yield wrong(name, str(error), "aws sso login    # or aws configure; docs/aws.md")
+        yield wrong(name, str(error), mend_aws(error))
+
+
+def mend_aws(error: Exception) -> str:
+    """The command for what AWS's client or an answer of AWS's says."""
+    kind, code = type(error).__name__, ""
+    if isinstance(answer := getattr(error, "response", None), dict):
+        code = str(answer.get("Error", {}).get("Code", ""))
+    for names, command in _AWS_MENDS.items():
+        if kind in names or code in names:
+            return command.format(**_places_of(error))
+    return "aws sts get-caller-identity"
+
+
+def _places_of(error: Exception) -> dict[str, str]:
+    asked = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url") or ""))
+    place = f"{asked.scheme}://{asked.hostname}" + (f":{asked.port}" if asked.port else "")
+    return {"place": place if asked.hostname else "https://sts.amazonaws.com"}
 
 
 def _queue(batch: Any) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -24,9 +25,9 @@ def folder(name: str, path: Path, set_by: str) -> Finding:
             name, f"{there} is a file, where a folder should be", f"mv {there} {there}.old"
         )
     if refused := _cannot_write(there):
-        user = os.environ.get("USER") or os.environ.get("LOGNAME") or "you"
-        mend = f"sudo chown -R {user} {there}    # or set {set_by} to another folder"
-        return wrong(name, f"{path}: nothing can be written there ({refused})", mend)
+        why = refused.strerror or str(refused)
+        mend = mend_folder(refused.errno, there, set_by)
+        return wrong(name, f"{path}: nothing can be written there ({why})", mend)
     free = shutil.disk_usage(there).free
     says = f"{path}: {free / 2**30:.1f} GiB free"
     mend = f"export {set_by}=/somewhere/with/space"
@@ -37,13 +38,23 @@ def folder(name: str, path: Path, set_by: str) -> Finding:
     return ok(name, says)
 
 
-def _cannot_write(path: Path) -> str | None:
+def mend_folder(number: int | None, folder: Path, set_by: str) -> str:
+    """The command for an error's number: leave, space, or another place."""
+    if number in (errno.EACCES, errno.EPERM):
+        user = os.environ.get("USER") or os.environ.get("LOGNAME") or "you"
+        return f"sudo chown -R {user} {folder}    # or set {set_by} to another folder"
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"df -h {folder}    # make space, or set {set_by} to another folder"
+    return f"export {set_by}=/somewhere/that/takes/files"
+
+
+def _cannot_write(path: Path) -> OSError | None:
     """Why, or None. Tried, since leave to write says nothing of a full or read-only disk."""
     probe = path / f".doctor-{uuid.uuid4().hex}"
     try:
         probe.write_bytes(b"0" * 4096)
     except OSError as error:
-        return error.strerror or str(error)
+        return error
     finally:
         probe.unlink(missing_ok=True)
     return None
@@ -76,17 +87,23 @@ def warehouse_file(settings: Settings) -> Finding:
     from fraud_mlops.warehouse.choice import file_of
 
     path = file_of(settings, settings.lakehouse_uri)
-    found = folder("warehouse", path.parent, variable("warehouse_path"))
+    set_by = variable("warehouse_path")
+    if settings.warehouse_path is not None and not path.parent.exists():
+        says = f"{set_by}: there is no folder {path.parent}, and no sync makes it"
+        return wrong("warehouse", says, f"mkdir -p {path.parent}    # or correct {set_by}")
+    found = folder("warehouse", path.parent, set_by)
     if found.status == "wrong" or not path.exists():
         return found
     import duckdb
 
+    from fraud_mlops.warehouse.duckdb_engine import holder_of
+
     try:
         duckdb.connect(str(path), read_only=True).close()
     except duckdb.Error as error:
-        if "lock" in str(error):
-            says, mend = f"another process has {path} open", "close what reads or writes it"
-            return warning("warehouse", says, mend)
+        if holder := holder_of(error):
+            says = f"{holder} has {path} open, and a sync would wait for it"
+            return warning("warehouse", says, f"fuser -v {path}    # close what has it open")
         mend = f"mv {path} {path}.old && python scripts/sync_metrics_to_snowflake.py --force"
         return wrong("warehouse", f"{path} is no DuckDB file: {error}", mend)
     return ok("warehouse", f"{path}, a DuckDB file")

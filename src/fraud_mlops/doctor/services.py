@@ -36,19 +36,16 @@ def store(name: str, uri: str) -> Iterator[Finding]:
         read_bytes(probe)
         delete(probe)
     except (FraudMlopsError, OSError) as error:
-        yield wrong(name, str(error), _mend_store(uri, str(error)))
+        yield wrong(name, str(error), _mend_store(uri, error))
         return
     yield ok(name, f"{uri}: listed, written and read")
 
 
-def _mend_store(uri: str, said: str) -> str:
-    """A command of the store's own, beside what the error says."""
-    extra = "aws" if uri.startswith("s3") else "azure"
-    if "pip install" in said:
-        return f"pip install 'fraud-mlops[{extra}]'"
-    if extra == "aws":
-        return "aws sts get-caller-identity"
-    return "az login    # or see docs/stores.md"
+def _mend_store(uri: str, error: Exception) -> str | None:
+    """The command that belongs to the cause, which who found the cause knows."""
+    if "pip install" in str(error):
+        return f"pip install 'fraud-mlops[{'aws' if uri.startswith('s3') else 'azure'}]'"
+    return getattr(error, "mend", None)
 
 
 def snowflake(given: Settings) -> Iterator[Finding]:
@@ -134,12 +131,12 @@ def clock(given: Settings) -> Iterator[Finding]:
 
     import requests
 
-    url = _endpoint(given)
     try:
+        url = _endpoint(given)
         told = requests.head(url, timeout=SECONDS).headers.get("Date")
         there = parsedate_to_datetime(str(told)).timestamp()
-    except (requests.RequestException, ValueError, TypeError):
-        return  # who does not answer is told of by the store's own finding
+    except (FraudMlopsError, requests.RequestException, ValueError, TypeError):
+        return  # what is wrong, or does not answer, is told of by the store's own finding
     skew = time.time() - there
     if abs(skew) > MOST_SKEW:
         says = f"{skew:+.0f} s off the clock of {url}: signatures are refused"

@@ -6,14 +6,25 @@ That may hold a signed address.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from aiohttp import ClientConnectorCertificateError, ClientConnectorError
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 
 from fraud_mlops.errors import ReplacedError, StoreError
+from fraud_mlops.lakehouse import azure_secrets
 from fraud_mlops.lakehouse.azure_account import AzureAccount, how_to_sign_in
 from fraud_mlops.settings import settings
+
+_MOST_SKEW = 300.0
+"""Seconds. Azure refuses what was signed a quarter of an hour ago, or is not valid yet."""
+_VARIABLES = {
+    "connection string": azure_secrets.CONNECTION,
+    "account key": azure_secrets.KEY,
+    "SAS": azure_secrets.SAS,
+}
 
 
 def said(error: AzureError, fs: Any, path: str, action: str) -> OSError:
@@ -30,13 +41,15 @@ def said(error: AzureError, fs: Any, path: str, action: str) -> OSError:
     if code == "BlobAlreadyExists":
         return FileExistsError(f"{uri}: is there already")
     if isinstance(error, ClientAuthenticationError) or status in (401, 403):
-        return StoreError(f"{uri}: {_refused(error, fs.account, action, code)}")
+        container = str(fs._strip_protocol(path)).partition("/")[0]
+        words, mend = _refused(error, fs.account, container, action, code)
+        return StoreError(f"{uri}: {words}").mended_by(mend)
     if is_distrust(error):
         return StoreError(
             f"{uri}: this machine does not trust the certificate of {fs.account.url}; where a "
             "proxy or a cloud has an authority of its own, set SSL_CERT_FILE to the file of its "
             "certificates"
-        )
+        ).mended_by("export SSL_CERT_FILE=/path/of/its/certificates.pem")
     tries = settings().store_retries + 1
     if status in (429, 500, 502, 503, 504):
         return StoreError(
@@ -47,7 +60,7 @@ def said(error: AzureError, fs: Any, path: str, action: str) -> OSError:
         return StoreError(
             f"{uri}: {fs.account.url} cannot be reached, after {tries} tries; look at the name of "
             "the account, and at the network (firewall, proxy, private endpoint)"
-        )
+        ).mended_by(f"curl --max-time 10 {fs.account.url}    # who answers, from this machine?")
     if status is None:
         return StoreError(
             f"{uri}: the connection broke or timed out, after {tries} tries; start again, or "
@@ -65,11 +78,13 @@ def code_of(error: AzureError) -> str:
 def no_container(fs: Any, path: str) -> StoreError:
     uri, account = fs.unstrip_protocol(path), fs.account.name
     container = str(fs._strip_protocol(path)).partition("/")[0]
+    make = (
+        f"az storage container create --account-name {account} --name {container} --auth-mode login"
+    )
     return StoreError(
         f"{uri}: the account {account} has no container {container!r}. Correct the address, or "
-        f"have it made: az storage container create --account-name {account} "
-        f"--name {container} --auth-mode login"
-    )
+        f"have it made: {make}"
+    ).mended_by(f"{make}    # or correct LAKEHOUSE_URI")
 
 
 def is_distrust(error: Any) -> bool:
@@ -78,43 +93,83 @@ def is_distrust(error: Any) -> bool:
     return isinstance(inner, ClientConnectorCertificateError)
 
 
-def _refused(error: AzureError, account: AzureAccount, action: str, code: str) -> str:
+def _refused(
+    error: AzureError, account: AzureAccount, container: str, action: str, code: str
+) -> tuple[str, str]:
+    """Words, and the command that mends it."""
+    skew = _skew(error)
+    if abs(skew) > _MOST_SKEW:
+        return (
+            f"it was refused ({code}), and this machine's clock is {skew:+.0f} s off the store's: "
+            "what it signs counts as expired, or as not valid yet",
+            "sudo timedatectl set-ntp true",
+        )
     if account.sign_in == "Entra":
         return _refused_by_entra(error, account, action, code)
+    variable = _VARIABLES[account.sign_in]
+    sign = (
+        f"az storage container generate-sas --account-name {account.name} --name {container} "
+        "--permissions racwdl --expiry $(date -ud +90days +%FT%TZ) --https-only -o tsv    "
+        f"# into {variable}"
+    )
     sas = account.sas
     if sas and sas.expired:
-        return f"the shared access signature expired at {sas.expires:%F %H:%M} UTC; set a new one"
+        words = f"the shared access signature expired at {sas.expires:%F %H:%M} UTC; set a new one"
+        return words, sign
     if sas and sas.permissions is not None and "Mismatch" in code:
         lacking = "acdrlw" if action == "write" else "rl"
-        lacks = "".join(sign for sign in lacking if sign not in sas.permissions)
+        lacks = "".join(one for one in lacking if one not in sas.permissions)
         return (
             f"the shared access signature may not {action} it: its permissions are "
-            f"{sas.permissions!r}, a lakehouse needs 'racwdl' ({lacks!r} is missing); set another"
+            f"{sas.permissions!r}, a lakehouse needs 'racwdl' ({lacks!r} is missing); set another",
+            sign,
         )
+    keys = f"az storage account keys list --account-name {account.name} -o table    # {variable}"
+    if getattr(error, "status_code", None) is None:  # never sent
+        return f"no request can be signed: {variable} is malformed; copy it again, whole", keys
     return (
         f"the {account.sign_in} was refused ({code}): it is wrong, of another account, or does "
-        f"not allow to {action}; set another"
+        f"not allow to {action}; set another",
+        sign if sas else keys,
     )
 
 
-def _refused_by_entra(error: AzureError, account: AzureAccount, action: str, code: str) -> str:
+def _refused_by_entra(
+    error: AzureError, account: AzureAccount, action: str, code: str
+) -> tuple[str, str]:
+    name = account.name
     if getattr(error, "status_code", None) is None:  # no token to be had
         tried = ", ".join(re.findall(r"^\s*(\w+Credential):", str(error), re.MULTILINE))
         by = f" (tried: {tried}; the logger azure.identity says what each lacked)" if tried else ""
-        return f"nobody is signed in to the account {account.name}{by}; {how_to_sign_in()}"
+        return f"nobody is signed in to the account {name}{by}; {how_to_sign_in()}", "az login"
     if code == "AuthorizationPermissionMismatch":
+        role = f"Storage Blob Data {'Contributor' if action == 'write' else 'Reader'}"
         return (
             f"whoever is signed in by Microsoft Entra may not {action} it ({code}); have the role "
-            f"Storage Blob Data {'Contributor' if action == 'write' else 'Reader'} assigned on "
-            f"{account.name}, and wait some minutes"
+            f"{role} assigned on {name}, and wait some minutes",
+            f'az role assignment create --role "{role}" --assignee '
+            "$(az ad signed-in-user show --query id -o tsv) --scope "
+            f"$(az storage account show --name {name} --query id -o tsv)",
         )
     if code == "AuthorizationFailure":
         return (
-            f"the account {account.name} lets nobody {action} it from here ({code}); look at its "
-            "network rules (firewall, private endpoint), then at the roles on it"
+            f"the account {name} lets nobody {action} it from here ({code}); look at its "
+            "network rules (firewall, private endpoint), then at the roles on it",
+            f"az storage account show --name {name} --query networkRuleSet",
         )
     return (
-        f"the account {account.name} did not take the token of Microsoft Entra ({code}): it has "
+        f"the account {name} did not take the token of Microsoft Entra ({code}): it has "
         "expired, or is for another tenant or service; sign in again (az login --tenant ..., or "
-        "restart what the managed identity belongs to), and look at this machine's clock"
+        "restart what the managed identity belongs to), and look at this machine's clock",
+        "az login    # --tenant, where there are several",
     )
+
+
+def _skew(error: AzureError) -> float:
+    """Seconds that this machine's clock is ahead of the store's; 0 where no answer says."""
+    response = getattr(error, "response", None)
+    try:
+        there = parsedate_to_datetime(response.headers["Date"])  # type: ignore[union-attr]
+        return (datetime.now(UTC) - there).total_seconds()
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return 0.0

@@ -15,6 +15,7 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from fraud_mlops.errors import SettingsError
+from fraud_mlops.lakehouse import azure_secrets
 from fraud_mlops.settings import settings
 
 SignIn = Literal["connection string", "account key", "SAS", "Entra"]
@@ -71,27 +72,33 @@ class AzureAccount:
 def azure_account(uri: str) -> AzureAccount:
     """The account of an address, and what is set for it.
 
-    Raises SettingsError where the address and the settings name different accounts, and where
-    neither names one.
+    Raises SettingsError where the address and the settings name different accounts, where neither
+    names one, and for what can be no key, signature or connection string.
     """
     named, cloud = _named(uri)
     found = settings()
     if found.azure_storage_connection_string:
         secret = found.azure_storage_connection_string.get_secret_value()
         account, url = _connected(secret)
-        _require_same(uri, named, account, "AZURE_STORAGE_CONNECTION_STRING")
+        _require_same(uri, named, account, azure_secrets.CONNECTION)
         return AzureAccount(account, url, "connection string", secret)
 
+    if found.azure_storage_account_name:
+        azure_secrets.require_account_name(found.azure_storage_account_name)
     name = named or found.azure_storage_account_name
     if name is None:
-        raise SettingsError(f"{uri}: no storage account is known for it; {_SIGNED_IN}")
-    _require_same(uri, named, found.azure_storage_account_name, "AZURE_STORAGE_ACCOUNT_NAME")
+        raise SettingsError(f"{uri}: no storage account is known for it; {_SIGNED_IN}").mended_by(
+            f"export {azure_secrets.NAME}=..."
+        )
+    _require_same(uri, named, found.azure_storage_account_name, azure_secrets.NAME)
     url = f"https://{name}.{cloud}"
     if found.azure_storage_account_key:
         key = found.azure_storage_account_key.get_secret_value()
+        azure_secrets.require_key(key)
         return AzureAccount(name, url, "account key", key)
     if found.azure_storage_sas_token:
         token = found.azure_storage_sas_token.get_secret_value()
+        azure_secrets.require_signature(token)
         return AzureAccount(name, url, "SAS", token.lstrip("?"))
     return AzureAccount(name, url, "Entra")
 
@@ -104,6 +111,11 @@ def how_to_sign_in() -> str:
 def _named(uri: str) -> tuple[str | None, str]:
     """The account in `abfss://container@account.dfs.<cloud>/path`, and the host of its blobs."""
     place = urlsplit(uri).netloc
+    if not place.partition("@")[0]:
+        raise SettingsError(
+            f"{uri}: names no container; write "
+            "abfss://<container>@<account>.dfs.core.windows.net/<path>"
+        )
     if "@" not in place:
         return None, _DEFAULT_HOST
     match = _HOST.fullmatch(place.partition("@")[2].lower())
@@ -138,6 +150,7 @@ def _connected(text: str) -> tuple[str, str]:
             "AZURE_STORAGE_CONNECTION_STRING: names no account; copy it whole, as the portal shows "
             "it under Access keys or Shared access signature"
         )
+    azure_secrets.require_connection(text, parts, url)
     return name, url
 
 

@@ -4,43 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from aiohttp import ClientConnectorError, ClientPayloadError
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-)
+from aiohttp import ClientPayloadError
+from botocore.exceptions import BotoCoreError
 from s3fs import S3FileSystem
 from s3fs.core import S3File
 
-from fraud_mlops.errors import ReplacedError, StoreError
+from fraud_mlops.errors import LakehouseError, ReplacedError, StoreError
+from fraud_mlops.lakehouse.s3_errors import SETTINGS, code_of, endpoint_of_settings, said
 from fraud_mlops.settings import settings
 
-_BUSY = ("SlowDown", "503", "500", "InternalError", "ServiceUnavailable", "RequestTimeout")
 _ONE_REQUEST = 100 << 20
 """As s3fs cuts uploads."""
 
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-_EXPIRED = ("ExpiredToken", "RequestExpired", "TokenRefreshRequired")
-
-_SETTINGS = "see AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, ~/.aws/config and credentials"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]|arn:.+")
+"""Or the ARN of an access point. Buckets of before 2018 may have other names; none can be made."""
 
 
 def s3(uri: str) -> tuple[S3Store, str]:
-    """The file system of `uri`, and the path in it."""
+    """The file system of `uri`, and the path in it. Raises LakehouseError for what is no bucket."""
+    _require_bucket(uri)
     found = settings()
     fs = S3Store(
         # Named, so that another endpoint is another instance; None is what the client finds.
-        endpoint_url=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"),
+        endpoint_url=endpoint_of_settings(),
         config_kwargs={
             "connect_timeout": min(20.0, found.store_timeout),
             "read_timeout": found.store_timeout,
@@ -49,6 +42,20 @@ def s3(uri: str) -> tuple[S3Store, str]:
         use_listings_cache=False,
     )
     return fs, S3Store._strip_protocol(uri)
+
+
+def _require_bucket(uri: str) -> None:
+    bucket = uri.partition("://")[2].partition("/")[0]
+    if _BUCKET.fullmatch(bucket):
+        return
+    if not bucket:
+        why = "names no bucket; write s3://<bucket>/<path>"
+    else:
+        why = (
+            f"{bucket!r} is no name of a bucket: 3 to 63 of a-z, 0-9, hyphen and dot, in lower "
+            "case; correct the address"
+        )
+    raise LakehouseError(f"{uri}: {why}").mended_by("aws s3 ls    # what buckets there are")
 
 
 class S3Store(S3FileSystem):  # type: ignore[misc]
@@ -66,7 +73,8 @@ class S3Store(S3FileSystem):  # type: ignore[misc]
         try:
             return await super().set_session(*arguments, **options)
         except (BotoCoreError, ValueError) as error:
-            raise StoreError(f"S3 cannot be asked: {error}; {_SETTINGS}") from None
+            told = StoreError(f"S3 cannot be asked: {error}; {SETTINGS}")
+            raise told.mended_by("aws configure list") from None
 
     async def _abort_mpu(self, bucket: str, key: str, mpu: str) -> None:
         """Parts that are still on their way would arrive after it, and stay."""
@@ -128,7 +136,7 @@ class S3Store(S3FileSystem):  # type: ignore[misc]
         except OSError as error:
             # A tag of an object that is gone is no such object.
             taken = isinstance(error, (FileExistsError, FileNotFoundError))
-            if taken or _code(error) in _TAKEN:
+            if taken or code_of(error) in _TAKEN:
                 raise ReplacedError(f"s3://{path}: another writer came first") from None
             raise
 
@@ -151,57 +159,3 @@ def _bodies_in_words(path: str) -> Iterator[None]:
         if told := said(error, bucket, key):
             raise told from None
         raise
-
-
-def _code(error: BaseException) -> str:
-    cause = error if isinstance(error, ClientError) else error.__cause__
-    return str(cause.response["Error"].get("Code")) if isinstance(cause, ClientError) else ""
-
-
-def said(error: Exception, bucket: str, key: str | None) -> StoreError | None:
-    """In words; None for what callers know how to take (no such object, another version)."""
-    uri = f"s3://{bucket}/{key or ''}"
-    code = _code(error)
-    tries = settings().store_retries + 1
-    if code == "NoSuchBucket":
-        return StoreError(
-            f"{uri}: there is no bucket {bucket!r}. Correct the address, or have it made: "
-            f"aws s3 mb s3://{bucket}"
-        )
-    if code in _EXPIRED:
-        return StoreError(f"{uri}: the AWS session has expired ({code}); sign in again")
-    if code == "NoSuchUpload":
-        return StoreError(f"{uri}: somebody has ended this very upload meanwhile; start again")
-    if isinstance(error, PermissionError):
-        return StoreError(
-            f"{uri}: access was refused ({code}); the AWS identity in use (AWS_PROFILE, "
-            "AWS_ACCESS_KEY_ID or a role) needs s3:GetObject, s3:PutObject, s3:DeleteObject, "
-            f"s3:ListBucket and s3:AbortMultipartUpload on {bucket}"
-        )
-    if code in _BUSY:
-        return StoreError(
-            f"{uri}: the store is too busy ({code}), after {tries} tries; start again later, or "
-            "raise FRAUD_STORE_RETRIES"
-        )
-    if isinstance(error, NoCredentialsError):
-        return StoreError(
-            f"{uri}: there are no AWS credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, or give the machine a role"
-        )
-    if _out_of_reach(error):
-        return StoreError(f"{uri}: S3 cannot be reached, after {tries} tries; see the network")
-    if isinstance(error, (HTTPClientError, ConnectionError, ClientPayloadError)):
-        return StoreError(
-            f"{uri}: the connection broke or timed out, after {tries} tries; start again, or "
-            "raise FRAUD_STORE_TIMEOUT"
-        )
-    if isinstance(error, BotoCoreError):
-        return StoreError(f"{uri}: {error}; {_SETTINGS}")
-    return None
-
-
-def _out_of_reach(error: Exception) -> bool:
-    """A connection that breaks while something is sent is an EndpointConnectionError too."""
-    if isinstance(error, EndpointConnectionError):
-        return isinstance(error.kwargs.get("error"), ClientConnectorError)
-    return isinstance(error, ConnectTimeoutError)
