@@ -19,7 +19,7 @@ from fraud_mlops.settings import settings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fraud_mlops.warehouse.engine import Session
+    from fraud_mlops.warehouse.engine import Session, Warehouse
 
 _ORDER = {
     "BI_DAILY_KPIS": "PERIOD_START",
@@ -54,13 +54,14 @@ def _figures(dataset: str) -> dict[str, Figure]:
     from fraud_mlops.warehouse.choice import warehouse_of
 
     warehouse = warehouse_of(settings(), settings().lakehouse_uri)
-    with warehouse.session() as session:
+    with warehouse.reading(print) as there:
+        is_there = there is not None
+    if not is_there:
+        raise WarehouseError(_nothing(warehouse, dataset))
+    with warehouse.session(print) as session:  # views of an older version are made anew
         kpis, funnel, models, drift = (_rows(session, view, dataset) for view in _ORDER)
     if not kpis:
-        raise WarehouseError(
-            f"{warehouse.address}: holds nothing of {dataset}; sync its metrics first: "
-            f"python scripts/sync_metrics_to_snowflake.py --dataset {dataset}"
-        )
+        raise WarehouseError(_nothing(warehouse, dataset))
     stages: dict[str, int] = {}
     for row in funnel:
         stages[row["STAGE"]] = stages.get(row["STAGE"], 0) + (row["CLAIMS"] or 0)
@@ -71,6 +72,13 @@ def _figures(dataset: str) -> dict[str, Figure]:
         "models": bi.promised_and_kept(current),
         "drift": bi.drift_of_features(drift),
     }
+
+
+def _nothing(warehouse: Warehouse, dataset: str) -> str:
+    return (
+        f"{warehouse.address}: holds nothing of {dataset}; sync its metrics first: "
+        f"python scripts/sync_metrics_to_snowflake.py --dataset {dataset}"
+    )
 
 
 def _rows(session: Session, view: str, dataset: str) -> list[Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,15 @@ def main() -> int:
     # The connector logs each attempt that fails with its trace; what it means is told in the end.
     logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)
     try:
-        if arguments.print_schema:
-            return _print_schema()
-        return _run(arguments)
+        code = _print_schema() if arguments.print_schema else _run(arguments)
+        sys.stdout.flush()
     except FraudMlopsError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # who reads it has seen enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,11 +63,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _print_schema() -> int:
-    from fraud_mlops.warehouse.options import SnowflakeOptions
-    from fraud_mlops.warehouse.schema import for_snowflake, schema_text
+    from fraud_mlops.warehouse.schema import Names, for_snowflake
 
-    options = SnowflakeOptions.of(settings())
-    print(schema_text() if options is None else for_snowflake(options), end="")
+    print(for_snowflake(Names.of(settings())), end="")
     return 0
 
 
@@ -127,7 +129,7 @@ def _sync(
         partitions=_partitions(lakehouse, dataset, arguments),
         force=arguments.force,
         prune=arguments.prune,
-        say=lambda text: print(f"  {text}", flush=True),
+        say=_say,
     )
     moved = [p for p in done.partitions if p.moved]
     print(
@@ -141,12 +143,17 @@ def _sync(
     return 0
 
 
+def _say(text: str) -> None:
+    print(f"  {text}", flush=True)
+
+
 def _check(
     lakehouse: Lakehouse, warehouse: Warehouse, dataset: str, arguments: argparse.Namespace
 ) -> int:
     from fraud_mlops.warehouse.parity import compare
 
-    found = compare(lakehouse, warehouse, dataset, _partitions(lakehouse, dataset, arguments))
+    chosen = _partitions(lakehouse, dataset, arguments)
+    found = compare(lakehouse, warehouse, dataset, chosen, say=_say)
     print(
         f"{dataset}: {found.partitions} partitions, {found.lakehouse_rows:,} rows in the "
         f"lakehouse, {found.warehouse_rows:,} in the warehouse; checksum {found.checksum}"

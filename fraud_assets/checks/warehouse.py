@@ -35,7 +35,9 @@ def parity(dataset: Dataset) -> dg.AssetChecksDefinition:
         op = context.op_execution_context
         asked = op.partition_keys if op.has_partition_key or op.has_partition_key_range else None
         try:
-            found = compare(stores.lakehouse, warehouse.open(), dataset.name, asked)
+            found = compare(
+                stores.lakehouse, warehouse.open(), dataset.name, asked, say=context.log.info
+            )
         except FraudMlopsError as error:
             return dg.AssetCheckResult(passed=False, description=str(error))
         return _result(found)

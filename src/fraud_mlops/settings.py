@@ -121,7 +121,8 @@ class Settings(BaseSettings):
         alias="FRAUD_STORE_RETRIES",
         ge=0,
         le=20,
-        description="How often a request to ADLS or S3 that failed on the way is tried again.",
+        description="How often a request to ADLS or S3, or a sync with Snowflake, that failed on "
+        "the way is tried again.",
     )
     store_timeout: float = Field(
         60.0,
@@ -132,8 +133,9 @@ class Settings(BaseSettings):
     warehouse_path: Path | None = Field(
         None,
         alias="FRAUD_WAREHOUSE_PATH",
-        description="DuckDB file that metrics go into without Snowflake; `warehouse.duckdb` in the "
-        "lakehouse when unset, or in the working folder when the lakehouse is not on this machine.",
+        description="DuckDB file that metrics go into without Snowflake, in a folder that is "
+        "there; `warehouse.duckdb` in the lakehouse when unset, or in the working folder when the "
+        "lakehouse is not on this machine.",
     )
     snowflake_account: str | None = Field(
         None,

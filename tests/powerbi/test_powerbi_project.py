@@ -84,6 +84,13 @@ def test_the_source_is_snowflake_by_parameters_whose_defaults_are_those_of_the_s
     assert all("IsParameterQuery = true" in made.value for made in parameters.values())
 
 
+def test_the_readme_names_every_parameter_with_its_default() -> None:
+    page = (PROJECT / "README.md").read_text()
+    listed = dict(re.findall(r"^\| `(Snowflake\w+)` \| `([^`]+)`", page, re.MULTILINE))
+    defaults = {name: re.match(r'"([^"]+)"', made.value) for name, made in expressions().items()}
+    assert listed == {name: found[1] for name, found in defaults.items() if found}
+
+
 def columns() -> set[tuple[str, str]]:
     return {(table.name, column) for table in TABLES.values() for column in table.all("column")}
 

@@ -18,7 +18,7 @@ from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.settings import settings
 from fraud_mlops.warehouse.choice import warehouse_of
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
-from fraud_mlops.warehouse.engine import Session, Warehouse
+from fraud_mlops.warehouse.engine import Say, Session, Warehouse
 from fraud_mlops.warehouse.names import Tables
 from fraud_mlops.warehouse.sync import sync
 
@@ -52,8 +52,8 @@ class Doomed:
     left: list[int] = field(default_factory=list)
 
     @contextmanager
-    def session(self) -> Iterator[Any]:
-        with self.warehouse.session() as session:
+    def session(self, say: Say, /) -> Iterator[Any]:
+        with self.warehouse.session(say) as session:
             yield Killing(session, self.start, self.left)
 
     def __getattr__(self, name: str) -> Any:

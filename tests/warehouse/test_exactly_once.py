@@ -23,10 +23,10 @@ from warehouse_kit import (
     zone_of,
 )
 
-from fraud_mlops.errors import WarehouseError, WarehouseUnavailable
+from fraud_mlops.errors import WarehouseError
 from fraud_mlops.warehouse.columns import rows_of
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
-from fraud_mlops.warehouse.engine import Warehouse
+from fraud_mlops.warehouse.engine import Held, Warehouse
 from fraud_mlops.warehouse.marks import mark_of
 from fraud_mlops.warehouse.moving import Move, Overtaken
 from fraud_mlops.warehouse.names import Tables
@@ -69,6 +69,8 @@ def test_a_sync_that_is_killed_is_gone_on_with_duckdb(
     file = tmp_path / "killed.duckdb"
     killed(lake, str(file), *POINTS[point])
     warehouse = DuckDBWarehouse(file, Tables())
+    behind = compare(lake.lakehouse, warehouse, DATASET)  # reads what was left as it was left
+    assert [one.partition for one in behind.differences] == list(MONTHS[1:])
     assert {row[0] for row in table_of(warehouse)} == {MONTHS[0]}
     assert moved(sync(lake.lakehouse, warehouse, DATASET)) == list(MONTHS[1:])
     assert table_of(warehouse) == zone_of(lake)
@@ -172,9 +174,7 @@ def test_a_server_that_is_busy_is_tried_again(
     assert compare(lake.lakehouse, SnowflakeWarehouse(options), DATASET).holds
 
 
-def test_a_file_that_another_process_has_open_is_waited_for_and_then_told(
-    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_has_the_file_open_is_told_at_once_and_waited_for(lake: Lake, tmp_path: Path) -> None:
     file = tmp_path / "held.duckdb"
     holder = subprocess.Popen(
         [sys.executable, "-c", f"import duckdb; c = duckdb.connect({str(file)!r}); input('open')"],
@@ -183,12 +183,16 @@ def test_a_file_that_another_process_has_open_is_waited_for_and_then_told(
     try:
         assert holder.stdout is not None
         assert holder.stdout.read(4) == b"open"
-        monkeypatch.setattr("fraud_mlops.warehouse.sync.ATTEMPTS", 1)
-        with pytest.raises(WarehouseUnavailable, match="another process has it open"):
-            sync(lake.lakehouse, DuckDBWarehouse(file, Tables(), wait_seconds=0.3), DATASET)
+        impatient = DuckDBWarehouse(file, Tables(), wait_seconds=0.3)
+        who = rf"process {holder.pid} \(python[\d.]*\)"
+        for ask in (sync, compare):
+            said: list[str] = []
+            with pytest.raises(Held, match=f"{who} still has it open after 0.3 s; close it there"):
+                ask(lake.lakehouse, impatient, DATASET, say=said.append)
+            assert len(said) == 1  # not begun again: it has been waited for
+            assert re.search(f"{who} has it open.*Waiting up to 0.3 s; close it there", said[0])
         waiting = DuckDBWarehouse(file, Tables(), wait_seconds=20)
-        threading.Timer(0.5, holder.kill).start()
-        sync(lake.lakehouse, waiting, DATASET)
+        sync(lake.lakehouse, waiting, DATASET, say=lambda _: holder.kill())
     finally:
         holder.kill()
         holder.communicate()

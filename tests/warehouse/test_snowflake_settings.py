@@ -170,15 +170,17 @@ def test_what_a_role_may_not_do_is_told_with_the_command_that_mends_it(
     assert "--print-schema" in str(told.value)
 
 
-def test_a_server_that_stays_away_is_tried_again_and_then_told(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_stays_away_is_tried_again_as_often_as_is_set_and_then_told(
+    lake: Lake, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fraud_mlops.warehouse.sync.ATTEMPTS", 2)
+    environment(FRAUD_STORE_RETRIES=1)
     monkeypatch.setattr("fraud_mlops.warehouse.options.LOGIN_SECONDS", 1)
     said: list[str] = []
     nobody = SnowflakeWarehouse(snowflake_options(9))  # the port of discard
-    with pytest.raises(WarehouseUnavailable, match=r"Tried 2 times.*run the sync again"):
+    with pytest.raises(WarehouseUnavailable, match=r"Tried 2 times.*run the sync again") as told:
         sync(lake.lakehouse, nobody, DATASET, say=said.append)
+    assert "Snowflake cannot be reached at 127.0.0.1:9; is SNOWFLAKE_ACCOUNT" in str(told.value)
+    assert "250001" not in str(told.value)
     assert len(said) == 1
     assert "Trying again" in said[0]
 

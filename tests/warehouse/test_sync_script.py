@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +49,7 @@ def test_it_says_where_metrics_go_and_how_many(
     code, told = run()
     assert code == 0
     assert told.startswith(f"duckdb {lake.root}/warehouse.duckdb\n")
-    assert "motor: 3 of 3 partitions moved, 41 rows; 0 rows were there already" in told
+    assert "motor: 3 of 3 partitions moved, 51 rows; 0 rows were there already" in told
     assert table_of(warehouse_of(settings(), str(lake.root))) == zone_of(lake)
     assert "0 of 3 partitions moved" in run()[1]
     assert "2 of 2 partitions moved" in run("--force", "--partition-range", *MONTHS[:2])[1]
@@ -59,8 +61,47 @@ def test_check_compares_and_writes_nothing(run: Callable[..., tuple[int, str]], 
     lake.put(MONTHS[1], kpis(7, 2, 2, 1))
     code, told = run("--check", "--dataset", "motor")
     assert code == 1
-    assert f"{MONTHS[1]}: 14 rows, 8 in the lakehouse; not synced yet" in told
+    assert f"{MONTHS[1]}: 19 rows, 8 in the lakehouse; not synced yet" in told
     assert run("--check")[1] == told
+
+
+def test_check_of_a_warehouse_that_is_not_there_makes_none(
+    run: Callable[..., tuple[int, str]], lake: Lake
+) -> None:
+    code, told = run("--check")
+    assert code == 1
+    assert f"{MONTHS[0]}: 0 rows, 14 in the lakehouse; not synced yet" in told
+    assert not list(lake.root.glob("*.duckdb*"))
+    assert f"{lake.root}/warehouse.duckdb: there was none; it is made\n" in run()[1]
+
+
+def test_who_reads_the_first_line_only_ends_it_without_a_trace(lake: Lake) -> None:
+    base = {n: v for n, v in os.environ.items() if not n.startswith("SNOWFLAKE_")}
+    with subprocess.Popen(
+        [sys.executable, script.__file__, "--check"],
+        env=base | {"LAKEHOUSE_URI": str(lake.root)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"duckdb ")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_a_misspelt_folder_makes_no_new_warehouse(
+    run: Callable[..., tuple[int, str]],
+    environment: Callable[..., None],
+    lake: Lake,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "nodir"
+    environment(LAKEHOUSE_URI=lake.root, FRAUD_WAREHOUSE_PATH=folder / "w.duckdb")
+    code, told = run()
+    assert code == 1
+    assert f"there is no folder {folder}. Correct FRAUD_WAREHOUSE_PATH" in told
+    assert f"mkdir -p {folder}" in told
+    assert not folder.exists()
 
 
 def test_a_mistake_is_told_in_words(
@@ -83,10 +124,8 @@ def test_the_schema_is_printed_with_the_names_that_are_set(
     run: Callable[..., tuple[int, str]], environment: Callable[..., None]
 ) -> None:
     assert run("--print-schema") == (0, schema_text())
+    """An administrator has no secret of the sync's, and need not say who it is."""
     environment(
-        SNOWFLAKE_ACCOUNT="myorg-account",
-        SNOWFLAKE_USER="loader",
-        SNOWFLAKE_PRIVATE_KEY_PATH=Path(__file__),  # read only to connect
         SNOWFLAKE_WAREHOUSE="small",
         SNOWFLAKE_DATABASE="risk",
         SNOWFLAKE_SCHEMA="bi",
@@ -95,6 +134,11 @@ def test_the_schema_is_printed_with_the_names_that_are_set(
     assert code == 0
     assert "CREATE SCHEMA IF NOT EXISTS RISK.BI;" in told
     assert "GRANT USAGE ON WAREHOUSE SMALL TO ROLE FRAUD_LOADER;" in told
+    environment(SNOWFLAKE_SCHEMA="b.i", SNOWFLAKE_ROLE="no;")
+    code, told = run("--print-schema")
+    assert code == 1
+    assert "SNOWFLAKE_SCHEMA='b.i' is no name" in told
+    assert "SNOWFLAKE_ROLE='no;' is no name" in told
 
 
 def test_snowflake_by_the_environment(
@@ -108,7 +152,7 @@ def test_snowflake_by_the_environment(
     code, told = run()
     assert code == 0
     assert told.startswith(f"snowflake test-account {options.database}.METRICS.FRAUD_MODEL")
-    assert "41 rows" in told
+    assert "51 rows" in told
     snow.login = refused(390100, "Incorrect username or password was specified.")
     code, told = run()
     assert code == 1
@@ -122,6 +166,7 @@ def test_pictures_of_the_views_are_drawn(
     folder = str(tmp_path / "pictures")
     code, told = run(folder, "--dataset", "motor", main=draw_bi.main)
     assert (code, "sync its metrics first" in told) == (1, True)
+    assert not list(tmp_path.rglob("*.duckdb"))
     run()
     assert run(folder, "--dataset", "motor", main=draw_bi.main)[0] == 0
     drawn = {path.name: path.read_bytes() for path in (tmp_path / "pictures").iterdir()}

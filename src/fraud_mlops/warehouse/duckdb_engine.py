@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fraud_mlops.errors import WarehouseError, WarehouseUnavailable
 from fraud_mlops.warehouse.columns import Kind
-from fraud_mlops.warehouse.engine import Found
+from fraud_mlops.warehouse.engine import Found, Held, Say, quiet
 from fraud_mlops.warehouse.names import Tables
 from fraud_mlops.warehouse.schema import digest, portable_statements
 
@@ -25,14 +26,17 @@ _KINDS: dict[str, Kind] = {
     "DATE": "date",
     "TIMESTAMP": "timestamp",
 }
-WAIT_SECONDS = 30.0
-"""How long to wait for another process that has the file open: DuckDB lets in one at a time."""
+WAIT_SECONDS = 60.0
+"""How long to wait for another process that has the file open."""
 _LOOK_SECONDS = 0.1
+_HELD = ("set lock on file", "used by another process", "with a different configuration")
+_HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 
 
 @dataclass(frozen=True)
 class DuckDBWarehouse:
-    """path: of the file, which is made with its folder, tables and views when it is not there."""
+    """path: of the file, which is made with tables and views when it is not there; its folder is
+    not, so that a misspelt path is told."""
 
     path: Path
     tables: Tables
@@ -52,38 +56,64 @@ class DuckDBWarehouse:
         return f"remove {self.path} and sync again: it is made anew, all of it from the lakehouse"
 
     @contextmanager
-    def session(self) -> Iterator[DuckDBSession]:
-        with self._file() as connection:
+    def session(self, say: Say = quiet, /) -> Iterator[DuckDBSession]:
+        folder = self.path.parent
+        if not folder.is_dir():
+            raise WarehouseError(
+                f"{self.address}: there is no folder {folder}. Correct FRAUD_WAREHOUSE_PATH (or "
+                f"LAKEHOUSE_URI, where it is not set), or make the folder: mkdir -p {folder}"
+            )
+        if not self.path.exists():
+            say(f"{self.path}: there was none; it is made")
+        with self._file(say, read_only=False) as connection:
             session = DuckDBSession(connection, self.address)
             self._make_schema(session)
             yield session
 
     @contextmanager
-    def _file(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        import duckdb
+    def reading(self, say: Say = quiet, /) -> Iterator[DuckDBSession | None]:
+        if not self.path.exists():
+            yield None
+            return
+        with self._file(say, read_only=True) as connection:
+            session = DuckDBSession(connection, self.address)
+            yield session if session.columns(self.tables.table) else None
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    @contextmanager
+    def _file(self, say: Say, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self._connect(read_only)
+        if isinstance(connection, str):
+            say(
+                f"{self.address}: {connection} has it open, and DuckDB lets in one writer, or "
+                f"readers. Waiting up to {self.wait_seconds:g} s; close it there (a notebook, a "
+                "DuckDB shell, a BI tool, another sync)"
+            )
         deadline = time.monotonic() + self.wait_seconds
-        while True:
-            try:
-                connection = duckdb.connect(str(self.path))
-                break
-            except duckdb.IOException as error:
-                if "lock" not in str(error).lower():
-                    raise WarehouseError(
-                        f"{self.address}: cannot be opened ({_first_line(error)}); "
-                        f"{self.mend_schema}"
-                    ) from None
-                if time.monotonic() > deadline:
-                    raise WarehouseUnavailable(
-                        f"{self.address}: another process has it open, and DuckDB lets in one at "
-                        f"a time; close it ({_first_line(error)})"
-                    ) from None
-                time.sleep(_LOOK_SECONDS)
+        while isinstance(connection, str):
+            if time.monotonic() > deadline:
+                raise Held(
+                    f"{self.address}: {connection} still has it open after "
+                    f"{self.wait_seconds:g} s; close it there, or end that process, and sync again"
+                )
+            time.sleep(_LOOK_SECONDS)
+            connection = self._connect(read_only)
         try:
             yield connection
         finally:
             connection.close()
+
+    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection | str:
+        """A connection, or who has the file open."""
+        import duckdb
+
+        try:
+            return duckdb.connect(str(self.path), read_only=read_only)
+        except (duckdb.IOException, duckdb.ConnectionException) as error:
+            if holder := holder_of(error):
+                return holder
+            raise WarehouseError(
+                f"{self.address}: cannot be opened ({_first_line(error)}); {self.mend_schema}"
+            ) from None
 
     def _make_schema(self, session: DuckDBSession) -> None:
         """Once, and again when schema.sql has changed: the lock table's comment says which."""
@@ -143,6 +173,19 @@ class DuckDBSession:
             raise WarehouseUnavailable(f"{self.address}: {_first_line(error)}") from None
         except duckdb.Error as error:
             raise WarehouseError(f"{self.address}: {_first_line(error)}") from None
+
+
+def holder_of(error: Exception) -> str | None:
+    """Who has the file open, as DuckDB tells it; None for an error of another kind."""
+    text = str(error)
+    if not any(said in text for said in _HELD):
+        return None
+    if _HELD[-1] in text:  # a reader and a writer of one process
+        return "this very process"
+    found = _HOLDER.search(text)
+    if found is None:
+        return "another process"
+    return f"process {found['pid']} ({Path(found['program']).name})"
 
 
 def _first_line(error: Exception) -> str:

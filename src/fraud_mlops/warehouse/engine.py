@@ -6,13 +6,24 @@ schema, since the session stands in the right one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple, Protocol
 
-from fraud_mlops.errors import WarehouseError
+from fraud_mlops.errors import WarehouseError, WarehouseUnavailable
 from fraud_mlops.warehouse.columns import Kind
 from fraud_mlops.warehouse.names import Tables
+
+Say = Callable[[str], None]
+"""Is told, while it goes on, what a person may want to know."""
+
+
+def quiet(_: str) -> None:
+    """Tells nobody."""
+
+
+class Held(WarehouseUnavailable):
+    """Another process has it open, and was waited for."""
 
 
 class Found(NamedTuple):
@@ -58,8 +69,14 @@ class Warehouse(Protocol):
     def mend_schema(self) -> str:
         """What a person does who finds that tables are missing or other than they should be."""
 
-    def session(self) -> AbstractContextManager[Session]:
-        """Raises WarehouseUnavailable when it cannot be reached, or somebody else is in it."""
+    def session(self, say: Say = quiet, /) -> AbstractContextManager[Session]:
+        """To write. say: is told whom it waits for, and what is made.
+
+        Raises WarehouseUnavailable when it cannot be reached, Held when somebody else is in it.
+        """
+
+    def reading(self, say: Say = quiet, /) -> AbstractContextManager[Session | None]:
+        """To read: nothing is made or changed. None where nothing has been synced yet."""
 
 
 @contextmanager

@@ -81,6 +81,12 @@ class SnowflakeOptions:
         )
 
     @property
+    def server(self) -> str:
+        """Host and port that the connector speaks to."""
+        host = self.host or f"{self.account}.snowflakecomputing.com"
+        return f"{host}:{self.port}" if self.port else host
+
+    @property
     def table_name(self) -> str:
         return f"{self.database}.{self.schema}.{self.tables.table}"
 
@@ -151,12 +157,7 @@ def _wrong(given: dict[str, Any], settings: Settings) -> list[str]:
             f"SNOWFLAKE_ACCOUNT={account!r} is no account identifier; give `myorg-account`, the "
             "part of its address before .snowflakecomputing.com"
         )
-    names = {name: given[name] for name in ("warehouse", "database", "schema", "role")}
-    for name, value in {**names, "table": settings.snowflake_table}.items():
-        try:
-            identifier(value or "unset", f"SNOWFLAKE_{name.upper()}")
-        except SettingsError as error:
-            wrong.append(str(error))
+    wrong += wrong_names(settings)
     key = given["private_key_path"]
     if key and not key.is_file():
         wrong.append(f"SNOWFLAKE_PRIVATE_KEY_PATH={key}: there is no such file")
@@ -165,4 +166,16 @@ def _wrong(given: dict[str, Any], settings: Settings) -> list[str]:
             "SNOWFLAKE_PROTOCOL=http sends secrets in the clear; it is for a SNOWFLAKE_HOST on "
             "this machine"
         )
+    return wrong
+
+
+def wrong_names(settings: Settings) -> list[str]:
+    """Which of the settings that name objects name none."""
+    wrong = []
+    for name in ("warehouse", "database", "schema", "role", "table"):
+        value = getattr(settings, f"snowflake_{name}")
+        try:
+            identifier(value or "unset", f"SNOWFLAKE_{name.upper()}")
+        except SettingsError as error:
+            wrong.append(str(error))
     return wrong

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
-from fraud_mlops.warehouse.columns import checksum, rows_of
-from fraud_mlops.warehouse.engine import Session, Warehouse
+from fraud_mlops.warehouse.columns import Content, checksum, rows_of
+from fraud_mlops.warehouse.engine import Say, Session, Warehouse, quiet
 from fraud_mlops.warehouse.marks import Mark, content_of, marks_of
 from fraud_mlops.warehouse.sync import ZONE
 
@@ -41,18 +41,21 @@ def compare(
     warehouse: Warehouse,
     dataset: str,
     partitions: Collection[str] | None = None,
+    *,
+    say: Say = quiet,
 ) -> Parity:
-    """Reads both sides through. partitions: values; all that the zone has when left out.
+    """Reads both sides through, and changes neither.
 
-    Without a choice, partitions that only the warehouse has are differences too.
+    partitions: values; all that the zone has when left out, and then partitions that only the
+    warehouse has are differences too. say: is told whom it waits for.
     """
     there = {p.value: p for p in lakehouse.partitions(ZONE, dataset)}
     chosen = sorted(there if partitions is None else partitions)
     differences: list[Difference] = []
     sums: list[tuple[str, str]] = []
     given = found = 0
-    with warehouse.session() as session:
-        known = marks_of(session, warehouse.tables, dataset)
+    with warehouse.reading(say) as session:
+        known = marks_of(session, warehouse.tables, dataset) if session else {}
         for value in chosen:
             partition = there.get(value)
             if partition is None:
@@ -95,8 +98,10 @@ class _Both:
 
 
 def _both(
-    lakehouse: Lakehouse, session: Session, warehouse: Warehouse, partition: Partition
+    lakehouse: Lakehouse, session: Session | None, warehouse: Warehouse, partition: Partition
 ) -> _Both:
     rows = rows_of(partition, lakehouse.read([partition]))
-    content = content_of(session, warehouse.tables, partition.dataset, partition.value)
+    content: list[Content] = []
+    if session is not None:
+        content = content_of(session, warehouse.tables, partition.dataset, partition.value)
     return _Both((len(rows.content), rows.checksum), (len(content), checksum(content)))

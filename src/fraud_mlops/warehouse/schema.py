@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from fraud_mlops.errors import SettingsError
-from fraud_mlops.warehouse.names import TABLE, Tables
-from fraud_mlops.warehouse.options import SnowflakeOptions
+from fraud_mlops.settings import Settings
+from fraud_mlops.warehouse.names import TABLE, Tables, identifier
+from fraud_mlops.warehouse.options import SnowflakeOptions, wrong_names
 
 _PACKAGED = Path(__file__).parents[1] / "_infra" / "schema.sql"
 _CHECKOUT = Path(__file__).parents[3] / "infra" / "snowflake" / "schema.sql"
@@ -20,6 +22,29 @@ VIEWS = ("BI_DAILY_KPIS", "BI_MODEL_COMPARISON", "BI_DRIFT", "BI_ALERT_FUNNEL")
 
 _COMMENT = re.compile(r"--[^\n]*")
 _PORTABLE = re.compile(r"(CREATE TABLE|CREATE OR REPLACE VIEW|INSERT INTO)\b")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What objects are called: no account, and nothing secret."""
+
+    warehouse: str = COMPUTE
+    database: str = DATABASE
+    schema: str = SCHEMA
+    role: str = LOADER
+    tables: Tables = field(default_factory=Tables)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Names:
+        """Those that are set, else the file's own. Raises SettingsError for what is no name."""
+        if wrong := wrong_names(settings):
+            raise SettingsError("\n".join(wrong))
+        given = {
+            name: identifier(value, name)
+            for name in ("warehouse", "database", "schema", "role")
+            if (value := getattr(settings, f"snowflake_{name}"))
+        }
+        return cls(**given, tables=Tables(settings.snowflake_table))
 
 
 @cache
@@ -47,16 +72,16 @@ def digest(tables: Tables) -> str:
     return hashlib.sha256("\n".join(portable_statements(tables)).encode()).hexdigest()[:16]
 
 
-def for_snowflake(options: SnowflakeOptions) -> str:
-    """The file with the names of the settings."""
+def for_snowflake(names: Names | SnowflakeOptions) -> str:
+    """The file with these names."""
     return _renamed(
         schema_text(),
         {
-            TABLE: options.tables.table,
-            COMPUTE: options.warehouse,
-            LOADER: options.role or LOADER,
-            f"{DATABASE}.{SCHEMA}": f"{options.database}.{options.schema}",
-            DATABASE: options.database,
+            TABLE: names.tables.table,
+            COMPUTE: names.warehouse,
+            LOADER: names.role or LOADER,
+            f"{DATABASE}.{SCHEMA}": f"{names.database}.{names.schema}",
+            DATABASE: names.database,
         },
     )
 

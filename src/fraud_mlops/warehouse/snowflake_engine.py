@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fraud_mlops.errors import SettingsError, WarehouseError
 from fraud_mlops.warehouse.columns import Kind
-from fraud_mlops.warehouse.engine import Found
+from fraud_mlops.warehouse.engine import Found, Say, quiet
 from fraud_mlops.warehouse.names import Tables
 from fraud_mlops.warehouse.options import SnowflakeOptions
 from fraud_mlops.warehouse.snowflake_errors import RUN_SCHEMA, told, told_of_login
@@ -57,7 +57,7 @@ class SnowflakeWarehouse:
         return RUN_SCHEMA
 
     @contextmanager
-    def session(self) -> Iterator[SnowflakeSession]:
+    def session(self, _say: Say = quiet, /) -> Iterator[SnowflakeSession]:
         opened = self.connect or (lambda: connection(self.options))
         with told_of_login(self.options):
             manager = opened()
@@ -70,6 +70,12 @@ class SnowflakeWarehouse:
             # What was done is committed or rolled back already, and what has failed is told.
             with suppress(WarehouseError), told(self.options):
                 manager.__exit__(None, None, None)
+
+    @contextmanager
+    def reading(self, say: Say = quiet, /) -> Iterator[SnowflakeSession]:
+        """That tables are there is an administrator's affair: an error when they are not."""
+        with self.session(say) as session:
+            yield session
 
 
 def connection(options: SnowflakeOptions) -> AbstractContextManager[SnowflakeConnection]:

@@ -47,6 +47,7 @@ _PASSING_STATES = {"57014", "40001", "40P01"}
 _PASSING = {625, 630, 390104, 390111, 390112, 390114, 390318}
 _BUSY = {408, 429}
 _HTTP = 290000
+_OUT_OF_REACH = {250001, 250003, 250005, 251011}
 
 
 @contextmanager
@@ -78,6 +79,12 @@ def _as_ours(error: Error, options: SnowflakeOptions) -> WarehouseError:
     said = f"{options.address}: {_said(error, options)}"
     if meaning := _LOGIN.get(code) or _OBJECTS.get(code):
         return WarehouseError(f"{said}\n{meaning}")
+    if _passes(error) and code in _OUT_OF_REACH:
+        return WarehouseUnavailable(
+            f"{options.address}: Snowflake cannot be reached at {options.server}; is "
+            "SNOWFLAKE_ACCOUNT (or SNOWFLAKE_HOST) right, and the network up: firewall, "
+            "HTTPS_PROXY, private link?"
+        )
     if _passes(error):
         return WarehouseUnavailable(f"{said}\nIs SNOWFLAKE_ACCOUNT right, and the network up?")
     return WarehouseError(said)

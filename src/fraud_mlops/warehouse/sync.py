@@ -11,26 +11,23 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from fraud_mlops.errors import LakehouseError, WarehouseUnavailable
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.settings import settings
 from fraud_mlops.warehouse.columns import rows_of
 from fraud_mlops.warehouse.columns_drift import check_columns
-from fraud_mlops.warehouse.engine import Session, Warehouse
+from fraud_mlops.warehouse.engine import Held, Say, Session, Warehouse, quiet
 from fraud_mlops.warehouse.marks import Mark, marks_of
 from fraud_mlops.warehouse.moving import Move, Overtaken, drop
 
 ZONE = "metrics"
-ATTEMPTS = 6
-"""Tries without any progress between them."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _SHOWN = 10
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def sync(
     partitions: Collection[str] | None = None,
     force: bool = False,
     prune: bool = False,
-    say: Say = lambda _: None,
+    say: Say = quiet,
 ) -> SyncResult:
     """Moves what has changed since it was moved last.
 
@@ -89,21 +86,27 @@ def sync(
     partition that was moved, and of each pause.
 
     Raises LakehouseError for partitions that the zone does not have, WarehouseError for what a
-    person has to mend, WarehouseUnavailable when the warehouse stays out of reach. Partitions that
-    were moved before an error stay; the next sync goes on after them.
+    person has to mend, Held when another process keeps a DuckDB file open, and
+    WarehouseUnavailable when the warehouse stays out of reach: after FRAUD_STORE_RETRIES more tries
+    without any progress between them. Partitions that were moved before an error stay; the next
+    sync goes on after them.
     """
+    tries = settings().store_retries + 1
     run = _Run(lakehouse, warehouse, dataset, partitions, force, prune, say)
     failed = 0
     while True:
         before = len(run.done)
         try:
-            with warehouse.session() as session:
+            with warehouse.session(say) as session:
                 return run.all(session)
+        except Held:
+            raise
         except WarehouseUnavailable as error:
             failed = 1 if len(run.done) > before else failed + 1
-            if failed == ATTEMPTS:
+            if failed == tries:
                 raise WarehouseUnavailable(
-                    f"{error}\nTried {ATTEMPTS} times. What was moved stays; run the sync again."
+                    f"{error}\nTried {tries} times (FRAUD_STORE_RETRIES). What was moved stays; "
+                    "run the sync again."
                 ) from None
             pause = min(_FIRST_PAUSE * 2 ** (failed - 1), _LONGEST_PAUSE)
             pause *= random.uniform(0.5, 1.0)  # noqa: S311 - two syncs are not to meet again
