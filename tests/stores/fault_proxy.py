@@ -19,10 +19,10 @@ Kind = Literal["busy", "refused", "broken request", "lost answer", "half an answ
 class Fault:
     """What happens to the next `times` requests that it is for.
 
-    busy: 503, with Retry-After. refused: 403, as S3 says it, for the reason `code`. broken request:
-    the connection ends amid the request's body, which the store never sees. lost answer: the store
-    has done it, and nobody hears. half an answer: the connection ends amid the response's body.
-    silence: no answer until the client has gone.
+    busy: 503, with Retry-After. refused: 403, as S3 says it, for the reason `code`, by a store whose
+    clock says `date`. broken request: the connection ends amid the request's body, which the store
+    never sees. lost answer: the store has done it, and nobody hears. half an answer: the connection
+    ends amid the response's body. silence: no answer until the client has gone.
     """
 
     kind: Kind
@@ -30,6 +30,7 @@ class Fault:
     wanted: Callable[[str, str], bool] = lambda _method, _path: True
     retry_after: str | None = None
     code: str = "AccessDenied"
+    date: str | None = None
 
 
 @dataclass
@@ -101,7 +102,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if fault and fault.kind == "refused":
             answer = f"<Error><Code>{fault.code}</Code><Message>no</Message></Error>".encode()
-            self._send(403, [("Content-Type", "application/xml")], answer, half=False)
+            headers = [("Content-Type", "application/xml")]
+            headers += [("Date", fault.date)] if fault.date else []
+            self._send(403, headers, answer, half=False)
             return
         if fault and fault.kind == "silence":
             with contextlib.suppress(OSError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,14 @@ def test_a_large_upload_that_breaks_in_a_block_shows_nothing(
     network.faults = [Fault("broken request", 1, lambda _, path: "blockid=" in path)]
     partition = put(root, table)
     Lakehouse(root).verify(partition)
+
+
+def test_a_clock_that_is_off_is_told_where_a_signature_is_refused(network: Proxy, uri: str) -> None:
+    an_hour_ago = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
+    network.faults = [Fault("refused", 9, code="AuthenticationFailed", date=an_hour_ago)]
+    with pytest.raises(StoreError, match=r"this machine's clock is \+36\d\d s off") as told:
+        write_bytes(uri, b"1")
+    assert told.value.mend == "sudo timedatectl set-ntp true"
 
 
 def test_a_store_out_of_reach_is_said_in_words(

@@ -14,6 +14,9 @@ from fraud_mlops.lakehouse.stores import filesystem, read_bytes, write_bytes
 from fraud_mlops.settings import settings
 
 URI = "abfss://lake@lakeaccount.dfs.core.windows.net/lakehouse"
+NEW_SIGNATURE = (
+    f"az storage container generate-sas --account-name {ACCOUNT} --name lake --permissions racwdl "
+)
 EMPTY = "DefaultEndpointsProtocol=https;EndpointSuffix=core.windows.net"
 
 
@@ -172,9 +175,11 @@ def test_an_address_names_its_account_for_whoever_reads_it(use_adls: Azurite) ->
     assert fs.unstrip_protocol(path) == adls_uri("a/b.csv")
 
 
-def refused(action: object, *arguments: object) -> str:
+def refused(action: object, *arguments: object, mend: str) -> str:
+    """mend: how the command begins that mends it."""
     with pytest.raises(LakehouseError) as told:
         action(*arguments)  # type: ignore[operator]
+    assert str(told.value.mend).startswith(mend), told.value.mend
     assert told.value.__cause__ is None
     assert "sig=" not in str(told.value)
     assert KEY not in str(told.value)
@@ -185,7 +190,7 @@ def test_an_expired_signature_says_when(blob_service: Azurite, environment: Envi
     environment(connection_string=blob_service.connection(sas=blob_service.sas(hours=-1)))
     moment = datetime.now(UTC) - timedelta(hours=1)
     for action in (read_bytes, lambda uri: write_bytes(uri, b"1")):
-        text = refused(action, adls_uri("expired.json"))
+        text = refused(action, adls_uri("expired.json"), mend=NEW_SIGNATURE)
         assert "the shared access signature expired at" in text
         assert f"{moment:%F}" in text
     assert "expired.json" not in blob_service.blobs()
@@ -208,7 +213,7 @@ def test_a_signature_that_may_only_read_says_what_it_lacks(
     write_bytes(adls_uri("there.json"), b"1")
     environment(connection_string=blob_service.connection(sas=blob_service.sas("rl")))
     assert read_bytes(adls_uri("there.json")) == b"1"
-    text = refused(write_bytes, adls_uri("there.json"), b"2")
+    text = refused(write_bytes, adls_uri("there.json"), b"2", mend=NEW_SIGNATURE)
     assert "may not write it: its permissions are 'rl'" in text
     assert read_bytes(adls_uri("there.json")) == b"1"
 
@@ -216,7 +221,8 @@ def test_a_signature_that_may_only_read_says_what_it_lacks(
 def test_a_wrong_key_is_refused(blob_service: Azurite, environment: Environment) -> None:
     wrong = blob_service.connection().replace(KEY, KEY[:-8] + "AAAAAAA=")
     environment(connection_string=wrong)
-    text = refused(read_bytes, adls_uri("there.json"))
+    keys = f"az storage account keys list --account-name {ACCOUNT} "
+    text = refused(read_bytes, adls_uri("there.json"), mend=keys)
     assert "the connection string was refused" in text
 
 
@@ -227,7 +233,7 @@ def test_nobody_signed_in_to_entra_reads_every_way_there_is(
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
     for name in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"):
         monkeypatch.delenv(name, raising=False)
-    text = refused(read_bytes, URI)
+    text = refused(read_bytes, URI, mend="az login")
     assert "nobody is signed in to the account lakeaccount" in text
     assert "AZURE_STORAGE_ACCOUNT_KEY" in text
 

@@ -63,17 +63,19 @@ def test_settings_of_aws_that_are_nonsense_are_told_in_its_words(
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "told", "mend"),
     [
-        ("ExpiredToken", r"the AWS session has expired \(ExpiredToken\); sign in again"),
-        ("AccessDenied", r"access was refused \(AccessDenied\).*needs s3:GetObject"),
-        ("RequestTimeTooSkewed", r"this machine's clock is off by a quarter of an hour"),
-        ("InvalidAccessKeyId", r"access was refused \(InvalidAccessKeyId\)"),
-        ("SignatureDoesNotMatch", r"access was refused \(SignatureDoesNotMatch\)"),
+        ("ExpiredToken", r"the AWS session has expired \(ExpiredToken\); sign in", "aws sso login"),
+        ("AccessDenied", r"access was refused \(AccessDenied\).*needs s3:GetObject",
+         "aws sts get-caller-identity    # who needs leave on lake"),
+        ("RequestTimeTooSkewed", r"this machine's clock is off by a quarter of an hour",
+         "sudo timedatectl set-ntp true"),
+        ("InvalidAccessKeyId", r"access was refused \(InvalidAccessKeyId\)", "aws configure "),
+        ("SignatureDoesNotMatch", r"access was refused \(SignatureDoesN", "aws configure "),
     ],
-)
-def test_who_is_refused_reads_why_at_once(
-    failing_s3: Proxy, uri: str, code: str, told: str
+)  # fmt: skip
+def test_who_is_refused_reads_why_at_once_and_what_mends_it(
+    failing_s3: Proxy, uri: str, code: str, told: str, mend: str
 ) -> None:
     failing_s3.faults = [Fault("refused", 99, code=code)]
     for action in (read_bytes, lambda uri: write_bytes(uri, b"1")):
@@ -81,6 +83,7 @@ def test_who_is_refused_reads_why_at_once(
         with pytest.raises(StoreError, match=told) as said:
             action(uri)
         assert uri in str(said.value)
+        assert str(said.value.mend).startswith(mend)
         assert AWS["AWS_SECRET_ACCESS_KEY"] not in str(said.value)
         assert len(failing_s3.requests) == 1, "a second try makes nothing better"
 
@@ -104,8 +107,9 @@ def test_a_bucket_that_is_not_there_says_who_makes_it(use_s3: str) -> None:
     ):
         with pytest.raises(
             StoreError, match=r"there is no bucket 'nowhere'.*aws s3 mb s3://nowhere"
-        ):
+        ) as said:
             action()
+        assert str(said.value.mend).startswith("aws s3 mb s3://nowhere ")
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def snowflake(given: Settings) -> Iterator[Finding]:
         with warehouse.session() as session:
             there = session.columns(warehouse.tables.table)
     except FraudMlopsError as error:
-        yield wrong(name, str(error), _mend_snowflake(str(error)))
+        yield wrong(name, str(error), error.mend or _mend_snowflake(str(error)))
         return
     if there:
         yield ok(name, f"{warehouse.address}: signed in, and the table is there")

@@ -84,7 +84,7 @@ def _as_ours(error: Error, options: SnowflakeOptions) -> WarehouseError:
             f"{options.address}: Snowflake cannot be reached at {options.server}; is "
             "SNOWFLAKE_ACCOUNT (or SNOWFLAKE_HOST) right, and the network up: firewall, "
             "HTTPS_PROXY, private link?"
-        )
+        ).mended_by(f"curl --max-time 10 https://{options.server}    # who answers?")
     if _passes(error):
         return WarehouseUnavailable(f"{said}\nIs SNOWFLAKE_ACCOUNT right, and the network up?")
     return WarehouseError(said)
