@@ -19,10 +19,10 @@ Kind = Literal["busy", "refused", "broken request", "lost answer", "half an answ
 class Fault:
     """What happens to the next `times` requests that it is for.
 
-    busy: 503, with Retry-After. refused: 403, as S3 says it, for the reason `code`, by a store whose
-    clock says `date`. broken request: the connection ends amid the request's body, which the store
-    never sees. lost answer: the store has done it, and nobody hears. half an answer: the connection
-    ends amid the response's body. silence: no answer until the client has gone.
+    busy: 503, with Retry-After. refused: 403, as S3 says it, for the reason `code`, of a store
+    whose clock says `date`. broken request: the connection ends amid the request's body, which the
+    store never sees. lost answer: the store has done it, and nobody hears. half an answer: the
+    connection ends amid the response's body. silence: no answer until the client has gone.
     """
 
     kind: Kind
