@@ -63,3 +63,7 @@ def test_the_check_says_why(whole: tuple[Run, Outcomes]) -> None:
     findings = {f.name: f for f in told(run.lake, contract, monitored).findings}
     assert "frauds since" in findings["performance"].facts["reason"]
     assert "average_precision" in findings["performance"].facts["reason"]
+    rows = run.lake.read(monitored.partitions).to_pylist()
+    kept = {row["metric"]: row["value"] for row in rows if row["window"] == "after_oot"}
+    assert kept["labelled_frauds"] == monitored.outcomes.later_frauds
+    assert kept["needed_frauds"] == run.plan.contract.checks.performance_frauds

@@ -17,6 +17,8 @@ from warehouse_kit import (
     MONTHS,
     Lake,
     answer,
+    judged,
+    kpis,
     run_schema,
     snowflake_options,
     table_of,
@@ -128,6 +130,18 @@ def test_models_are_held_against_what_they_promised(filled: Warehouse) -> None:
     assert change == pytest.approx(-0.2)
     # 0.55, the upper end since, lies below 0.6, the lower end of what was promised.
     assert rest == ["decayed", date(2024, 4, 1), date(2024, 5, 1), False]
+
+
+@pytest.mark.parametrize(("frauds", "verdict"), [(29, "not judged"), (30, "decayed")])
+def test_a_model_is_not_said_to_have_decayed_on_fewer_frauds_than_the_contract_asks_for(
+    lake: Lake, warehouse: Warehouse, frauds: float, verdict: str
+) -> None:
+    counts = {"labelled_frauds": frauds, "needed_frauds": 30}
+    told = [("after_oot", "all", name, float(n), None, None) for name, n in counts.items()]
+    lake.put(MONTHS[1], [*kpis(200, 20, 10, 5), *judged("after_oot", 0.5, 0.4, 0.55), *told])
+    sync(lake.lakehouse, warehouse, DATASET)
+    found = answer(warehouse, "SELECT METRIC, VERDICT FROM BI_MODEL_COMPARISON")
+    assert found == [("average_precision", verdict)]
 
 
 def test_drift_has_the_pipelines_own_verdict_and_the_figures_of_its_window(

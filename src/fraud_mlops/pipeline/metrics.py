@@ -38,8 +38,8 @@ METRICS = pa.schema(
 window: `partition`, or `in_sample` where the model may have learnt from its claims; `oot` and
 `after_oot`; `scored`, all that was; `drift_partition`, `drift_oot`, `drift_after_oot`; `served`,
 what the API answered on the partition's claims. `verdict` of a drift window is a number of
-DRIFT_VERDICTS, beside the limits of PSI that it was found by; no row where too few claims were there
-to judge."""
+DRIFT_VERDICTS, beside the limits of PSI that it was found by; with too few claims to judge there is
+no such row. `labelled_frauds` and `needed_frauds` of `after_oot` say whether decay is judged."""
 
 DRIFT_VERDICTS = {"stable": 0, "warn": 1, "drift": 2}
 
@@ -72,8 +72,7 @@ def metric_table(
     if outcomes.performance:
         last = by_value[outcomes.performance[-1].period]
         last += _row("scored", "all", "daily_precision_at_budget", outcomes.daily_precision)
-        for name, found in outcomes.later.items():
-            last += _row("after_oot", "all", name, found.value, low=found.low, high=found.high)
+        last += _later_rows(contract, outcomes)
         last += [row for report in drift for row in _drift_rows(report, contract.drift)]
     if (place := _place_of_oot(contract, leader, values)) is not None:
         by_value[place] += _oot_rows(leader)
@@ -132,6 +131,17 @@ def _performance_rows(window: str, period: PeriodPerformance) -> list[_Row]:
         "average_precision",
     )
     return _fields(window, "all", period, names)
+
+
+def _later_rows(contract: Contract, outcomes: Outcomes) -> list[_Row]:
+    """With what says whether they are judged at all."""
+    rows: list[_Row] = []
+    for name, found in outcomes.later.items():
+        rows += _row("after_oot", "all", name, found.value, low=found.low, high=found.high)
+    if rows:
+        rows += _row("after_oot", "all", "labelled_frauds", outcomes.later_frauds)
+        rows += _row("after_oot", "all", "needed_frauds", contract.checks.performance_frauds)
+    return rows
 
 
 def _oot_rows(leader: Leader) -> list[_Row]:
