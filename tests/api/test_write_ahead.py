@@ -70,6 +70,18 @@ def test_a_file_that_is_cut_anywhere_has_all_entries_before_it(
     assert len(found) == whole or at + 1 in ends
 
 
+RUBBISH = (b"\x00\xff", b"{}", b"[1, 2]", b'{"arrow":3}extra', b'{"role":"champion"}')
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH)
+def test_what_is_no_record_takes_no_other_with_it(tmp_path: Path, rubbish: bytes) -> None:
+    before, after = as_lines([a_record("a"), a_record("b")]), as_lines([a_record("c")])
+    (tmp_path / "odd.wal").write_bytes(before + rubbish + b"\n" + after + as_frame(a_batch(["d"])))
+    found = pa.Table.from_batches(read_entries(tmp_path / "odd.wal"))
+    expected = pa.Table.from_batches([a_batch(["a", "b", "c", "d"])])
+    assert found.equals(expected)
+
+
 @contextmanager
 def no_file_larger_than(size: int) -> Iterator[None]:
     """As on a disk that is full."""
