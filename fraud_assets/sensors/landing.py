@@ -5,7 +5,7 @@ run requests carry what was asked for in their run key, so that a tick which is 
 crash launches nothing twice. Claims of the future, which an ingest has to refuse, are asked for at
 the beginning of the first day (UTC) when they have happened. The cursor names a record on the
 lakehouse (`landing.seen`), which is written before and found again after any restart, and what
-files were judged by: when that has changed, those that were found bad are looked at again.
+files were judged by: when that has changed, those are looked at again of which not all was taken.
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
@@ -119,7 +119,7 @@ class Tick:
         # Asked before files are read: who asks again meanwhile is heard by the next tick.
         self.again = asked_again(self.lakehouse, self.dataset.name)
         if judge != self._judge(self.seen):
-            self.seen = self.seen.bad_again()
+            self.seen = self.seen.judged_anew()
         self._tell_closed()
         fresh = self._settled(self.seen.fresh(self.files))
         due = set(self.seen.due(self.files, (self.now - _EPOCH).days))
@@ -205,7 +205,7 @@ class Tick:
             self.aside[printable(uri)] = printable(told)
             return self._no_claims_in(file)
         take_back(self.lakehouse, contract.name, file.path)
-        held = self._ingestible(file, claims, told=due == NONE)
+        held, partly = self._ingestible(file, claims, told=due == NONE)
         if due == NONE:
             asked, why = {*held, *self._values(self.seen.days(file))}, repr(file)
         else:
@@ -213,7 +213,7 @@ class Tick:
         for value in sorted(asked):
             self.touched.setdefault(value, []).append(why)
         first, last = (self._partitions[held[i]] if held else NONE for i in (0, -1))
-        return Looked(file, first, last, due=_due(claims.next_event))
+        return Looked(file, first, last, due=_due(claims.next_event), partly=partly)
 
     def _no_claims_in(self, file: Landed) -> Looked:
         """As it is now; what has gone on from it before is remembered."""
@@ -254,9 +254,12 @@ class Tick:
             return set()
         return {name for name, day in self._partitions.items() if days[0] <= day <= days[1]}
 
-    def _ingestible(self, file: Landed, claims: FileClaims, *, told: bool) -> list[str]:
+    def _ingestible(
+        self, file: Landed, claims: FileClaims, *, told: bool
+    ) -> tuple[list[str], bool]:
         """Partitions of a file's claims, less those that there are not: a slip of the keyboard,
-        or a date that stands for none, must not count in the span of what the file holds."""
+        or a date that stands for none, must not count in the span of what the file holds. And
+        whether another contract might have those."""
         held = [value for value in claims.partitions if value in self._partitions]
         other = [value for value in claims.partitions if value not in self._partitions]
         if other and told:
@@ -264,14 +267,17 @@ class Tick:
                 f"{printable(file.path)}: holds claims of {_listed(other)}: no partitions of "
                 f"{self.dataset.name}, so that they are not ingested. {self._what_to_do(other)}"
             )
-        return held
+        return held, any(value < self._first or not self.dataset.is_live for value in other)
+
+    @property
+    def _first(self) -> str:
+        return next(iter(self._partitions), "")
 
     def _what_to_do(self, other: Sequence[str]) -> str:
-        first = next(iter(self._partitions), "")
-        if other[0] < first:
+        if other[0] < self._first:
             return (
-                f"Partitions begin at {first}: if these dates are right, set `first_partition: "
-                f"{other[0]}` in the contract."
+                f"Partitions begin at {self._first}: if these dates are right, set "
+                f"`first_partition: {other[0]}` in the contract, and they are asked for."
             )
         if self.dataset.is_live:
             return "They are of the future, and asked for when their time has come."

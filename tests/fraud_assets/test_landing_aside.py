@@ -82,6 +82,19 @@ def test_a_file_that_went_bad_is_remembered_when_the_contract_is_mended(
     assert asked(after.tick(SENSOR, bad.cursor)) == ["2024-01", "2024-06"]
 
 
+def test_claims_before_the_first_partition_are_asked_for_when_the_contract_says_so(
+    make_place: Callable[..., Place], capfd: pytest.CaptureFixture[str]
+) -> None:
+    before, after = make_place(LANDED), make_place(LANDED + "first_partition: 2019-05\n")
+    land(before, a=rows("2019-05-05", "2024-01-31"), b=rows("2024-03-03", start=5))
+    first = before.tick(SENSOR)
+    assert asked(first) == ["2024-01", "2024-03"]
+    assert "set `first_partition: 2019-05` in the contract" in capfd.readouterr().err
+    again = after.tick(SENSOR, first.cursor)
+    assert asked(again) == ["2019-05", "2024-01"]
+    assert asked(after.tick(SENSOR, again.cursor)) == []
+
+
 def test_a_contract_that_does_not_mend_the_file_leaves_it_aside_and_is_asked_once(
     make_place: Callable[..., Place],
 ) -> None:

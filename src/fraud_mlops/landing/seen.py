@@ -1,6 +1,6 @@
 """Which files have been looked at, which partitions they touched, and what is still to come.
 
-29 bytes a file, however long its name is; a file that is gone is forgotten, so that the record
+30 bytes a file, however long its name is; a file that is gone is forgotten, so that the record
 stays as large as the landing zone. It is kept on the lakehouse under the hash of its content, and
 never changed: whoever remembers the name of one has it as it was.
 """
@@ -27,7 +27,7 @@ _UNKNOWN = 0
 """A version that no file has, but for one in 2**64."""
 _BEFORE = [("path", "<u8"), ("version", "<u8"), ("first", "<i4"), ("last", "<i4")]
 """As records were until what is due, and whether a file is good, stood in them."""
-_RECORD = np.dtype([*_BEFORE, ("due", "<i4"), ("good", "?")])
+_RECORD = np.dtype([*_BEFORE, ("due", "<i4"), ("good", "?"), ("partly", "?")])
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Looked:
     first, last: days since 1970 of the claims that have gone on from it; NONE without any. Those of
     a file that has become bad are what it held when it was good: they are in the zone still.
     due: day from which on it has claims that were in the future, to be looked at again; NONE
-    without any. good: whether it is a table with claims to ingest as it is now.
+    without any. good: whether it is a table with claims to ingest as it is now. partly: it has
+    others beside, which another contract might take.
     """
 
     file: Landed
@@ -45,6 +46,7 @@ class Looked:
     last: int = NONE
     due: int = NONE
     good: bool = True
+    partly: bool = False
 
 
 class SeenFiles:
@@ -91,10 +93,11 @@ class SeenFiles:
             (f for f in files if (found := self._of(f)) is not None and found["good"]), None
         )
 
-    def bad_again(self) -> SeenFiles:
-        """As if those that were bad, or no tables, had not been looked at as they are now."""
+    def judged_anew(self) -> SeenFiles:
+        """As if those of which not all was taken had not been looked at as they are now: they were
+        bad, or no tables, or had claims of no partition."""
         records = self._records.copy()
-        records["version"][~records["good"]] = _UNKNOWN
+        records["version"][~records["good"] | records["partly"]] = _UNKNOWN
         return SeenFiles(records)
 
     def after(self, looked: Sequence[Looked], there: Sequence[Landed]) -> SeenFiles:
@@ -106,6 +109,7 @@ class SeenFiles:
         new["last"] = [entry.last for entry in looked]
         new["due"] = [entry.due for entry in looked]
         new["good"] = [entry.good and entry.first != NONE for entry in looked]
+        new["partly"] = [entry.partly for entry in looked]
         kept = self._records[~np.isin(self._records["path"], new["path"])]
         records = np.concatenate([kept, new])
         records = records[np.isin(records["path"], _hashes(file.path for file in there))]
@@ -158,7 +162,7 @@ def _as_now(records: npt.NDArray[Any]) -> npt.NDArray[Any]:
     now = np.empty(len(records), _RECORD)
     for name, _ in _BEFORE:
         now[name] = records[name]
-    now["due"], now["good"] = NONE, records["first"] != NONE
+    now["due"], now["good"], now["partly"] = NONE, records["first"] != NONE, False
     return now
 
 
