@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -35,6 +37,14 @@ def one_thread_for_all() -> None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(1, user_api="blas")
+
+
+@cache
+def settle() -> None:
+    """Once a process: what stands now is not looked through for garbage any more. With all that
+    PyTorch brings, that would hold up every answer for up to a second, every few seconds."""
+    gc.collect()
+    gc.freeze()
 
 
 BATCHES = 2
@@ -93,6 +103,8 @@ class Service:
 
     def look(self) -> None:
         self.champion.look()
+        if self.champion.scorer:
+            settle()
         if self.shadow:
             self.challenger.look()
         self._measure()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Iterator
@@ -148,6 +149,11 @@ def test_the_first_champion_is_served_when_it_comes(own: Published, tmp_path: Pa
         pointer.write_bytes(kept)
         late.until(lambda: late.get("/readyz").status_code == 200)
         assert late.score(own.claim()).status_code == 200
+
+
+def test_what_is_loaded_for_good_is_not_looked_through_for_garbage(server: Server) -> None:
+    assert server.get("/readyz").json()["ready"]
+    assert gc.get_freeze_count() > 100_000  # PyTorch's objects alone are more
 
 
 def test_a_new_entity_state_is_taken_up(own: Published, server: Server) -> None:
