@@ -68,7 +68,7 @@ def test_settings_of_aws_that_are_nonsense_are_told_in_its_words(
         ("ExpiredToken", r"the AWS session has expired \(ExpiredToken\); sign in", "aws sso login"),
         ("AccessDenied", r"access was refused \(AccessDenied\).*needs s3:GetObject",
          "aws sts get-caller-identity    # who needs leave on lake"),
-        ("RequestTimeTooSkewed", r"this machine's clock is off by a quarter of an hour",
+        ("RequestTimeTooSkewed", r"this machine's clock is a quarter of an hour off",
          "sudo timedatectl set-ntp true"),
         ("InvalidAccessKeyId", r"access was refused \(InvalidAccessKeyId\)", "aws configure "),
         ("SignatureDoesNotMatch", r"access was refused \(SignatureDoesN", "aws configure "),

@@ -111,7 +111,8 @@ def promised_and_kept(comparison: Rows) -> Figure:
         return nothing("No model has been judged out of time yet")
     decayed = [row["METRIC"] for row in shown if row["VERDICT"] == "decayed"]
     what = ", ".join(name.replace("_", " ") for name in decayed) or "nothing"
-    title = f"Model {shown[0]['MODEL_VERSION']}: {what} has decayed since it was validated"
+    verb = "have" if len(decayed) > 1 else "has"
+    title = f"Model {shown[0]['MODEL_VERSION']}: {what} {verb} decayed since it was validated"
     figure, [axes] = new_figure(title, height=row_height(2 * len(shown)))
     for kind, text, colour, shift in (
         ("OOT", "promised out of time", GREY, -0.16),
@@ -179,7 +180,7 @@ def drift_of_features(drift: Rows) -> Figure:
     limits = _limits(drift)
     for limit in limits:
         axes.axvline(limit, color=FAINT_INK, linewidth=1, linestyle="--", zorder=1)
-    axes.set_xlim(0, max(*limits, *(row["PSI"] for row in shown), 0.01) * 1.2)
+    axes.set_xlim(0, max(*limits, *(row["PSI"] for row in shown), 0.01) * 1.35)
     row_axis(axes, [row["FEATURE"] for row in shown])
     beyond = " and ".join(f"{limit:g}" for limit in limits)
     told = f"; beyond noise it warns and alerts from {beyond} on" if beyond else ""
