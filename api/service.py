@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import logging
 from functools import cache
@@ -45,6 +46,7 @@ def settle() -> None:
     PyTorch brings, that would hold up every answer for up to a second, every few seconds."""
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # extensions count what is left of their own at the end
 
 
 BATCHES = 2
