@@ -113,7 +113,7 @@ class SeenFiles:
         kept = self._records[~np.isin(self._records["path"], new["path"])]
         records = np.concatenate([kept, new])
         records = records[np.isin(records["path"], _hashes(file.path for file in there))]
-        return SeenFiles(np.sort(records, order="path"))
+        return SeenFiles(records[np.argsort(records["path"], kind="stable")])
 
     def _of(self, file: Landed) -> Any:
         at, known = self._find(_hashes([file.path]))
