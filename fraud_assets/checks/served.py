@@ -33,7 +33,7 @@ def served_as_expected(dataset: Dataset) -> dg.AssetChecksDefinition:
                 description="No partition has been measured on whose claims it answered.",
             )
         partition, figures = found
-        wrong = list(complaints(dataset.contract, figures, MIN_ROWS))
+        wrong = list(complaints(figures, MIN_ROWS))
         return dg.AssetCheckResult(
             passed=not wrong,
             severity=dg.AssetCheckSeverity.WARN,

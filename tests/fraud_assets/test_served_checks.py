@@ -13,7 +13,10 @@ from fraud_mlops.serving.prediction_log import ZONE
 from fraud_mlops.serving.records import SCHEMA
 
 FINE = {"predictions": 900.0, "by_model": 900.0, "matched": 800.0, "same_scores": 0.99,
-        "psi_training": 0.03, "psi_batch": 0.01}  # fmt: skip
+        "psi_training": 0.03, "psi_batch": 0.01, "verdict_training": 0.0}  # fmt: skip
+
+
+MOVED = {"psi_training": 0.9, "verdict_training": 2.0}
 
 
 def measured(place: Place, partition: str, figures: dict[str, float]) -> None:
@@ -63,7 +66,7 @@ def test_the_newest_measured_partition_is_judged(generated: Place) -> None:
 
 
 def test_other_scores_than_the_batchs_and_a_moved_distribution_warn(generated: Place) -> None:
-    measured(generated, "2024-11", {**FINE, "same_scores": 0.2, "psi_training": 0.9})
+    measured(generated, "2024-11", {**FINE, "same_scores": 0.2, **MOVED})
     found = check(generated)
     assert not found.passed
     assert found.severity is dg.AssetCheckSeverity.WARN
@@ -71,8 +74,9 @@ def test_other_scores_than_the_batchs_and_a_moved_distribution_warn(generated: P
     assert "80% of the claims" in (found.description or "")
 
 
-def test_few_answers_are_not_judged(generated: Place) -> None:
-    measured(generated, "2024-11", {"by_model": 9.0, "psi_training": 3.0, "predictions": 9.0})
+def test_what_few_answers_may_show_by_chance_is_not_judged(generated: Place) -> None:
+    few = {"by_model": 9.0, "psi_training": 3.0, "predictions": 9.0}
+    measured(generated, "2024-11", {**few, "matched": 9.0, "same_scores": 0.2})
     assert check(generated).passed
 
 

@@ -19,10 +19,11 @@ from fraud_mlops.cli import main
 from fraud_mlops.errors import LakehouseError, RegistryError, SplitError
 from fraud_mlops.features.build import read_window
 from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
 from fraud_mlops.pipeline import validation
 from fraud_mlops.pipeline.closing import closing_words
 from fraud_mlops.pipeline.leading import pinned_champion
-from fraud_mlops.pipeline.metrics import DRIFT_VERDICTS, METRICS
+from fraud_mlops.pipeline.metrics import METRICS
 from fraud_mlops.pipeline.monitoring import monitor
 from fraud_mlops.pipeline.plan import plan_run
 from fraud_mlops.pipeline.publishing import publish

@@ -33,6 +33,9 @@ number of features (Bonferroni)."""
 _NAMED = 10
 
 Verdict = Literal["stable", "warn", "drift"]
+DRIFT_VERDICTS = {"stable": 0, "warn": 1, "drift": 2}
+"""Verdicts as the metrics zone has them, where values are numbers."""
+
 Pair = tuple[np.ndarray, np.ndarray]
 
 

@@ -13,7 +13,7 @@ from fraud_mlops.contract import MODEL_SCORE, Contract
 from fraud_mlops.evaluation.oot import Slice
 from fraud_mlops.lakehouse.ranges import partition_of
 from fraud_mlops.limits import Drift
-from fraud_mlops.monitoring.drift import DriftReport, FeatureDrift
+from fraud_mlops.monitoring.drift import DRIFT_VERDICTS, DriftReport, FeatureDrift
 from fraud_mlops.monitoring.performance import PeriodPerformance
 from fraud_mlops.monitoring.served import ServedReport
 from fraud_mlops.monitoring.windows import SERVED
@@ -37,11 +37,10 @@ METRICS = pa.schema(
 
 window: `partition`, or `in_sample` where the model may have learnt from its claims; `oot` and
 `after_oot`; `scored`, all that was; `drift_partition`, `drift_oot`, `drift_after_oot`; `served`,
-what the API answered on the partition's claims. `verdict` of a drift window is a number of
-DRIFT_VERDICTS, beside the limits of PSI that it was found by; with too few claims to judge there is
-no such row. `labelled_frauds` and `needed_frauds` of `after_oot` say whether decay is judged."""
-
-DRIFT_VERDICTS = {"stable": 0, "warn": 1, "drift": 2}
+what the API answered on the partition's claims. `verdict` of a drift window, beside the limits of
+PSI that it was found by, and `verdict_training` and `verdict_batch` of served scores are numbers of
+DRIFT_VERDICTS; with too few claims to judge there is no such row. `labelled_frauds` and
+`needed_frauds` of `after_oot` say whether decay is judged."""
 
 _TICK = timedelta(microseconds=1)
 
@@ -114,8 +113,11 @@ def _served_rows(served: ServedReport) -> list[_Row]:
     rows += _row(SERVED, "all", "alert_share", served.alerts / served.predictions)
     for beside in ("training", "batch"):
         drift: FeatureDrift | None = getattr(served, f"against_{beside}")
-        for name in ("psi", "ks") if drift else ():
-            rows += _row(SERVED, f"feature={MODEL_SCORE}", f"{name}_{beside}", getattr(drift, name))
+        if drift is not None:
+            part, verdict = f"feature={MODEL_SCORE}", DRIFT_VERDICTS.get(drift.verdict)
+            rows += _row(SERVED, part, f"psi_{beside}", drift.psi)
+            rows += _row(SERVED, part, f"ks_{beside}", drift.ks)
+            rows += _row(SERVED, part, f"verdict_{beside}", verdict)
     return rows
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from fraud_mlops.contract import Contract
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import list_files
+from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
 from fraud_mlops.monitoring.windows import SERVED
 from fraud_mlops.serving.prediction_log import ZONE
 
@@ -43,13 +43,12 @@ def served_metrics(lakehouse: Lakehouse, dataset: str) -> tuple[str, dict[str, f
     return None
 
 
-def complaints(contract: Contract, figures: dict[str, float], minimum: int) -> Iterable[str]:
-    """What a person should look into; nothing is judged below `minimum` answers."""
-    if figures.get("by_model", 0) >= minimum:
-        for beside, of in (("training", "those of training"), ("batch", "the batch's")):
-            psi = figures.get(f"psi_{beside}")
-            if psi is not None and psi >= contract.drift.psi_alert:
-                yield f"served scores are distributed unlike {of}: PSI {psi:.2f}"
+def complaints(figures: dict[str, float], minimum: int) -> Iterable[str]:
+    """What a person should look into: drift as the flow has judged it, beyond chance, and scores
+    that are not the batch's, of `minimum` claims or more."""
+    for beside, of in (("training", "those of training"), ("batch", "the batch's")):
+        if figures.get(f"verdict_{beside}") == DRIFT_VERDICTS["drift"]:
+            yield f"served scores are distributed unlike {of}: PSI {figures[f'psi_{beside}']:.2f}"
     same = figures.get("same_scores")
     if same is not None and figures.get("matched", 0) >= minimum and same < SAME_SCORES:
         yield f"{1 - same:.0%} of the claims that both have scored have another score in the batch"
