@@ -38,8 +38,20 @@ def dagster(port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     It has a session of its own: Ctrl-C is for whoever started it to hear, who ends it in order.
     """
     print("Starting Dagster ...", flush=True)
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with _signals_wait():
+            process = _start(port, log)
+        _wait_until_ready(process, address(port), log)
+        yield process
+    finally:
+        if process is not None:
+            _end(process)
+
+
+def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
     with log.open("w") as stream:
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        return subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "dagster", "dev", "--host=127.0.0.1", f"--port={port}"],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -47,11 +59,22 @@ def dagster(port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             stderr=stream,
             start_new_session=True,
         )
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """What asks us to end in here is heard at its end: a process that has just been started must
+    be known before anybody can ask to end it, or it would stay behind."""
+    heard: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, lambda got, _: heard.append(got)) for n in numbers}
     try:
-        _wait_until_ready(process, address(port), log)
-        yield process
+        yield
     finally:
-        _end(process)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for again in heard:
+            signal.raise_signal(again)
 
 
 def address(port: int) -> str:

@@ -15,6 +15,21 @@ import pytest
 import requests
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "scripts"
+HURRIED = f"""
+import os, signal, subprocess, sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+import ui
+
+class Interrupted(subprocess.Popen):
+    def __init__(self, *given, **named):
+        super().__init__(*given, **named)
+        os.kill(os.getpid(), signal.SIGINT)
+
+subprocess.Popen = Interrupted
+sys.exit(ui.main())
+"""
+"""Ctrl-C in the instant in which Dagster's process has begun and nobody knows of it yet."""
 
 
 @pytest.fixture
@@ -25,13 +40,13 @@ def port() -> int:
 
 
 @pytest.fixture
-def ui(tmp_path: Path, port: int) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+def ui(tmp_path: Path, port: int) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     begun = []
 
-    def begin() -> subprocess.Popen[str]:
+    def begin(*program: str) -> subprocess.Popen[str]:
         places = {"DAGSTER_HOME": str(tmp_path / "home"), "LAKEHOUSE_URI": str(tmp_path / "lake")}
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "scripts" / "ui.py"), "--port", str(port)],
+            [sys.executable, *(program or (str(SCRIPTS / "ui.py"),)), "--port", str(port)],
             env=os.environ | places,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -47,7 +62,7 @@ def ui(tmp_path: Path, port: int) -> Iterator[Callable[[], subprocess.Popen[str]
 
 
 def test_ctrl_c_ends_the_pages_and_all_that_serves_them_without_a_trace(
-    ui: Callable[[], subprocess.Popen[str]], port: int, tmp_path: Path
+    ui: Callable[..., subprocess.Popen[str]], port: int, tmp_path: Path
 ) -> None:
     process = ui()
     assert process.stdout is not None
@@ -66,17 +81,34 @@ def test_ctrl_c_ends_the_pages_and_all_that_serves_them_without_a_trace(
     assert left == []
 
 
-def test_ctrl_c_while_it_starts_is_heard(ui: Callable[[], subprocess.Popen[str]]) -> None:
+def test_ctrl_c_while_it_starts_leaves_nothing_behind(
+    ui: Callable[..., subprocess.Popen[str]], port: int
+) -> None:
     process = ui()
     assert process.stdout is not None
     assert process.stdout.readline() == "Starting Dagster ...\n"
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert (rest, process.returncode) == ("\nEnding Dagster ...\n", 0)
+    assert none_serves(port)
+
+
+def test_ctrl_c_in_the_instant_in_which_dagster_begins_leaves_nothing_behind(
+    ui: Callable[..., subprocess.Popen[str]], port: int
+) -> None:
+    process = ui("-c", HURRIED)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert none_serves(port)
+
+
+def none_serves(port: int) -> bool:
+    running = [each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])]
+    return not [command for command in running if f"--port={port}" in command]
 
 
 def test_a_port_that_somebody_has_is_said_at_once(
-    ui: Callable[[], subprocess.Popen[str]], port: int
+    ui: Callable[..., subprocess.Popen[str]], port: int
 ) -> None:
     with socket.create_server(("127.0.0.1", port)):
         process = ui()
