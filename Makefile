@@ -52,7 +52,7 @@ ui: $(SETUP) $(INSTANCE)
 	@$(BIN)/python scripts/ui.py $(UI_ARGS)
 
 test: lint
-	env -u DAGSTER_HOME $(BIN)/python -m pytest -q -n auto --dist loadfile
+	env -u DAGSTER_HOME $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 style: $(DEV)
 	$(BIN)/ruff check .

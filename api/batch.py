@@ -7,13 +7,15 @@ and scored in slices by one version from the first row to the last.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from typing import IO
+from collections.abc import AsyncGenerator, Generator
+from typing import IO, cast
 
 from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.batch_bodies import ARROW, JSON_LINES, PARQUET, Batch
 from api.batch_formats import arrow_answers, line_answers
@@ -51,7 +53,17 @@ async def score_batch(request: Request) -> Response:
         return problem.response(name)
     told = JSON_LINES[0] if lines else ARROW
     body = _streamed(service, first, out, spool, slot)
-    return StreamingResponse(body, media_type=told, headers={"X-Model-Version": batch.version})
+    return _Batches(body, media_type=told, headers={"X-Model-Version": batch.version})
+
+
+class _Batches(StreamingResponse):
+    """Ends its body with the request, however that ends: a slot must not wait for the collector."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await cast("AsyncGenerator[bytes]", self.body_iterator).aclose()
 
 
 async def _slot(service: Service) -> asyncio.Semaphore:
@@ -67,10 +79,10 @@ async def _slot(service: Service) -> asyncio.Semaphore:
 async def _streamed(
     service: Service,
     first: bytes,
-    rest: Iterator[bytes],
+    rest: Generator[bytes],
     spool: IO[bytes],
     slot: asyncio.Semaphore,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """A client that reads too slowly is cut off: the answer then lacks its end, and is known to."""
     try:
         async with asyncio.timeout(service.settings.batch_seconds):
@@ -79,6 +91,8 @@ async def _streamed(
                 yield part
     finally:
         slot.release()
+        with contextlib.suppress(ValueError):  # a thread is still in it, and drops it when done
+            rest.close()
         spool.close()
 
 

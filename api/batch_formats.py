@@ -7,7 +7,7 @@ Rows are counted from the first.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -71,7 +71,7 @@ _Scoring: TypeAlias = Future[tuple[Scores, dict[int, list[Any]]]]
 """Scores, and reasons by row."""
 
 
-def arrow_answers(batch: Batch, media: str) -> Iterator[bytes]:
+def arrow_answers(batch: Batch, media: str) -> Generator[bytes]:
     """An Arrow stream, a record batch for each slice."""
     target = io.BytesIO()
     with pa.ipc.new_stream(target, ANSWERS) as writer:
@@ -81,7 +81,7 @@ def arrow_answers(batch: Batch, media: str) -> Iterator[bytes]:
     yield _taken(target)
 
 
-def line_answers(batch: Batch, media: str) -> Iterator[bytes]:
+def line_answers(batch: Batch, media: str) -> Generator[bytes]:
     """JSON lines, those of a slice at a time."""
     for part in _slices(batch, media):
         columns = _rows(batch, part).to_pylist()
@@ -89,11 +89,16 @@ def line_answers(batch: Batch, media: str) -> Iterator[bytes]:
                        for row in columns)  # fmt: skip
 
 
-def _slices(batch: Batch, media: str) -> Iterator[Slice]:
+def _slices(batch: Batch, media: str) -> Generator[Slice]:
     """One slice is in the network, which leaves Python's lock alone, while the one after it is
-    read and the one before it is logged and written out."""
-    with ThreadPoolExecutor(1, "batch", initializer=one_thread) as network:
-        begun: tuple[Asked, _Scoring] | None = None
+    read and the one before it is logged and written out.
+
+    Where a slice cannot be read, the answer ends before the slice in front of it, which is not
+    logged either.
+    """
+    network = ThreadPoolExecutor(1, "batch", initializer=one_thread)
+    begun: tuple[Asked, _Scoring] | None = None
+    try:
         for asked in _asked(batch, media):
             scoring = network.submit(_scored, batch, asked.inputs)
             if begun is not None:
@@ -101,6 +106,8 @@ def _slices(batch: Batch, media: str) -> Iterator[Slice]:
             begun = asked, scoring
         if begun is not None:
             yield _logged(batch, *begun)
+    finally:
+        network.shutdown(wait=False, cancel_futures=True)  # who was cut off waits for nothing
 
 
 def _asked(batch: Batch, media: str) -> Iterator[Asked]:

@@ -50,7 +50,7 @@ def settle() -> None:
 
 
 BATCHES = 2
-"""Batches worked on at once; more wait. Each takes a core."""
+"""Batches worked on at once; more wait. Each takes a core and more: two threads are at it."""
 
 log = logging.getLogger("fraud.api")
 

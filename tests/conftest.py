@@ -49,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(item: pytest.Item) -> int:
+    if not item.path.is_relative_to(HERE):
+        return len(LONGEST)
     path = item.path.relative_to(HERE).as_posix()
     return next((i for i, place in enumerate(LONGEST) if path.startswith(place)), len(LONGEST))
 

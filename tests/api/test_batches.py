@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
 from api_kit import Published, Server, as_sent, open_server
+
+from api.service import BATCHES
 
 LINES = "application/x-ndjson"
 ARROW = "application/vnd.apache.arrow.stream"
@@ -188,3 +195,30 @@ def test_a_batch_without_one_good_line_is_answered_line_by_line(server: Server) 
     rows = [json.loads(line) for line in told.text.splitlines()]
     assert told.status_code == 200
     assert ["error" in row for row in rows] == [True, True]
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["goes away", "does not read on"])
+def test_a_client_that_is_cut_off_keeps_nothing_from_the_others(
+    published: Published, tmp_path: Path, leaves: bool
+) -> None:
+    claims = raw(published, published.claims)
+    many = pa.concat_tables([claims] * (15_000 // claims.num_rows + 1)).slice(0, 15_000)
+    headers = {"Content-Type": ARROW, "Accept": LINES}
+    limits = {"FRAUD_API_BATCH_SECONDS": "2", "FRAUD_API_BODY_SECONDS": "10"}
+    gc.disable()  # nothing may wait for the collector
+    try:
+        with open_server(published, tmp_path, **limits) as server, ExitStack() as held:
+            for _ in range(BATCHES):
+                told = held.enter_context(
+                    requests.post(
+                        f"{server.url}/v1/score/batch?reasons=all", data=arrow(many),
+                        headers=headers, stream=True, timeout=60,
+                    )
+                )  # fmt: skip
+                assert told.status_code == 200
+                if leaves:
+                    told.close()
+            assert send(server, arrow(claims.slice(0, 10)), ARROW).num_rows == 10
+            server.until(lambda: not [t for t in threading.enumerate() if "batch" in t.name])
+    finally:
+        gc.enable()

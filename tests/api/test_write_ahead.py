@@ -82,6 +82,13 @@ def test_what_is_no_record_takes_no_other_with_it(tmp_path: Path, rubbish: bytes
     assert found.equals(expected)
 
 
+def test_an_older_versions_lines_are_taken_over(tmp_path: Path) -> None:
+    old = b"".join(json.dumps(a_record(name)).encode() + b"\n" for name in "ab")
+    (tmp_path / "old.wal").write_bytes(old + as_lines([a_record("c")]))
+    found = pa.Table.from_batches(read_entries(tmp_path / "old.wal"))
+    assert found.equals(pa.Table.from_batches([a_batch(["a", "b", "c"])]))
+
+
 @contextmanager
 def no_file_larger_than(size: int) -> Iterator[None]:
     """As on a disk that is full."""

@@ -111,8 +111,10 @@ def promised_and_kept(comparison: Rows) -> Figure:
         return nothing("No model has been judged out of time yet")
     decayed = [row["METRIC"] for row in shown if row["VERDICT"] == "decayed"]
     what = ", ".join(name.replace("_", " ") for name in decayed) or "nothing"
-    verb = "have" if len(decayed) > 1 else "has"
-    title = f"Model {shown[0]['MODEL_VERSION']}: {what} {verb} decayed since it was validated"
+    verb = "have decayed" if len(decayed) > 1 else "has decayed"
+    if all(row["VERDICT"] == "not judged" for row in shown):
+        what, verb = "nothing", "could be judged"
+    title = f"Model {shown[0]['MODEL_VERSION']}: {what} {verb} since it was validated"
     figure, [axes] = new_figure(title, height=row_height(2 * len(shown)))
     for kind, text, colour, shift in (
         ("OOT", "promised out of time", GREY, -0.16),

@@ -47,8 +47,9 @@ def complaints(figures: dict[str, float], minimum: int) -> Iterable[str]:
     """What a person should look into: drift as the flow has judged it, beyond chance, and scores
     that are not the batch's, of `minimum` claims or more."""
     for beside, of in (("training", "those of training"), ("batch", "the batch's")):
-        if figures.get(f"verdict_{beside}") == DRIFT_VERDICTS["drift"]:
-            yield f"served scores are distributed unlike {of}: PSI {figures[f'psi_{beside}']:.2f}"
+        psi, verdict = figures.get(f"psi_{beside}"), figures.get(f"verdict_{beside}")
+        if psi is not None and verdict == DRIFT_VERDICTS["drift"]:
+            yield f"served scores are distributed unlike {of}: PSI {psi:.2f}"
     same = figures.get("same_scores")
     if same is not None and figures.get("matched", 0) >= minimum and same < SAME_SCORES:
         yield f"{1 - same:.0%} of the claims that both have scored have another score in the batch"

@@ -10,6 +10,8 @@ answers down for a second.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,9 +19,11 @@ from typing import IO
 
 import pyarrow as pa
 import pyarrow.json as pj
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from fraud_mlops.serving.records import SCHEMA, Record
+
+log = logging.getLogger("fraud.serving")
 
 _ROWS = 4096
 """Records of lines that are put together."""
@@ -51,7 +55,7 @@ def read_entries(path: Path) -> Iterator[pa.RecordBatch]:
         while line := stream.readline():
             frame = _FRAME.fullmatch(line)
             if frame is None:
-                lines.append(line)
+                lines.append(_as_object(line))
             if lines and (frame is not None or len(lines) == _ROWS):
                 yield from _records(lines)
                 lines = []
@@ -74,9 +78,21 @@ def _records(lines: list[bytes]) -> Iterator[pa.RecordBatch]:
         yield from _parsed(b"".join(lines))
     except (pa.ArrowException, ValueError):
         middle = len(lines) // 2
-        if middle:
+        if not middle:
+            log.warning("prediction log: an entry of %d bytes is no record", len(lines[0]))
+        else:
             yield from _records(lines[:middle])
             yield from _records(lines[middle:])
+
+
+def _as_object(line: bytes) -> bytes:
+    """A list is a record too: in files of an older version, which a crash may have left."""
+    if line.startswith(b"["):
+        with contextlib.suppress(ValueError):
+            values = from_json(line)
+            if len(values) == len(SCHEMA):
+                return to_json(dict(zip(SCHEMA.names, values, strict=True))) + b"\n"
+    return line
 
 
 def _parsed(data: bytes) -> list[pa.RecordBatch]:
