@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from fraud_mlops.errors import LakehouseError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.periods import partition_value
+from fraud_mlops.lakehouse.stores import absolute
 
 SCHEMA = pa.schema(
     [("claim_id", pa.string()), ("amount", pa.float64()), ("why", pa.list_(pa.string()))]
@@ -195,6 +196,27 @@ def test_partition_values_are_days_mondays_and_months() -> None:
 def test_a_name_cannot_leave_the_root(lake: Lakehouse, value: str) -> None:
     with pytest.raises(LakehouseError, match="not a name under"):
         lake.uri("raw", value)
+
+
+@pytest.mark.parametrize(
+    ("address", "mend"),
+    [
+        ("abfss:/claims@account/lake", "abfss://CONTAINER@ACCOUNT"),
+        ("abfs://", "abfss://CONTAINER@ACCOUNT"),
+        ("ABFSS://claims@account.dfs.core.windows.net/lake", "abfss://CONTAINER@ACCOUNT"),
+        ("wasbs://claims@account.blob.core.windows.net/lake", "abfss://CONTAINER@ACCOUNT"),
+        ("s3:/bucket/lake", "s3://BUCKET"),
+    ],
+)
+def test_a_mistyped_address_is_no_folder_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, mend: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LakehouseError, match=mend):
+        Lakehouse(address).partitions("raw", "motor")
+    with pytest.raises(LakehouseError, match=mend):
+        absolute(address)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_store_whose_client_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,18 @@ WHOLE = {
 
 def options() -> SnowflakeOptions | None:
     return SnowflakeOptions.of(settings())
+
+
+def test_a_missing_connector_is_told_with_the_extra_that_brings_it(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(**WHOLE)
+    for name in ("snowflake.connector", "snowflake.connector.errors"):
+        monkeypatch.setitem(sys.modules, name, None)  # as on a machine without the extra
+    warehouse = warehouse_of(settings(), "lake")
+    expected = pytest.raises(SettingsError, match=r"pip install 'fraud-mlops\[snowflake\]'")
+    with expected, warehouse.session():
+        pass
 
 
 def complaint() -> str:

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 _TIMES = ("LastModified", "last_modified", "mtime", "modified", "created")
 _EXTRAS = {"abfs": "azure", "abfss": "azure", "az": "azure", "s3": "aws", "s3a": "aws"}
+_OLD_AZURE = {"wasb", "wasbs", "adl"}
+_STORES = {*_EXTRAS, *_OLD_AZURE}
+_ADDRESSES = {
+    "a": "write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER",
+    "s": "write s3://BUCKET/FOLDER",
+}
 _BLOCK = 1 << 20
 REREADS = 20
 
@@ -44,7 +50,7 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     """
     import fsspec
 
-    _refuse_credentials(uri)
+    _refuse_odd(uri)
     protocol = uri.partition("://")[0] if "://" in uri else "file"
     if protocol == "file":
         local = Path(uri.removeprefix("file://")).expanduser().absolute()
@@ -66,11 +72,23 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     return fs, path
 
 
-def _refuse_credentials(uri: str) -> None:
+def _refuse_odd(uri: str) -> None:
+    """What holds a secret, and a mistyped address, which would be a folder of this machine."""
     try:
         refuse_credentials(uri)
     except ValueError as error:
         raise LakehouseError(str(error)) from None
+    scheme, colon, rest = uri.partition(":")
+    known = scheme.lower() in _STORES
+    if not colon or not known:
+        return
+    if scheme.lower() in _OLD_AZURE:
+        raise LakehouseError(
+            f"{scheme}:// is an address of Azure's older drivers: write "
+            "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER"
+        )
+    if not rest.startswith("//") or not rest.strip("/") or scheme != scheme.lower():
+        raise LakehouseError(f"{uri} is no address of a store: {_ADDRESSES[scheme.lower()[0]]}")
 
 
 def is_local(uri: str) -> bool:
@@ -89,7 +107,7 @@ def absolute(uri: str) -> str:
     """The same place from whatever folder one asks."""
     if is_local(uri):
         return Path(filesystem(uri)[1]).as_posix()
-    _refuse_credentials(uri)
+    _refuse_odd(uri)
     return uri.rstrip("/")
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fraud_mlops.errors import SettingsError, WarehouseError
+from fraud_mlops.errors import WarehouseError
 from fraud_mlops.warehouse.columns import Kind
 from fraud_mlops.warehouse.engine import Found, Say, quiet
 from fraud_mlops.warehouse.names import Tables
@@ -79,14 +79,10 @@ class SnowflakeWarehouse:
 
 
 def connection(options: SnowflakeOptions) -> AbstractContextManager[SnowflakeConnection]:
-    """Of the connector itself, closed in the end. SettingsError when it is not installed."""
-    try:
-        from snowflake.connector import connect
-    except ImportError:
-        raise SettingsError(
-            "SNOWFLAKE_ACCOUNT is set, and Snowflake's connector is not installed; "
-            "pip install 'fraud-mlops[snowflake]'"
-        ) from None
+    """Of the connector itself, closed in the end. Within `told_of_login`, which says when it is not
+    installed."""
+    from snowflake.connector import connect
+
     return closing(connect(**options.public(), **options.further(), **options.secret()))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fraud_mlops.errors import WarehouseError, WarehouseUnavailable
+from fraud_mlops.errors import SettingsError, WarehouseError, WarehouseUnavailable
 from fraud_mlops.warehouse.options import SnowflakeOptions
 
 if TYPE_CHECKING:
@@ -52,8 +52,14 @@ _OUT_OF_REACH = {250001, 250003, 250005, 251011}
 
 @contextmanager
 def told(options: SnowflakeOptions) -> Iterator[None]:
-    """Errors of the connector within come out as ours."""
-    from snowflake.connector.errors import Error
+    """Errors of the connector within come out as ours. SettingsError when it is not installed."""
+    try:
+        from snowflake.connector.errors import Error
+    except ImportError:
+        raise SettingsError(
+            "SNOWFLAKE_ACCOUNT is set, and Snowflake's connector is not installed; "
+            "pip install 'fraud-mlops[snowflake]'"
+        ) from None
 
     try:
         yield
