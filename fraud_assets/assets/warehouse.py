@@ -17,7 +17,8 @@ from fraud_assets.stores import Stores
 from fraud_assets.warehouse import WarehouseResource, engine_kind
 from fraud_mlops import warehouse as library
 from fraud_mlops.errors import FraudMlopsError
-from fraud_mlops.warehouse.schema import VIEWS, schema_text
+from fraud_mlops.warehouse.names import VIEWS
+from fraud_mlops.warehouse.schema import schema_text
 from fraud_mlops.warehouse.sync import Synced, SyncResult, sync
 
 POWERBI_PROJECT = "infra/powerbi/FraudMetrics.pbip"

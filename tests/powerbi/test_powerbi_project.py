@@ -13,8 +13,8 @@ import pytest
 from tmdl import Object, column_of, mistakes, read, references
 
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
-from fraud_mlops.warehouse.names import Tables
-from fraud_mlops.warehouse.schema import COMPUTE, DATABASE, SCHEMA, VIEWS, schema_text
+from fraud_mlops.warehouse.names import VIEWS, Tables
+from fraud_mlops.warehouse.schema import COMPUTE, DATABASE, SCHEMA, schema_text
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "infra" / "powerbi"

@@ -127,6 +127,8 @@ SOUND = f"AccountName={ACCOUNT};AccountKey={KEY}"
          "it has an AccountKey and no AccountName"),
         ({"connection_string": f"{SOUND};BlobEndpoint={ACCOUNT}.blob.core.windows.net"},
          "its BlobEndpoint is no http"),
+        ({"connection_string": f"{SOUND};BlobEndpoint=https://{ACCOUNT}.blob.x/?sig={WRONG}"},
+         "its BlobEndpoint holds more than the address"),
         ({"account_name": "https://lakeaccount.blob.core.windows.net"},
          "AZURE_STORAGE_ACCOUNT_NAME is no name of a storage account"),
     ],

@@ -19,8 +19,7 @@ from warehouse_kit import (
 from fraud_mlops.errors import WarehouseError
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 from fraud_mlops.warehouse.engine import Warehouse
-from fraud_mlops.warehouse.names import Tables
-from fraud_mlops.warehouse.schema import VIEWS
+from fraud_mlops.warehouse.names import VIEWS, Tables
 from fraud_mlops.warehouse.snowflake_engine import SnowflakeWarehouse
 from fraud_mlops.warehouse.sync import sync
 

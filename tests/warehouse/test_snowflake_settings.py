@@ -100,6 +100,22 @@ def test_what_is_no_plain_name_is_refused_before_connecting(
     assert "s3cret-w0rd" not in complaint()
 
 
+@pytest.mark.parametrize("name", ["order", "BI_DRIFT", "Select"])
+def test_a_word_of_sql_and_the_name_of_a_view_are_no_names(
+    environment: Environment, name: str
+) -> None:
+    environment(**WHOLE, SNOWFLAKE_TABLE=name)
+    assert f"SNOWFLAKE_TABLE={name!r} is a" in complaint()
+
+
+def test_a_key_in_the_place_of_its_path_is_not_shown(environment: Environment) -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANs3cret\n-----END PRIVATE KEY-----"
+    environment(**{**WHOLE, "SNOWFLAKE_PRIVATE_KEY_PATH": key})
+    said = complaint()
+    assert "holds the key itself" in said
+    assert "s3cret" not in said.replace(WHOLE["SNOWFLAKE_PASSWORD"], "")
+
+
 def test_a_table_name_is_refused_for_the_file_too(environment: Environment, tmp_path: Path) -> None:
     environment(SNOWFLAKE_TABLE='m"; DROP TABLE x; --')
     with pytest.raises(SettingsError, match="SNOWFLAKE_TABLE="):

@@ -86,6 +86,21 @@ def test_a_partition_that_the_lakehouse_has_no_more_is_told_and_removed_on_reque
     assert compare(lake.lakehouse, warehouse, DATASET).holds
 
 
+def test_a_damaged_partition_reaches_neither_the_table_nor_a_green_check(
+    lake: Lake, warehouse: Warehouse
+) -> None:
+    part = lake.put(MONTHS[0], kpis(100, 10, 8, 4))
+    sync(lake.lakehouse, warehouse, DATASET)
+    file = Path(part.uri)
+    whole = file.read_bytes()
+    place = whole.index(b"PAR1") + 40
+    file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    for look in (lambda: sync(lake.lakehouse, warehouse, DATASET, force=True),
+                 lambda: compare(lake.lakehouse, warehouse, DATASET)):  # fmt: skip
+        with pytest.raises(LakehouseError):
+            look()
+
+
 def test_what_is_no_number_is_null_and_counted(lake: Lake, warehouse: Warehouse) -> None:
     lake.put(
         MONTHS[0],

@@ -56,8 +56,13 @@ def require_connection(text: str, parts: Mapping[str, str], url: str) -> None:
     """parts: of `text`, by name in lower case. url: of the blob service, as they say."""
     if any("=" not in part for part in text.split(";") if part.strip()):
         raise _malformed(CONNECTION, "is malformed: it is `Name=value;Name=value;...`")
-    if urlsplit(url).scheme not in ("http", "https"):
+    endpoint = urlsplit(url)
+    if endpoint.scheme not in ("http", "https"):
         raise _malformed(CONNECTION, "is malformed: its BlobEndpoint is no http(s) address")
+    if endpoint.query or endpoint.fragment or "@" in endpoint.netloc:
+        raise _malformed(
+            CONNECTION, "is malformed: its BlobEndpoint holds more than the address of the service"
+        )
     if parts.get("usedevelopmentstorage", "").lower() == "true":
         return
     if "accountkey" in parts:

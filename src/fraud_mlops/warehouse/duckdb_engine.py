@@ -53,7 +53,10 @@ class DuckDBWarehouse:
 
     @property
     def mend_schema(self) -> str:
-        return f"remove {self.path} and sync again: it is made anew, all of it from the lakehouse"
+        return (
+            f"put it aside (mv {self.path} {self.path}.old) and sync again: a new one is filled "
+            "with what the metrics zone has"
+        )
 
     @contextmanager
     def session(self, say: Say = quiet, /) -> Iterator[DuckDBSession]:
@@ -112,7 +115,8 @@ class DuckDBWarehouse:
             if holder := holder_of(error):
                 return holder
             raise WarehouseError(
-                f"{self.address}: cannot be opened ({_first_line(error)}); {self.mend_schema}"
+                f"{self.address}: cannot be opened ({_first_line(error)}). If it is no warehouse, "
+                f"correct FRAUD_WAREHOUSE_PATH; if it was one, {self.mend_schema}"
             ) from None
 
     def _make_schema(self, session: DuckDBSession) -> None:

@@ -8,6 +8,18 @@ from dataclasses import dataclass
 from fraud_mlops.errors import SettingsError
 
 TABLE = "FRAUD_MODEL_METRICS"
+VIEWS = ("BI_DAILY_KPIS", "BI_MODEL_COMPARISON", "BI_DRIFT", "BI_ALERT_FUNNEL")
+_SQL = """
+    ACCOUNT ALL ALTER AND ANY AS BETWEEN BY CASE CAST CHECK COLUMN CONNECT CONNECTION CONSTRAINT
+    CREATE CROSS CURRENT CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER DATABASE DELETE
+    DISTINCT DROP ELSE EXISTS FALSE FOLLOWING FOR FROM FULL GRANT GROUP GSCLUSTER HAVING ILIKE IN
+    INCREMENT INNER INSERT INTERSECT INTO IS ISSUE JOIN LATERAL LEFT LIKE LOCALTIME LOCALTIMESTAMP
+    MINUS NATURAL NOT NULL OF ON OR ORDER ORGANIZATION QUALIFY REGEXP REVOKE RIGHT RLIKE ROW ROWS
+    SAMPLE SCHEMA SELECT SET SOME START TABLE TABLESAMPLE THEN TO TRIGGER TRUE TRY_CAST UNION
+    UNIQUE UPDATE USING VALUES VIEW WHEN WHENEVER WHERE WITH
+"""
+RESERVED = frozenset(_SQL.split())
+"""Words that Snowflake takes for no name of an object."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _LONGEST = 240
 """Snowflake takes 255 characters; names derived from the table's are longer by some."""
@@ -32,6 +44,18 @@ def quoted(name: str) -> str:
     return f'"{identifier(name, "name")}"'
 
 
+def own_name(name: str, what: str) -> str:
+    """As `identifier`, for names that stand in schema.sql without quotes.
+
+    Raises SettingsError also for Snowflake's reserved words, and for the names of the views.
+    """
+    found = identifier(name, what)
+    if found in RESERVED or found in VIEWS:
+        taken = "a view's" if found in VIEWS else "a reserved word of SQL"
+        raise SettingsError(f"{what}={name!r} is {taken}; give another name")
+    return found
+
+
 @dataclass(frozen=True)
 class Tables:
     """The table of metrics and what goes with it, ready to stand in SQL."""
@@ -39,7 +63,7 @@ class Tables:
     table: str = TABLE
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "table", identifier(self.table, "SNOWFLAKE_TABLE"))
+        object.__setattr__(self, "table", own_name(self.table, "SNOWFLAKE_TABLE"))
 
     @property
     def metrics(self) -> str:

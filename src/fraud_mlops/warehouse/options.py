@@ -11,9 +11,10 @@ from pydantic import SecretStr
 
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.settings import Settings
-from fraud_mlops.warehouse.names import Tables, identifier
+from fraud_mlops.warehouse.names import Tables, own_name
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_LONGEST_PATH = 1024
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _NEEDED = ("user", "warehouse", "database", "schema")
 
@@ -67,10 +68,10 @@ class SnowflakeOptions:
         return cls(
             account=given["account"],
             user=given["user"],
-            warehouse=identifier(given["warehouse"], "SNOWFLAKE_WAREHOUSE"),
-            database=identifier(given["database"], "SNOWFLAKE_DATABASE"),
-            schema=identifier(given["schema"], "SNOWFLAKE_SCHEMA"),
-            role=given["role"] and identifier(given["role"], "SNOWFLAKE_ROLE"),
+            warehouse=own_name(given["warehouse"], "SNOWFLAKE_WAREHOUSE"),
+            database=own_name(given["database"], "SNOWFLAKE_DATABASE"),
+            schema=own_name(given["schema"], "SNOWFLAKE_SCHEMA"),
+            role=given["role"] and own_name(given["role"], "SNOWFLAKE_ROLE"),
             tables=Tables(settings.snowflake_table),
             password=None if given["private_key_path"] else given["password"],
             private_key_path=given["private_key_path"],
@@ -159,7 +160,9 @@ def _wrong(given: dict[str, Any], settings: Settings) -> list[str]:
         )
     wrong += wrong_names(settings)
     key = given["private_key_path"]
-    if key and not key.is_file():
+    if key and ("-----" in str(key) or "\n" in str(key) or len(str(key)) > _LONGEST_PATH):
+        wrong.append("SNOWFLAKE_PRIVATE_KEY_PATH holds the key itself; give the path of its file")
+    elif key and not key.is_file():
         wrong.append(f"SNOWFLAKE_PRIVATE_KEY_PATH={key}: there is no such file")
     if settings.snowflake_protocol == "http" and settings.snowflake_host not in _LOOPBACK:
         wrong.append(
@@ -175,7 +178,7 @@ def wrong_names(settings: Settings) -> list[str]:
     for name in ("warehouse", "database", "schema", "role", "table"):
         value = getattr(settings, f"snowflake_{name}")
         try:
-            identifier(value or "unset", f"SNOWFLAKE_{name.upper()}")
+            own_name(value or "unset", f"SNOWFLAKE_{name.upper()}")
         except SettingsError as error:
             wrong.append(str(error))
     return wrong

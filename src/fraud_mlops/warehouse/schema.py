@@ -11,14 +11,13 @@ from pathlib import Path
 
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.settings import Settings
-from fraud_mlops.warehouse.names import TABLE, Tables, identifier
+from fraud_mlops.warehouse.names import TABLE, Tables, own_name
 from fraud_mlops.warehouse.options import SnowflakeOptions, wrong_names
 
 _PACKAGED = Path(__file__).parents[1] / "_infra" / "schema.sql"
 _CHECKOUT = Path(__file__).parents[3] / "infra" / "snowflake" / "schema.sql"
 
 DATABASE, SCHEMA, COMPUTE, LOADER = "FRAUD", "METRICS", "FRAUD_WH", "FRAUD_LOADER"
-VIEWS = ("BI_DAILY_KPIS", "BI_MODEL_COMPARISON", "BI_DRIFT", "BI_ALERT_FUNNEL")
 
 _COMMENT = re.compile(r"--[^\n]*")
 _PORTABLE = re.compile(r"(CREATE TABLE|CREATE OR REPLACE VIEW|INSERT INTO)\b")
@@ -40,7 +39,7 @@ class Names:
         if wrong := wrong_names(settings):
             raise SettingsError("\n".join(wrong))
         given = {
-            name: identifier(value, name)
+            name: own_name(value, name)
             for name in ("warehouse", "database", "schema", "role")
             if (value := getattr(settings, f"snowflake_{name}"))
         }
