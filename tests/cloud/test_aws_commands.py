@@ -39,9 +39,18 @@ def metaflow(
     )
 
 
+def undeploy(aws: LocalAws, flow: str) -> None:
+    """Who deployed it before, in another test, has a production token that nobody here has."""
+    states = aws.client("stepfunctions")
+    for machine in states.list_state_machines()["stateMachines"]:
+        if machine["name"] == flow:
+            states.delete_state_machine(stateMachineArn=machine["stateMachineArn"])
+
+
 def test_the_commands_of_the_readme_and_no_secret_in_what_they_leave(
     aws: LocalAws, tmp_path: Path
 ) -> None:
+    undeploy(aws, "FraudDetectionFlow")
     flow = "fraud_detection_flow.py"
     created = metaflow(aws, tmp_path, flow, "step-functions", "create", **SECRETS)
     assert created.returncode == 0, created.stdout + created.stderr
