@@ -83,7 +83,7 @@ def test_stopped_before_the_job_is_found_it_ends_at_once_and_says_that_nothing_r
             began = time.monotonic()
             launcher.send_signal(number)
             said = launcher.communicate(timeout=20)
-            assert time.monotonic() - began < 1.5  # a second, and what a busy machine adds
+            assert time.monotonic() - began < 10  # an answer is waited for for a minute
     assert said == ("", "Error: Stopped before anything was launched.\n")
     assert launcher.returncode == 2
 
