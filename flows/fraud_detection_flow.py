@@ -24,8 +24,6 @@ from flow_parameters import Candidates, Engine, FraudFlow, SampleSize
 from user_errors import explained, main, said
 
 CARD_SECONDS = 300
-TOLD_SECONDS = 20.0
-"""Between two lines of a long training that Dagster's event log has."""
 
 
 class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
@@ -128,6 +126,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
     @step
     def refit(self):
         """Train the winner again on train and validation together."""
+        from flow_task import TOLD_SECONDS
         from fraud_mlops.pipeline.choosing import refit_winner
         from fraud_mlops.pipeline.progress import paced
 

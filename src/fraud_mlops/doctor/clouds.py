@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fraud_mlops.doctor.finding import Finding, ok, warning, wrong
 from fraud_mlops.lakehouse.stores import is_local
@@ -137,19 +136,15 @@ def aws(_: Settings) -> Iterator[Finding]:
 
 def mend_aws(error: Exception) -> str:
     """The command for what AWS's client or an answer of AWS's says."""
+    from fraud_mlops.lakehouse.s3_errors import place_of
+
     kind, code = type(error).__name__, ""
     if isinstance(answer := getattr(error, "response", None), dict):
         code = str(answer.get("Error", {}).get("Code", ""))
     for names, command in _AWS_MENDS.items():
         if kind in names or code in names:
-            return command.format(**_places_of(error))
+            return command.format(place=place_of(error, otherwise="https://sts.amazonaws.com"))
     return "aws sts get-caller-identity"
-
-
-def _places_of(error: Exception) -> dict[str, str]:
-    asked = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url") or ""))
-    place = f"{asked.scheme}://{asked.hostname}" + (f":{asked.port}" if asked.port else "")
-    return {"place": place if asked.hostname else "https://sts.amazonaws.com"}
 
 
 def _queue(batch: Any) -> Iterator[Finding]:

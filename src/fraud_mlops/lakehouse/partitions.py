@@ -247,6 +247,11 @@ class Lakehouse:
                         raise
                     pause(attempt)
 
+    def read_verified(self, partition: Partition) -> pa.Table:
+        """All of it, for copies that outlive it. Raises LakehouseError likewise."""
+        self.verify(partition)
+        return self.read([partition])
+
     def verify(self, partition: Partition) -> None:
         """Reads the object through; LakehouseError when its content is not what it says."""
 

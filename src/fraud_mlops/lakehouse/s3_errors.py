@@ -100,7 +100,7 @@ def _failed(error: Exception) -> Told | None:
             None,
         )
     if _out_of_reach(error):
-        place = _place(error)
+        place = place_of(error, otherwise=endpoint_of_settings() or "https://s3.amazonaws.com")
         return (
             f"S3 cannot be reached at {place}, after {tries} tries; look at {_set_by()}, and at "
             "the network (firewall, proxy, VPC endpoint)",
@@ -124,11 +124,11 @@ def _out_of_reach(error: Exception) -> bool:
     return isinstance(error, ConnectTimeoutError)
 
 
-def _place(error: Exception) -> str:
+def place_of(error: Exception, *, otherwise: str) -> str:
     """Scheme, host and port that were asked: the rest of the address may be signed."""
     asked = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url") or ""))
     if not asked.hostname:
-        asked = urlsplit(endpoint_of_settings() or "https://s3.amazonaws.com")
+        asked = urlsplit(otherwise)
     return f"{asked.scheme}://{asked.netloc.rpartition('@')[2]}"
 
 

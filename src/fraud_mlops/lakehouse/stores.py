@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 _TIMES = ("LastModified", "last_modified", "mtime", "modified", "created")
 _EXTRAS = {"abfs": "azure", "abfss": "azure", "az": "azure", "s3": "aws", "s3a": "aws"}
 _OLD_AZURE = {"wasb", "wasbs", "adl"}
-_STORES = {*_EXTRAS, *_OLD_AZURE}
 _ADDRESSES = {
-    "a": "write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER",
-    "s": "write s3://BUCKET/FOLDER",
+    "azure": "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER",
+    "aws": "s3://BUCKET/FOLDER",
 }
 _BLOCK = 1 << 20
 REREADS = 20
@@ -79,16 +78,16 @@ def _refuse_odd(uri: str) -> None:
     except ValueError as error:
         raise LakehouseError(str(error)) from None
     scheme, colon, rest = uri.partition(":")
-    known = scheme.lower() in _STORES
-    if not colon or not known:
-        return
-    if scheme.lower() in _OLD_AZURE:
+    lower = scheme.lower()
+    if colon and lower in _OLD_AZURE:
         raise LakehouseError(
-            f"{scheme}:// is an address of Azure's older drivers: write "
-            "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER"
+            f"{scheme}:// is an address of Azure's older drivers: write {_ADDRESSES['azure']}"
         )
-    if not rest.startswith("//") or not rest.strip("/") or scheme != scheme.lower():
-        raise LakehouseError(f"{uri} is no address of a store: {_ADDRESSES[scheme.lower()[0]]}")
+    if not colon or lower not in _EXTRAS:
+        return
+    if not rest.startswith("//") or not rest.strip("/") or scheme != lower:
+        form = _ADDRESSES[_EXTRAS[lower]]
+        raise LakehouseError(f"{uri} is no address of a store: write {form}")
 
 
 def is_local(uri: str) -> bool:

@@ -100,8 +100,7 @@ class _Both:
 def _both(
     lakehouse: Lakehouse, session: Session | None, warehouse: Warehouse, partition: Partition
 ) -> _Both:
-    lakehouse.verify(partition)
-    rows = rows_of(partition, lakehouse.read([partition]))
+    rows = rows_of(partition, lakehouse.read_verified(partition))
     content: list[Content] = []
     if session is not None:
         content = content_of(session, warehouse.tables, partition.dataset, partition.value)

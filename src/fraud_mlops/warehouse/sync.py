@@ -178,8 +178,7 @@ class _Run:
 
     def _read(self, partition: Partition) -> pa.Table:
         try:
-            self.lakehouse.verify(partition)  # damaged rows would stand there as if they were right
-            return self.lakehouse.read([partition])
+            return self.lakehouse.read_verified(partition)
         except LakehouseError:
             now = self.lakehouse.partition(ZONE, self.dataset, partition.key, partition.value)
             if now.data_version == partition.data_version:
