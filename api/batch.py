@@ -7,12 +7,10 @@ and scored in slices by one version from the first row to the last.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from typing import IO, cast
 
-from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -84,16 +82,28 @@ async def _streamed(
     slot: asyncio.Semaphore,
 ) -> AsyncGenerator[bytes]:
     """A client that reads too slowly is cut off: the answer then lacks its end, and is known to."""
+    scoring: asyncio.Task[bytes | None] | None = None
     try:
         async with asyncio.timeout(service.settings.batch_seconds):
             yield first
-            async for part in iterate_in_threadpool(rest):
+            while True:
+                scoring = asyncio.create_task(asyncio.to_thread(next, rest, None))
+                # A thread cannot be stopped: who is cut off leaves it to end its slice.
+                part = await asyncio.shield(scoring)
+                if part is None:
+                    return
                 yield part
     finally:
-        slot.release()
-        with contextlib.suppress(ValueError):  # a thread is still in it, and drops it when done
+
+        def end(_: object = None) -> None:
+            slot.release()
             rest.close()
-        spool.close()
+            spool.close()
+
+        if scoring is None or scoring.done():
+            end()
+        else:
+            scoring.add_done_callback(end)
 
 
 async def _spooled(request: Request) -> IO[bytes]:

@@ -197,14 +197,17 @@ def test_a_batch_without_one_good_line_is_answered_line_by_line(server: Server) 
     assert ["error" in row for row in rows] == [True, True]
 
 
-@pytest.mark.parametrize("leaves", [True, False], ids=["goes away", "does not read on"])
+@pytest.mark.parametrize(
+    ("reads", "seconds"), [("never", 2), ("nothing more", 2), ("all", 0.4)],
+    ids=["goes away", "does not read on", "asks for more than is scored in its time"],
+)  # fmt: skip
 def test_a_client_that_is_cut_off_keeps_nothing_from_the_others(
-    published: Published, tmp_path: Path, leaves: bool
+    published: Published, tmp_path: Path, reads: str, seconds: float
 ) -> None:
     claims = raw(published, published.claims)
     many = pa.concat_tables([claims] * (15_000 // claims.num_rows + 1)).slice(0, 15_000)
     headers = {"Content-Type": ARROW, "Accept": LINES}
-    limits = {"FRAUD_API_BATCH_SECONDS": "2", "FRAUD_API_BODY_SECONDS": "10"}
+    limits = {"FRAUD_API_BATCH_SECONDS": str(seconds), "FRAUD_API_BODY_SECONDS": "10"}
     gc.disable()  # nothing may wait for the collector
     try:
         with open_server(published, tmp_path, **limits) as server, ExitStack() as held:
@@ -216,8 +219,11 @@ def test_a_client_that_is_cut_off_keeps_nothing_from_the_others(
                     )
                 )  # fmt: skip
                 assert told.status_code == 200
-                if leaves:
+                if reads == "never":
                     told.close()
+                if reads == "all":
+                    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+                        _ = told.content
             assert send(server, arrow(claims.slice(0, 10)), ARROW).num_rows == 10
             server.until(lambda: not [t for t in threading.enumerate() if "batch" in t.name])
     finally:
