@@ -5,7 +5,8 @@ run requests carry what was asked for in their run key, so that a tick which is 
 crash launches nothing twice. Claims of the future, which an ingest has to refuse, are asked for at
 the beginning of the first day (UTC) when they have happened. The cursor names a record on the
 lakehouse (`landing.seen`), which is written before and found again after any restart, and what
-files were judged by: when that has changed, those are looked at again of which not all was taken.
+bad files and claims of no partition were judged by: when that has changed, those files are looked
+at again. One that is touched, and has the same content, asks for nothing.
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
@@ -14,7 +15,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 
 import dagster as dg
@@ -24,18 +25,19 @@ from fraud_assets.assets.landing import seen_in_passing
 from fraud_assets.dataset import Dataset
 from fraud_assets.jobs import INGEST
 from fraud_assets.run_requests import run_request, runs_of_partitions
+from fraud_assets.sensors.landing_partitions import Partitions, due_day, today
 from fraud_assets.stores import Stores
 from fraud_mlops.claims.files import is_readable
-from fraud_mlops.claims.looking import EPOCH, FileClaims, file_uri, look_into, usual_file
+from fraud_mlops.claims.looking import FileClaims, file_uri, look_into, usual_file
 from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import FraudMlopsError, SourceError
 from fraud_mlops.lakehouse.local_files import printable
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of, partition_start
+from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import is_local
 from fraud_mlops.landing.aside import asked_again, judged_by, set_aside, take_back
-from fraud_mlops.landing.listing import Landed, landed_files
-from fraud_mlops.landing.seen import NONE, Looked, SeenFiles
+from fraud_mlops.landing.listing import Landed, content_of, landed_files
+from fraud_mlops.landing.seen import EVER, NONE, Looked, SeenFiles
 
 SETTLE_SECONDS = 30.0
 """A file of this machine that changed more recently may still be being written. Object stores
@@ -46,8 +48,6 @@ SAMPLED = 25
 """Files of the first tick that tell which columns are the usual ones."""
 _INTERVAL_SECONDS = 30
 _SHOWN = 10
-_EPOCH = datetime(EPOCH.year, EPOCH.month, EPOCH.day, tzinfo=UTC)
-_DAY = timedelta(days=1)
 
 
 def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
@@ -86,8 +86,8 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
 
 @dataclass
 class Tick:
-    """One look at the landing zone. cursor: name of the record of files seen so far, and what bad
-    ones were judged by, as `name@judge`. touched: partitions to ingest, with what asks for them."""
+    """One look at the landing zone. cursor: name of the record of files seen so far, and of what
+    they were judged by, as `name@bad@partly`. touched: partitions to ingest, with what asks."""
 
     dataset: Dataset
     lakehouse: Lakehouse
@@ -114,21 +114,21 @@ class Tick:
         """Raises SourceError for a landing zone that cannot be listed, LakehouseError for a
         record that the cursor names and that is gone."""
         self.files = landed_files(self.source, self.closed)
-        name, _, judge = (self.cursor or "").partition("@")
+        name, *judges = (self.cursor or "").split("@")
         self.seen = SeenFiles.read(self.lakehouse, self.dataset.name, name or None)
         # Asked before files are read: who asks again meanwhile is heard by the next tick.
         self.again = asked_again(self.lakehouse, self.dataset.name)
-        if judge != self._judge(self.seen):
-            self.seen = self.seen.judged_anew()
+        bad, partly = self._judges(self.seen)
+        self.seen = self.seen.judged_anew(bad=judges[:1] != [bad], partly=judges[1:] != [partly])
         self._tell_closed()
         fresh = self._settled(self.seen.fresh(self.files))
-        due = set(self.seen.due(self.files, (self.now - _EPOCH).days))
+        due = self.seen.due(self.files, today(self.now))
         self.like = self._usual(fresh)
         until = time.monotonic() + TICK_SECONDS
-        for file in sorted([*fresh, *due], key=lambda file: file.changed):
-            self.looked.append(
-                self._look_into(file, self.seen.due_day(file) if file in due else NONE)
-            )
+        wanted = {**dict.fromkeys(fresh, NONE), **due}
+        # What an older version looked at waits until all else is done.
+        for file in sorted(wanted, key=lambda file: (wanted[file] == EVER, file.changed)):
+            self.looked.append(self._look_into(file, wanted[file]))
             if time.monotonic() > until:
                 break
 
@@ -139,7 +139,7 @@ class Tick:
         seen = self.seen.after(self.looked, [*self.files, *self.closed])
         before = (self.cursor or "").partition("@")[0]
         name = seen.write(self.lakehouse, self.dataset.name, keep=before or None)
-        return f"{name}@{self._judge(seen)}"
+        return "@".join([name, *self._judges(seen)])
 
     def requests(self) -> list[dg.RunRequest]:
         """A run for each stretch of partitions that were touched."""
@@ -192,44 +192,51 @@ class Tick:
 
         One that has become bad touches nothing: what is known of its claims stays as it is, until
         it is mended. due: day from which on claims of an unchanged file are not in the future any
-        more; NONE for a file that is new.
+        more; NONE for a file that is new, EVER for one that an older version looked at. That one is
+        looked at as on the day when it landed: what was in the future then is due now.
         """
         contract, uri = self.dataset.contract, file_uri(self.source, file)
         if not self._is_table(file):
             return self._no_claims_in(file)
+        content = content_of(uri, file)
+        if due == NONE and (same := self.seen.unchanged(file, content)) is not None:
+            return same
+        landed = datetime.fromtimestamp(file.changed, UTC)
         try:
-            claims = look_into(contract, uri, self.like, now=self.now)
+            claims = look_into(
+                contract, uri, self.like, now=min(self.now, landed) if due == EVER else self.now
+            )
         except SourceError as error:
             record = set_aside(self.lakehouse, contract, uri, file, str(error))
             told = f"{error} (set aside until it or the contract changes: {record})"
             self.aside[printable(uri)] = printable(told)
             return self._no_claims_in(file)
         take_back(self.lakehouse, contract.name, file.path)
-        held, partly = self._ingestible(file, claims, told=due == NONE)
-        if due == NONE:
-            asked, why = {*held, *self._values(self.seen.days(file))}, repr(file)
-        else:
-            asked, why = self._since(held, due), f"{file!r} due {due}"
-        for value in sorted(asked):
+        held, partly = self._ingestible(file, claims, told=due in (NONE, EVER))
+        later = due_day(claims.next_event)
+        for value in sorted(self._asked(file, held, due, later)):
+            why = repr(file) if due == NONE else f"{file!r} due {due}"
             self.touched.setdefault(value, []).append(why)
-        first, last = (self._partitions[held[i]] if held else NONE for i in (0, -1))
-        return Looked(file, first, last, due=_due(claims.next_event), partly=partly)
+        first, last = self._partitions.days(held)
+        return Looked(file, first, last, due=later, partly=partly, content=content)
+
+    def _asked(self, file: Landed, held: Sequence[str], due: int, later: int) -> set[str]:
+        """Partitions to ingest. held: those of its claims. due: as above. later: the next day."""
+        before = self._partitions.between(self.seen.days(file))
+        if due == NONE:
+            return {*held, *before}
+        if due == EVER:
+            waiting = set() if later == NONE else self._partitions.since(held, later)
+            return set(held) - before - waiting
+        return self._partitions.since(held, due)
 
     def _no_claims_in(self, file: Landed) -> Looked:
         """As it is now; what has gone on from it before is remembered."""
         return Looked(file, *(self.seen.days(file) or (NONE, NONE)), good=False)
 
-    def _since(self, held: Sequence[str], due: int) -> set[str]:
-        """Partitions that claims of the day before `due` or later are in."""
-        first = partition_of(_EPOCH + (due - 1) * _DAY, self.dataset.contract.partition)
-        return {value for value in held if value >= first}
-
     @cached_property
-    def _partitions(self) -> dict[str, int]:
-        """Partitions there are, in order, with their first day counted from 1970."""
-        period = self.dataset.contract.partition
-        names = self.dataset.partitions.get_partition_keys(current_time=self.now)
-        return {name: (partition_start(name, period).date() - EPOCH).days for name in names}
+    def _partitions(self) -> Partitions:
+        return Partitions(self.dataset, self.now)
 
     def _usual(self, fresh: Sequence[Landed]) -> str | None:
         """A good file to compare with: one source has one set of columns."""
@@ -240,19 +247,15 @@ class Tick:
         uris = [file_uri(self.source, file) for file in fresh if self._is_table(file)]
         return usual_file(self.dataset.contract, uris[:SAMPLED])
 
-    def _judge(self, seen: SeenFiles) -> str:
-        """What makes a file bad: the contract, the file it is held against, a person's asking."""
-        parts = [judged_by(self.dataset.contract), repr(seen.first_good(self.files)), self.again]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    def _judges(self, seen: SeenFiles) -> tuple[str, str]:
+        """What makes a file bad: the contract, the file it is held against, a person's asking. And
+        what makes claims belong to no partition: the contract, and where partitions begin."""
+        contract = judged_by(self.dataset.contract)
+        bad = [contract, repr(seen.first_good(self.files)), self.again]
+        return _digest(*bad), _digest(contract, self._partitions.first)
 
     def _is_table(self, file: Landed) -> bool:
         return self.source.format is not None or is_readable(file.path)
-
-    def _values(self, days: tuple[int, int] | None) -> set[str]:
-        """Partitions that begin in a span of days, both included."""
-        if days is None:
-            return set()
-        return {name for name, day in self._partitions.items() if days[0] <= day <= days[1]}
 
     def _ingestible(
         self, file: Landed, claims: FileClaims, *, told: bool
@@ -265,28 +268,14 @@ class Tick:
         if other and told:
             self.problems.append(
                 f"{printable(file.path)}: holds claims of {_listed(other)}: no partitions of "
-                f"{self.dataset.name}, so that they are not ingested. {self._what_to_do(other)}"
+                f"{self.dataset.name}, so that they are not ingested. "
+                f"{self._partitions.advice(other[0])}"
             )
-        return held, any(value < self._first or not self.dataset.is_live for value in other)
-
-    @property
-    def _first(self) -> str:
-        return next(iter(self._partitions), "")
-
-    def _what_to_do(self, other: Sequence[str]) -> str:
-        if other[0] < self._first:
-            return (
-                f"Partitions begin at {self._first}: if these dates are right, set "
-                f"`first_partition: {other[0]}` in the contract, and they are asked for."
-            )
-        if self.dataset.is_live:
-            return "They are of the future, and asked for when their time has come."
-        return "Partitions end with the out-of-time window of the contract."
+        return held, any(map(self._partitions.might_be, other))
 
 
-def _due(next_event: datetime | None) -> int:
-    """Day that begins when it has happened; NONE without any."""
-    return NONE if next_event is None else -((_EPOCH - next_event) // _DAY)
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _listed(values: Sequence[str]) -> str:

@@ -34,5 +34,12 @@ def span_of(contract: Contract) -> tuple[datetime, datetime | None]:
     return begins, split.oot.end if _is_one_file(source) else None
 
 
+def begin_with(partition: str) -> str:
+    """What to do, in words, for partitions to begin there: in the place that is asked first."""
+    if settings().first_partition is None:
+        return f"set `first_partition: {partition}` in the contract"
+    return f"set FRAUD_FIRST_PARTITION={partition}, which goes before the contract"
+
+
 def _is_one_file(source: FileSource) -> bool:
     return bool(_FILE.search(source.uri)) and not _PATTERN.search(source.uri)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fraud_mlops.settings import settings
+
 CONTRACT = """\
 name: motor
 description: Claims of one garage.
@@ -139,6 +141,19 @@ def test_check_says_where_the_partitions_of_old_claims_should_begin(shell, place
     assert "`first_partition: 1994-01`" in text
     said = CONTRACT + "first_partition: 1994-01\n"
     assert "first_partition" not in shell.says("check", place(old, said))
+
+
+def test_check_says_so_of_the_setting_where_that_goes_before_the_contract(
+    shell, place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = [row(i, at=f"{date(1994, 1, 9) + timedelta(days=3 * i):%F}") for i in range(200)]
+    monkeypatch.setenv("FRAUD_FIRST_PARTITION", "1995-01")
+    settings.cache_clear()
+    try:
+        text = shell.says("check", place(old, CONTRACT + "first_partition: 1994-01\n"))
+    finally:
+        settings.cache_clear()
+    assert "set FRAUD_FIRST_PARTITION=1994-01, which goes before the contract" in text
 
 
 def test_check_says_that_a_closed_history_ends_with_its_windows(shell, place) -> None:

@@ -60,6 +60,9 @@ def test_objects_are_ingested_once_and_a_replaced_one_again(
     assert [record.path for record in place.aside()] == ["insurer/claims/broken.csv"]
     again = place.tick(SENSOR, first.cursor)
     assert asked(again) == []
+    bucket("a.csv", rows("2024-01-31", "2024-02-01"))
+    again = place.tick(SENSOR, again.cursor)
+    assert asked(again) == [], "written again, and the same"
 
     bucket("a.csv", rows("2024-05-31", "2024-06-01"))
     bucket("broken.csv", rows("2024-09-05", start=9))

@@ -18,7 +18,7 @@ from fraud_mlops.errors import LakehouseError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.landing.aside import files_aside, set_aside, take_back
 from fraud_mlops.landing.listing import Landed, landed_files, listing_version
-from fraud_mlops.landing.seen import Looked, SeenFiles
+from fraud_mlops.landing.seen import EVER, Looked, SeenFiles
 from fraud_mlops.limits import Quality
 
 _OLDER = [("path", "<u8"), ("version", "<u8"), ("first", "<i4"), ("last", "<i4")]
@@ -149,7 +149,7 @@ def test_a_record_of_an_older_version_is_read_on(landing: Path, lake: Lakehouse)
     assert again.fresh([bad, good]) == []
     assert again.first_good([bad, good]) == good
     assert (again.days(good), again.days(bad)) == ((19000, 19031), None)
-    assert again.due([bad, good], 10**6) == []
+    assert again.due([bad, good], 0) == {bad: EVER, good: EVER}, "nobody has asked what is due"
     np.save(place, np.zeros(3))
     with pytest.raises(LakehouseError, match="gone or damaged"):
         SeenFiles.read(lake, "parcels", "old")

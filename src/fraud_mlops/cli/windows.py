@@ -24,7 +24,7 @@ from fraud_mlops.features.split import (
 )
 from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.lakehouse.ranges import partition_of
-from fraud_mlops.span import span_of
+from fraud_mlops.span import begin_with, span_of
 
 _UNKNOWN = np.iinfo(np.int64).max
 
@@ -148,8 +148,8 @@ def _outside_of_partitions(contract: Contract, partitions: list[str]) -> list[st
     told = []
     if early:
         told.append(
-            f"in Dagster partitions begin at {first}, and claims at {early[0]}: say so in the "
-            f"contract, `first_partition: {early[0]}`"
+            f"in Dagster partitions begin at {first}, and claims at {early[0]}: if these dates are "
+            f"right, {begin_with(early[0])}"
         )
     if late:
         told.append(

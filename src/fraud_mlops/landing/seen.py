@@ -1,6 +1,6 @@
 """Which files have been looked at, which partitions they touched, and what is still to come.
 
-30 bytes a file, however long its name is; a file that is gone is forgotten, so that the record
+38 bytes a file, however long its name is; a file that is gone is forgotten, so that the record
 stays as large as the landing zone. It is kept on the lakehouse under the hash of its content, and
 never changed: whoever remembers the name of one has it as it was.
 """
@@ -23,11 +23,13 @@ from fraud_mlops.landing.listing import Landed
 
 FOLDER = "_landing"
 NONE = -(2**31)
-_UNKNOWN = 0
-"""A version that no file has, but for one in 2**64."""
+EVER = NONE + 1
+"""Due day of what an older version looked at, which did not note what is due."""
+UNKNOWN = 0
+"""A version or content that no file has, but for one in 2**64."""
 _BEFORE = [("path", "<u8"), ("version", "<u8"), ("first", "<i4"), ("last", "<i4")]
-"""As records were until what is due, and whether a file is good, stood in them."""
-_RECORD = np.dtype([*_BEFORE, ("due", "<i4"), ("good", "?"), ("partly", "?")])
+"""What the oldest records have too."""
+_RECORD = np.dtype([*_BEFORE, ("due", "<i4"), ("good", "?"), ("partly", "?"), ("content", "<u8")])
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,9 @@ class Looked:
     first, last: days since 1970 of the claims that have gone on from it; NONE without any. Those of
     a file that has become bad are what it held when it was good: they are in the zone still.
     due: day from which on it has claims that were in the future, to be looked at again; NONE
-    without any. good: whether it is a table with claims to ingest as it is now. partly: it has
-    others beside, which another contract might take.
+    without any, EVER where nobody has asked. good: whether it is a table that ingest can read.
+    partly: it has claims that belong to no partition, and might to one of another contract.
+    content: `content_of` it.
     """
 
     file: Landed
@@ -47,6 +50,7 @@ class Looked:
     due: int = NONE
     good: bool = True
     partly: bool = False
+    content: int = UNKNOWN
 
 
 class SeenFiles:
@@ -65,15 +69,25 @@ class SeenFiles:
         same = known & (self._records["version"][at] == versions if len(self) else known)
         return [files[int(i)] for i in np.flatnonzero(~same)]
 
-    def due(self, files: Sequence[Landed], day: int) -> list[Landed]:
-        """Those of which claims have come due by that day since they were looked at."""
+    def due(self, files: Sequence[Landed], day: int) -> dict[Landed, int]:
+        """Those of which claims have come due by that day since they were looked at, with the day
+        from which on they are."""
         waiting = self._records[(self._records["due"] != NONE) & (self._records["due"] <= day)]
         if not len(waiting):
-            return []
+            return {}
         ripe = SeenFiles(waiting)
         at, known = ripe._find(_hashes(file.path for file in files))
         same = known & (waiting["version"][at] == _versions(files))
-        return [files[int(i)] for i in np.flatnonzero(same)]
+        return {files[int(i)]: int(waiting["due"][at[i]]) for i in np.flatnonzero(same)}
+
+    def unchanged(self, file: Landed, content: int) -> Looked | None:
+        """What was found in it when it had the same content; None for another or unknown content,
+        and for a file that was bad: it is set aside as the file that it was."""
+        found = self._of(file)
+        if content == UNKNOWN or found is None or found["content"] != content or not found["good"]:
+            return None
+        first, last, due = (int(found[name]) for name in ("first", "last", "due"))
+        return Looked(file, first, last, due, partly=bool(found["partly"]), content=content)
 
     def days(self, file: Landed) -> tuple[int, int] | None:
         """First and last day of what has gone on from the file; None without any."""
@@ -82,22 +96,16 @@ class SeenFiles:
             return None
         return int(found["first"]), int(found["last"])
 
-    def due_day(self, file: Landed) -> int:
-        """From when on it has claims that were in the future; NONE without any."""
-        found = self._of(file)
-        return NONE if found is None else int(found["due"])
-
     def first_good(self, files: Iterable[Landed]) -> Landed | None:
         """The first of the files that was found to hold claims, when it was last looked at."""
-        return next(
-            (f for f in files if (found := self._of(f)) is not None and found["good"]), None
-        )
+        return next((file for file in files if self._is_good(self._of(file))), None)
 
-    def judged_anew(self) -> SeenFiles:
-        """As if those of which not all was taken had not been looked at as they are now: they were
-        bad, or no tables, or had claims of no partition."""
+    def judged_anew(self, *, bad: bool, partly: bool) -> SeenFiles:
+        """As if some had not been looked at. bad: those that are bad, or no tables. partly: those
+        that have claims of no partition."""
         records = self._records.copy()
-        records["version"][~records["good"] | records["partly"]] = _UNKNOWN
+        anew = (bad & ~records["good"]) | (partly & records["partly"])
+        records["version"][anew] = records["content"][anew] = UNKNOWN
         return SeenFiles(records)
 
     def after(self, looked: Sequence[Looked], there: Sequence[Landed]) -> SeenFiles:
@@ -108,8 +116,9 @@ class SeenFiles:
         new["first"] = [entry.first for entry in looked]
         new["last"] = [entry.last for entry in looked]
         new["due"] = [entry.due for entry in looked]
-        new["good"] = [entry.good and entry.first != NONE for entry in looked]
+        new["good"] = [entry.good for entry in looked]
         new["partly"] = [entry.partly for entry in looked]
+        new["content"] = [entry.content for entry in looked]
         kept = self._records[~np.isin(self._records["path"], new["path"])]
         records = np.concatenate([kept, new])
         records = records[np.isin(records["path"], _hashes(file.path for file in there))]
@@ -118,6 +127,10 @@ class SeenFiles:
     def _of(self, file: Landed) -> Any:
         at, known = self._find(_hashes([file.path]))
         return self._records[at[0]] if known[0] else None
+
+    @staticmethod
+    def _is_good(found: Any) -> bool:
+        return found is not None and bool(found["good"]) and found["first"] != NONE
 
     def _find(self, paths: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], Any]:
         if not len(self):
@@ -157,12 +170,14 @@ def _as_now(records: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Raises ValueError for what is no record, of today or of before."""
     if records.dtype == _RECORD:
         return records
-    if records.dtype != np.dtype(_BEFORE):
+    there = records.dtype.names or ()
+    if not {name for name, _ in _BEFORE} <= set(there) <= set(_RECORD.names or ()):
         raise ValueError(f"{records.dtype} is no record of files seen")
     now = np.empty(len(records), _RECORD)
-    for name, _ in _BEFORE:
+    now["due"], now["good"] = EVER, records["first"] != NONE
+    now["partly"], now["content"] = False, UNKNOWN
+    for name in there:
         now[name] = records[name]
-    now["due"], now["good"], now["partly"] = NONE, records["first"] != NONE, False
     return now
 
 
