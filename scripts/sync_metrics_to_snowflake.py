@@ -7,7 +7,8 @@
 
 The same code as the asset `snowflake_metrics`. Settings: SNOWFLAKE_ACCOUNT, _USER, _WAREHOUSE,
 _DATABASE, _SCHEMA, and _PRIVATE_KEY_PATH or _PASSWORD; docs/warehouse.md. May be killed and run
-again at any time. Ends with 0, or with 1 for an error or a difference.
+again at any time. What is wrong with one partition or dataset keeps no other from being synced.
+Ends with 0, or with 1 for an error or a difference.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from fraud_mlops.errors import FraudMlopsError, LakehouseError
+from fraud_mlops.errors import FraudMlopsError, LakehouseError, StoreError, WarehouseError
 from fraud_mlops.settings import settings
 
 if TYPE_CHECKING:
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.warehouse.engine import Warehouse
+    from fraud_mlops.warehouse.sync import SyncResult
 
 
 def main() -> int:
@@ -52,7 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--force", action="store_true", help="move what has not changed, too")
     parser.add_argument(
-        "--prune", action="store_true", help="remove partitions that the lakehouse has no more"
+        "--prune",
+        action="store_true",
+        help="remove partitions that the lakehouse has no more; a dataset it has no more by "
+        "--dataset",
     )
     parser.add_argument("--check", action="store_true", help="compare both sides, write nothing")
     parser.add_argument(
@@ -72,14 +77,30 @@ def _print_schema() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.warehouse.choice import warehouse_of
+    from fraud_mlops.warehouse.sync import PartitionsError
 
     root = arguments.output_uri or settings().lakehouse_uri
     lakehouse, warehouse = Lakehouse(root), warehouse_of(settings(), root)
     print(warehouse.address, flush=True)
     one = _check if arguments.check else _sync
-    return max(
-        one(lakehouse, warehouse, name, arguments) for name in _datasets(lakehouse, arguments)
-    )
+    code, failures, known = 0, list[FraudMlopsError](), set[str]()
+    datasets = _datasets(lakehouse, arguments)
+    for name in datasets:
+        try:
+            code = max(code, one(lakehouse, warehouse, name, arguments, known))
+        except StoreError:
+            raise  # of every dataset
+        except (LakehouseError, PartitionsError) as error:
+            failures.append(error)
+    if not arguments.dataset and (gone := sorted(known - set(datasets))):
+        print(
+            f"the lakehouse has no metrics of {', '.join(gone)}: --prune --dataset {gone[0]} "
+            "removes its rows from the warehouse"
+        )
+    if failures:
+        sys.stdout.flush()
+        raise WarehouseError("\n".join(map(str, failures)))
+    return code
 
 
 def _datasets(lakehouse: Lakehouse, arguments: argparse.Namespace) -> list[str]:
@@ -107,7 +128,7 @@ def _partitions(
     from fraud_mlops.warehouse.sync import ZONE
 
     first, last = arguments.partition_range
-    there = [p.value for p in lakehouse.partitions(ZONE, dataset)]
+    there = [listed.value for listed in lakehouse.listed(ZONE, dataset)]
     found = [value for value in there if first <= value <= last]
     if not found:
         raise LakehouseError(
@@ -118,29 +139,47 @@ def _partitions(
 
 
 def _sync(
-    lakehouse: Lakehouse, warehouse: Warehouse, dataset: str, arguments: argparse.Namespace
+    lakehouse: Lakehouse,
+    warehouse: Warehouse,
+    dataset: str,
+    arguments: argparse.Namespace,
+    known: set[str],
 ) -> int:
-    from fraud_mlops.warehouse.sync import sync
+    """known: takes the datasets that the warehouse has."""
+    from fraud_mlops.warehouse.sync import PartitionsError, sync
 
-    done = sync(
-        lakehouse,
-        warehouse,
-        dataset,
-        partitions=_partitions(lakehouse, dataset, arguments),
-        force=arguments.force,
-        prune=arguments.prune,
-        say=_say,
-    )
+    failed = None
+    try:
+        done = sync(
+            lakehouse,
+            warehouse,
+            dataset,
+            partitions=_partitions(lakehouse, dataset, arguments),
+            force=arguments.force,
+            prune=arguments.prune,
+            say=_say,
+        )
+    except PartitionsError as error:
+        done, failed = error.done, error
+    known.update(done.datasets)
+    _tell(done)
+    if failed:
+        raise failed
+    return 0
+
+
+def _tell(done: SyncResult) -> None:
     moved = [p for p in done.partitions if p.moved]
     print(
-        f"{dataset}: {len(moved)} of {len(done.partitions)} partitions moved, "
+        f"{done.dataset}: {len(moved)} of {len(done.partitions)} partitions moved, "
         f"{done.rows_moved:,} rows; {done.rows_skipped:,} rows were there already"
     )
     if done.extra_columns:
         print(f"  columns that no sync fills: {', '.join(done.extra_columns)}")
     if left := sorted(set(done.gone) - set(done.pruned)):
         print(f"  the lakehouse has no more: {', '.join(left)}; --prune removes them")
-    return 0
+    if done.views:
+        print(f"  {done.views}")
 
 
 def _say(text: str) -> None:
@@ -148,7 +187,11 @@ def _say(text: str) -> None:
 
 
 def _check(
-    lakehouse: Lakehouse, warehouse: Warehouse, dataset: str, arguments: argparse.Namespace
+    lakehouse: Lakehouse,
+    warehouse: Warehouse,
+    dataset: str,
+    arguments: argparse.Namespace,
+    known: set[str],
 ) -> int:
     from fraud_mlops.warehouse.parity import compare
 
@@ -160,6 +203,9 @@ def _check(
     )
     for difference in found.differences:
         print(f"  {difference.partition}: {difference.what}")
+    if found.views:
+        print(f"  {found.views}")
+    known.update(found.datasets)
     return 0 if found.holds else 1
 
 

@@ -19,7 +19,7 @@ from fraud_mlops import warehouse as library
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.warehouse.names import VIEWS
 from fraud_mlops.warehouse.schema import schema_text
-from fraud_mlops.warehouse.sync import Synced, SyncResult, sync
+from fraud_mlops.warehouse.sync import PartitionsError, Synced, SyncResult, sync
 
 POWERBI_PROJECT = "infra/powerbi/FraudMetrics.pbip"
 POWERBI_NAME = "Fraud metrics"
@@ -67,8 +67,13 @@ def snowflake_metrics(dataset: Dataset) -> dg.AssetsDefinition:
                 partitions=context.partition_keys,
                 say=context.log.info,
             )
+        except PartitionsError as error:
+            yield from _each(context, spec.key, error.done)
+            raise dg.Failure(str(error)) from None
         except FraudMlopsError as error:
             raise dg.Failure(str(error)) from None
+        if done.views:
+            context.log.warning(done.views)
         yield from _results(context, spec.key, done)
 
     return sync_metrics
@@ -111,8 +116,14 @@ def _results(
         data_version=dg.DataVersion(last.data_version),
         metadata=_of_sync(done) | ({} if several else _of_partition(last)),
     )
-    if not several:
-        return
+    if several:
+        yield from _each(context, key, done)
+
+
+def _each(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, done: SyncResult
+) -> Iterator[dg.AssetMaterialization]:
+    """Of each partition that is there, whatever became of others."""
     noted = noted_versions(context.instance, key)
     for one in done.partitions:
         yield dg.AssetMaterialization(
@@ -133,7 +144,8 @@ def _of_sync(done: SyncResult) -> dict[str, Any]:
         "partitions_moved": sum(p.moved for p in done.partitions),
     }
     told = {"gone_from_the_lakehouse": done.gone, "columns_of_others": done.extra_columns}
-    return found | {name: list(values) for name, values in told.items() if values}
+    views = {"views": done.views} if done.views else {}
+    return found | views | {name: list(values) for name, values in told.items() if values}
 
 
 def _of_partition(one: Synced) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def _result(found: Parity) -> dg.AssetCheckResult:
             "lakehouse_rows": found.lakehouse_rows,
             "warehouse_rows": found.warehouse_rows,
             "checksum": found.checksum,
+            **({"views": found.views} if found.views else {}),
         },
     )
 

@@ -7,7 +7,10 @@
 --
 -- Other names than these: set SNOWFLAKE_DATABASE, _SCHEMA, _WAREHOUSE, _TABLE and _ROLE, and run what
 --     python scripts/sync_metrics_to_snowflake.py --print-schema
--- prints. Tables and views are also the schema of the embedded DuckDB warehouse, from this text:
+-- prints. A schema has one set of views, of the table that this was run for last: give a second table
+-- a schema of its own.
+--
+-- Tables and views are also the schema of the embedded DuckDB warehouse, from this text:
 -- keep them to what both engines read alike. DOUBLE and DATETIME are 64 bits and TIMESTAMP_NTZ in
 -- Snowflake, and the same in DuckDB. All times are UTC.
 
@@ -73,7 +76,7 @@ SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM FRAUD_MODEL_METRICS_LOCK);
 
 -- What a team sees of its claims and alerts, a row a partition. Figures of frauds are those of
 -- labels known by now. IN_SAMPLE: the model may have learnt from these claims; do not judge it here.
-CREATE OR REPLACE VIEW BI_DAILY_KPIS AS
+CREATE OR REPLACE VIEW BI_DAILY_KPIS COPY GRANTS AS
 WITH KPI AS (
   SELECT
     DATASET, PARTITION_KEY, PERIOD, PERIOD_START, PERIOD_END, MODEL_VERSION,
@@ -109,7 +112,7 @@ FROM KPI;
 -- What a model promised out of time against what it kept since, a row a metric. The verdict holds
 -- the 95 % intervals against one another, as the pipeline does, once there are as many labelled
 -- frauds as the contract asks for.
-CREATE OR REPLACE VIEW BI_MODEL_COMPARISON AS
+CREATE OR REPLACE VIEW BI_MODEL_COMPARISON COPY GRANTS AS
 WITH NEWEST AS (
   SELECT
     DATASET, MODEL_VERSION, METRIC, WINDOW_NAME, METRIC_VALUE, INTERVAL_LOW, INTERVAL_HIGH,
@@ -175,7 +178,7 @@ LEFT JOIN NEWEST_SCORED AS N ON N.DATASET = W.DATASET;
 -- (PSI_NOISE); 'not judged' where too few claims were there, or a version older than the verdict has
 -- written the metrics. What follows JS is of shares of missing values; what follows VERDICT is of the
 -- whole window.
-CREATE OR REPLACE VIEW BI_DRIFT AS
+CREATE OR REPLACE VIEW BI_DRIFT COPY GRANTS AS
 WITH FEATURES AS (
   SELECT
     DATASET, PARTITION_KEY, PERIOD_START, MODEL_VERSION, WINDOW_NAME,
@@ -227,7 +230,7 @@ LEFT JOIN WHOLE AS W
 
 -- From all claims to frauds that were caught, four rows a partition. How many alerts are labelled
 -- follows from precision and recall; it is not known where no alert turned out to be a fraud.
-CREATE OR REPLACE VIEW BI_ALERT_FUNNEL AS
+CREATE OR REPLACE VIEW BI_ALERT_FUNNEL COPY GRANTS AS
 WITH KPI AS (
   SELECT
     DATASET, PARTITION_KEY, PERIOD_START, MODEL_VERSION, IN_SAMPLE, CLAIMS, ALERTS,
@@ -260,10 +263,15 @@ SELECT
 FROM KPI AS K
 CROSS JOIN STAGES AS S;
 
+-- Which table the views of this schema show, and which text of this file they are of: the digest of
+-- the tables and views above (a test gives it). A sync reads it, and tells of views that are others.
+CREATE OR REPLACE VIEW BI_ABOUT COPY GRANTS AS
+SELECT 'FRAUD_MODEL_METRICS' AS TABLE_NAME, '85fd49fd492a' AS SCHEMA_VERSION;
+
 -- Roles ------------------------------------------------------------------------------------------
 
--- FRAUD_LOADER is the sync's: it writes rows and changes no object. (A temporary table needs no
--- privilege beyond USAGE.) FRAUD_BI_READER is Power BI's: it reads views, and no table.
+-- FRAUD_LOADER is the sync's: it writes rows and changes no object, and of the views it may read only
+-- BI_ABOUT. (A temporary table needs no privilege beyond USAGE.) FRAUD_BI_READER is Power BI's: it reads views, and no table.
 CREATE ROLE IF NOT EXISTS FRAUD_LOADER;
 
 CREATE ROLE IF NOT EXISTS FRAUD_BI_READER;
@@ -281,6 +289,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE FRAUD.METRICS.FRAUD_MODEL_METRICS_
   TO ROLE FRAUD_LOADER;
 
 GRANT SELECT, UPDATE ON TABLE FRAUD.METRICS.FRAUD_MODEL_METRICS_LOCK TO ROLE FRAUD_LOADER;
+
+GRANT SELECT ON VIEW FRAUD.METRICS.BI_ABOUT TO ROLE FRAUD_LOADER;
 
 GRANT USAGE ON WAREHOUSE FRAUD_WH TO ROLE FRAUD_BI_READER;
 

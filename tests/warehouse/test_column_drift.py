@@ -20,6 +20,7 @@ from fraud_mlops.errors import WarehouseError
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 from fraud_mlops.warehouse.engine import Warehouse
 from fraud_mlops.warehouse.names import VIEWS, Tables
+from fraud_mlops.warehouse.parity import compare
 from fraud_mlops.warehouse.snowflake_engine import SnowflakeWarehouse
 from fraud_mlops.warehouse.sync import sync
 
@@ -51,20 +52,25 @@ def test_columns_that_are_missing_or_of_another_type_are_told_all_at_once(
     with pytest.raises(WarehouseError) as told:
         sync(lake.lakehouse, altered, DATASET)
     lines = str(told.value).splitlines()
-    assert "nothing was written" in lines[0]
+    assert "nothing is written or compared" in lines[0]
     assert (
         f"  {TABLE}.INTERVAL_LOW is missing: ALTER TABLE {TABLE} ADD COLUMN INTERVAL_LOW DOUBLE"
         in lines
     )
     assert any(line.startswith(f"  {TABLE}.METRIC_VALUE is of type ") for line in lines)
-    assert len(lines) == 3
+    assert [line for line in lines if line.startswith("  ")] == lines[1:3]
+    assert lines[3:] == ([f"Or {altered.mend_schema}"] if altered.engine == "duckdb" else [])
+    with pytest.raises(WarehouseError) as compared:
+        compare(lake.lakehouse, altered, DATASET)
+    assert str(compared.value) == str(told.value)
 
 
 def test_the_command_that_is_told_mends_it(lake: Lake, altered: Warehouse) -> None:
     answer(altered, f"ALTER TABLE {TABLE} DROP COLUMN INTERVAL_LOW")
     with pytest.raises(WarehouseError) as told:
         sync(lake.lakehouse, altered, DATASET)
-    answer(altered, str(told.value).rpartition(": ")[2])
+    [line] = [line for line in str(told.value).splitlines() if line.startswith("  ")]
+    answer(altered, line.rpartition(": ")[2])
     sync(lake.lakehouse, altered, DATASET)
     assert table_of(altered) == zone_of(lake)
 
@@ -76,6 +82,21 @@ def test_columns_that_others_have_added_stay_and_are_told(lake: Lake, altered: W
     answer(altered, f"UPDATE {TABLE} SET REMARK = 'looked at'")
     sync(lake.lakehouse, altered, DATASET, force=True)
     assert answer(altered, f"SELECT DISTINCT REMARK FROM {TABLE}") == [("looked at",)]
+
+
+def test_columns_are_looked_at_before_views_are_made_anew_on_them(
+    lake: Lake, tmp_path: Path
+) -> None:
+    """An upgrade brings other views, which cannot be made on a table without a column of theirs."""
+    altered = DuckDBWarehouse(tmp_path / "altered.duckdb", Tables())
+    answer(altered, f"ALTER TABLE {TABLE} DROP COLUMN INTERVAL_LOW")
+    answer(
+        altered,
+        f"CREATE OR REPLACE VIEW BI_ABOUT AS SELECT '{TABLE}' AS TABLE_NAME, "
+        "'older' AS SCHEMA_VERSION",
+    )
+    with pytest.raises(WarehouseError, match=f"{TABLE}.INTERVAL_LOW is missing: ALTER TABLE"):
+        sync(lake.lakehouse, altered, DATASET)
 
 
 def test_a_table_that_is_not_there_is_told_with_the_command_that_makes_it(

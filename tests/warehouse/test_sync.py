@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 from warehouse_kit import DATASET, MODEL, MONTHS, Lake, answer, judged, kpis, table_of, zone_of
 
 from fraud_mlops.errors import LakehouseError, WarehouseError
+from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 from fraud_mlops.warehouse.engine import Warehouse
 from fraud_mlops.warehouse.names import Tables
 from fraud_mlops.warehouse.parity import compare
-from fraud_mlops.warehouse.sync import sync
+from fraud_mlops.warehouse.sync import PartitionsError, sync
 
 
 def test_the_table_holds_what_the_zone_holds_to_the_last_bit(
@@ -86,19 +88,55 @@ def test_a_partition_that_the_lakehouse_has_no_more_is_told_and_removed_on_reque
     assert compare(lake.lakehouse, warehouse, DATASET).holds
 
 
-def test_a_damaged_partition_reaches_neither_the_table_nor_a_green_check(
-    lake: Lake, warehouse: Warehouse
-) -> None:
-    part = lake.put(MONTHS[0], kpis(100, 10, 8, 4))
-    sync(lake.lakehouse, warehouse, DATASET)
-    file = Path(part.uri)
-    whole = file.read_bytes()
+def one_bit_off(whole: bytes) -> bytes:
     place = whole.index(b"PAR1") + 40
-    file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-    for look in (lambda: sync(lake.lakehouse, warehouse, DATASET, force=True),
-                 lambda: compare(lake.lakehouse, warehouse, DATASET)):  # fmt: skip
-        with pytest.raises(LakehouseError):
-            look()
+    return whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+
+
+DAMAGES = {"a bit": one_bit_off, "its end": lambda whole: whole[:-100]}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_partition_keeps_no_other_from_being_synced_and_no_check_is_green(
+    lake: Lake, warehouse: Warehouse, damage: str
+) -> None:
+    sync(lake.lakehouse, warehouse, DATASET, partitions=[MONTHS[1]])
+    file = Path(lake.lakehouse.listed("metrics", DATASET)[1].uri)
+    lake.put(MONTHS[1], kpis(100, 10, 8, 4))
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    before = [row for row in table_of(warehouse) if row[0] == MONTHS[1]]
+    with pytest.raises(
+        PartitionsError, match="motor: 1 of 3 partitions could not be moved, and all others are"
+    ) as told:
+        sync(lake.lakehouse, warehouse, DATASET, prune=True)
+    assert f"\n  {MONTHS[1]}: {file}: " in str(told.value)
+    assert "Write the partition again" in str(told.value)
+    assert [p.partition for p in told.value.done.partitions] == [MONTHS[0], MONTHS[2]]
+    assert told.value.done.gone == ()
+    found = table_of(warehouse)
+    assert {row[0] for row in found} == set(MONTHS)
+    assert [row for row in found if row[0] == MONTHS[1]] == before
+    compared = compare(lake.lakehouse, warehouse, DATASET)
+    assert [(one.partition, one.broken) for one in compared.differences] == [(MONTHS[1], True)]
+
+
+def test_a_dataset_that_has_no_metrics_left_is_removed_on_request(
+    lake: Lake, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    lake.put(MONTHS[0], kpis(7, 2, 2, 1), dataset="parcels")
+    for dataset in (DATASET, "parcels"):
+        sync(lake.lakehouse, warehouse, dataset)
+    shutil.rmtree(lake.root / "metrics" / DATASET)
+    told = sync(lake.lakehouse, warehouse, DATASET)
+    assert (told.partitions, told.gone, told.pruned) == ((), MONTHS, ())
+    mistyped = Lakehouse(str(tmp_path / "laek"))
+    with pytest.raises(LakehouseError, match="there is no lakehouse, so nothing of motor"):
+        sync(mistyped, warehouse, DATASET, prune=True)
+    assert sync(lake.lakehouse, warehouse, DATASET, prune=True).pruned == MONTHS
+    assert table_of(warehouse) == []
+    assert table_of(warehouse, "parcels") == zone_of(lake, "parcels")
+    with pytest.raises(LakehouseError, match="there are no metrics; score them first"):
+        sync(lake.lakehouse, warehouse, DATASET, prune=True)
 
 
 def test_what_is_no_number_is_null_and_counted(lake: Lake, warehouse: Warehouse) -> None:
@@ -141,7 +179,7 @@ def test_a_partition_that_holds_a_key_twice_is_refused_before_anything_is_writte
     lake.put(MONTHS[0], judged("oot", 0.5, 0.4, 0.6) * 2)
     with pytest.raises(WarehouseError, match=f"1 keys stand in it twice.*{MODEL}"):
         sync(lake.lakehouse, warehouse, DATASET)
-    assert table_of(warehouse) == []
+    assert {row[0] for row in table_of(warehouse)} == set(MONTHS[1:])
 
 
 def test_parity_tells_what_somebody_has_changed_in_the_table_and_force_mends_it(
@@ -174,5 +212,35 @@ def test_a_table_under_another_name_is_another_table(lake: Lake, tmp_path: Path)
     first = DuckDBWarehouse(tmp_path / "warehouse.duckdb", Tables())
     sync(lake.lakehouse, first, DATASET)
     other = replace(first, tables=Tables("other_metrics"))
+    lake.put(MONTHS[0], kpis(7, 2, 2, 1))
     assert sync(lake.lakehouse, other, DATASET).rows_skipped == 0
-    assert table_of(other) == table_of(first)
+    assert table_of(other) == zone_of(lake) != table_of(first)
+
+
+def test_views_stay_with_the_first_table_of_a_file_and_say_so(lake: Lake, tmp_path: Path) -> None:
+    first = DuckDBWarehouse(tmp_path / "warehouse.duckdb", Tables())
+    assert sync(lake.lakehouse, first, DATASET).views is None
+    other = replace(first, tables=Tables("other_metrics"))
+    lake.put(MONTHS[0], kpis(7, 2, 2, 1))
+    told = sync(lake.lakehouse, other, DATASET).views
+    assert told == (
+        "the views for BI here show the table FRAUD_MODEL_METRICS, and nothing of OTHER_METRICS: "
+        "views are of one table. Give OTHER_METRICS a place of its own (FRAUD_WAREHOUSE_PATH)"
+    )
+    assert compare(lake.lakehouse, other, DATASET).views == told
+    seen = "SELECT CLAIMS FROM BI_DAILY_KPIS ORDER BY PARTITION_KEY"
+    assert answer(other, seen) == answer(first, seen) == [(100,), (200,), (300,)]
+    assert sync(lake.lakehouse, first, DATASET).views is None
+    assert answer(first, seen) == [(7,), (200,), (300,)]
+
+
+def test_views_of_an_older_version_are_made_anew_in_a_file(lake: Lake, tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(tmp_path / "warehouse.duckdb", Tables())
+    sync(lake.lakehouse, warehouse, DATASET)
+    answer(warehouse, "CREATE OR REPLACE VIEW BI_DRIFT AS SELECT 1 AS OLD")
+    answer(warehouse, "DROP VIEW BI_ABOUT")  # as before there was one
+    told = compare(lake.lakehouse, warehouse, DATASET).views or ""
+    assert told.startswith("the views for BI are older than this version")
+    assert told.endswith("the next sync makes them anew")
+    assert sync(lake.lakehouse, warehouse, DATASET).views is None
+    assert len(answer(warehouse, "SELECT PSI FROM BI_DRIFT")) == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +54,46 @@ def test_it_says_where_metrics_go_and_how_many(
     assert table_of(warehouse_of(settings(), str(lake.root))) == zone_of(lake)
     assert "0 of 3 partitions moved" in run()[1]
     assert "2 of 2 partitions moved" in run("--force", "--partition-range", *MONTHS[:2])[1]
+
+
+def test_what_is_damaged_keeps_no_other_dataset_from_being_synced_and_is_listed_at_the_end(
+    run: Callable[..., tuple[int, str]], lake: Lake
+) -> None:
+    for dataset in ("cargo", "parcels"):
+        lake.put(MONTHS[0], kpis(7, 2, 2, 1), dataset=dataset)
+        lake.put(MONTHS[1], kpis(7, 2, 2, 1), dataset=dataset)
+    for dataset in ("cargo", "motor"):
+        Path(lake.lakehouse.listed("metrics", dataset)[0].uri).write_bytes(b"PAR1 cut")
+    code, told = run()
+    assert code == 1
+    assert "cargo: 1 of 1 partitions moved" in told
+    assert "motor: 2 of 2 partitions moved" in told
+    assert "parcels: 2 of 2 partitions moved" in told
+    listed = told[told.index("Error: ") :]
+    assert listed.startswith("Error: cargo: 1 of 2 partitions could not be moved, and all others")
+    assert "\nmotor: 1 of 3 partitions could not be moved" in listed
+    assert listed.count("damaged or truncated Parquet") == 2
+    code, told = run("--check")
+    assert code == 1
+    assert told.count("damaged or truncated Parquet") == 2
+    assert "parcels: 2 partitions, 16 rows in the lakehouse, 16 in the warehouse" in told
+
+
+def test_a_dataset_that_the_lakehouse_has_no_more_is_told_and_removed_by_its_name(
+    run: Callable[..., tuple[int, str]], lake: Lake
+) -> None:
+    lake.put(MONTHS[0], kpis(7, 2, 2, 1), dataset="parcels")
+    run()
+    shutil.rmtree(lake.root / "metrics" / "motor")
+    for arguments in (["--check"], ["--prune"], []):
+        code, told = run(*arguments)
+        assert code == 0
+        assert "the lakehouse has no metrics of motor: --prune --dataset motor removes" in told
+    assert run("--check", "--dataset", "motor")[0] == 1
+    code, told = run("--prune", "--dataset", "motor")
+    assert code == 0
+    assert f"{MONTHS[1]}: 19 rows removed, since the lakehouse has it no more" in told
+    assert "no metrics of motor" not in run()[1]
 
 
 def test_check_compares_and_writes_nothing(run: Callable[..., tuple[int, str]], lake: Lake) -> None:

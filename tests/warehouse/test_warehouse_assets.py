@@ -109,6 +109,20 @@ def test_partitions_without_metrics_are_told_by_name_without_a_trace(place: Plac
     assert "scoring_job" in message
 
 
+def test_a_damaged_partition_fails_the_run_when_all_others_are_there(
+    place: Place, lake_of_place: Lake
+) -> None:
+    Path(lake_of_place.lakehouse.listed("metrics", DATASET)[1].uri).write_bytes(b"PAR1 cut")
+    result = synced(place, MONTHS[0], MONTHS[-1], good=False)
+    assert list(latest(result)) == [MONTHS[0], MONTHS[2]]
+    assert {row[0] for row in table_of(warehouse(place), DATASET)} == {MONTHS[0], MONTHS[2]}
+    [failed] = result.get_step_failure_events()
+    message = failed.step_failure_data.user_failure_data.description
+    assert (
+        f"1 of 3 partitions could not be moved, and all others are there:\n  {MONTHS[1]}" in message
+    )
+
+
 def parity(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
     found = [
         check for check in result.get_asset_check_evaluations() if check.check_name == "parity"

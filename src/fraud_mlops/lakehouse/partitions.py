@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from fraud_mlops.errors import LakehouseError, ReplacedError
+from fraud_mlops.errors import LakehouseError, ReplacedError, StoreError
 from fraud_mlops.lakehouse.content import ContentWriter, content_hash
 from fraud_mlops.lakehouse.parquet import (
     Condition,
@@ -158,14 +158,27 @@ class Lakehouse:
                 found.append(Listed(key, value, uri, file.bytes, file.changed))
         return sorted(found, key=lambda listed: listed.value)
 
-    def partitions(self, zone: str, dataset: str) -> list[Partition]:
-        """What the store holds now, in order of value; nothing for a zone that is empty."""
+    def partitions(
+        self, zone: str, dataset: str, *, damaged: dict[str, LakehouseError] | None = None
+    ) -> list[Partition]:
+        """What the store holds now, in order of value; nothing for a zone that is empty.
+
+        damaged: takes, by value, what is wrong with those that have no footer to read; without it
+        the first of them is raised.
+        """
         found = self.listed(zone, dataset)
 
         def look(listed: Listed) -> Partition | None:
             try:
                 return self._look(zone, dataset, listed.key, listed.value)
             except FileNotFoundError:  # expired since it was listed
+                return None
+            except StoreError:
+                raise
+            except LakehouseError as error:
+                if damaged is None:
+                    raise
+                damaged[listed.value] = error
                 return None
 
         if is_local(self.root) or len(found) < 2:

@@ -21,6 +21,10 @@ from fraud_mlops.lakehouse.ranges import PartitionRange
 Kind = Literal["text", "float", "integer", "date", "timestamp"]
 
 
+class ContentError(WarehouseError):
+    """What a partition holds cannot go into the warehouse; others may."""
+
+
 class Column(NamedTuple):
     name: str
     kind: Kind
@@ -48,6 +52,10 @@ SYNC_COLUMNS = (
     Column("SYNC_ID", "text"),
     Column("SYNCED_AT", "timestamp"),
 )
+LOCK_COLUMNS = (
+    Column("ID", "integer"),
+    Column("SYNC_ID", "text", required=False),
+)
 _SOURCE = ("metric", "slice", "window", "model_version")
 _NULL, _NUMBER = b"\0", struct.Struct("<d")
 
@@ -71,7 +79,7 @@ def rows_of(partition: Partition, table: pa.Table) -> Rows:
     """The metrics zone's rows in the warehouse's columns.
 
     NaN and infinities become NULL: a dashboard's sum or mean must not turn into one. Raises
-    WarehouseError for rows of another dataset or partition, without a key, or with one key twice.
+    ContentError for rows of another dataset or partition, without a key, or with one key twice.
     """
     _require_whose(partition, table)
     texts = [table[name].to_pylist() for name in _SOURCE]
@@ -92,20 +100,20 @@ def _require_whose(partition: Partition, table: pa.Table) -> None:
     found = {*zip(table["dataset"].to_pylist(), table["partition"].to_pylist(), strict=True)}
     if found - {(partition.dataset, partition.value)}:
         odd = ", ".join(sorted(f"{d} {p}" for d, p in found))
-        raise WarehouseError(
+        raise ContentError(
             f"{partition.uri}: holds rows of {odd}; write the partition again: metrics_sync_job"
         )
 
 
 def _require_keys(partition: Partition, keys: Sequence[tuple[str | None, ...]]) -> None:
     if any(part is None for key in keys for part in key):
-        raise WarehouseError(
+        raise ContentError(
             f"{partition.uri}: a row has no {', '.join(_SOURCE)}; write the partition again: "
             "metrics_sync_job"
         )
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
-        raise WarehouseError(
+        raise ContentError(
             f"{partition.uri}: {len(twice)} keys stand in it twice, such as "
             f"{', '.join(map(str, twice[0]))}; write the partition again: metrics_sync_job"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fraud_mlops.errors import WarehouseError
-from fraud_mlops.warehouse.columns import COLUMNS, SYNC_COLUMNS, Column
+from fraud_mlops.warehouse.columns import COLUMNS, LOCK_COLUMNS, SYNC_COLUMNS, Column
 from fraud_mlops.warehouse.engine import Found, Session, Warehouse
 
 _TYPES = {
@@ -24,10 +24,13 @@ def check_columns(session: Session, warehouse: Warehouse) -> tuple[str, ...]:
     filled by somebody else, with what to do; and for a table that is not there at all.
     """
     name = warehouse.tables.table
-    looked_at = {name: COLUMNS, f"{name}_SYNC": SYNC_COLUMNS}
+    looked_at = {name: COLUMNS, f"{name}_SYNC": SYNC_COLUMNS, f"{name}_LOCK": LOCK_COLUMNS}
     wrong: list[str] = []
+    extra: tuple[str, ...] = ()
     for table, expected in looked_at.items():
         found = session.columns(table)
+        if table == name:
+            extra = tuple(sorted(found.keys() - {column.name for column in expected}))
         if not found:
             raise WarehouseError(
                 f"{warehouse.address}: there is no table {table} that this session may see; "
@@ -36,12 +39,13 @@ def check_columns(session: Session, warehouse: Warehouse) -> tuple[str, ...]:
         wrong += _wrong(table, expected, found)
     if wrong:
         listed = "\n".join(f"  {line}" for line in wrong)
+        if warehouse.engine == "duckdb":
+            listed += f"\nOr {warehouse.mend_schema}"
         raise WarehouseError(
-            f"{warehouse.address}: columns have drifted from infra/snowflake/schema.sql, and "
-            f"nothing was written:\n{listed}"
+            f"{warehouse.address}: columns have drifted from infra/snowflake/schema.sql; until "
+            f"that is mended, nothing is written or compared:\n{listed}"
         )
-    ours = {column.name for column in COLUMNS}
-    return tuple(sorted(session.columns(name).keys() - ours))
+    return extra
 
 
 def _wrong(table: str, expected: Sequence[Column], found: Mapping[str, Found]) -> list[str]:

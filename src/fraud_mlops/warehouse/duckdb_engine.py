@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from fraud_mlops.errors import WarehouseError, WarehouseUnavailable
 from fraud_mlops.warehouse.columns import Kind
-from fraud_mlops.warehouse.engine import Found, Held, Say, quiet
+from fraud_mlops.warehouse.columns_drift import check_columns
+from fraud_mlops.warehouse.engine import Found, Held, Say, quiet, transaction
 from fraud_mlops.warehouse.names import Tables
-from fraud_mlops.warehouse.schema import digest, portable_statements
+from fraud_mlops.warehouse.schema import portable_statements
+from fraud_mlops.warehouse.views import About, about_views
 
 if TYPE_CHECKING:
     import duckdb
@@ -57,6 +59,10 @@ class DuckDBWarehouse:
             f"put it aside (mv {self.path} {self.path}.old) and sync again: a new one is filled "
             "with what the metrics zone has"
         )
+
+    @property
+    def mend_views(self) -> str:
+        return "the next sync makes them anew"
 
     @contextmanager
     def session(self, say: Say = quiet, /) -> Iterator[DuckDBSession]:
@@ -120,17 +126,18 @@ class DuckDBWarehouse:
             ) from None
 
     def _make_schema(self, session: DuckDBSession) -> None:
-        """Once, and again when schema.sql has changed: the lock table's comment says which."""
-        made = digest(self.tables)
-        lock = f"{self.tables.table}_LOCK"
-        found = session.execute("SELECT comment FROM duckdb_tables() WHERE table_name = ?", [lock])
-        if found == [(made,)]:
+        """Once, and again when schema.sql has changed; views of another table stay as they are."""
+        found = about_views(session)
+        if found == About.of(self.tables):
             return
-        session.execute("BEGIN")
-        for statement in portable_statements(self.tables):
-            session.execute(statement)
-        session.execute(f"COMMENT ON TABLE {self.tables.lock} IS '{made}'")
-        session.execute("COMMIT")
+        tables, views = portable_statements(self.tables)
+        with transaction(session):
+            for statement in tables:
+                session.execute(statement)
+            check_columns(session, self)  # on others, a view would fail in DuckDB's own words
+            if found is None or found.table == self.tables.table:
+                for statement in views:
+                    session.execute(statement)
 
 
 @dataclass(frozen=True)

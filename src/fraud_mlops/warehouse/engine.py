@@ -69,6 +69,10 @@ class Warehouse(Protocol):
     def mend_schema(self) -> str:
         """What a person does who finds that tables are missing or other than they should be."""
 
+    @property
+    def mend_views(self) -> str:
+        """Likewise of views that are older or newer than this version."""
+
     def session(self, say: Say = quiet, /) -> AbstractContextManager[Session]:
         """To write. say: is told whom it waits for, and what is made.
 

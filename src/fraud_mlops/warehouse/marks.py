@@ -21,6 +21,12 @@ class Mark(NamedTuple):
     sync_id: str
 
 
+def datasets_of(session: Session, tables: Tables) -> list[str]:
+    """All that a sync has written."""
+    found = session.execute(f'SELECT DISTINCT "DATASET" FROM {tables.sync} ORDER BY "DATASET"')
+    return [name for (name,) in found]
+
+
 _MARK = '"DATA_VERSION", "ROW_COUNT", "CHECKSUM", "SYNC_ID"'
 
 

@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 
 from fraud_mlops.errors import WarehouseError, WarehouseUnavailable
 from fraud_mlops.lakehouse.partitions import Partition
-from fraud_mlops.warehouse.columns import COLUMNS, KEY, Rows, checksum, naive, whole_rows
+from fraud_mlops.warehouse.columns import (
+    COLUMNS,
+    KEY,
+    ContentError,
+    Rows,
+    checksum,
+    naive,
+    whole_rows,
+)
 from fraud_mlops.warehouse.engine import Session, Warehouse, transaction
 from fraud_mlops.warehouse.marks import OF_PARTITION, Mark, content_of, mark_of, set_mark
 
@@ -30,7 +38,7 @@ class Move:
     def make(self, session: Session, rows: Rows) -> int:
         """Returns how many rows are gone.
 
-        Raises Overtaken when the mark is no longer the one that was seen, and WarehouseError
+        Raises Overtaken when the mark is no longer the one that was seen, and ContentError
         when what came out is not what went in. Nothing has changed then.
         """
         tables, partition = self.warehouse.tables, self.partition
@@ -72,7 +80,7 @@ class Move:
         found = content_of(session, self.warehouse.tables, partition.dataset, partition.value)
         there, given = (len(found), checksum(found)), (len(rows.content), rows.checksum)
         if there != given:
-            raise WarehouseError(
+            raise ContentError(
                 f"{self.warehouse.address}: partition {partition.value} came out as {there[0]:,} "
                 f"rows with checksum {there[1]}, and went in as {given[0]:,} with {given[1]}; "
                 "nothing of it was kept. Has the table a masking or a row access policy?"

@@ -9,6 +9,8 @@ from fraud_mlops.errors import SettingsError
 
 TABLE = "FRAUD_MODEL_METRICS"
 VIEWS = ("BI_DAILY_KPIS", "BI_MODEL_COMPARISON", "BI_DRIFT", "BI_ALERT_FUNNEL")
+ABOUT = "BI_ABOUT"
+"""The view that says which table the others show."""
 _SQL = """
     ACCOUNT ALL ALTER AND ANY AS BETWEEN BY CASE CAST CHECK COLUMN CONNECT CONNECTION CONSTRAINT
     CREATE CROSS CURRENT CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER DATABASE DELETE
@@ -50,8 +52,8 @@ def own_name(name: str, what: str) -> str:
     Raises SettingsError also for Snowflake's reserved words, and for the names of the views.
     """
     found = identifier(name, what)
-    if found in RESERVED or found in VIEWS:
-        taken = "a view's" if found in VIEWS else "a reserved word of SQL"
+    if found in RESERVED or found in (*VIEWS, ABOUT):
+        taken = "a reserved word of SQL" if found in RESERVED else "a view's"
         raise SettingsError(f"{what}={name!r} is {taken}; give another name")
     return found
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
-from fraud_mlops.warehouse.columns import Content, checksum, rows_of
+from fraud_mlops.warehouse.columns import Content, ContentError, checksum, rows_of
+from fraud_mlops.warehouse.columns_drift import check_columns
 from fraud_mlops.warehouse.engine import Say, Session, Warehouse, quiet
-from fraud_mlops.warehouse.marks import Mark, content_of, marks_of
+from fraud_mlops.warehouse.marks import Mark, content_of, datasets_of, marks_of
 from fraud_mlops.warehouse.sync import ZONE
+from fraud_mlops.warehouse.views import told_of_views
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Parity:
-    """checksum: of all content that was compared, of the lakehouse's side."""
+    """checksum: of all content that was compared, of the lakehouse's side. datasets: all that the
+    warehouse holds. views: what a person should know of them, if anything."""
 
     partitions: int
     lakehouse_rows: int
     warehouse_rows: int
     checksum: str
     differences: tuple[Difference, ...]
+    datasets: tuple[str, ...] = ()
+    views: str | None = None
 
     @property
     def holds(self) -> bool:
@@ -47,21 +53,29 @@ def compare(
     """Reads both sides through, and changes neither.
 
     partitions: values; all that the zone has when left out, and then partitions that only the
-    warehouse has are differences too. say: is told whom it waits for.
+    warehouse has are differences too, as are those that are damaged. say: is told whom it waits
+    for. Raises WarehouseError for columns that have drifted.
     """
-    there = {p.value: p for p in lakehouse.partitions(ZONE, dataset)}
-    chosen = sorted(there if partitions is None else partitions)
+    damaged: dict[str, LakehouseError] = {}
+    there = {p.value: p for p in lakehouse.partitions(ZONE, dataset, damaged=damaged)}
+    chosen = sorted({*there, *damaged} if partitions is None else partitions)
     differences: list[Difference] = []
     sums: list[tuple[str, str]] = []
     given = found = 0
     with warehouse.reading(say) as session:
-        known = marks_of(session, warehouse.tables, dataset) if session else {}
+        known, datasets, views = _known(session, warehouse, dataset)
         for value in chosen:
             partition = there.get(value)
             if partition is None:
-                differences.append(Difference(value, "the lakehouse has no such partition"))
+                differences.append(_not_there(value, damaged.get(value)))
                 continue
-            one = _both(lakehouse, session, warehouse, partition)
+            try:
+                one = _both(lakehouse, session, warehouse, partition)
+            except StoreError:
+                raise
+            except (LakehouseError, ContentError) as error:
+                differences.append(_not_there(value, error))
+                continue
             given, found = given + one.given[0], found + one.found[0]
             sums.append((value, one.given[1]))
             if one.given != one.found:
@@ -70,9 +84,32 @@ def compare(
         differences += [
             Difference(value, f"{mark.rows:,} rows that the lakehouse has no more; sync --prune")
             for value, mark in known.items()
-            if value not in there
+            if value not in there and value not in damaged
         ]
-    return Parity(len(chosen), given, found, checksum(sums), tuple(differences))
+    return Parity(
+        len(chosen), given, found, checksum(sums), tuple(differences), tuple(datasets), views
+    )
+
+
+def _known(
+    session: Session | None, warehouse: Warehouse, dataset: str
+) -> tuple[dict[str, Mark], list[str], str | None]:
+    """Marks of the dataset, all datasets, and what there is to tell of the views."""
+    if session is None:
+        return {}, [], None
+    check_columns(session, warehouse)
+    tables = warehouse.tables
+    return (
+        marks_of(session, tables, dataset),
+        datasets_of(session, tables),
+        told_of_views(session, warehouse),
+    )
+
+
+def _not_there(value: str, error: Exception | None) -> Difference:
+    if error is None:
+        return Difference(value, "the lakehouse has no such partition")
+    return Difference(value, str(error), broken=True)
 
 
 @dataclass(frozen=True)

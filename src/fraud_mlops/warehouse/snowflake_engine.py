@@ -56,6 +56,10 @@ class SnowflakeWarehouse:
     def mend_schema(self) -> str:
         return RUN_SCHEMA
 
+    @property
+    def mend_views(self) -> str:
+        return RUN_SCHEMA
+
     @contextmanager
     def session(self, _say: Say = quiet, /) -> Iterator[SnowflakeSession]:
         opened = self.connect or (lambda: connection(self.options))

@@ -11,19 +11,21 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from fraud_mlops.errors import LakehouseError, WarehouseUnavailable
+from fraud_mlops.errors import LakehouseError, StoreError, WarehouseError, WarehouseUnavailable
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.stores import list_children
 from fraud_mlops.settings import settings
-from fraud_mlops.warehouse.columns import rows_of
+from fraud_mlops.warehouse.columns import ContentError, rows_of
 from fraud_mlops.warehouse.columns_drift import check_columns
 from fraud_mlops.warehouse.engine import Held, Say, Session, Warehouse, quiet
-from fraud_mlops.warehouse.marks import Mark, marks_of
+from fraud_mlops.warehouse.marks import Mark, datasets_of, marks_of
 from fraud_mlops.warehouse.moving import Move, Overtaken, drop
+from fraud_mlops.warehouse.views import told_of_views
 
 ZONE = "metrics"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
@@ -48,8 +50,10 @@ class Synced:
 
 @dataclass(frozen=True)
 class SyncResult:
-    """partitions: all that were looked at, in order. gone: those of the warehouse that the
-    lakehouse has no more; pruned: those of them that were removed. extra_columns: of the table."""
+    """partitions: all that were looked at and are there, in order. gone: those of the warehouse
+    that the lakehouse has no more; pruned: those of them that were removed. extra_columns: of the
+    table. datasets: all that the table holds. views: what a person should know of them, if
+    anything."""
 
     engine: str
     address: str
@@ -59,6 +63,8 @@ class SyncResult:
     gone: tuple[str, ...]
     pruned: tuple[str, ...]
     extra_columns: tuple[str, ...]
+    datasets: tuple[str, ...]
+    views: str | None
 
     @property
     def rows_moved(self) -> int:
@@ -67,6 +73,21 @@ class SyncResult:
     @property
     def rows_skipped(self) -> int:
         return sum(p.rows for p in self.partitions if not p.moved)
+
+
+class PartitionsError(WarehouseError):
+    """Partitions that could not be moved, each with the reason; all others were.
+
+    done: what became of the others.
+    """
+
+    def __init__(self, done: SyncResult, failures: Mapping[str, str]) -> None:
+        self.done, self.failures = done, dict(sorted(failures.items()))
+        listed = "".join(f"\n  {value}: {why}" for value, why in self.failures.items())
+        super().__init__(
+            f"{done.dataset}: {len(failures)} of {len(failures) + len(done.partitions)} partitions "
+            f"could not be moved, and all others are there:{listed}"
+        )
 
 
 def sync(
@@ -82,14 +103,15 @@ def sync(
     """Moves what has changed since it was moved last.
 
     partitions: values; all that the zone has when left out. force: also what has not changed.
-    prune: removes partitions from the warehouse that the zone has no more. say: is told of each
-    partition that was moved, and of each pause.
+    prune: removes partitions from the warehouse that the zone has no more, be it all of them. say:
+    is told of each partition that was moved, and of each pause.
 
-    Raises LakehouseError for partitions that the zone does not have, WarehouseError for what a
-    person has to mend, Held when another process keeps a DuckDB file open, and
-    WarehouseUnavailable when the warehouse stays out of reach: after FRAUD_STORE_RETRIES more tries
-    without any progress between them. Partitions that were moved before an error stay; the next
-    sync goes on after them.
+    Raises LakehouseError for partitions that neither side has, or a store out of reach;
+    PartitionsError, when all others are moved, for those that are damaged or hold what no
+    warehouse takes; WarehouseError for what a person has to mend there, Held when another process
+    keeps a DuckDB file open, and WarehouseUnavailable when the warehouse stays out of reach: after
+    FRAUD_STORE_RETRIES more tries without any progress between them. Partitions that were moved
+    before an error stay; the next sync goes on after them.
     """
     tries = settings().store_retries + 1
     run = _Run(lakehouse, warehouse, dataset, partitions, force, prune, say)
@@ -127,34 +149,53 @@ class _Run:
     say: Say
     sync_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     done: dict[str, Synced] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def all(self, session: Session) -> SyncResult:
         extra = check_columns(session, self.warehouse)
-        there = {p.value: p for p in self.lakehouse.partitions(ZONE, self.dataset)}
-        chosen = self._chosen(there)
+        damaged: dict[str, LakehouseError] = {}
+        found = self.lakehouse.partitions(ZONE, self.dataset, damaged=damaged)
+        there = {p.value: p for p in found}
         marks = marks_of(session, self.warehouse.tables, self.dataset)
+        gone = [value for value in marks if value not in there and value not in damaged]
+        chosen = self._chosen({*there, *damaged}, gone)
+        self.failed = {value: str(damaged[value]) for value in chosen if value in damaged}
         for value in chosen:
-            if value not in self.done:
-                self.done[value] = self._one(session, there[value], marks.get(value))
-        gone = [value for value in marks if value not in there]
-        pruned = [value for value in gone if self.prune]
-        for value in pruned:
-            rows = drop(session, self.warehouse, self.sync_id, self.dataset, value)
-            self.say(f"{value}: {rows:,} rows removed, since the lakehouse has it no more")
-        return SyncResult(
+            if value in there and value not in self.done:
+                self._try(session, there[value], marks.get(value))
+        pruned = self._prune(session, gone, emptied=not there and not damaged)
+        done = SyncResult(
             self.warehouse.engine,
             self.warehouse.address,
             self.warehouse.table_name,
             self.dataset,
-            partitions=tuple(self.done[value] for value in chosen),
+            partitions=tuple(self.done[value] for value in chosen if value in self.done),
             gone=tuple(gone),
             pruned=tuple(pruned),
             extra_columns=extra,
+            datasets=tuple(datasets_of(session, self.warehouse.tables)),
+            views=told_of_views(session, self.warehouse),
         )
+        if self.failed:
+            raise PartitionsError(done, self.failed)
+        return done
 
-    def _chosen(self, there: Collection[str]) -> list[str]:
+    def _prune(self, session: Session, gone: list[str], *, emptied: bool) -> list[str]:
+        if not self.prune:
+            return []
+        if emptied and gone and not list_children(self.lakehouse.root):
+            raise LakehouseError(
+                f"{self.lakehouse.root}: there is no lakehouse, so nothing of {self.dataset} was "
+                "removed from the warehouse; correct LAKEHOUSE_URI, or --output-uri"
+            )
+        for value in gone:
+            rows = drop(session, self.warehouse, self.sync_id, self.dataset, value)
+            self.say(f"{value}: {rows:,} rows removed, since the lakehouse has it no more")
+        return gone
+
+    def _chosen(self, there: Collection[str], gone: Collection[str]) -> list[str]:
         missing = sorted(set(self.asked or ()) - set(there))
-        if missing or not there:
+        if missing or not (there or gone):
             named = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
             raise LakehouseError(
                 f"{self.lakehouse.uri(ZONE, self.dataset)}: there are no metrics"
@@ -162,6 +203,16 @@ class _Run:
                 + "; score them first: scoring_job"
             )
         return sorted(there if self.asked is None else set(self.asked))
+
+    def _try(self, session: Session, partition: Partition, seen: Mark | None) -> None:
+        """What is wrong with this partition alone does not keep others from being moved."""
+        try:
+            self.done[partition.value] = self._one(session, partition, seen)
+        except StoreError:
+            raise
+        except (LakehouseError, ContentError) as error:
+            self.failed[partition.value] = str(error)
+            self.say(f"{partition.value}: {error}")
 
     def _one(self, session: Session, partition: Partition, seen: Mark | None) -> Synced:
         ours = seen is not None and seen.sync_id == self.sync_id  # before the session was lost
