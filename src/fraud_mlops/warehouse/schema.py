@@ -76,9 +76,7 @@ def schema_version() -> str:
     """As the file states it: `digest` of its tables and views."""
     stated = _VERSION.search(schema_text())
     if stated is None:
-        raise SettingsError(
-            "infra/snowflake/schema.sql states no version; check it out anew"
-        )
+        raise SettingsError("infra/snowflake/schema.sql states no version; check it out anew")
     return stated[1]
 
 
