@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
-from dagster import AssetExecutionContext, Failure, MetadataValue
+from dagster import AssetExecutionContext, AssetKey, Failure, MetadataValue
 
 from dagster_metaflow.backends.protocol import LaunchError, RunState, RunStatus
 from dagster_metaflow.cards import CardExporter
@@ -47,12 +47,14 @@ class MetaflowInvocation:
         self._poll_seconds = poll_seconds
         self._timeout_seconds = timeout_seconds
         self._progress = Progress(launcher.flow.steps)
+        self._waiting: dict[AssetKey, Published] = {}
         self._offset = 0
         self._known: LaunchRecord | None = None
         self._left = False
 
     def stream(self) -> Iterator[Event]:
-        """Materializations and check results, each as soon as the run has published the asset.
+        """Materializations and check results, each as soon as the task that published the asset
+        has ended well.
 
         Raises Failure when the run fails, is lost, takes too long, or ends without having
         published what was selected; its message says which task failed, why, and what to do.
@@ -87,7 +89,11 @@ class MetaflowInvocation:
             # Asked first: what was written before the end is read after it, and nothing is missed.
             status = self._poll()
             more = self._read_log()
+            while status.state.ended and self._read_log():
+                pass
             for published in self._published(follower, last=status.state.ended):
+                self._waiting[published.asset_key] = published
+            for published in self._settled(status):
                 yield from self._recorder.record(cards.linked(published), self._record)
             cards.look(self._progress.finished)
             if status.state.ended:
@@ -96,8 +102,6 @@ class MetaflowInvocation:
                 self._take_no_longer()
             if not more:
                 time.sleep(self._poll_seconds)
-        while self._read_log():
-            pass
         self._close(status)
         cards.finish(self._progress.finished)
         if status.state is not RunState.SUCCEEDED:
@@ -132,6 +136,19 @@ class MetaflowInvocation:
                 self._context.log.warning(f"The ledger does not answer: {error}")
                 time.sleep(self._poll_seconds)
         return []
+
+    def _settled(self, status: RunStatus) -> list[Published]:
+        """Reports that hold: a task that publishes and then fails is run again, by Metaflow or by
+        who resumes the run, and publishes anew. A log may tell less of tasks than the run's end."""
+        well, run_id = status.state is RunState.SUCCEEDED, self._record.run_id
+        found = [
+            published
+            for published in self._waiting.values()
+            if well or self._progress.has_ended_well(published.run, run_id)
+        ]
+        for published in found:
+            del self._waiting[published.asset_key]
+        return found
 
     def _tell_of(self, launch: Launch) -> None:
         record = launch.record

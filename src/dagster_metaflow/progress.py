@@ -13,7 +13,7 @@ _LINE = re.compile(
 )
 _STARTS, _ENDS = "Task is starting", "Task finished successfully."
 _FAILS = ("Task failed.", "Task fell through")
-_CLONES = re.compile(r"Cloning (?:results of|task)")
+_CLONES = re.compile(r"Cloning (?:results of a )?previously run task ")
 # Lines that come back from AWS Batch have the job's id in front.
 _TELLS = re.compile(rf"(?:\[[^\]\s]+\] )?{re.escape(TOLD)}(?P<told>.*)")
 _CAUSE = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Failure|Interrupt|Exit)\b")
@@ -26,7 +26,7 @@ class Progress:
     """Follows the log of one run. steps: of the flow, in order.
 
     finished: tasks that ended well, or were taken from the run that is resumed, in order;
-    `run/step/task`, as failed_task.
+    `run/step/task`, as failed_task. taken: steps of which tasks were taken from there.
     """
 
     def __init__(self, steps: Sequence[str]) -> None:
@@ -36,6 +36,7 @@ class Progress:
         self._last: deque[str] = deque(maxlen=_KEPT_LINES)
         self.failed_task: str | None = None
         self.finished: dict[str, None] = {}
+        self.taken: set[str] = set()
 
     def read(self, line: str) -> Iterator[str]:
         """What is worth a line in Dagster's event log: steps that begin, tasks that fail, and
@@ -60,10 +61,21 @@ class Progress:
             yield f"{task} failed"
         elif _CLONES.match(text):
             self.finished[task] = None
+            self.taken.add(step)
         elif told := _TELLS.fullmatch(text):
             yield f"{step}: {told['told'][:_LONGEST]}"
         else:
             self._tail.setdefault(task, deque(maxlen=_KEPT_LINES)).append(text[:_LONGEST])
+
+    def has_ended_well(self, pathspec: str, run_id: str | None) -> bool:
+        """Whether a task, `flow/run/step/task`, is not run again. Of an earlier run than `run_id`,
+        which is followed, that is a task of a step that was taken. True of what is no task."""
+        parts = pathspec.split("/")
+        if len(parts) != 4:
+            return True
+        if "/".join(parts[1:]) in self.finished:
+            return True
+        return parts[1] != run_id and parts[2] in self.taken
 
     def _forget(self, task: str) -> None:
         """Of a task that runs, or ran well in the end, no failure is to be told."""

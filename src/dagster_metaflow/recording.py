@@ -35,7 +35,7 @@ Event = MaterializeResult[Any] | AssetMaterialization | AssetCheckResult | Asset
 class Recorder:
     """Says each selected asset once, and whatever else was published as events beside it.
 
-    Of an asset that is published again, since a task was retried, the later report counts.
+    Of an asset that another task publishes again the later report counts.
     """
 
     def __init__(

@@ -97,7 +97,12 @@ def test_long_lines_and_long_logs_are_cut() -> None:
 
 
 def test_tasks_that_ended_well_or_were_taken_over_are_known() -> None:
-    progress = Progress(["start", "work"])
-    cloned = "Cloning results of a previously run task 16/start/1"
+    progress = Progress(["start", "work", "join"])
+    cloned = "Cloning previously run task 16/start/1"  # as Metaflow 2.19 has it
     read(progress, line("start/1", cloned), line("work/2", "Task finished successfully."))
+    read(progress, line("join/3", "Task is starting."))
     assert list(progress.finished) == ["17/start/1", "17/work/2"]
+    assert progress.has_ended_well("ToyFlow/16/start/1", "17")
+    assert progress.has_ended_well("ToyFlow/17/work/2", "17")
+    assert not progress.has_ended_well("ToyFlow/17/join/3", "17")
+    assert not progress.has_ended_well("ToyFlow/16/work/2", "17"), "it is run again"

@@ -123,7 +123,7 @@ class Toy:
         return {"working_directory": str(self.folder), "environment": variables}
 
     def resource(self, **settings: Any) -> MetaflowResource:
-        local = LocalBackend(**self.local, **settings.pop("local", {}))
+        local = LocalBackend(**{**self.local, **settings.pop("local", {})})
         given = {"ledger_root": str(self.lake), "local": local, "poll_seconds": 0.05}
         return MetaflowResource(**{**given, **settings})
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import dagster as dg
 import external_kit
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 from external_kit import Daemon, evaluations, materializations, publish, taken_at
 
 from dagster_metaflow import build_external_runs_sensor
@@ -139,3 +141,30 @@ def test_a_flow_run_from_the_command_line(daemon: Daemon, lake: Path, tmp_path: 
     assert materializations(daemon.instance, "second") == [first]
     assert evaluations(daemon.instance, "fine", "first") == [first]
     assert daemon.tick() == []
+
+
+def test_what_was_made_elsewhere_is_out_of_date_by_its_inputs_and_not_by_new_code(
+    instance: dg.DagsterInstance, lake: Path
+) -> None:
+    """With which code, and of which versions of its inputs, nobody here knows."""
+
+    @dg.asset
+    def source() -> None: ...
+
+    @dg.asset(deps=[source], code_version="of today")
+    def first() -> None: ...
+
+    definitions = dg.Definitions([source, first])
+
+    def is_stale() -> bool:
+        context = LoadingContextForTest(instance)
+        graph = definitions.resolve_asset_graph()
+        resolver = CachingStaleStatusResolver(instance, graph, context)
+        return resolver.get_status(dg.AssetKey("first")) == StaleStatus.STALE
+
+    dg.materialize([source], instance=instance)
+    publish(lake, "1")
+    Daemon(build_external_runs_sensor(ledger_root=str(lake)), instance).tick()
+    assert not is_stale()
+    dg.materialize([source], instance=instance)
+    assert is_stale()

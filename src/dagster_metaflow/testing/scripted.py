@@ -91,13 +91,13 @@ class ScriptedBackend:
         return {"folder": str(folder), "launch_id": request.launch_id}
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
-        return self._start(request, handle, ())
+        return self._start(request, handle)
 
     def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
         """Raises LaunchError for a run that this launch does not know."""
         for _, run in _runs(request.folder):
             if run.run_id == origin_run_id:
-                return self._start(request, handle, run.done)
+                return self._start(request, handle, run)
         raise LaunchError(f"there is no run {origin_run_id} to resume")
 
     def poll(self, handle: Handle) -> RunStatus:
@@ -128,15 +128,19 @@ class ScriptedBackend:
 
     # -- the play ------------------------------------------------------------------------------
 
-    def _start(self, request: LaunchRequest, handle: Handle, done: Sequence[str]) -> Handle:
+    def _start(self, request: LaunchRequest, handle: Handle, origin: _Run | None = None) -> Handle:
         folder = _folder(handle)
         run = _Run(
             run_id=f"{request.launch_id}.{folder.name}",
             flow=request.flow_name,
             parameters={k.replace("-", "_"): v for k, v in request.parameters.items()},
-            done=tuple(done),
+            done=origin.done if origin else (),
         )
         self.requests.append(request)
+        for step in self._steps:
+            if origin and step.name in run.done:
+                words = f"Cloning previously run task {self._task(origin, step)}"
+                _say(folder, self._task(run, step), words)
         _write(folder, run)
         return handle
 
@@ -156,7 +160,7 @@ class ScriptedBackend:
         return played
 
     def _played(self, folder: Path, run: _Run, step: ScriptedStep) -> _Run:
-        task = f"{run.run_id}/{step.name}/{1 + self._steps.index(step)}"
+        task = self._task(run, step)
         self.executed.append(f"{run.run_id}/{step.name}")
         failures = sum(past.failed.count(step.name) for _, past in _runs(folder.parent))
         _say(folder, task, "Task is starting.", *step.prints)
@@ -168,6 +172,9 @@ class ScriptedBackend:
         self._publish(run, step, task)
         _say(folder, task, "Task finished successfully.")
         return run.model_copy(update={"done": (*run.done, step.name)})
+
+    def _task(self, run: _Run, step: ScriptedStep) -> str:
+        return f"{run.run_id}/{step.name}/{1 + self._steps.index(step)}"
 
     def _publish(self, run: _Run, step: ScriptedStep, task: str) -> None:
         given, names = run.parameters, self._protocol

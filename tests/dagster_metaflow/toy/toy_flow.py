@@ -1,8 +1,9 @@
 """A toy that publishes two assets, and that tests can hold up, fail and count.
 
 Files in TOY_FOLDER tell a step what to do: `fail_STEP` (each line is one failure), `hold_STEP` (it
-waits until the file is gone, and says so in `held_STEP`). Every execution of a step is a line of
-`count`; whoever publishes adds a line to `published`.
+waits until the file is gone, and says so in `held_STEP`), `fail_published_ASSET` (a failure after
+it was published), `anew` (what is published again has another content). Every execution of a step
+is a line of `count`; whoever publishes adds a line to `published`.
 """
 
 import os
@@ -34,6 +35,10 @@ def begins(name):
     while hold.exists():
         (FOLDER / f"held_{name}").write_text(str(os.getpid()))
         time.sleep(0.02)
+    fails(name)
+
+
+def fails(name):
     fail = FOLDER / f"fail_{name}"
     if fail.exists() and (left := fail.read_text().split()):
         fail.write_text("\n".join(left[1:]))
@@ -81,9 +86,9 @@ class ToyFlow(FlowSpec):
     def publish(self, name):
         if name not in self.assets.split(","):
             return
-        made = [self.make(name, partition) for partition in self.partitions()]
         with (FOLDER / "published").open("a") as published:
-            published.writelines(f"{name} {m.partition}\n" for m in made)
+            published.writelines(f"{name} {partition}\n" for partition in self.partitions())
+        made = [self.make(name, partition) for partition in self.partitions()]
         write_report(
             self.output_uri,
             current.flow_name,
@@ -93,11 +98,14 @@ class ToyFlow(FlowSpec):
             [Check(name="sound", passed=self.word != "unsound")],
             run=current.pathspec,
         )
+        fails(f"published_{name}")
 
     def make(self, name, partition):
         folder = Path(self.output_uri) / name
         folder.mkdir(parents=True, exist_ok=True)
         text = f"{self.word} {self.size} {self.rate:g} {partition}\n"
+        if (FOLDER / "anew").exists():
+            text = f"{(FOLDER / 'published').read_text().count(name)} {text}"
         temporary = folder / f".{os.getpid()}"
         temporary.write_text(text)
         temporary.replace(folder / f"{partition}.txt")
