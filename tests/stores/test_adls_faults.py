@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -78,12 +79,35 @@ def test_a_large_upload_that_breaks_in_a_block_shows_nothing(
     Lakehouse(root).verify(partition)
 
 
+def refused_by_a_clock(minutes: int) -> Fault:
+    """A store whose clock is so far behind this machine's."""
+    there = format_datetime(datetime.now(UTC) - timedelta(minutes=minutes), usegmt=True)
+    return Fault("refused", 9, code="AuthenticationFailed", date=there)
+
+
 def test_a_clock_that_is_off_is_told_where_a_signature_is_refused(network: Proxy, uri: str) -> None:
-    an_hour_ago = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
-    network.faults = [Fault("refused", 9, code="AuthenticationFailed", date=an_hour_ago)]
+    network.faults = [refused_by_a_clock(60)]
     with pytest.raises(StoreError, match=r"this machine's clock is \+36\d\d s off") as told:
         write_bytes(uri, b"1")
     assert told.value.mend == "sudo timedatectl set-ntp true"
+    network.faults = [refused_by_a_clock(14)]  # Azure allows a quarter of an hour
+    with pytest.raises(StoreError, match="the connection string was refused"):
+        write_bytes(uri, b"1")
+
+
+def test_what_a_signature_says_of_itself_goes_before_the_clock(
+    network: Proxy, blob_service: Azurite, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    """By the store's clock: a machine that is an hour ahead takes a good signature for expired."""
+    told = {-2: "the shared access signature expired at", 1: "this machine's clock is"}
+    for hours, words in told.items():
+        sas = blob_service.sas(hours=hours)
+        connection = blob_service.connection(endpoint=network.url, sas=sas)
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection)
+        settings.cache_clear()
+        network.faults = [refused_by_a_clock(60)]
+        with pytest.raises(StoreError, match=words):
+            write_bytes(uri, b"1")
 
 
 def test_a_store_out_of_reach_is_said_in_words(
@@ -96,3 +120,23 @@ def test_a_store_out_of_reach_is_said_in_words(
     with pytest.raises(StoreError, match="cannot be reached, after 2 tries"):
         read_bytes(uri)
     assert time.monotonic() - start < 10
+
+
+def test_who_waits_is_told_after_a_moment_and_for_how_long(
+    network: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    uri: str,
+) -> None:
+    monkeypatch.setenv("FRAUD_STORE_RETRIES", "2")
+    settings.cache_clear()
+    network.faults = [Fault("busy", 2, puts)]
+    write_bytes(uri, b"1")
+    [line] = [one for one in caplog.records if one.name == "fraud.lakehouse"]
+    assert re.match(
+        rf"{network.url} does not answer as it should: trying again, up to 1 times within [34] s",
+        line.message,
+    )
+    first, second, third = network.seen("PUT")
+    assert second - first < 3
+    assert third - first < 7

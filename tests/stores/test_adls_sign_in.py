@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -89,6 +91,16 @@ def test_an_address_of_another_account_is_refused(
     environment(**variables)
     with pytest.raises(SettingsError, match=r"in the account lakeaccount.*is for other"):
         azure_account(URI)
+
+
+def test_a_name_that_contradicts_the_connection_string_is_refused(
+    environment: Environment,
+) -> None:
+    environment(account_name="other", connection_string=SOUND)
+    with pytest.raises(SettingsError, match=r"ACCOUNT_NAME=other, but .*STRING is for lakeaccount"):
+        azure_account("az://lake/x")
+    environment(account_name=ACCOUNT)
+    assert azure_account("az://lake/x").name == ACCOUNT
 
 
 @pytest.mark.parametrize("text", [EMPTY, "BlobEndpoint=http://127.0.0.1:1", "nonsense"])
@@ -205,7 +217,7 @@ def test_a_signature_of_its_own_variable_is_known_to_have_expired(
         environment(sas_token=blob_service.sas(hours=hours))
         sas = azure_account(URI).sas
         assert sas is not None
-        assert sas.expired is expired
+        assert sas.expired(datetime.now(UTC)) is expired
 
 
 def test_a_signature_that_may_only_read_says_what_it_lacks(
@@ -238,6 +250,9 @@ def test_nobody_signed_in_to_entra_reads_every_way_there_is(
     text = refused(read_bytes, URI, mend="az login")
     assert "nobody is signed in to the account lakeaccount" in text
     assert "AZURE_STORAGE_ACCOUNT_KEY" in text
+    command = [sys.executable, "-m", "fraud_mlops.cli", "lake", "list", "--output-uri", URI]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.startswith("Error: abfss://lake@lakeaccount"), "nothing stands before it"
 
 
 def test_a_container_that_is_not_there_says_who_makes_it(use_adls: Azurite) -> None:

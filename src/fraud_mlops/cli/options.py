@@ -44,18 +44,20 @@ def model_option() -> Decorator:
 
 
 def _output_uri(context: click.Context, _option: click.Parameter, given: str | None) -> str:
+    from fraud_mlops.lakehouse.addresses import require_root
     from fraud_mlops.settings import settings
 
-    uri = given or settings().lakehouse_uri
+    uri = require_root(given or settings().lakehouse_uri)
     context.meta[_OUTPUT] = uri
     return uri
 
 
 def _model_uri(context: click.Context, _option: click.Parameter, given: str | None) -> str:
+    from fraud_mlops.lakehouse.addresses import require_root
     from fraud_mlops.lakehouse.stores import join
     from fraud_mlops.settings import settings
 
-    return given or settings().model_uri or join(context.meta[_OUTPUT], "models")
+    return require_root(given or settings().model_uri or join(context.meta[_OUTPUT], "models"))
 
 
 def _dataset(context: click.Context, _option: click.Parameter, given: str) -> str:

@@ -9,6 +9,8 @@ import uuid
 from pathlib import Path
 
 from fraud_mlops.doctor.finding import Finding, ok, warning, wrong
+from fraud_mlops.errors import LakehouseError
+from fraud_mlops.lakehouse.addresses import require_root
 from fraud_mlops.lakehouse.stores import is_local
 from fraud_mlops.settings import Settings, variable
 
@@ -82,11 +84,14 @@ def dagster_home() -> Finding:
     return found
 
 
-def warehouse_file(settings: Settings) -> Finding:
-    """The DuckDB file, without Snowflake."""
+def warehouse_file(settings: Settings) -> Finding | None:
+    """The DuckDB file, without Snowflake. None where the lakehouse that it is in can be none."""
     from fraud_mlops.warehouse.choice import file_of
 
-    path = file_of(settings, settings.lakehouse_uri)
+    try:
+        path = file_of(settings, settings.lakehouse_uri)
+    except LakehouseError:
+        return None
     set_by = variable("warehouse_path")
     if settings.warehouse_path is not None and not path.parent.exists():
         says = f"{set_by}: there is no folder {path.parent}, and no sync makes it"
@@ -111,20 +116,20 @@ def warehouse_file(settings: Settings) -> Finding:
 
 def lakehouse(settings: Settings) -> Finding | None:
     """None where it is a store that a process of its own has to ask."""
-    uri = settings.lakehouse_uri
-    if not is_local(uri):
-        return None
-    return folder(
-        "lakehouse",
-        Path(uri.removeprefix("file://")).expanduser().absolute(),
-        variable("lakehouse_uri"),
-    )
+    return _root("lakehouse", settings.lakehouse_uri, variable("lakehouse_uri"))
 
 
 def models(settings: Settings) -> Finding | None:
-    uri = settings.model_uri
-    if uri is None or not is_local(uri):
+    if settings.model_uri is None:
         return None
-    return folder(
-        "models", Path(uri.removeprefix("file://")).expanduser().absolute(), variable("model_uri")
-    )
+    return _root("models", settings.model_uri, variable("model_uri"))
+
+
+def _root(name: str, uri: str, set_by: str) -> Finding | None:
+    if not is_local(uri):
+        return None
+    try:
+        require_root(uri)
+    except LakehouseError as error:
+        return wrong(name, str(error), f"export {set_by}=...")
+    return folder(name, Path(uri.removeprefix("file://")).expanduser().absolute(), set_by)

@@ -27,10 +27,12 @@ MOST_SKEW = 300.0
 
 def store(name: str, uri: str) -> Iterator[Finding]:
     """Lists, writes a small object, and removes it."""
+    from fraud_mlops.lakehouse.addresses import require_root
     from fraud_mlops.lakehouse.stores import delete, join, list_children, read_bytes, write_bytes
 
     probe = join(uri, "_doctor", f"{uuid.uuid4().hex}.txt")
     try:
+        require_root(uri)
         list_children(uri)
         write_bytes(probe, b"fraud-mlops doctor")
         read_bytes(probe)

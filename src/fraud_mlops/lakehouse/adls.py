@@ -8,6 +8,7 @@ wrong is said in words, without an address that could carry a signature.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import uuid
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,7 @@ from typing import Any
 
 from adlfs import AzureBlobFileSystem
 from adlfs.spec import AzureBlobFile
+from aiohttp import ClientConnectorError
 from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
@@ -29,6 +31,7 @@ from fsspec.asyn import sync_wrapper
 from fraud_mlops.errors import ReplacedError
 from fraud_mlops.lakehouse.adls_errors import code_of, is_distrust, no_container, said
 from fraud_mlops.lakehouse.azure_account import AzureAccount, azure_account
+from fraud_mlops.lakehouse.waiting import tell_waiting
 from fraud_mlops.settings import settings
 
 _ONE_REQUEST = 64 << 20
@@ -41,6 +44,8 @@ _METADATA = {"is_directory": "false"}
 _LOST_BLOCKS = ("InvalidBlockList", "InvalidBlobOrBlock", "BlobModifiedWhileReading")
 _ATTEMPTS = 6
 _LONGEST_WAIT = 120.0
+_MOMENT = 3.0
+"""Seconds that one waits without wondering."""
 _WRITES = ("_put_file", "_pipe_file", "_rm", "_rm_file", "_cp_file")
 _READS = ("_info", "_exists", "_ls", "_find", "_cat_file", "_dir_exists")
 
@@ -83,6 +88,9 @@ class AdlsFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         if account.sign_in == "Entra":
             from azure.identity.aio import DefaultAzureCredential
 
+            # What it logs is told by `adls_errors`, and would be printed before that where nobody
+            # has set up logging; who has, still gets it.
+            logging.getLogger("azure.identity").addHandler(logging.NullHandler())
             self.credential = credential = DefaultAzureCredential()
         self.service_client = BlobServiceClient(account.url, credential=credential, **options)
 
@@ -221,14 +229,20 @@ async def _upload(client: BlobClient, path: str, condition: dict[str, Any]) -> N
 
 
 class _Patient(ExponentialRetry):
-    """Waits about 1, 3, 5, 9, 17 s, or as long as the server asks for."""
+    """Waits about 1, 3, 5, 9, 17 s, or as long as the server asks for; from the second time on it
+    says so."""
 
     def __init__(self) -> None:
         times = settings().store_retries
+        self._timeout = settings().store_timeout
         super().__init__(
             initial_backoff=1, increment_base=2, random_jitter_range=1, retry_total=times,
             retry_connect=times, retry_read=times, retry_status=times,
         )  # fmt: skip
+
+    def get_backoff_time(self, settings: dict[str, Any]) -> float:
+        """Azure's own counts the first pause as the second."""
+        return float(super().get_backoff_time({"count": settings["count"] - 1}))
 
     def increment(
         self, settings: dict[str, Any], request: Any, response: Any = None, error: Any = None
@@ -238,12 +252,24 @@ class _Patient(ExponentialRetry):
         return bool(super().increment(settings, request, response, error))
 
     async def sleep(self, settings: dict[str, Any], transport: Any) -> None:
-        response = settings["history"][-1].http_response if settings["history"] else None
+        last = settings["history"][-1] if settings["history"] else None
+        response = last.http_response if last else None
         asked = response.headers.get("Retry-After", "") if response is not None else ""
         if asked.isdecimal():
-            await transport.sleep(min(float(asked), _LONGEST_WAIT))
+            pause = min(float(asked), _LONGEST_WAIT)
         else:
-            await transport.sleep(self.get_backoff_time(settings))
+            pause = self.get_backoff_time(settings)
+        if last and (settings["count"] > 1 or pause > _MOMENT):
+            tries = settings["total"] + 1
+            more = (2 + 2.0 ** (settings["count"] + n) for n in range(tries - 1))
+            each = 0.0 if response is not None or _at_once(last.error) else self._timeout
+            tell_waiting(last.http_request.url, tries, pause + sum(more) + tries * each)
+        await transport.sleep(pause)
+
+
+def _at_once(error: AzureError | None) -> bool:
+    """Whether nobody was there, which is known without waiting: no such host, or a closed port."""
+    return isinstance(getattr(error, "inner_exception", None), ClientConnectorError)
 
 
 def _telling(name: str, action: str) -> Callable[..., Coroutine[Any, Any, Any]]:

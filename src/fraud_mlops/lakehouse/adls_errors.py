@@ -6,7 +6,7 @@ That may hold a signed address.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -18,8 +18,8 @@ from fraud_mlops.lakehouse import azure_secrets
 from fraud_mlops.lakehouse.azure_account import AzureAccount, how_to_sign_in
 from fraud_mlops.settings import settings
 
-_MOST_SKEW = 300.0
-"""Seconds. Azure refuses what was signed a quarter of an hour ago, or is not valid yet."""
+_MOST_SKEW = 900.0
+"""Seconds. Azure refuses what was signed a quarter of an hour ago, or is of a time to come."""
 _VARIABLES = {
     "connection string": azure_secrets.CONNECTION,
     "account key": azure_secrets.KEY,
@@ -98,7 +98,9 @@ def _refused(
 ) -> tuple[str, str]:
     """Words, and the command that mends it."""
     skew = _skew(error)
-    if abs(skew) > _MOST_SKEW:
+    if told := _refused_sas(account, container, action, code, skew):
+        return told
+    if abs(skew) >= _MOST_SKEW:
         return (
             f"it was refused ({code}), and this machine's clock is {skew:+.0f} s off the store's: "
             "what it signs counts as expired, or as not valid yet",
@@ -107,16 +109,31 @@ def _refused(
     if account.sign_in == "Entra":
         return _refused_by_entra(error, account, action, code)
     variable = _VARIABLES[account.sign_in]
-    sign = (
-        f"az storage container generate-sas --account-name {account.name} --name {container} "
-        "--permissions racwdl --expiry $(date -ud +90days +%FT%TZ) --https-only -o tsv    "
-        f"# into {variable}"
+    keys = f"az storage account keys list --account-name {account.name} -o table    # {variable}"
+    if getattr(error, "status_code", None) is None:  # never sent
+        return f"no request can be signed: {variable} is malformed; copy it again, whole", keys
+    return (
+        f"the {account.sign_in} was refused ({code}): it is wrong, of another account, or does "
+        f"not allow to {action}; set another",
+        _sign(account, container) if account.sas else keys,
     )
+
+
+def _refused_sas(
+    account: AzureAccount, container: str, action: str, code: str, skew: float
+) -> tuple[str, str] | None:
+    """What a signature says of itself, by the store's clock; None where that explains nothing."""
     sas = account.sas
-    if sas and sas.expired:
+    if sas is None:
+        return None
+    sign, now = _sign(account, container), datetime.now(UTC) - timedelta(seconds=skew)
+    if sas.expired(now):
         words = f"the shared access signature expired at {sas.expires:%F %H:%M} UTC; set a new one"
         return words, sign
-    if sas and sas.permissions is not None and "Mismatch" in code:
+    if sas.is_early(now):
+        words = f"the shared access signature is valid only from {sas.starts:%F %H:%M} UTC on"
+        return f"{words}; wait, or set another that starts earlier", sign
+    if sas.permissions is not None and "Mismatch" in code:
         lacking = "acdrlw" if action == "write" else "rl"
         lacks = "".join(one for one in lacking if one not in sas.permissions)
         return (
@@ -124,13 +141,15 @@ def _refused(
             f"{sas.permissions!r}, a lakehouse needs 'racwdl' ({lacks!r} is missing); set another",
             sign,
         )
-    keys = f"az storage account keys list --account-name {account.name} -o table    # {variable}"
-    if getattr(error, "status_code", None) is None:  # never sent
-        return f"no request can be signed: {variable} is malformed; copy it again, whole", keys
+    return None
+
+
+def _sign(account: AzureAccount, container: str) -> str:
+    """The command for a new signature."""
     return (
-        f"the {account.sign_in} was refused ({code}): it is wrong, of another account, or does "
-        f"not allow to {action}; set another",
-        sign if sas else keys,
+        f"az storage container generate-sas --account-name {account.name} --name {container} "
+        "--permissions racwdl --expiry $(date -ud +90days +%FT%TZ) --https-only -o tsv    "
+        f"# into {_VARIABLES[account.sign_in]}"
     )
 
 

@@ -35,19 +35,23 @@ no AZURE_STORAGE_ACCOUNT_NAME."""
 
 @dataclass(frozen=True)
 class Sas:
-    """What a shared access signature says of itself. expires: None where a stored policy says."""
+    """What a shared access signature says of itself. starts, expires: None where a stored policy
+    says, or nothing does."""
 
+    starts: datetime | None
     expires: datetime | None
     permissions: str | None
 
     @classmethod
     def of(cls, token: str) -> Sas:
         found = {name: values[0] for name, values in parse_qs(token.lstrip("?")).items()}
-        return cls(_instant(found.get("se", "")), found.get("sp"))
+        return cls(_instant(found.get("st", "")), _instant(found.get("se", "")), found.get("sp"))
 
-    @property
-    def expired(self) -> bool:
-        return self.expires is not None and self.expires <= datetime.now(UTC)
+    def expired(self, now: datetime) -> bool:
+        return self.expires is not None and self.expires <= now
+
+    def is_early(self, now: datetime) -> bool:
+        return self.starts is not None and self.starts > now
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,13 @@ def azure_account(uri: str) -> AzureAccount:
         secret = found.azure_storage_connection_string.get_secret_value()
         account, url = _connected(secret)
         _require_same(uri, named, account, azure_secrets.CONNECTION)
+        if other := found.azure_storage_account_name:
+            azure_secrets.require_account_name(other)
+            if other != account:
+                raise SettingsError(
+                    f"{azure_secrets.NAME}={other}, but {azure_secrets.CONNECTION} is for "
+                    f"{account}, and goes before it; unset the one that is not meant"
+                ).mended_by(f"unset {azure_secrets.NAME}    # or {azure_secrets.CONNECTION}")
         return AzureAccount(account, url, "connection string", secret)
 
     if found.azure_storage_account_name:

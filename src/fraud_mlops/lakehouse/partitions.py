@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from fraud_mlops.errors import LakehouseError, ReplacedError, StoreError
+from fraud_mlops.lakehouse.addresses import require_root
 from fraud_mlops.lakehouse.content import ContentWriter, content_hash
 from fraud_mlops.lakehouse.parquet import (
     Condition,
@@ -70,10 +71,10 @@ class Listed(NamedTuple):
 
 
 class Lakehouse:
-    """The zones under one root, on any store that fsspec opens."""
+    """The zones under one root: a folder, ADLS, S3. Raises LakehouseError for another address."""
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/") or "/"
+        self.root = require_root(root).rstrip("/") or "/"
 
     def uri(self, *parts: str) -> str:
         return join(self.root, *parts)

@@ -6,21 +6,25 @@ import asyncio
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import ClientPayloadError
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ConnectTimeoutError, ReadTimeoutError
 from s3fs import S3FileSystem
 from s3fs.core import S3File
 
 from fraud_mlops.errors import LakehouseError, ReplacedError, StoreError
 from fraud_mlops.lakehouse.s3_errors import SETTINGS, code_of, endpoint_of_settings, said
+from fraud_mlops.lakehouse.waiting import tell_waiting
 from fraud_mlops.settings import settings
 
 _ONE_REQUEST = 100 << 20
 """As s3fs cuts uploads."""
+
+_LONGEST_PAUSE = 20.0
+"""Seconds, of AWS's client between two tries; each is a random share of a power of two."""
 
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]|arn:.+")
@@ -71,10 +75,12 @@ class S3Store(S3FileSystem):  # type: ignore[misc]
     async def set_session(self, *arguments: Any, **options: Any) -> Any:
         """Reads what AWS's own variables and files say, which may be nonsense."""
         try:
-            return await super().set_session(*arguments, **options)
+            client = await super().set_session(*arguments, **options)
         except (BotoCoreError, ValueError) as error:
             told = StoreError(f"S3 cannot be asked: {error}; {SETTINGS}")
             raise told.mended_by("aws configure list") from None
+        client.meta.events.register("needs-retry.s3", _tell_waiting, unique_id="fraud-waiting")
+        return client
 
     async def _abort_mpu(self, bucket: str, key: str, mpu: str) -> None:
         """Parts that are still on their way would arrive after it, and stay."""
@@ -139,6 +145,24 @@ class S3Store(S3FileSystem):  # type: ignore[misc]
             if taken or code_of(error) in _TAKEN:
                 raise ReplacedError(f"s3://{path}: another writer came first") from None
             raise
+
+
+def _tell_waiting(
+    attempts: int,
+    request_dict: Mapping[str, Any],
+    caught_exception: Exception | None,
+    response: tuple[Any, Any] | None,
+    **_: Any,
+) -> None:
+    """Of a request that has failed twice, or once by taking its time. Decides nothing."""
+    slow = isinstance(caught_exception, (ConnectTimeoutError, ReadTimeoutError))
+    failed = caught_exception is not None or (response and response[0].status_code >= 500)
+    left = settings().store_retries + 1 - attempts
+    if not failed or left < 1 or (attempts < 2 and not slow):
+        return
+    pauses = sum(min(2.0 ** (attempts - 1 + n), _LONGEST_PAUSE) for n in range(left))
+    each = settings().store_timeout if slow else 0.0
+    tell_waiting(str(request_dict["url"]), left, pauses + left * each)
 
 
 class _Object(S3File):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from fraud_mlops.errors import LakehouseError, ReplacedError
-from fraud_mlops.fields import refuse_credentials
+from fraud_mlops.lakehouse.addresses import EXTRAS, refuse_odd, require_root
 from fraud_mlops.lakehouse.local_files import (
     StoredFile,
     is_temporary,
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _TIMES = ("LastModified", "last_modified", "mtime", "modified", "created")
-_EXTRAS = {"abfs": "azure", "abfss": "azure", "az": "azure", "s3": "aws", "s3a": "aws"}
-_OLD_AZURE = {"wasb", "wasbs", "adl"}
-_ADDRESSES = {
-    "azure": "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER",
-    "aws": "s3://BUCKET/FOLDER",
-}
 _BLOCK = 1 << 20
 REREADS = 20
 
@@ -49,12 +43,12 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     """
     import fsspec
 
-    _refuse_odd(uri)
+    refuse_odd(uri)
     protocol = uri.partition("://")[0] if "://" in uri else "file"
     if protocol == "file":
         local = Path(uri.removeprefix("file://")).expanduser().absolute()
         return fsspec.filesystem("file"), local.as_posix()
-    extra = _EXTRAS.get(protocol)
+    extra = EXTRAS.get(protocol)
     try:
         if extra == "azure":
             from fraud_mlops.lakehouse.adls import adls
@@ -71,25 +65,6 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     return fs, path
 
 
-def _refuse_odd(uri: str) -> None:
-    """What holds a secret, and a mistyped address, which would be a folder of this machine."""
-    try:
-        refuse_credentials(uri)
-    except ValueError as error:
-        raise LakehouseError(str(error)) from None
-    scheme, colon, rest = uri.partition(":")
-    lower = scheme.lower()
-    if colon and lower in _OLD_AZURE:
-        raise LakehouseError(
-            f"{scheme}:// is an address of Azure's older drivers: write {_ADDRESSES['azure']}"
-        )
-    if not colon or lower not in _EXTRAS:
-        return
-    if not rest.startswith("//") or not rest.strip("/") or scheme != lower:
-        form = _ADDRESSES[_EXTRAS[lower]]
-        raise LakehouseError(f"{uri} is no address of a store: write {form}")
-
-
 def is_local(uri: str) -> bool:
     return "://" not in uri or uri.startswith("file://")
 
@@ -103,10 +78,9 @@ def join(root: str, *parts: str) -> str:
 
 
 def absolute(uri: str) -> str:
-    """The same place from whatever folder one asks."""
-    if is_local(uri):
+    """The same place of a root from whatever folder one asks. Raises LakehouseError for none."""
+    if is_local(require_root(uri)):
         return Path(filesystem(uri)[1]).as_posix()
-    _refuse_odd(uri)
     return uri.rstrip("/")
 
 
