@@ -231,6 +231,7 @@ class Recorder:
         retried may mend it. `finish` fails the step when none has.
         """
         for result in self._checks(published):
+            result = result.with_metadata({**result.metadata, **self._together})
             key = AssetCheckKey(published.asset_key, str(result.check_name))
             evaluation = result.to_asset_check_evaluation(self._step)
             severe = result.severity is AssetCheckSeverity.ERROR
@@ -241,6 +242,16 @@ class Recorder:
             else:
                 self._said.add(key)
                 yield result
+
+    @property
+    def _together(self) -> dict[str, MetadataValue]:
+        """That a check is of all partitions of the run. Dagster plans one for each of them, which
+        no outcome comes to, and which it calls skipped."""
+        several = self._selection.partitions or ()
+        if len(several) < 2:
+            return {}
+        words = f"{len(several)} as one: {several[0]} to {several[-1]}"
+        return {"partitions": MetadataValue.text(words)}
 
     @property
     def _step(self) -> StepExecutionContext:

@@ -187,3 +187,10 @@ def test_dagster_has_nothing_to_warn_of_in_a_step_with_several_assets(
 ) -> None:
     months.make(AFTER, "first", "second")
     assert "mismatch" not in capfd.readouterr().err
+
+
+def test_a_check_of_several_months_says_that_it_is_of_all_of_them(months: Months) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey("first"), "sound")
+    (record,) = months.instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
+    assert record.evaluation is not None
+    assert record.evaluation.metadata["partitions"].value == "3 as one: 2024-01 to 2024-03"
