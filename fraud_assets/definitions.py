@@ -27,6 +27,7 @@ from fraud_assets.sensors.retraining import retraining_sensor
 from fraud_assets.stores import Stores
 from fraud_assets.warehouse import warehouse_resource
 from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.settings import settings
 
 
 def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
@@ -40,7 +41,11 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
                 _external_runs_sensor(stores),
             ],
             resources={
-                "metaflow": MetaflowResource(ledger_root=stores.root, databricks=_databricks()),
+                "metaflow": MetaflowResource(
+                    ledger_root=stores.root,
+                    databricks=_databricks(),
+                    cards_url=settings().cards_url,
+                ),
                 "stores": stores,
                 "warehouse": warehouse_resource(stores),
             },

@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 3000
+CARDS_PORT = 3070
 _START_SECONDS = 120
 _END_SECONDS = 30
 
@@ -32,16 +33,19 @@ def dagster_home() -> Path:
 
 
 @contextlib.contextmanager
-def dagster(port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def dagster(
+    port: int, log: Path, cards_port: int | None = CARDS_PORT
+) -> Iterator[subprocess.Popen[bytes]]:
     """`dagster dev`, ready to take jobs; ended with everything that it started.
 
+    cards_port: where `make ui` serves cards, which what is materialized links to; None for nowhere.
     It has a session of its own: Ctrl-C is for whoever started it to hear, who ends it in order.
     """
     print("Starting Dagster ...", flush=True)
     process: subprocess.Popen[bytes] | None = None
     try:
         with _signals_wait():
-            process = _start(port, log)
+            process = _start(port, log, cards_port)
         _wait_until_ready(process, address(port), log)
         yield process
     finally:
@@ -49,11 +53,13 @@ def dagster(port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             _end(process)
 
 
-def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
+def _start(port: int, log: Path, cards_port: int | None) -> subprocess.Popen[bytes]:
+    cards = {} if cards_port is None else {"FRAUD_CARDS_URL": address(cards_port)}
     with log.open("w") as stream:
         return subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "dagster", "dev", "--host=127.0.0.1", f"--port={port}"],
             cwd=ROOT,
+            env={**cards, **os.environ},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,

@@ -1,9 +1,10 @@
 """Dagster's pages on this machine, until Ctrl-C: `make ui`.
 
-    python scripts/ui.py [--port 3000]
+    python scripts/ui.py [--port 3000] [--cards-port 3070]
 
 `dagster dev` with its history in DAGSTER_HOME, which is ./.dagster when it is not set. What Dagster
-has to say goes to ui.log there; the terminal has the address, and why it did not start.
+has to say goes to ui.log there; the terminal has the address, and why it did not start. Cards, to
+which its pages link, are served beside it, on the port that links of the past have too.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ import signal
 import sys
 import threading
 
+import local_cards
 import local_dagster
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=local_dagster.PORT, help="of the pages")
-    port = parser.parse_args().port
+    parser.add_argument(
+        "--cards-port", type=int, default=local_dagster.CARDS_PORT, help="of the cards"
+    )
+    given = parser.parse_args()
+    port, cards_port = given.port, given.cards_port
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: _leave(stopped))
@@ -29,8 +35,13 @@ def main() -> int:
             f"take another port: make ui UI_ARGS='--port {port + 1}'"
         )
     log = local_dagster.dagster_home() / "ui.log"
-    with local_dagster.dagster(port, log) as process:
+    with (
+        local_cards.cards(cards_port) as served,
+        local_dagster.dagster(port, log, cards_port if served else None) as process,
+    ):
         print(f"Dagster is at {local_dagster.address(port)}; Ctrl-C ends it. Its log: {log}")
+        if not served:
+            print(f"Port {cards_port} is taken, so that there are no links to cards, but paths.")
         sys.stdout.flush()
         code = process.wait()
         print(f"Dagster has ended by itself ({code}); the end of {log}:", local_dagster.tail(log))

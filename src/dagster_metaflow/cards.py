@@ -34,7 +34,8 @@ _LOOK_SECONDS = 0.02
 class CardExporter:
     """Of one run. One task a step is shown: the one that published, else the first that finished.
 
-    folder: of the launch in the ledger. warn: takes a line for the log.
+    folder: of the launch in the ledger. warn: takes a line for the log. address: under which a
+    browser finds that folder, if it does.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class CardExporter:
         backend: Backend,
         folder: str,
         warn: Callable[[str], None],
+        address: str | None = None,
     ) -> None:
         self._flow = flow
         self._client = backend.client() if isinstance(backend, HasClient) else None
         self._folder = folder
         self._warn = warn
+        self._address = address
         steps = flow.description.steps if self._client else ()
         self._cards = {step.name: step.cards for step in steps if step.cards}
         self._shown: dict[str, str] = {}
@@ -64,7 +67,7 @@ class CardExporter:
             self._shown.setdefault(step, published.run)
             self._expected[published.run] = None
         links = {
-            card_entry(card): MetadataValue.path(self._place(task, card))
+            card_entry(card): self._link(task, card)
             for step, task in tasks.items()
             for card in self._cards[step]
         }
@@ -116,10 +119,19 @@ class CardExporter:
             self._known.add(task)
             self._ready.append(task)
 
+    def _link(self, task: str, card: str) -> MetadataValue:
+        if self._address is None:
+            return MetadataValue.path(self._place(task, card))
+        return MetadataValue.url(f"{self._address}/{self._name(task, card)}")
+
     def _place(self, task: str, card: str) -> str:
+        return f"{self._folder}/{self._name(task, card)}"
+
+    @staticmethod
+    def _name(task: str, card: str) -> str:
         _, run, step, number = task.split("/")
         name = re.sub(r"[^A-Za-z0-9._-]", "_", f"card-{step}-{card}-{run}-{number}")
-        return f"{self._folder}/{name}.html"
+        return f"{name}.html"
 
     def _store(self, export: _Export) -> None:
         try:

@@ -39,6 +39,7 @@ class MetaflowInvocation:
         forward_termination: bool,
         poll_seconds: float,
         timeout_seconds: float | None,
+        cards_url: str | None,
     ) -> None:
         self._context = context
         self._launcher = launcher
@@ -46,6 +47,7 @@ class MetaflowInvocation:
         self._forward_termination = forward_termination
         self._poll_seconds = poll_seconds
         self._timeout_seconds = timeout_seconds
+        self._cards_url = cards_url
         self._progress = Progress(launcher.flow.steps)
         self._waiting: dict[AssetKey, Published] = {}
         self._offset = 0
@@ -78,8 +80,10 @@ class MetaflowInvocation:
 
     def _exporter(self, record: LaunchRecord) -> CardExporter:
         launcher = self._launcher
-        folder = launcher.ledger.folder(record.flow, record.launch_id)
-        return CardExporter(launcher.flow, launcher.backend, folder, self._context.log.warning)
+        where = (record.flow, record.launch_id)
+        address = "/".join([self._cards_url.rstrip("/"), *where]) if self._cards_url else None
+        folder, warn = launcher.ledger.folder(*where), self._context.log.warning
+        return CardExporter(launcher.flow, launcher.backend, folder, warn, address)
 
     def _follow(self, cards: CardExporter) -> Iterator[Event]:
         record = self._record

@@ -70,6 +70,11 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
         description="Age up to which a run that ended while Dagster had lost sight of it is taken "
         "or resumed by the next execution of the same assets; one that still goes on always is.",
     )
+    cards_url: str | None = Field(
+        default=None,
+        description="Address under which browsers find `<ledger_root>/_reports`, where somebody "
+        "serves it: cards are links then, and paths without it.",
+    )
     state_folder: str | None = Field(
         default=None,
         description="Folder for logs of local runs; below the Dagster instance's own by default.",
@@ -121,6 +126,7 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
             forward_termination=self.forward_termination,
             poll_seconds=self.poll_seconds,
             timeout_seconds=self.timeout_seconds,
+            cards_url=self.cards_url,
         )
 
     def _backend(self, name: str) -> Backend:

@@ -50,6 +50,13 @@ class Settings(BaseSettings):
         description="Where Dagster's partitions of claims in files begin, at the latest with a "
         "training window of dates; goes before the contract's `first_partition`.",
     )
+    cards_url: str | None = Field(
+        None,
+        alias="FRAUD_CARDS_URL",
+        pattern=r"^https?://[^\s?#@]+$",
+        description="Address under which browsers find `<LAKEHOUSE_URI>/_reports`, where somebody "
+        "serves it: Dagster links to cards there. `make ui` does so on this machine.",
+    )
     retrain_cool_down: Duration = Field(
         "14d",
         alias="FRAUD_RETRAIN_COOL_DOWN",

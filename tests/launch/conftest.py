@@ -67,3 +67,14 @@ def runs(servers: dagster_servers.Servers) -> Callable[..., list[dict[str, Any]]
         return [run | {"tags": {t["key"]: t["value"] for t in run["tags"]}} for run in found]
 
     return find
+
+
+@pytest.fixture
+def port() -> int:
+    """That nobody has, as are the cards'."""
+    return dagster_servers.free_port()
+
+
+@pytest.fixture
+def cards_port() -> int:
+    return dagster_servers.free_port()

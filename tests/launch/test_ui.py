@@ -33,20 +33,16 @@ sys.exit(ui.main())
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture
-def ui(tmp_path: Path, port: int) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def ui(
+    tmp_path: Path, port: int, cards_port: int
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     begun = []
 
     def begin(*program: str) -> subprocess.Popen[str]:
+        ports = ["--port", str(port), "--cards-port", str(cards_port)]
         places = {"DAGSTER_HOME": str(tmp_path / "home"), "LAKEHOUSE_URI": str(tmp_path / "lake")}
         process = subprocess.Popen(
-            [sys.executable, *(program or (str(SCRIPTS / "ui.py"),)), "--port", str(port)],
+            [sys.executable, *(program or (str(SCRIPTS / "ui.py"),)), *ports],
             env=os.environ | places,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

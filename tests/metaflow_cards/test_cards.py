@@ -10,6 +10,8 @@ import pytest
 
 from dagster_metaflow import MetaflowFlow, MetaflowResource, metaflow_assets
 from dagster_metaflow.backends.local import LocalBackend
+from dagster_metaflow.cards import CardExporter
+from dagster_metaflow.events import Published
 
 FLOW = MetaflowFlow(Path(__file__).parent / "toy" / "card_flow.py")
 LINKS = {"first": ["card: shape"], "second": ["card: blank", "card: shape"]}
@@ -61,6 +63,20 @@ def test_each_asset_links_to_the_cards_of_its_step_and_of_those_before(
     pages = {name: place.read_text("utf-8") for name, place in found["second"].items()}
     assert all("<html" in page.lower() for page in pages.values())
     assert pages["card: shape"] != pages["card: blank"]
+
+
+def test_where_the_ledger_is_served_a_browser_is_led_to_the_same_page() -> None:
+    task, place = "CardFlow/7/start/1", "CardFlow/abc-1"
+    published = Published(dg.AssetKey("first"), task, "abc-1", "CardFlow", 0.0, (), ())
+    shown = {}
+    for address in (None, f"https://cards.test/{place}"):
+        exporter = CardExporter(FLOW, LocalBackend(), f"/lake/_reports/{place}", print, address)
+        shown[address] = exporter.linked(published).links["card: shape"]
+    page = f"{place}/card-start-shape-7-1.html"
+    assert list(shown.values()) == [
+        dg.MetadataValue.path(f"/lake/_reports/{page}"),
+        dg.MetadataValue.url(f"https://cards.test/{page}"),
+    ]
 
 
 @pytest.mark.flow

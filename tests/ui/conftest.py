@@ -11,10 +11,12 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "fraud_assets")]
+sys.path[:0] = [str(ROOT / name) for name in ("benchmarks", "tests/fraud_assets", "scripts")]
 
 import dagster_servers  # noqa: E402
 from assets_kit import GENERATED  # noqa: E402
+
+import local_cards  # noqa: E402
 
 LOCATION = Path(__file__).with_name("location.py")
 PATIENCE_MS = 60_000.0
@@ -25,12 +27,17 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dagster_server
     home = tmp_path_factory.mktemp("dagster_home")
     contract = home / "small_claims.yaml"
     contract.write_text(GENERATED, encoding="utf-8")
+    cards_port = dagster_servers.free_port()
     environment = {
+        "FRAUD_CARDS_URL": f"http://127.0.0.1:{cards_port}",
         "FRAUD_DATASETS": str(contract),
         "LAKEHOUSE_URI": str(home / "lake"),
         "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(home),
     }
-    with dagster_servers.dagster(home, LOCATION, environment=environment) as running:
+    with (
+        local_cards.cards(cards_port, str(home / "lake")),
+        dagster_servers.dagster(home, LOCATION, environment=environment) as running,
+    ):
         yield running
 
 

@@ -86,6 +86,9 @@ def test_all_partitions_are_materialized_from_the_assets_page(page: Page, server
     expect(
         page.get_by_text("policyholder", exact=True).first
     ).to_be_visible()  # a column of the schema
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name=re.compile("card-ingest-data")).click()
+    expect(opened.value.get_by_text("claims kept")).to_be_visible()
     page.goto(f"{RAW_ZONE}?view=partitions")
     expect(page.get_by_text(re.compile(r"Materialized\W*\(?12\b"))).to_be_visible()
     page.goto(f"{RAW_ZONE}?view=checks")
