@@ -1,6 +1,6 @@
 """Recipes tried for the networks on vehicle_claims: what each gives out of time, beside the trees.
 
-    python benchmarks/bench_recipes.py [--seeds 3] [--only NAME...]
+    python benchmarks/bench_recipes.py [--seeds 3] [--only NAME...] [--jobs 1]
 
 Every recipe changes one thing of the candidate `tabm-2`, which is chosen for this dataset. Each is
 fitted on the train window and judged on the validation window, then fitted again on both and judged
@@ -10,8 +10,10 @@ on the out-of-time window. The second figure chooses nothing: it says what the f
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import tempfile
 import time
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,8 +109,11 @@ def stages(features: FeatureSet) -> tuple[Stage, Stage]:
     )
 
 
-def scored(recipe: Recipe, stage: Stage, features: FeatureSet, seed: int) -> np.ndarray:
-    """Logits of the judged claims, of a network that learnt from the others."""
+def scored(
+    recipe: Recipe, stage: Stage, features: FeatureSet, seed: int
+) -> tuple[np.ndarray, float]:
+    """Logits of the judged claims, of a network that learnt from the others; seconds of it."""
+    began = time.perf_counter()
     numeric, learnt, judged = list(features.numeric), stage.learnt, stage.judged
     if recipe.statistics:
         learnt, judged, names = with_target_statistics(learnt, judged, features.categorical)
@@ -117,7 +122,8 @@ def scored(recipe: Recipe, stage: Stage, features: FeatureSet, seed: int) -> np.
     preprocessor = Preprocessor.fit(learnt, numeric, features.categorical)
     network = _network(recipe, candidate, preprocessor, learnt)
     typical = TypicalClaim.of(learnt, numeric, features.categorical)
-    return FraudModel(candidate, preprocessor, network, typical).logits(judged)
+    logits = FraudModel(candidate, preprocessor, network, typical).logits(judged)
+    return logits, time.perf_counter() - began
 
 
 def _network(
@@ -167,33 +173,40 @@ def main() -> None:
     parser.add_argument("--dataset", default="vehicle_claims")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=RECIPES, metavar="NAME")
+    parser.add_argument("--jobs", type=int, default=1, help="fits at a time, of one thread each")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-recipes-") as folder:
         plan = plan_run(options.dataset, run="Bench/1", output_uri=folder)
         features = prepare(plan, ingest(plan))
-        compare(features, options.only or list(RECIPES), options.seeds)
+        compare(features, options.only or list(RECIPES), options.seeds, options.jobs)
 
 
-def compare(features: FeatureSet, names: list[str], seeds: int) -> None:
+def compare(features: FeatureSet, names: list[str], seeds: int, jobs: int) -> None:
     """A row a recipe as it comes, then means of several."""
     both, budget = stages(features), features.contract.alerts.budget
     print(f"\n{'':40}{'validation':>11}{'sd':>8}{'OOT':>11}{'sd':>8}{'s a fit':>9}")
     found: dict[str, Found] = {}
-    for name in names:
-        found[name] = tried(RECIPES[name], both, features, seeds)
-        print(row(name, found[name], both, budget), flush=True)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        begun = {
+            name: [
+                [pool.submit(scored, RECIPES[name], stage, features, seed) for stage in both]
+                for seed in range(seeds)
+            ]
+            for name in names
+        }
+        for name, fits in begun.items():
+            found[name] = ended(fits)
+            print(row(name, found[name], both, budget), flush=True)
     for parts in MEANS:
         if set(parts) <= set(found):
             print(row(f"mean of {', '.join(parts)}"[:39], averaged(found, parts), both, budget))
 
 
-def tried(recipe: Recipe, both: tuple[Stage, Stage], features: FeatureSet, seeds: int) -> Found:
-    began = time.perf_counter()
-    logits = [
-        (scored(recipe, both[0], features, seed), scored(recipe, both[1], features, seed))
-        for seed in range(seeds)
-    ]
-    return Found(logits, (time.perf_counter() - began) / (2 * seeds))
+def ended(fits: list[list[Future[tuple[np.ndarray, float]]]]) -> Found:
+    """fits: of each seed, to the validation and to the out-of-time window."""
+    pairs = [[fit.result() for fit in pair] for pair in fits]
+    seconds = float(np.mean([took for pair in pairs for _, took in pair]))
+    return Found([(first[0], second[0]) for first, second in pairs], seconds)
 
 
 if __name__ == "__main__":

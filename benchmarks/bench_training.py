@@ -54,7 +54,12 @@ def ours(candidate: Candidate, matrix: Matrix, labels: np.ndarray, threads: int)
 
 
 def plain(
-    candidate: Candidate, matrix: Matrix, labels: np.ndarray, threads: int, batch_size: int
+    candidate: Candidate,
+    matrix: Matrix,
+    labels: np.ndarray,
+    threads: int,
+    batch_size: int,
+    device: str = "cpu",
 ) -> float:
     """Samples a second of the loop written by hand, building the network included."""
     import torch
@@ -64,11 +69,11 @@ def plain(
     torch.set_num_threads(threads)
     started = time.perf_counter()
     network = FraudNetwork.for_training(candidate.params, matrix, CATEGORIES, candidate.seed)
-    part = network.parts[0]
+    part = network.parts[0].to(device)
     head = as_written_by_hand(part.head, candidate)
     optimizer = torch.optim.AdamW(part.parameters(), lr=candidate.params.learning_rate)
-    numeric, categories = torch.from_numpy(matrix.numeric), torch.from_numpy(matrix.categories)
-    targets = torch.from_numpy(labels.astype(np.float32))
+    whole = matrix.numeric, matrix.categories, labels.astype(np.float32)
+    numeric, categories, targets = (torch.from_numpy(array).to(device) for array in whole)
     part.train()
     for rows in torch.randperm(len(labels)).split(batch_size):
         optimizer.zero_grad()
@@ -76,6 +81,7 @@ def plain(
         wanted = targets[rows, None].expand_as(logits)
         torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted).backward()
         optimizer.step()
+    torch.cuda.synchronize() if device == "cuda" else None
     return len(labels) / (time.perf_counter() - started)
 
 

@@ -18,7 +18,8 @@ from fraud_mlops.models.losses import period_offsets
 from fraud_mlops.models.networks import FraudNetwork
 from fraud_mlops.models.params import TrainingParams
 from fraud_mlops.models.runtime import reproducible
-from fraud_mlops.models.training import decay_groups, learning_rate
+from fraud_mlops.models.steps import decay_groups
+from fraud_mlops.models.training import learning_rate
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ docs/settings.md shows the same table; a test holds the two together.
 
 from __future__ import annotations
 
-import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,13 @@ from fraud_mlops.errors import SettingsError
 from fraud_mlops.fields import Duration, FirstDay
 
 _SECRET = re.compile("TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE")
+
+
+def cores() -> int:
+    """Those of the process's affinity, and no more than its container's share of them."""
+    import joblib
+
+    return int(joblib.cpu_count())
 
 
 class Settings(BaseSettings):
@@ -70,14 +76,11 @@ class Settings(BaseSettings):
         "them, UTC: `0 5 * * ? *`. Read when the flow is deployed; unset, nothing is scheduled.",
     )
     threads: int = Field(
-        default_factory=lambda: (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        ),
+        default_factory=cores,
         alias="FRAUD_THREADS",
         ge=1,
-        description="CPU threads the project may use on this machine; all cores when unset.",
+        description="CPU threads the project may use on this machine; when unset, all that the "
+        "process or its container may.",
     )
     memory_limit: str = Field(
         "4GB",
@@ -101,7 +104,7 @@ class Settings(BaseSettings):
         "auto",
         alias="FRAUD_DEVICE",
         pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$",
-        description="Where networks run: auto (a GPU when there is one), cpu, cuda, cuda:1, mps.",
+        description="Where networks are trained: auto (a GPU when there is one), cpu, cuda, cuda:1, mps.",
     )
     azure_storage_account_name: str | None = Field(
         None,

@@ -74,3 +74,11 @@ def test_a_token_is_not_shown_by_accident(monkeypatch: pytest.MonkeyPatch, fresh
     found = fresh_settings()
     assert "secret" not in repr(found) + str(found) + found.model_dump_json()
     assert found.azure_storage_sas_token.get_secret_value() == "sig=secret"
+
+
+def test_a_container_that_may_use_one_core_gets_one_thread(
+    monkeypatch: pytest.MonkeyPatch, fresh_settings
+) -> None:
+    monkeypatch.delenv("FRAUD_THREADS", raising=False)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # what stands for a container's share here
+    assert fresh_settings().threads == 1

@@ -13,7 +13,9 @@ from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.models.losses import claim_weights, period_offsets, training_loss
 from fraud_mlops.models.networks import FraudNetwork, network_bytes
 from fraud_mlops.models.params import MlpParams, TrainingParams
+from fraud_mlops.models.steps import RecordedStep, Step
 from fraud_mlops.models.training import learning_rate, train
+from fraud_mlops.models.training_data import TrainingData
 from fraud_mlops.models.training_log import TrainingLog
 
 
@@ -151,6 +153,25 @@ def test_a_gpu_gives_the_same_model_within_tolerance() -> None:
     # Other random dropout and bfloat16 products: alike in what they know, not in their bits.
     areas = [roc_auc_score(labels, score(network, matrix)) for network in (cpu, gpu)]
     assert abs(areas[0] - areas[1]) < 0.02
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("family", ["logistic", "mlp", "tabm"])
+def test_a_recorded_step_does_what_a_step_does(family: str) -> None:
+    matrix, labels = matrix_of(500)
+    still = {} if family == "logistic" else {"dropout": 0.0, "unknown_rate": 0.0}
+    params, place = candidate(family, **still).params, torch.device("cuda")
+    courses = []
+    for kind in (Step, RecordedStep):
+        network = FraudNetwork.for_training(params, matrix, CARDINALITIES, 1).to(place)
+        data = TrainingData.placed(matrix, labels, None, None, place)
+        step = kind(network.parts[0].train(), data, params, place)
+        torch.manual_seed(1)
+        batches = [rows.to(place) for _ in range(4) for rows in torch.randperm(500).tensor_split(7)]
+        courses.append([float(step(rows, 0.001 * (i % 5))) for i, rows in enumerate(batches)])
+    assert len(courses[1]) == 28
+    np.testing.assert_allclose(courses[1], courses[0], rtol=0.01)
+    assert courses[1][-1] < courses[1][0]
 
 
 def test_one_cycle_rises_then_falls_to_nothing() -> None:

@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import torch  # noqa: TID253 -- counts its threads
 from click.testing import CliRunner
-from run_kit import DATASET, Run, planned
+from run_kit import DATASET, Run, planned, silent
 
 from fraud_mlops.cli import main
 from fraud_mlops.errors import LakehouseError, RegistryError, SplitError
 from fraud_mlops.features.build import read_window
 from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
 from fraud_mlops.pipeline import validation
 from fraud_mlops.pipeline.closing import closing_words
@@ -36,7 +38,7 @@ from fraud_mlops.pipeline.ranges import (
 )
 from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.pipeline.scoring import OUTPUTS
-from fraud_mlops.pipeline.training import training_claims, validation_claims
+from fraud_mlops.pipeline.training import train_candidate, training_claims, validation_claims
 from fraud_mlops.pipeline.validation import Validated, oot_claims
 from fraud_mlops.pipeline.windows import thinned
 from fraud_mlops.registry.lineage import resolved_version
@@ -78,6 +80,27 @@ def test_the_winner_is_the_best_on_the_validation_window(first: Run) -> None:
     rows = {row.name: row for row in first.choice.leaderboard.rows}
     assert first.choice.winner.name == "good"
     assert rows["good"].metrics["average_precision"] > rows["poor"].metrics["average_precision"]
+
+
+def test_a_candidate_is_judged_on_the_core_it_was_trained_on(
+    first: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Candidates side by side, each on all cores, would be several times as slow."""
+    seen: list[int] = []
+    judge = FraudModel.logits
+
+    def watched(model: FraudModel, *claims: pa.Table) -> np.ndarray:
+        seen.append(torch.get_num_threads())
+        return judge(model, *claims)
+
+    monkeypatch.setattr(FraudModel, "logits", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        train_candidate(first.plan.candidates[0], first.features, silent)
+        assert (seen, torch.get_num_threads()) == ([1], 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_alerts_keep_to_the_budget(first: Run) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from fraud_mlops.doctor.finding import Finding, absent, ok, warning, wrong
 from fraud_mlops.settings import Settings
+from fraud_mlops.settings import cores as available_cores
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 LEAST_MEMORY = 4 << 30
@@ -140,7 +141,7 @@ def clock(now: float | None = None) -> Finding:
 
 
 def cores(settings: Settings) -> Finding:
-    there = os.cpu_count() or 1
+    there = available_cores()
     if settings.threads > there:
         says = f"FRAUD_THREADS={settings.threads} on {there} cores slows training down"
         return warning("cores", says, "unset FRAUD_THREADS")

@@ -124,12 +124,20 @@ class DeepEncoder(nn.Module):
                 self.register_buffer(name, limit, persistent=False)
             placeholder = [torch.arange(count, dtype=torch.float32) for count in counts]
             self.pieces = _pieces(placeholder, params.numeric_width)
+        # Tensors, where lists would be carried to a GPU again in every pass.
+        for name, inputs in (("shaped", self.shaped), ("plain", self.plain)):
+            self.register_buffer(
+                f"{name}_inputs", torch.tensor(inputs, dtype=torch.int64), persistent=False
+            )
         self.one_hot = [i for i, c in enumerate(cardinalities) if c <= params.one_hot_up_to]
         self.embedded = [i for i, c in enumerate(cardinalities) if c > params.one_hot_up_to]
         self._one_hot_width = sum(self.cardinalities[i] for i in self.one_hot)
         for name, chosen in (("one_hot", self.one_hot), ("embedded", self.embedded)):
             offsets = _offsets([self.cardinalities[i] for i in chosen])
             self.register_buffer(f"{name}_offsets", offsets, persistent=False)
+            self.register_buffer(
+                f"{name}_inputs", torch.tensor(chosen, dtype=torch.int64), persistent=False
+            )
         self.table: nn.Embedding | None = None
         if self.embedded:
             rows = sum(self.cardinalities[i] for i in self.embedded)
@@ -138,7 +146,11 @@ class DeepEncoder(nn.Module):
 
     lowest: Tensor
     highest: Tensor
+    shaped_inputs: Tensor
+    plain_inputs: Tensor
+    one_hot_inputs: Tensor
     one_hot_offsets: Tensor
+    embedded_inputs: Tensor
     embedded_offsets: Tensor
 
     def set_edges(self, edges: Sequence[np.ndarray]) -> None:
@@ -169,11 +181,11 @@ class DeepEncoder(nn.Module):
         parts = self._encode_numeric(numeric)
         if self.one_hot:
             # Categories in one scatter: a one_hot call for each costs more than the network.
-            where = categories[:, self.one_hot] + self.one_hot_offsets
+            where = categories[:, self.one_hot_inputs] + self.one_hot_offsets
             zeros = numeric.new_zeros(len(where), self._one_hot_width)
             parts.append(zeros.scatter_(1, where, 1.0))
         if self.table is not None:
-            where = categories[:, self.embedded] + self.embedded_offsets
+            where = categories[:, self.embedded_inputs] + self.embedded_offsets
             parts.append(self.table(where).flatten(1))
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
@@ -192,8 +204,8 @@ class DeepEncoder(nn.Module):
 
     def _encode_numeric(self, numeric: Tensor) -> list[Tensor]:
         """Embedded inputs, then those that stay as they are."""
-        parts = [self._embedded(numeric[:, self.shaped])] if self.shaped else []
-        return [*parts, numeric[:, self.plain]] if self.plain else parts
+        parts = [self._embedded(numeric[:, self.shaped_inputs])] if self.shaped else []
+        return [*parts, numeric[:, self.plain_inputs]] if self.plain else parts
 
     def _embedded(self, numeric: Tensor) -> Tensor:
         """The package's own forward to the bit, in one clamp for its three and a copy."""

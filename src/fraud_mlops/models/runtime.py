@@ -31,6 +31,21 @@ def resolve_device(name: str) -> torch.device:
 
 
 @contextmanager
+def cpu_threads(threads: int) -> Iterator[None]:
+    """At most this many threads, while inside.
+
+    Two scorings of two threads each on two cores took six times as long as of one thread each:
+    OpenMP's threads wait for one another by spinning.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def reproducible(device: torch.device, threads: int) -> Iterator[None]:
     """Fixed threads, deterministic kernels, and a random state of its own, while inside.
 
@@ -40,15 +55,12 @@ def reproducible(device: torch.device, threads: int) -> Iterator[None]:
     if device.type == "cuda":
         # cuBLAS reads it when it starts; without it matrix products may differ in the last bits.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    threads_before = torch.get_num_threads()
     deterministic_before = torch.are_deterministic_algorithms_enabled()
     warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
     devices = [device] if device.type == "cuda" else []
     try:
-        torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
-        with torch.random.fork_rng(devices=devices):
+        with cpu_threads(threads), torch.random.fork_rng(devices=devices):
             yield
     finally:
         torch.use_deterministic_algorithms(deterministic_before, warn_only=warn_only_before)
-        torch.set_num_threads(threads_before)

@@ -15,10 +15,12 @@ import torch  # noqa: TID253 -- this file owns torch; others import it where the
 from torch import Tensor, nn  # noqa: TID253 -- likewise
 
 from fraud_mlops.errors import TrainingError
-from fraud_mlops.models.losses import claim_weights, period_offsets, training_loss
+from fraud_mlops.models.losses import claim_weights, period_offsets
 from fraud_mlops.models.networks import FraudNetwork
 from fraud_mlops.models.params import LogisticParams, TrainingParams
 from fraud_mlops.models.runtime import reproducible, resolve_device
+from fraud_mlops.models.steps import RecordedStep, Step
+from fraud_mlops.models.training_data import TrainingData
 from fraud_mlops.models.training_log import TrainingLog
 
 if TYPE_CHECKING:
@@ -29,33 +31,6 @@ SAMPLE_BUDGET = 2_000_000
 """Claims seen in training, epochs and members together: about what a million claims need twice."""
 
 _CHECK_STEPS = 64
-_COMPILE_STEPS = 3_000
-"""Steps from which compiling on a GPU (about a minute) is earned back."""
-
-
-class _Data(NamedTuple):
-    numeric: Tensor
-    categories: Tensor
-    labels: Tensor
-    weights: Tensor | None
-    offsets: Tensor | None
-
-    def to(self, device: torch.device) -> _Data:
-        return self._each(lambda part: part.to(device))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> _Data:
-        return _Data(
-            change(self.numeric),
-            change(self.categories),
-            change(self.labels),
-            None if self.weights is None else change(self.weights),
-            None if self.offsets is None else change(self.offsets),
-        )
-
-    def batch(self, rows: Tensor, device: torch.device) -> _Data:
-        """The rows, on the device; a copy over the bus only where the data lie elsewhere."""
-        rows = rows.to(self.labels.device)
-        return self._each(lambda part: part[rows]).to(device)
 
 
 class _Plan(NamedTuple):
@@ -103,7 +78,7 @@ def train(
     with reproducible(place, threads):
         network = FraudNetwork.for_training(params, matrix, cardinalities, candidate.seed)
         network.to(place)
-        data = _placed(matrix, labels, (weights, offsets), place)
+        data = TrainingData.placed(matrix, labels, weights, offsets, place)
         for i, member in enumerate(network.members):
             title = f"{candidate.name}[{i + 1}]" if params.members > 1 else candidate.name
             # A member's course does not depend on how many there are before it.
@@ -147,54 +122,26 @@ def learning_rate(params: TrainingParams, progress: float) -> float:
 def _epochs(
     title: str,
     member: nn.Module,
-    data: _Data,
+    data: TrainingData,
     params: TrainingParams,
     plan: _Plan,
     device: torch.device,
 ) -> Iterator[float]:
     """Train one member; yield the mean loss of each epoch."""
     member.train()
-    parameters = [p for p in member.parameters() if p.numel()]
-    optimizer = torch.optim.AdamW(
-        decay_groups(member, params),
-        lr=params.learning_rate,
-        fused=device.type in ("cpu", "cuda"),
-    )
+    kind = RecordedStep if RecordedStep.can(data, params, device) else Step
+    step = kind(member, data, params, device)
     total = plan.epochs * plan.steps
-    forward: Callable[[Tensor, Tensor], Tensor] = member
-    if device.type == "cuda" and total >= _COMPILE_STEPS:
-        forward = torch.compile(member)
-    n = len(data.labels)
     for epoch in range(plan.epochs):
         # Drawn on the CPU: the same order of claims on every device.
-        batches = torch.randperm(n).tensor_split(plan.steps)
+        order = torch.randperm(len(data.labels)).to(data.device)
         losses = torch.zeros(plan.steps, device=device)
-        for i, rows in enumerate(batches):
-            step = epoch * plan.steps + i
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(params, step / total)
-            batch = data.batch(rows, device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                logits = forward(batch.numeric, batch.categories)
-            loss = training_loss(logits, batch.labels, batch.weights, batch.offsets, params)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = nn.utils.clip_grad_norm_(parameters, params.clip_norm)
-            optimizer.step()
-            # A gradient without end is clipped to nothing: the loss alone would not show it.
-            losses[i] = loss.detach() + 0 * norm
+        for i, rows in enumerate(order.tensor_split(plan.steps)):
+            rate = learning_rate(params, (epoch * plan.steps + i) / total)
+            losses[i] = step(rows, rate)
             if (i + 1) % _CHECK_STEPS == 0 or i + 1 == plan.steps:
                 _stop_if_diverged(title, losses[: i + 1], epoch * plan.steps, params, total)
         yield float(losses.mean())
-
-
-def decay_groups(member: nn.Module, params: TrainingParams) -> list[dict[str, object]]:
-    """Weights decay; biases, which say how common fraud is, do not."""
-    named = [(name, p) for name, p in member.named_parameters() if p.numel()]
-    biases = [p for name, p in named if name.endswith("bias")]
-    weights = [p for name, p in named if not name.endswith("bias")]
-    groups: list[dict[str, object]] = [{"params": biases, "weight_decay": 0.0}]
-    return [{"params": weights, "weight_decay": params.weight_decay}, *groups]
 
 
 def _stop_if_diverged(
@@ -254,23 +201,3 @@ def _plan(params: TrainingParams, n: int, budget: int) -> _Plan:
 def _usual_batch(params: TrainingParams, n: int) -> int:
     small = 256 if n < 50_000 else 1024
     return max(small, 1024) if isinstance(params, LogisticParams) and n >= 10_000 else small
-
-
-def _placed(
-    matrix: Matrix,
-    labels: np.ndarray,
-    extras: tuple[np.ndarray | None, np.ndarray | None],
-    device: torch.device,
-) -> _Data:
-    """All claims as tensors: without a copy on the CPU, once on a GPU that has room for them."""
-    data = _Data(
-        torch.from_numpy(matrix.numeric),
-        torch.from_numpy(matrix.categories),
-        torch.from_numpy(labels.astype(np.float32)),
-        *(None if extra is None else torch.from_numpy(extra) for extra in extras),
-    )
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        if matrix.numeric.nbytes + matrix.categories.nbytes > free // 2:
-            return data
-    return data.to(device)

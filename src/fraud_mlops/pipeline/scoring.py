@@ -22,6 +22,7 @@ from fraud_mlops.models.reasons import attributions, reason_texts
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.serving.entity_state import publish_entity_state
+from fraud_mlops.settings import settings
 from fraud_mlops.spark.choice import on_spark
 
 if TYPE_CHECKING:
@@ -61,7 +62,10 @@ def score(plan: RunPlan, features: FeatureSet, leader: Leader) -> tuple[Partitio
 
         written = score_partitions(lakehouse, features, leader, metadata)
     else:
-        written = lakehouse.write_sorted(*place, _scored(leader, features), OUTPUTS, metadata)
+        from fraud_mlops.models.runtime import cpu_threads
+
+        with cpu_threads(settings().threads):
+            written = lakehouse.write_sorted(*place, _scored(leader, features), OUTPUTS, metadata)
     named = plan.partitions.values() if plan.partitions else ()
     empty = set(named) - {partition.value for partition in written}
     written += [lakehouse.write(*place, value, (), OUTPUTS, metadata) for value in empty]

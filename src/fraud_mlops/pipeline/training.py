@@ -61,10 +61,14 @@ def train_candidate(candidate: Candidate, features: FeatureSet, progress: Progre
     Holds one of the machine's cores while it trains, and waits for one while there is none.
     Raises TrainingError when the candidate cannot be trained.
     """
-    claims = training_claims(features)
-    with cpu_slot(CANDIDATE_THREADS, settings().threads, progress=progress) as threads:
+    from fraud_mlops.models.runtime import cpu_threads
+
+    claims, judged = training_claims(features), validation_claims(features)
+    with (
+        cpu_slot(CANDIDATE_THREADS, settings().threads, progress=progress) as threads,
+        cpu_threads(threads),
+    ):
         model, log = fit(candidate, claims, features, threads, progress)
-        judged = validation_claims(features)
         logits = model.logits(judged)
     row = LeaderboardRow(
         name=candidate.name,
