@@ -12,6 +12,7 @@ import pytest
 from fraud_mlops import catalog
 from fraud_mlops.claims import ingest
 from fraud_mlops.errors import QualityError
+from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
 
 
 def claims_shown(text: str) -> list[str]:
@@ -74,6 +75,15 @@ def test_metrics_show_windows_and_leave_slices_for_those_who_ask(ran) -> None:
     assert "0.442 to 0.744" in text
     assert "region=north" not in text
     assert "region=north" in ran.says("metrics", "--dataset", "motor", "--slices")
+
+
+def test_verdicts_are_words(ran) -> None:
+    rows = [("drift_partition", f"feature={word}", "verdict", float(number), None, None)
+            for word, number in DRIFT_VERDICTS.items()]  # fmt: skip
+    ran.add_metrics(7, "v", *rows)
+    text = ran.says("metrics", "--dataset", "motor", "--partition", "2024-07", "--slices")
+    lines = [line.split()[1:4] for line in text.splitlines() if "feature=" in line]
+    assert lines == [[f"feature={word}", "verdict", word] for word in ("stable", "warn", "drift")]
 
 
 def test_metrics_by_partition_are_one_line_each(ran) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import os
 import socket
@@ -169,8 +170,51 @@ def test_a_databricks_that_takes_the_token_and_one_that_does_not(
     shell(**{"DATABRICKS_TOKEN": "dapi-of-last-year-4711"})
     found = one("Databricks")
     assert found.status == "wrong"
-    assert found.mend.startswith("databricks auth login")
+    assert found.mend.endswith("# or a new DATABRICKS_TOKEN")
     assert "4711" not in found.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("host", "says", "mend"),
+    [
+        ("https://nowhere.invalid", "there is no such host", "export DATABRICKS_HOST="),
+        ("https://", "is no address of a workspace", "export DATABRICKS_HOST="),
+        ("http://127.0.0.1:{closed}", "does not answer", "curl --max-time 10 $DATABRICKS_HOST"),
+    ],
+)
+def test_a_databricks_that_is_not_there_is_told_by_the_cause(
+    shell: Set, closed: int, host: str, says: str, mend: str
+) -> None:
+    shell(DATABRICKS_HOST=host.format(closed=closed), DATABRICKS_TOKEN=TOKEN)
+    [found] = clouds.databricks(settings())
+    assert (found.status, says in found.says) == ("wrong", True), found
+    assert found.mend is not None
+    assert found.mend.startswith(mend)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "mend"),
+    [
+        (
+            "ValueError",
+            "default auth: cannot configure default credentials",
+            "or export DATABRICKS_",
+        ),
+        ("Unauthenticated", "The access token has expired", "or a new DATABRICKS_TOKEN"),
+        ("PermissionDenied", "Invalid access token.", "or a new DATABRICKS_TOKEN"),
+        ("PermissionDenied", "Source IP address: 1.2.3.4 is blocked", "databricks ip-access-lists"),
+        ("PermissionDenied", "User does not have permission", "databricks current-user me"),
+        ("NotFound", "Not found", "this one is no workspace"),
+        ("TimeoutError", "Timed out after 0:00:05", "curl --max-time 10 $DATABRICKS_HOST"),
+    ],
+)
+def test_what_mends_a_sign_in_to_databricks_belongs_to_the_cause(
+    kind: str, said: str, mend: str
+) -> None:
+    from databricks.sdk import errors
+
+    error = getattr(errors, kind, None) or getattr(builtins, kind)
+    assert mend in clouds.mend_databricks(error(said))
 
 
 def test_the_repository_that_databricks_clones(shell: Set, tmp_path: Path) -> None:

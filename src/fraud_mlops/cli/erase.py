@@ -90,6 +90,8 @@ def erase(
             run = {"entity": entity, "by": by, **done, "erased": [e._asdict() for e in found]}
             _record(record, dataset, [*earlier, run])
     _show(found, dry_run)
+    if not any(e.rows for e in found):
+        _show_looked(lakehouse, person, model_uri)
     if unread := [e for e in found if e.unread]:
         raise LakehouseError(
             f"{len(unread)} objects could not be looked into, as the table says: what they hold of "
@@ -159,6 +161,22 @@ def _record(uri: str, dataset: str, runs: Sequence[Any]) -> None:
     record = {"dataset": dataset, "not_looked_into": _NOT_LOOKED_INTO, "runs": runs}
     write_bytes(uri, json.dumps(record, indent=1).encode() + b"\n")
     say(f"The record is {uri}")
+
+
+def _show_looked(lakehouse: Lakehouse, person: Person, model_uri: str) -> None:
+    """What there was to be found in, without the value: is it not here, or mistyped?"""
+    from fraud_mlops.maintenance.looked import looked_through
+
+    looked = list(looked_through(lakehouse, person, model_uri))
+    rows = [(n, f"{o:,}", None if r is None else f"{r:,}", by) for n, o, r, by in looked]
+    columns = ["looked through", "objects", "rows", "by"]
+    show_table(columns, rows, right=["objects", "rows"])
+    ids = f", nor is one of the {len(person.more):,} given claims" if person.more else ""
+    say(
+        f"Nothing matched: none of {looked[0].rows or 0:,} claims in raw is of this {person.entity}"
+        f"{ids}. If something should be here, compare the spelling with the source's: case, "
+        "spaces and leading zeros count."
+    )
 
 
 def _show(found: list[Erased], dry_run: bool) -> None:

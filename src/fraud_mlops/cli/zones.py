@@ -107,7 +107,7 @@ def _show_window(name: str, rows: Iterable[dict[str, Any]]) -> None:
             row["partition"],
             row["slice"],
             row["metric"],
-            number(row["value"]),
+            _value(row["metric"], row["value"]),
             interval(row["low"], row["high"]),
             row["model_version"],
         )
@@ -118,6 +118,14 @@ def _show_window(name: str, rows: Iterable[dict[str, Any]]) -> None:
     show_table(columns, shown, title=f"Window {name}", right=["value"])
 
 
+def _value(metric: str, value: float | None) -> str:
+    """A verdict in the word that the pipeline has for its number."""
+    from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
+
+    words = {number: word for word, number in DRIFT_VERDICTS.items()}
+    return words.get(value, number(value)) if metric == "verdict" else number(value)
+
+
 def _show_by_partition(rows: Sequence[dict[str, Any]]) -> None:
     """One line a partition, on the labels known by the time of the run."""
     names = list(dict.fromkeys(row["metric"] for row in rows))
@@ -125,7 +133,7 @@ def _show_by_partition(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         by_partition.setdefault(row["partition"], {})[row["metric"]] = row["value"]
     lines = [
-        (value, *(number(found.get(name)) for name in names))
+        (value, *(_value(name, found.get(name)) for name in names))
         for value, found in by_partition.items()
     ]
     shown = [name.replace("_", " ") for name in names]

@@ -35,13 +35,15 @@ _AWS_MENDS: dict[tuple[str, ...], str] = {
 }  # fmt: skip
 """By the name of the client's error, or by the code of the answer."""
 
+_WHO_ANSWERS = "curl --max-time 10 $DATABRICKS_HOST    # who answers? Firewall, proxy, private link"
+
 
 def databricks(given: Settings) -> Iterator[Finding]:
     name = "Databricks"
     host = os.environ["DATABRICKS_HOST"]
-    if not _is_reached(host):
-        says = f"DATABRICKS_HOST={host} does not answer"
-        yield wrong(name, says, "curl --max-time 10 $DATABRICKS_HOST")
+    if unreached := _unreached(host):
+        says, mend = unreached
+        yield wrong(name, f"DATABRICKS_HOST={host}: {says}", mend)
         return
     yield _signed_in(name, host)
     if is_local(given.lakehouse_uri) and "127.0.0.1" not in host:
@@ -50,15 +52,26 @@ def databricks(given: Settings) -> Iterator[Finding]:
         yield wrong("Databricks' store", says, mend)
 
 
-def _is_reached(url: str) -> bool:
-    """Asked before the SDK is, which tries for long."""
+def _unreached(url: str) -> tuple[str, str] | None:
+    """What is said, and what mends it; None for a host that answers. Asked before the SDK is, which
+    tries for long."""
     import requests
 
+    host = "export DATABRICKS_HOST=https://...    # as the browser shows the workspace's"
     try:
         requests.head(url if "://" in url else f"https://{url}", timeout=SECONDS)
+    except requests.exceptions.SSLError:
+        says = "this machine does not trust its certificate"
+        return says, "export REQUESTS_CA_BUNDLE=/path/of/the/authority.pem"
+    except requests.ConnectionError as error:
+        if "NameResolutionError" in str(error):
+            return "there is no such host, or no DNS that knows it", host
+        return "does not answer", _WHO_ANSWERS
+    except requests.Timeout:
+        return f"does not answer within {SECONDS:g} s", _WHO_ANSWERS
     except requests.RequestException:
-        return False
-    return True
+        return "is no address of a workspace", host
+    return None
 
 
 def _signed_in(name: str, host: str) -> Finding:
@@ -70,9 +83,30 @@ def _signed_in(name: str, host: str) -> Finding:
         config = Config(http_timeout_seconds=SECONDS, retry_timeout_seconds=int(SECONDS))
         next(iter(WorkspaceClient(config=config).jobs.list_runs(limit=1)), None)
     except Exception as error:  # whatever the SDK raises, it is the finding
-        mend = "databricks auth login --host $DATABRICKS_HOST    # or a new DATABRICKS_TOKEN"
-        return wrong(name, f"{host}: {error}", mend)
+        return wrong(name, f"{host}: {error}", mend_databricks(error))
     return ok(name, f"{config.host}: signed in by {config.auth_type}, runs may be listed")
+
+
+def mend_databricks(error: Exception) -> str:
+    """The command for what the SDK or an answer of a workspace says."""
+    from databricks.sdk.errors import DatabricksError, NotFound, PermissionDenied, Unauthenticated
+
+    said = str(error).lower()
+    if isinstance(error, ValueError) and "credentials" in said:  # none were found
+        return "databricks auth login --host $DATABRICKS_HOST    # or export DATABRICKS_TOKEN=..."
+    if isinstance(error, Unauthenticated) or (
+        isinstance(error, PermissionDenied) and "token" in said  # as a workspace on Azure says it
+    ):
+        return "databricks auth login --host $DATABRICKS_HOST    # or a new DATABRICKS_TOKEN"
+    if isinstance(error, PermissionDenied) and "ip" in said.split():
+        return "databricks ip-access-lists list    # as an administrator: this address is kept out"
+    if isinstance(error, PermissionDenied):
+        return "databricks current-user me    # who needs workspace access, and leave to run jobs"
+    if isinstance(error, NotFound) or "unable to parse response" in said:
+        return "export DATABRICKS_HOST=https://...    # this one is no workspace"
+    if not isinstance(error, DatabricksError):  # on the way
+        return _WHO_ANSWERS
+    return "databricks jobs list-runs --limit 1"
 
 
 def git(_: Settings) -> Iterator[Finding]:

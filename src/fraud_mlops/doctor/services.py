@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from email.utils import parsedate_to_datetime
 
 from fraud_mlops.doctor.clouds import SECONDS, aws, databricks, git
-from fraud_mlops.doctor.finding import Finding, ok, without_secrets, wrong
+from fraud_mlops.doctor.finding import Finding, ok, warning, without_secrets, wrong
 from fraud_mlops.doctor.machine import installed
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.settings import Settings, settings
 
-MOST_SKEW = 300.0
-"""Azure and AWS refuse signatures that are a quarter of an hour off."""
+MOST_SKEW, NOTABLE_SKEW = 900.0, 300.0
+"""Seconds. Azure and AWS refuse signatures that are a quarter of an hour off."""
 
 
 def store(name: str, uri: str) -> Iterator[Finding]:
@@ -140,11 +140,14 @@ def clock(given: Settings) -> Iterator[Finding]:
     except (FraudMlopsError, requests.RequestException, ValueError, TypeError):
         return  # what is wrong, or does not answer, is told of by the store's own finding
     skew = time.time() - there
-    if abs(skew) > MOST_SKEW:
-        says = f"{skew:+.0f} s off the clock of {url}: signatures are refused"
-        yield wrong("clock of the store", says, "sudo timedatectl set-ntp true")
+    name, mend = "clock of the store", "sudo timedatectl set-ntp true"
+    if abs(skew) >= MOST_SKEW:
+        yield wrong(name, f"{skew:+.0f} s off the clock of {url}: signatures are refused", mend)
+    elif abs(skew) >= NOTABLE_SKEW:
+        says = f"{skew:+.0f} s off the clock of {url}; from 15 minutes on signatures are refused"
+        yield warning(name, says, mend)
     else:
-        yield ok("clock of the store", f"{skew:+.0f} s")
+        yield ok(name, f"{skew:+.0f} s")
 
 
 def _endpoint(given: Settings) -> str:

@@ -87,9 +87,9 @@ def _as_ours(error: Error, options: SnowflakeOptions) -> WarehouseError:
         return WarehouseError(f"{said}\n{meaning}")
     if _passes(error) and code in _OUT_OF_REACH:
         return WarehouseUnavailable(
-            f"{options.address}: Snowflake cannot be reached at {options.server}; is "
-            "SNOWFLAKE_ACCOUNT (or SNOWFLAKE_HOST) right, and the network up: firewall, "
-            "HTTPS_PROXY, private link?"
+            f"{options.address}: Snowflake cannot be reached at {options.server} "
+            f"({_first_line(error, options)}); is SNOWFLAKE_ACCOUNT (or SNOWFLAKE_HOST) right, and "
+            "the network up: firewall, HTTPS_PROXY, private link?"
         ).mended_by(f"curl --max-time 10 https://{options.server}    # who answers?")
     if _passes(error):
         return WarehouseUnavailable(f"{said}\nIs SNOWFLAKE_ACCOUNT right, and the network up?")
@@ -110,8 +110,25 @@ def _passes(error: Error) -> bool:
     return not isinstance(error, errors.DatabaseError)
 
 
+def _first_line(error: Error, options: SnowflakeOptions) -> str:
+    """The connector's own words, and those of the operating system below: no such host, connection
+    refused, certificate. What stands between them is addresses and advice."""
+    first = str(error.raw_msg or error).strip().partition("\n")[0].removesuffix("Aborting")
+    below: BaseException = error
+    while deeper := below.__cause__ or below.__context__:
+        below = deeper
+    if isinstance(below, OSError) and below.strerror:
+        first = f"{first.rstrip(' .')}: {below.strerror}"
+    return _without_secrets(first, options)[:_LONGEST].rstrip(" .")
+
+
 def _said(error: Exception, options: SnowflakeOptions) -> str:
     text = " ".join(str(getattr(error, "raw_msg", None) or error).split())
+    text = _without_secrets(text, options)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
+
+
+def _without_secrets(text: str, options: SnowflakeOptions) -> str:
     for secret in filter(None, (options.password, options.private_key_passphrase)):
         text = text.replace(secret.get_secret_value(), "***")
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
+    return text
