@@ -103,11 +103,18 @@ def _copy_cards(log: RunLog, folder: Path) -> None:
     """Those that are exported by now; a card that is not costs no build."""
     for address in sorted(set(log.cards.values())):
         try:
-            page = read_bytes(address)
+            page = read_bytes(_file_of(address))
         except (FraudMlopsError, OSError) as error:
             print(f"{address} cannot be read: {error}", file=sys.stderr)
             continue
         write_bytes(str(folder / "cards" / address.rsplit("/", 1)[-1]), page)
+
+
+def _file_of(card: str) -> str:
+    """A link to where cards are served ends as the file's own address does."""
+    if not card.startswith(("http://", "https://")):
+        return card
+    return join(settings().lakehouse_uri, "_reports", *card.split("/")[-3:])
 
 
 if __name__ == "__main__":

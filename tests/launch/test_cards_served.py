@@ -13,6 +13,7 @@ import requests
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))
 
 import local_cards
+from fraud_mlops.settings import settings
 
 CARD = "IngestFlow/17/card-ingest-data-17-2.html"
 
@@ -70,3 +71,25 @@ def test_a_port_that_somebody_has_is_left_to_them() -> None:
         local_cards.cards(taken.getsockname()[1]) as served,
     ):
         assert not served
+
+
+def test_the_record_of_a_run_has_the_card_that_a_link_leads_to(
+    lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the lakehouse, whether it is served or not."""
+    import log_metaflow_run
+    from fraud_assets.run_log import Asset, RunLog
+
+    linked = Asset(
+        asset="parcels/raw_zone",
+        partition=None,
+        metadata={},
+        links={"card: data": f"http://127.0.0.1:9/{CARD}"},
+    )
+    monkeypatch.setenv("LAKEHOUSE_URI", str(lake))
+    settings.cache_clear()
+    try:
+        log_metaflow_run._copy_cards(RunLog.model_construct(assets=(linked,)), tmp_path)
+    finally:
+        settings.cache_clear()
+    assert (tmp_path / "cards" / CARD.rpartition("/")[2]).read_text() == "<html>Wörter</html>"
