@@ -17,12 +17,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import local_dagster
 
 if TYPE_CHECKING:
     from fraud_assets.dataset import Dataset
+    from fraud_mlops.warehouse.engine import Warehouse
+
+_COLUMNS = ("PARTITION_KEY", "CLAIMS", "ALERTS", "PRECISION_OF_ALERTS", "RECALL_OF_ALERTS")
 
 
 def main() -> int:
@@ -101,24 +104,34 @@ def _first_scored(dataset: Dataset, keys: Sequence[str]) -> str:
 
 
 def _show_warehouse(dataset: str) -> None:
-    """The newest months of the view that BI's first page is drawn from."""
+    """The newest months of the view that BI's first page is drawn from; nothing is written."""
     from fraud_assets.stores import Stores
     from fraud_mlops.cli.printing import number, say, show_table
+    from fraud_mlops.errors import FraudMlopsError
     from fraud_mlops.settings import settings
     from fraud_mlops.warehouse.choice import warehouse_of
 
-    columns = ("PARTITION_KEY", "CLAIMS", "ALERTS", "PRECISION_OF_ALERTS", "RECALL_OF_ALERTS")
     warehouse = warehouse_of(settings(), Stores.of_settings().root)
-    with warehouse.session() as session:
-        rows = session.execute(
-            f"SELECT {', '.join(columns)} FROM BI_DAILY_KPIS WHERE DATASET = ? "
+    try:
+        rows = _kpis(warehouse, dataset)
+    except FraudMlopsError as error:  # such as a role that may write rows and read no view
+        say(f"view BI_DAILY_KPIS of {warehouse.address} cannot be shown: {error}")
+        return
+    say(f"view BI_DAILY_KPIS of {warehouse.address}")
+    named = [column.lower().replace("_", " ") for column in _COLUMNS]
+    shown = [(partition, *(number(value) for value in values)) for partition, *values in rows]
+    show_table(named, shown, right=named[1:])
+
+
+def _kpis(warehouse: Warehouse, dataset: str) -> list[tuple[Any, ...]]:
+    with warehouse.reading() as session:
+        if session is None:
+            return []
+        return session.execute(
+            f"SELECT {', '.join(_COLUMNS)} FROM BI_DAILY_KPIS WHERE DATASET = ? "
             "ORDER BY PERIOD_START DESC LIMIT 3",
             [dataset],
         )
-    say(f"view BI_DAILY_KPIS of {warehouse.address}")
-    named = [column.lower().replace("_", " ") for column in columns]
-    shown = [(partition, *(number(value) for value in values)) for partition, *values in rows]
-    show_table(named, shown, right=named[1:])
 
 
 def _cards() -> list[str]:

@@ -52,13 +52,14 @@ def main() -> int:
 def _figures(dataset: str) -> dict[str, Figure]:
     from fraud_mlops.plots import bi
     from fraud_mlops.warehouse.choice import warehouse_of
+    from fraud_mlops.warehouse.views import told_of_views
 
     warehouse = warehouse_of(settings(), settings().lakehouse_uri)
-    with warehouse.reading(print) as there:
-        is_there = there is not None
-    if not is_there:
-        raise WarehouseError(_nothing(warehouse, dataset))
-    with warehouse.session(print) as session:  # views of an older version are made anew
+    with warehouse.reading(print) as session:
+        if session is None:
+            raise WarehouseError(_nothing(warehouse, dataset))
+        if told := told_of_views(session, warehouse):
+            raise WarehouseError(f"{warehouse.address}: {told}")
         kpis, funnel, models, drift = (_rows(session, view, dataset) for view in _ORDER)
     if not kpis:
         raise WarehouseError(_nothing(warehouse, dataset))

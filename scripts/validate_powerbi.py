@@ -28,7 +28,13 @@ def main() -> int:
     if len(sys.argv) > 2 or not (schemas / "fabric").is_dir():
         print(__doc__, file=sys.stderr)
         return 2
-    wrong = list(complaints(schemas))
+    try:
+        wrong = list(complaints(schemas))
+    except ModuleNotFoundError as error:
+        if error.name not in ("jsonschema", "referencing"):
+            raise
+        print(f"Error: {error.name} is not installed; pip install jsonschema", file=sys.stderr)
+        return 1
     for line in wrong:
         print(line)
     print(f"{len(json_files())} files, {len(wrong)} complaints")
@@ -43,6 +49,7 @@ def json_files(project: Path = PROJECT) -> list[Path]:
 def complaints(schemas: Path = SCHEMAS, project: Path = PROJECT) -> Iterator[str]:
     from jsonschema import Draft7Validator
     from referencing import Registry, Resource
+    from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT7
 
     def retrieve(uri: str) -> Resource[Any]:
@@ -51,14 +58,22 @@ def complaints(schemas: Path = SCHEMAS, project: Path = PROJECT) -> Iterator[str
 
     registry: Registry[Any] = Registry(retrieve=retrieve)  # type: ignore[call-arg]
     for path in json_files(project):
-        content, name = json.loads(path.read_text(encoding="utf-8")), path.relative_to(project)
+        name = path.relative_to(project)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            yield f"{name}: is no JSON: {error}"
+            continue
         address = content.get("$schema", "")
         if not (schemas / address.removeprefix(ADDRESS)).is_file():
             yield f"{name} $.$schema: {address or 'nothing'} is none of the schemas in {schemas}"
             continue
         schema = registry.get_or_retrieve(address).value.contents
-        for error in Draft7Validator(schema, registry=registry).iter_errors(content):
-            yield f"{name} {error.json_path}: {error.message[:300]}"
+        try:
+            for wrong in Draft7Validator(schema, registry=registry).iter_errors(content):
+                yield f"{name} {wrong.json_path}: {wrong.message[:300]}"
+        except Unresolvable as missing:
+            yield f"{name}: its schema refers to what is not in {schemas}: {missing}"
 
 
 if __name__ == "__main__":

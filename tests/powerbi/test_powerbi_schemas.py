@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,13 @@ from validate_powerbi import ADDRESS, PROJECT, SCHEMAS, complaints, json_files  
 VISUAL = Path("FraudMetrics.Report/definition/pages/overview/visuals/card_claims/visual.json")
 
 
-def validator(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True)
+def validator(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | variables,
+    )
 
 
 def test_the_project_keeps_every_schema() -> None:
@@ -59,6 +65,30 @@ def test_what_a_schema_does_not_know_is_told(
     [complaint] = complaints(project=project)
     assert complaint.startswith(str(VISUAL))
     assert told in complaint
+
+
+def test_a_file_that_is_no_json_is_told(tmp_path: Path) -> None:
+    project = tmp_path / "powerbi"
+    shutil.copytree(PROJECT, project)
+    (project / VISUAL).write_text("{")
+    [complaint] = complaints(project=project)
+    assert complaint.startswith(f"{VISUAL}: is no JSON: Expecting")
+
+
+def test_a_missing_package_is_told_with_the_command_that_brings_it(tmp_path: Path) -> None:
+    (tmp_path / "jsonschema.py").write_text("raise ModuleNotFoundError(name='jsonschema')")
+    done = validator(PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: jsonschema is not installed; pip install jsonschema\n"
+
+
+def test_a_schema_that_is_not_there_is_told(tmp_path: Path) -> None:
+    shutil.copytree(SCHEMAS, tmp_path / "schemas")
+    inner = next(p for p in (tmp_path / "schemas").rglob("*.json") if "semanticQuery" in p.parts)
+    inner.unlink()
+    done = validator(str(tmp_path / "schemas"))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"its schema refers to what is not in {tmp_path}/schemas: Unresolvable" in done.stdout
 
 
 def test_the_validator_says_how_it_is_used(tmp_path: Path) -> None:

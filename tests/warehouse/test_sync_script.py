@@ -19,6 +19,7 @@ from fraud_mlops.warehouse.options import SnowflakeOptions
 from fraud_mlops.warehouse.schema import schema_text
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))
+import demo
 import draw_bi
 import sync_metrics_to_snowflake as script
 
@@ -199,6 +200,29 @@ def test_snowflake_by_the_environment(
     assert code == 1
     assert "wrong SNOWFLAKE_USER or SNOWFLAKE_PASSWORD" in told
     assert "s3cret-w0rd" not in told
+
+
+def test_what_shows_the_warehouse_writes_nothing_into_it(
+    run: Callable[..., tuple[int, str]],
+    lake: Lake,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who reads it meanwhile is in nobody's way."""
+    import duckdb
+
+    run()
+    file = lake.root / "warehouse.duckdb"
+    before = file.stat().st_mtime_ns
+    with duckdb.connect(str(file), read_only=True):
+        demo._show_warehouse("motor")
+        shown = capsys.readouterr().out
+        assert run(str(tmp_path / "pictures"), "--dataset", "motor", main=draw_bi.main)[0] == 0
+    assert shown.startswith(f"view BI_DAILY_KPIS of duckdb {file}")
+    assert [line.split()[:3] for line in shown.splitlines() if "2024-" in line] == [
+        ["2024-06", "300", "30"], ["2024-05", "200", "20"], ["2024-04", "100", "10"],
+    ]  # fmt: skip
+    assert file.stat().st_mtime_ns == before
 
 
 def test_pictures_of_the_views_are_drawn(

@@ -122,8 +122,11 @@ def _value(metric: str, value: float | None) -> str:
     """A verdict in the word that the pipeline has for its number."""
     from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
 
-    words = {number: word for word, number in DRIFT_VERDICTS.items()}
-    return words.get(value, number(value)) if metric == "verdict" else number(value)
+    if metric == "verdict":
+        for word, verdict in DRIFT_VERDICTS.items():
+            if value == verdict:
+                return word
+    return number(value)
 
 
 def _show_by_partition(rows: Sequence[dict[str, Any]]) -> None:

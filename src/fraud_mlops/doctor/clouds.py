@@ -89,7 +89,8 @@ def _signed_in(name: str, host: str) -> Finding:
 
 def mend_databricks(error: Exception) -> str:
     """The command for what the SDK or an answer of a workspace says."""
-    from databricks.sdk.errors import DatabricksError, NotFound, PermissionDenied, Unauthenticated
+    from databricks.sdk.errors import NotFound, PermissionDenied, Unauthenticated
+    from databricks.sdk.errors.base import DatabricksError
 
     said = str(error).lower()
     if isinstance(error, ValueError) and "credentials" in said:  # none were found
