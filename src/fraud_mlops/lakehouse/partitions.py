@@ -164,8 +164,7 @@ class Lakehouse:
     ) -> list[Partition]:
         """What the store holds now, in order of value; nothing for a zone that is empty.
 
-        damaged: takes, by value, what is wrong with those that have no footer to read; without it
-        the first of them is raised.
+        damaged: takes, by value, what is wrong with those without a footer to read, else raised.
         """
         found = self.listed(zone, dataset)
 
@@ -174,20 +173,16 @@ class Lakehouse:
                 return self._look(zone, dataset, listed.key, listed.value)
             except FileNotFoundError:  # expired since it was listed
                 return None
-            except StoreError:
-                raise
             except LakehouseError as error:
-                if damaged is None:
+                if damaged is None or isinstance(error, StoreError):
                     raise
                 damaged[listed.value] = error
                 return None
 
         if is_local(self.root) or len(found) < 2:
             looked = list(map(look, found))
-        else:
-            with ThreadPoolExecutor(
-                min(_READERS, len(found))
-            ) as pool:  # each waits for the network
+        else:  # each waits for the network
+            with ThreadPoolExecutor(min(_READERS, len(found))) as pool:
                 looked = list(pool.map(look, found))
         return [partition for partition in looked if partition is not None]
 
@@ -230,7 +225,7 @@ class Lakehouse:
 
         def read(partition: Partition) -> pa.Table:
             with _pinned(partition) as (parquet, _):
-                return parquet.read(columns=_list(columns)).replace_schema_metadata()
+                return parquet.read(columns=columns and list(columns)).replace_schema_metadata()
 
         return pa.concat_tables(again(p.uri, partial(read, p)) for p in partitions)
 
@@ -243,8 +238,7 @@ class Lakehouse:
     ) -> Iterator[pa.RecordBatch]:
         """Rows in the partitions' order, in flat memory.
 
-        where: conditions that all hold for the rows; row groups that their statistics rule out
-        are not read.
+        where: conditions that all hold; row groups that their statistics rule out are not read.
         """
         for partition in partitions:
             done = 0
@@ -304,7 +298,3 @@ def _pinned(partition: Partition) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
                 "Start a new run."
             )
         yield parquet, stream
-
-
-def _list(columns: Sequence[str] | None) -> list[str] | None:
-    return None if columns is None else list(columns)
