@@ -104,7 +104,8 @@ class Settings(BaseSettings):
         "auto",
         alias="FRAUD_DEVICE",
         pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$",
-        description="Where networks are trained: auto (a GPU when there is one), cpu, cuda, cuda:1, mps.",
+        description="Where networks are trained: auto (a GPU when there is one), cpu, cuda, "
+        "cuda:1, mps.",
     )
     azure_storage_account_name: str | None = Field(
         None,
