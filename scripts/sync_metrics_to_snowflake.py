@@ -17,6 +17,7 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fraud_mlops.errors import FraudMlopsError, LakehouseError, StoreError, WarehouseError
@@ -77,21 +78,22 @@ def _print_schema() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.warehouse.choice import warehouse_of
-    from fraud_mlops.warehouse.sync import PartitionsError
 
     root = arguments.output_uri or settings().lakehouse_uri
     lakehouse, warehouse = Lakehouse(root), warehouse_of(settings(), root)
     print(warehouse.address, flush=True)
     one = _check if arguments.check else _sync
-    code, failures, known = 0, list[FraudMlopsError](), set[str]()
+    all_hold, failures, known = True, list[str](), set[str]()
     datasets = _datasets(lakehouse, arguments)
-    for name in datasets:
+    for number, name in enumerate(datasets, 1):
         try:
-            code = max(code, one(lakehouse, warehouse, name, arguments, known))
-        except StoreError:
-            raise  # of every dataset
-        except (LakehouseError, PartitionsError) as error:
-            failures.append(error)
+            holds, there = one(lakehouse, warehouse, name, arguments)
+            all_hold, known = all_hold and holds, known.union(there)
+        except FraudMlopsError as error:
+            failures.append(str(error))
+            if _concerns_all(error):
+                failures += [f"{left}: not tried after that" for left in datasets[number:]]
+                break
     if not arguments.dataset and (gone := sorted(known - set(datasets))):
         print(
             f"the lakehouse has no metrics of {', '.join(gone)}: --prune --dataset {gone[0]} "
@@ -99,8 +101,17 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     if failures:
         sys.stdout.flush()
-        raise WarehouseError("\n".join(map(str, failures)))
-    return code
+        raise WarehouseError("\n".join(failures))
+    return 0 if all_hold else 1
+
+
+def _concerns_all(error: FraudMlopsError) -> bool:
+    """Of the warehouse or the store, rather than of one dataset or its partitions."""
+    from fraud_mlops.warehouse.sync import PartitionsError
+
+    if isinstance(error, StoreError):
+        return True
+    return not isinstance(error, (LakehouseError, PartitionsError))
 
 
 def _datasets(lakehouse: Lakehouse, arguments: argparse.Namespace) -> list[str]:
@@ -139,16 +150,11 @@ def _partitions(
 
 
 def _sync(
-    lakehouse: Lakehouse,
-    warehouse: Warehouse,
-    dataset: str,
-    arguments: argparse.Namespace,
-    known: set[str],
-) -> int:
-    """known: takes the datasets that the warehouse has."""
+    lakehouse: Lakehouse, warehouse: Warehouse, dataset: str, arguments: argparse.Namespace
+) -> tuple[bool, Sequence[str]]:
+    """Whether all went well, and the datasets that the warehouse has."""
     from fraud_mlops.warehouse.sync import PartitionsError, sync
 
-    failed = None
     try:
         done = sync(
             lakehouse,
@@ -160,12 +166,10 @@ def _sync(
             say=_say,
         )
     except PartitionsError as error:
-        done, failed = error.done, error
-    known.update(done.datasets)
+        _tell(error.done)
+        raise
     _tell(done)
-    if failed:
-        raise failed
-    return 0
+    return True, done.datasets
 
 
 def _tell(done: SyncResult) -> None:
@@ -187,12 +191,9 @@ def _say(text: str) -> None:
 
 
 def _check(
-    lakehouse: Lakehouse,
-    warehouse: Warehouse,
-    dataset: str,
-    arguments: argparse.Namespace,
-    known: set[str],
-) -> int:
+    lakehouse: Lakehouse, warehouse: Warehouse, dataset: str, arguments: argparse.Namespace
+) -> tuple[bool, Sequence[str]]:
+    """Whether both sides are the same, and the datasets that the warehouse has."""
     from fraud_mlops.warehouse.parity import compare
 
     chosen = _partitions(lakehouse, dataset, arguments)
@@ -205,8 +206,7 @@ def _check(
         print(f"  {difference.partition}: {difference.what}")
     if found.views:
         print(f"  {found.views}")
-    known.update(found.datasets)
-    return 0 if found.holds else 1
+    return found.holds, found.datasets
 
 
 if __name__ == "__main__":

@@ -70,7 +70,10 @@ def test_only_the_partitions_that_are_asked_for(lake: Lake, warehouse: Warehouse
     assert [p.partition for p in done.partitions] == [MONTHS[0], MONTHS[2]]
     assert {row[0] for row in table_of(warehouse)} == {MONTHS[0], MONTHS[2]}
     with pytest.raises(LakehouseError, match=r"1 partitions asked for \(2031-01\).*scoring_job"):
-        sync(lake.lakehouse, warehouse, DATASET, partitions=["2031-01", MONTHS[0]])
+        sync(lake.lakehouse, warehouse, DATASET, partitions=["2031-01"])
+    with pytest.raises(PartitionsError, match="\n  2031-01: there are no metrics of it; score it"):
+        sync(lake.lakehouse, warehouse, DATASET, partitions=["2031-01", MONTHS[1]])
+    assert {row[0] for row in table_of(warehouse)} == set(MONTHS)
 
 
 def test_a_partition_that_the_lakehouse_has_no_more_is_told_and_removed_on_request(

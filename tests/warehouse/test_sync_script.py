@@ -195,9 +195,13 @@ def test_snowflake_by_the_environment(
     assert code == 0
     assert told.startswith(f"snowflake test-account {options.database}.METRICS.FRAUD_MODEL")
     assert "51 rows" in told
+    lake.put(MONTHS[0], kpis(7, 2, 2, 1), dataset="parcels")
     snow.login = refused(390100, "Incorrect username or password was specified.")
+    before = len(snow.logins)
     code, told = run()
     assert code == 1
+    assert len(snow.logins) == before + 1, "nobody locks a user out by trying each dataset"
+    assert "parcels: not tried after that" in told
     assert "wrong SNOWFLAKE_USER or SNOWFLAKE_PASSWORD" in told
     assert "s3cret-w0rd" not in told
 

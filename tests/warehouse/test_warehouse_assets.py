@@ -105,8 +105,8 @@ def test_partitions_without_metrics_are_told_by_name_without_a_trace(place: Plac
     result = synced(place, "2024-03", MONTHS[0], good=False)
     [failed] = result.get_step_failure_events()
     message = failed.step_failure_data.user_failure_data.description
-    assert "1 partitions asked for (2024-03)" in message
-    assert "scoring_job" in message
+    assert "\n  2024-03: there are no metrics of it; score it first: scoring_job" in message
+    assert list(latest(result)) == [MONTHS[0]], "which has some, and is synced"
 
 
 def test_a_damaged_partition_fails_the_run_when_all_others_are_there(
@@ -153,6 +153,15 @@ def test_a_table_that_somebody_has_changed_is_an_error_and_what_is_not_synced_a_
     broken = parity(place.run("store_checks_job", good=None))
     assert broken.severity is dg.AssetCheckSeverity.ERROR
     assert "--force" in (broken.description or "")
+
+
+def test_columns_that_have_drifted_are_told_by_the_check_in_words(place: Place) -> None:
+    synced(place, MONTHS[0], MONTHS[1])
+    answer(warehouse(place), "ALTER TABLE FRAUD_MODEL_METRICS DROP COLUMN INTERVAL_LOW")
+    drifted = parity(place.run("store_checks_job", good=None))
+    assert drifted.severity is dg.AssetCheckSeverity.ERROR
+    assert "columns have drifted from infra/snowflake/schema.sql" in (drifted.description or "")
+    assert "ALTER TABLE FRAUD_MODEL_METRICS ADD COLUMN INTERVAL_LOW" in (drifted.description or "")
 
 
 def requested(place: Place, cursor: Any) -> tuple[list[str], Any]:

@@ -34,6 +34,10 @@ from fraud_mlops.lakehouse.azure_account import AzureAccount, azure_account
 from fraud_mlops.lakehouse.waiting import tell_waiting
 from fraud_mlops.settings import settings
 
+# What it logs of a sign-in that failed is told by `adls_errors`, and would be printed before that
+# where nobody has set up logging; who has, still gets it.
+logging.getLogger("azure.identity").addHandler(logging.NullHandler())
+
 _ONE_REQUEST = 64 << 20
 _BLOCK = 8 << 20
 """Of an upload that is too large for one request; 50,000 are allowed, 400 GB."""
@@ -88,9 +92,6 @@ class AdlsFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         if account.sign_in == "Entra":
             from azure.identity.aio import DefaultAzureCredential
 
-            # What it logs is told by `adls_errors`, and would be printed before that where nobody
-            # has set up logging; who has, still gets it.
-            logging.getLogger("azure.identity").addHandler(logging.NullHandler())
             self.credential = credential = DefaultAzureCredential()
         self.service_client = BlobServiceClient(account.url, credential=credential, **options)
 

@@ -30,6 +30,7 @@ from fraud_mlops.warehouse.views import told_of_views
 ZONE = "metrics"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _SHOWN = 10
+_NO_METRICS = "there are no metrics of it; score it first: scoring_job"
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,12 @@ def sync(
     prune: removes partitions from the warehouse that the zone has no more, be it all of them. say:
     is told of each partition that was moved, and of each pause.
 
-    Raises LakehouseError for partitions that neither side has, or a store out of reach;
-    PartitionsError, when all others are moved, for those that are damaged or hold what no
-    warehouse takes; WarehouseError for what a person has to mend there, Held when another process
-    keeps a DuckDB file open, and WarehouseUnavailable when the warehouse stays out of reach: after
-    FRAUD_STORE_RETRIES more tries without any progress between them. Partitions that were moved
-    before an error stay; the next sync goes on after them.
+    Raises LakehouseError where there is none of the partitions, or for a store out of reach;
+    PartitionsError, when all others are moved, for those that are damaged, hold what no warehouse
+    takes, or were asked for and are not there; WarehouseError for what a person has to mend there;
+    Held when another process keeps a DuckDB file open; and WarehouseUnavailable when the warehouse
+    stays out of reach: after FRAUD_STORE_RETRIES more tries without any progress between them.
+    Partitions that were moved before an error stay; the next sync goes on after them.
     """
     tries = settings().store_retries + 1
     run = _Run(lakehouse, warehouse, dataset, partitions, force, prune, say)
@@ -159,7 +160,7 @@ class _Run:
         marks = marks_of(session, self.warehouse.tables, self.dataset)
         gone = [value for value in marks if value not in there and value not in damaged]
         chosen = self._chosen({*there, *damaged}, gone)
-        self.failed = {value: str(damaged[value]) for value in chosen if value in damaged}
+        self.failed = {v: str(damaged.get(v, _NO_METRICS)) for v in chosen if v not in there}
         for value in chosen:
             if value in there and value not in self.done:
                 self._try(session, there[value], marks.get(value))
@@ -194,15 +195,16 @@ class _Run:
         return gone
 
     def _chosen(self, there: Collection[str], gone: Collection[str]) -> list[str]:
-        missing = sorted(set(self.asked or ()) - set(there))
-        if missing or not (there or gone):
-            named = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
+        chosen = sorted(there if self.asked is None else set(self.asked))
+        none_of_them = self.asked is not None and not set(chosen) & set(there)
+        if none_of_them or not (there or gone):
+            named = ", ".join(chosen[:_SHOWN]) + (" ..." if len(chosen) > _SHOWN else "")
             raise LakehouseError(
                 f"{self.lakehouse.uri(ZONE, self.dataset)}: there are no metrics"
-                + (f" of {len(missing)} partitions asked for ({named})" if missing else "")
+                + (f" of {len(chosen)} partitions asked for ({named})" if chosen else "")
                 + "; score them first: scoring_job"
             )
-        return sorted(there if self.asked is None else set(self.asked))
+        return chosen
 
     def _try(self, session: Session, partition: Partition, seen: Mark | None) -> None:
         """What is wrong with this partition alone does not keep others from being moved."""
