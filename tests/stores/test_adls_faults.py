@@ -134,7 +134,7 @@ def test_who_waits_is_told_after_a_moment_and_for_how_long(
     write_bytes(uri, b"1")
     [line] = [one for one in caplog.records if one.name == "fraud.lakehouse"]
     assert re.match(
-        rf"{network.url} does not answer as it should: trying again, up to 1 times within [34] s",
+        rf"{network.url} does not answer as it should: trying again, up to 1 times within [234] s",
         line.message,
     )
     first, second, third = network.seen("PUT")
