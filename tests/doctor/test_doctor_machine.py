@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from web_page import Page, served
 
 from fraud_mlops.cli import main
-from fraud_mlops.doctor import machine, places
+from fraud_mlops.doctor import machine, places, services
 from fraud_mlops.settings import settings
 
 Set = Callable[..., None]
@@ -66,6 +66,17 @@ def test_a_clock_that_went_back_is_told() -> None:
     found = machine.clock(now=0.0)
     assert found.status == "wrong"
     assert found.mend == "sudo timedatectl set-ntp true"
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(4, "ok"), (10, "warning"), (20, "wrong")])
+def test_a_clock_is_wrong_from_where_a_store_refuses_signatures(
+    shell: Set, minutes: int, status: str
+) -> None:
+    with served(type("Behind", (Page,), {"behind": 60.0 * minutes})) as port:
+        shell(LAKEHOUSE_URI="s3://lake/x", AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}")
+        [found] = services.clock(settings())
+    assert found.status == status
+    assert (found.mend is None) == (status == "ok")
 
 
 @pytest.mark.parametrize(
