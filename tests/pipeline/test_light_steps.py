@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,3 +22,14 @@ def test_no_step_loads_pytorch_before_it_computes_with_a_network() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=FLOWS, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_threads_of_a_flow_do_not_spin_while_they_wait() -> None:
+    """Said before anything has loaded OpenMP, which reads it once."""
+    told = "print(flow_environment.os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    code = f"import sys, flow_environment; {told}"
+    plain = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=FLOWS, env=plain, capture_output=True, text=True, check=True
+    )  # fmt: skip
+    assert done.stdout.split() == ["PASSIVE", "False"]
