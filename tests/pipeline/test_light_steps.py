@@ -29,7 +29,6 @@ def test_threads_of_a_flow_do_not_spin_while_they_wait() -> None:
     told = "print(flow_environment.os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     code = f"import sys, flow_environment; {told}"
     plain = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=FLOWS, env=plain, capture_output=True, text=True, check=True
-    )  # fmt: skip
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=FLOWS, env=plain, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["PASSIVE", "False"]
