@@ -34,8 +34,8 @@ def resolve_device(name: str) -> torch.device:
 def cpu_threads(threads: int) -> Iterator[None]:
     """At most this many threads, while inside.
 
-    Two scorings of two threads each on two cores took six times as long as of one thread each:
-    OpenMP's threads wait for one another by spinning.
+    Two scorings of two threads each on two cores took 3.5 to 6 times as long as of one thread
+    each: OpenMP's threads wait for one another by spinning, unless told otherwise.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
