@@ -7,6 +7,7 @@ and scored in slices by one version from the first row to the last.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from typing import IO, cast
@@ -97,7 +98,8 @@ async def _streamed(
 
         def end(_: object = None) -> None:
             slot.release()
-            rest.close()
+            with contextlib.suppress(ValueError):  # the server ends, and a thread is still in it
+                rest.close()
             spool.close()
 
         if scoring is None or scoring.done():
