@@ -69,12 +69,23 @@ def told(options: SnowflakeOptions) -> Iterator[None]:
 
 @contextmanager
 def told_of_login(options: SnowflakeOptions) -> Iterator[None]:
-    """Likewise, and what cryptography says of a key that it cannot read."""
+    """Likewise, and what cryptography says of a key that it cannot read, or the system of its file.
+
+    The file could be read when the options were made; only its own errors bear its name.
+    """
+    key = options.private_key_path
     try:
         with told(options):
             yield
+    except OSError as error:
+        if key is None or error.filename != str(key):
+            raise
+        raise WarehouseError(
+            f"{options.address}: {key} cannot be read ({error.strerror}); it is set by "
+            "SNOWFLAKE_PRIVATE_KEY_PATH"
+        ) from None
     except (TypeError, ValueError) as error:
-        if options.private_key_path is None:
+        if key is None:
             raise
         said = f"{options.address}: {_said(error, options)}"
         raise WarehouseError(f"{said}\n{_LOGIN[251008]}") from None
