@@ -74,8 +74,11 @@ SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM FRAUD_MODEL_METRICS_LOCK);
 
 -- Views for BI -----------------------------------------------------------------------------------
 
--- What a team sees of its claims and alerts, a row a partition. Figures of frauds are those of
--- labels known by now. IN_SAMPLE: the model may have learnt from these claims; do not judge it here.
+-- What a team sees of its claims and alerts, a row a partition: a day, a week or a month, as PERIOD
+-- says. Figures of frauds are those of labels known by now. IN_SAMPLE: the model may have learnt from
+-- these claims; do not judge it here. LABELLED_ALERTS, of which PRECISION_OF_ALERTS is a share, is NULL
+-- where it is not known: metrics of a version before it was written say it by precision and recall,
+-- but not where no labelled alert was a fraud and labels are missing.
 CREATE OR REPLACE VIEW BI_DAILY_KPIS COPY GRANTS AS
 WITH KPI AS (
   SELECT
@@ -85,6 +88,7 @@ WITH KPI AS (
     MAX(CASE WHEN METRIC = 'labelled' THEN METRIC_VALUE END) AS LABELLED,
     MAX(CASE WHEN METRIC = 'frauds' THEN METRIC_VALUE END) AS FRAUDS,
     MAX(CASE WHEN METRIC = 'alerts' THEN METRIC_VALUE END) AS ALERTS,
+    MAX(CASE WHEN METRIC = 'labelled_alerts' THEN METRIC_VALUE END) AS LABELLED_ALERTS,
     MAX(CASE WHEN METRIC = 'precision_of_alerts' THEN METRIC_VALUE END) AS PRECISION_OF_ALERTS,
     MAX(CASE WHEN METRIC = 'recall_of_alerts' THEN METRIC_VALUE END) AS RECALL_OF_ALERTS,
     MAX(CASE WHEN METRIC = 'value_detected' THEN METRIC_VALUE END) AS VALUE_DETECTED,
@@ -100,6 +104,16 @@ SELECT
   CAST(KPI.LABELLED AS BIGINT) AS LABELLED,
   CAST(KPI.FRAUDS AS BIGINT) AS FRAUDS,
   CAST(KPI.ALERTS AS BIGINT) AS ALERTS,
+  CAST(COALESCE(KPI.LABELLED_ALERTS, CASE
+    WHEN KPI.LABELLED IS NULL THEN NULL
+    WHEN KPI.PRECISION_OF_ALERTS IS NULL THEN 0
+    WHEN KPI.PRECISION_OF_ALERTS > 0
+      THEN ROUND(KPI.RECALL_OF_ALERTS * KPI.FRAUDS / KPI.PRECISION_OF_ALERTS)
+    WHEN KPI.LABELLED = KPI.CLAIMS THEN KPI.ALERTS
+  END) AS BIGINT) AS LABELLED_ALERTS,
+  CAST(CASE
+    WHEN KPI.LABELLED IS NOT NULL THEN ROUND(COALESCE(KPI.RECALL_OF_ALERTS * KPI.FRAUDS, 0))
+  END AS BIGINT) AS FRAUDS_CAUGHT,
   KPI.ALERTS / NULLIF(KPI.CLAIMS, 0) AS ALERT_SHARE,
   KPI.FRAUDS / NULLIF(KPI.LABELLED, 0) AS FRAUD_RATE,
   KPI.LABELLED / NULLIF(KPI.CLAIMS, 0) AS LABELLED_SHARE,
@@ -228,20 +242,10 @@ LEFT JOIN WHOLE AS W
   ON W.DATASET = F.DATASET AND W.PARTITION_KEY = F.PARTITION_KEY
   AND W.MODEL_VERSION = F.MODEL_VERSION AND W.WINDOW_NAME = F.WINDOW_NAME;
 
--- From all claims to frauds that were caught, four rows a partition. How many alerts are labelled
--- follows from precision and recall; it is not known where no alert turned out to be a fraud.
+-- From all claims to frauds that were caught, four rows a partition. CLAIMS is NULL where it is not
+-- known how many alerts have a label.
 CREATE OR REPLACE VIEW BI_ALERT_FUNNEL COPY GRANTS AS
-WITH KPI AS (
-  SELECT
-    DATASET, PARTITION_KEY, PERIOD_START, MODEL_VERSION, IN_SAMPLE, CLAIMS, ALERTS,
-    PRECISION_OF_ALERTS,
-    CASE
-      WHEN LABELLED IS NULL THEN NULL
-      ELSE ROUND(COALESCE(RECALL_OF_ALERTS, 0) * COALESCE(FRAUDS, 0))
-    END AS CAUGHT
-  FROM BI_DAILY_KPIS
-),
-STAGES AS (
+WITH STAGES AS (
   SELECT 1 AS STAGE_NUMBER, 'claims scored' AS STAGE
   UNION ALL SELECT 2, 'alerts'
   UNION ALL SELECT 3, 'alerts with a label'
@@ -250,28 +254,25 @@ STAGES AS (
 SELECT
   K.DATASET, K.PARTITION_KEY, K.PERIOD_START, K.MODEL_VERSION, K.IN_SAMPLE,
   CAST(S.STAGE_NUMBER AS BIGINT) AS STAGE_NUMBER, S.STAGE,
-  CAST(CASE S.STAGE_NUMBER
+  CASE S.STAGE_NUMBER
     WHEN 1 THEN K.CLAIMS
     WHEN 2 THEN K.ALERTS
-    WHEN 3 THEN CASE
-      WHEN K.PRECISION_OF_ALERTS IS NULL THEN 0
-      WHEN K.PRECISION_OF_ALERTS = 0 THEN NULL
-      ELSE ROUND(K.CAUGHT / K.PRECISION_OF_ALERTS)
-    END
-    ELSE K.CAUGHT
-  END AS BIGINT) AS CLAIMS
-FROM KPI AS K
+    WHEN 3 THEN K.LABELLED_ALERTS
+    ELSE K.FRAUDS_CAUGHT
+  END AS CLAIMS
+FROM BI_DAILY_KPIS AS K
 CROSS JOIN STAGES AS S;
 
 -- Which table the views of this schema show, and which text of this file they are of: the digest of
 -- the tables and views above (a test gives it). A sync reads it, and tells of views that are others.
 CREATE OR REPLACE VIEW BI_ABOUT COPY GRANTS AS
-SELECT 'FRAUD_MODEL_METRICS' AS TABLE_NAME, '85fd49fd492a' AS SCHEMA_VERSION;
+SELECT 'FRAUD_MODEL_METRICS' AS TABLE_NAME, '830c4a93ca77' AS SCHEMA_VERSION;
 
 -- Roles ------------------------------------------------------------------------------------------
 
 -- FRAUD_LOADER is the sync's: it writes rows and changes no object, and of the views it may read only
--- BI_ABOUT. (A temporary table needs no privilege beyond USAGE.) FRAUD_BI_READER is Power BI's: it reads views, and no table.
+-- BI_ABOUT. (A temporary table needs no privilege beyond USAGE.) FRAUD_BI_READER is Power BI's: it
+-- reads views, and no table.
 CREATE ROLE IF NOT EXISTS FRAUD_LOADER;
 
 CREATE ROLE IF NOT EXISTS FRAUD_BI_READER;

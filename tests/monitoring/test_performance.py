@@ -43,6 +43,7 @@ def test_each_month_is_judged_on_the_labels_that_are_known() -> None:
         labelled=2,
         frauds=1,
         alerts=1,
+        labelled_alerts=1,
         precision_of_alerts=1.0,
         recall_of_alerts=1.0,
         value_detected=1.0,
@@ -63,7 +64,8 @@ def test_an_alert_without_a_label_is_neither_right_nor_wrong() -> None:
     [day] = performance_by_period(
         times, np.array([1, UNKNOWN, 0]), np.ones(3), np.ones(3, bool), None, period="day"
     )
-    assert (day.alerts, day.labelled, day.precision_of_alerts) == (3, 2, 0.5)
+    assert (day.alerts, day.labelled_alerts, day.labelled) == (3, 2, 2)
+    assert day.precision_of_alerts == 0.5
     assert day.value_detected is None
 
 

@@ -97,6 +97,7 @@ def month(name: str, rows: int, labelled: int, precision: float | None) -> Perio
         labelled=labelled,
         frauds=labelled // 10,
         alerts=rows // 20,
+        labelled_alerts=labelled // 20,
         precision_of_alerts=precision,
         recall_of_alerts=precision,
         value_detected=None,

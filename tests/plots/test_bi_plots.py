@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from plots_kit import title
 
-from fraud_mlops.plots.bi import promised_and_kept
+from fraud_mlops.plots.bi import alert_funnel, promised_and_kept
 
 
 def kept(metric: str, verdict: str) -> dict[str, Any]:
@@ -32,3 +32,17 @@ def test_a_title_says_what_became_of_a_model(verdicts: tuple[str, str], told: st
     names = ("average_precision", "roc_auc")
     rows = [kept(name, verdict) for name, verdict in zip(names, verdicts, strict=True)]
     assert told in title(promised_and_kept(rows))
+
+
+@pytest.mark.parametrize(
+    ("labelled", "told"),
+    [(20, "1 frauds caught by 20 alerts that have a label"), (None, "1 frauds caught")],
+)
+def test_a_stage_that_is_not_known_of_every_period_is_no_smaller_one(
+    labelled: int | None, told: str
+) -> None:
+    stages = [("claims scored", 100), ("alerts", 30), ("with a label", labelled), ("caught", 1)]
+    figure = alert_funnel(stages)
+    assert title(figure) == told
+    texts = {note.get_text() for note in figure.axes[0].texts}
+    assert ("not known of every period" in texts) == (labelled is None)

@@ -171,6 +171,45 @@ def test_the_funnel_narrows_from_claims_to_frauds_caught(filled: Warehouse) -> N
     assert len(found) == 4 * len(MONTHS)
 
 
+FUNNEL = "SELECT CLAIMS FROM BI_ALERT_FUNNEL ORDER BY PERIOD_START, STAGE_NUMBER"
+
+
+def test_false_alarms_of_a_period_without_a_fraud_caught_count(
+    lake: Lake, warehouse: Warehouse
+) -> None:
+    for month in range(1, 11):
+        lake.put(f"2023-{month:02}", kpis(100, 2, 8, 1 if month == 1 else 0))
+    sync(lake.lakehouse, warehouse, DATASET, partitions=[f"2023-{m:02}" for m in range(1, 11)])
+    assert answer(
+        warehouse, "SELECT SUM(FRAUDS_CAUGHT), SUM(LABELLED_ALERTS) FROM BI_DAILY_KPIS"
+    ) == [(1, 20)]
+    assert answer(warehouse, FUNNEL)[:8] == [(100,), (2,), (2,), (1,), (100,), (2,), (2,), (0,)]
+
+
+OLDER = {
+    "some were frauds": ({"precision_of_alerts": 0.4, "recall_of_alerts": 0.5}, 10),
+    "none was a fraud": ({"precision_of_alerts": 0.0, "recall_of_alerts": 0.0}, None),
+    "none, and all claims are labelled": (
+        {"labelled": 100, "precision_of_alerts": 0.0, "recall_of_alerts": 0.0},
+        12,
+    ),
+    "none has a label": ({"recall_of_alerts": 0.0}, 0),
+}
+
+
+@pytest.mark.parametrize("alerts", OLDER)
+def test_metrics_of_an_older_version_say_how_many_alerts_have_a_label_where_that_is_known(
+    lake: Lake, warehouse: Warehouse, alerts: str
+) -> None:
+    told, labelled = OLDER[alerts]
+    counts = {"rows": 100, "labelled": 50, "frauds": 8, "alerts": 12}
+    rows = [("partition", "all", name, float(n), None, None) for name, n in (counts | told).items()]
+    lake.put(MONTHS[0], rows)
+    sync(lake.lakehouse, warehouse, DATASET, partitions=[MONTHS[0]])
+    assert answer(warehouse, "SELECT LABELLED_ALERTS FROM BI_DAILY_KPIS") == [(labelled,)]
+    assert answer(warehouse, FUNNEL)[2] == (labelled,)
+
+
 def test_labels_that_are_not_there_yet_are_nothing_and_not_zero(
     lake: Lake, warehouse: Warehouse
 ) -> None:

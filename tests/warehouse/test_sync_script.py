@@ -51,7 +51,7 @@ def test_it_says_where_metrics_go_and_how_many(
     code, told = run()
     assert code == 0
     assert told.startswith(f"duckdb {lake.root}/warehouse.duckdb\n")
-    assert "motor: 3 of 3 partitions moved, 51 rows; 0 rows were there already" in told
+    assert "motor: 3 of 3 partitions moved, 54 rows; 0 rows were there already" in told
     assert table_of(warehouse_of(settings(), str(lake.root))) == zone_of(lake)
     assert "0 of 3 partitions moved" in run()[1]
     assert "2 of 2 partitions moved" in run("--force", "--partition-range", *MONTHS[:2])[1]
@@ -77,7 +77,7 @@ def test_what_is_damaged_keeps_no_other_dataset_from_being_synced_and_is_listed_
     code, told = run("--check")
     assert code == 1
     assert told.count("damaged or truncated Parquet") == 2
-    assert "parcels: 2 partitions, 16 rows in the lakehouse, 16 in the warehouse" in told
+    assert "parcels: 2 partitions, 18 rows in the lakehouse, 18 in the warehouse" in told
 
 
 def test_a_dataset_that_the_lakehouse_has_no_more_is_told_and_removed_by_its_name(
@@ -93,7 +93,7 @@ def test_a_dataset_that_the_lakehouse_has_no_more_is_told_and_removed_by_its_nam
     assert run("--check", "--dataset", "motor")[0] == 1
     code, told = run("--prune", "--dataset", "motor")
     assert code == 0
-    assert f"{MONTHS[1]}: 19 rows removed, since the lakehouse has it no more" in told
+    assert f"{MONTHS[1]}: 20 rows removed, since the lakehouse has it no more" in told
     assert "no metrics of motor" not in run()[1]
 
 
@@ -103,7 +103,7 @@ def test_check_compares_and_writes_nothing(run: Callable[..., tuple[int, str]], 
     lake.put(MONTHS[1], kpis(7, 2, 2, 1))
     code, told = run("--check", "--dataset", "motor")
     assert code == 1
-    assert f"{MONTHS[1]}: 19 rows, 8 in the lakehouse; not synced yet" in told
+    assert f"{MONTHS[1]}: 20 rows, 9 in the lakehouse; not synced yet" in told
     assert run("--check")[1] == told
 
 
@@ -112,7 +112,7 @@ def test_check_of_a_warehouse_that_is_not_there_makes_none(
 ) -> None:
     code, told = run("--check")
     assert code == 1
-    assert f"{MONTHS[0]}: 0 rows, 14 in the lakehouse; not synced yet" in told
+    assert f"{MONTHS[0]}: 0 rows, 15 in the lakehouse; not synced yet" in told
     assert not list(lake.root.glob("*.duckdb*"))
     assert f"{lake.root}/warehouse.duckdb: there was none; it is made\n" in run()[1]
 
@@ -194,7 +194,7 @@ def test_snowflake_by_the_environment(
     code, told = run()
     assert code == 0
     assert told.startswith(f"snowflake test-account {options.database}.METRICS.FRAUD_MODEL")
-    assert "51 rows" in told
+    assert "54 rows" in told
     lake.put(MONTHS[0], kpis(7, 2, 2, 1), dataset="parcels")
     snow.login = refused(390100, "Incorrect username or password was specified.")
     before = len(snow.logins)

@@ -43,6 +43,7 @@ def kpis(claims: int, alerts: int, frauds: int, caught: int) -> list[Row]:
         "labelled": claims // 2,
         "frauds": frauds,
         "alerts": alerts,
+        "labelled_alerts": alerts,
         "precision_of_alerts": caught / alerts,
         "recall_of_alerts": caught / frauds,
         "value_detected": 0.1 + 0.2,  # no short decimal

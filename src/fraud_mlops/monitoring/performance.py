@@ -30,9 +30,9 @@ class PeriodPerformance(_Report):
     """One day, week or month of scored claims.
 
     period: as a partition is named: 2024-01-31, the Monday 2024-01-29 of a week, or 2024-01.
-    rows, alerts: of all claims; all else of the labelled ones. value_detected: share of the
-    amount of all frauds that was alerted. None where not defined: without a labelled alert, a
-    fraud, an amount.
+    rows, alerts: of all claims; all else of the labelled ones. labelled_alerts: what precision is
+    a share of. value_detected: share of the amount of all frauds that was alerted. None where not
+    defined: without a labelled alert, a fraud, an amount.
     """
 
     period: str
@@ -40,6 +40,7 @@ class PeriodPerformance(_Report):
     labelled: int
     frauds: int
     alerts: int
+    labelled_alerts: int
     precision_of_alerts: FiniteFloat | None
     recall_of_alerts: FiniteFloat | None
     value_detected: FiniteFloat | None
@@ -102,6 +103,7 @@ def _performance(
     known = ~np.isnan(labels)
     frauds = labels == 1
     caught = frauds & alerts
+    labelled_alerts = int((alerts & known).sum())
     average_precision = Ranking(frauds[known], scores[known]).curve().average_precision()
     value = None
     if amounts is not None:
@@ -113,7 +115,8 @@ def _performance(
         labelled=int(known.sum()),
         frauds=int(frauds.sum()),
         alerts=int(alerts.sum()),
-        precision_of_alerts=_ratio(caught.sum(), (alerts & known).sum()),
+        labelled_alerts=labelled_alerts,
+        precision_of_alerts=_ratio(caught.sum(), labelled_alerts),
         recall_of_alerts=_ratio(caught.sum(), frauds.sum()),
         value_detected=value,
         average_precision=average_precision if math.isfinite(average_precision) else None,

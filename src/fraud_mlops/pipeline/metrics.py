@@ -127,6 +127,7 @@ def _performance_rows(window: str, period: PeriodPerformance) -> list[_Row]:
         "labelled",
         "frauds",
         "alerts",
+        "labelled_alerts",
         "precision_of_alerts",
         "recall_of_alerts",
         "value_detected",

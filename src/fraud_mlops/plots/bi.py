@@ -87,17 +87,24 @@ def _once_labelled(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return row if (row["LABELLED_SHARE"] or 0) >= _LABELLED else {**row, "FRAUD_RATE": None}
 
 
-def alert_funnel(stages: Sequence[tuple[str, int]]) -> Figure:
-    """Stages in order, each with its claims; of BI_ALERT_FUNNEL, summed over periods."""
-    if not stages or not stages[0][1]:
+def alert_funnel(stages: Sequence[tuple[str, int | None]]) -> Figure:
+    """Stages in order, each with its claims; of BI_ALERT_FUNNEL, summed over periods.
+
+    None: not known of some period, as its metrics are of an older version.
+    """
+    if not stages or not (claims := stages[0][1]):
         return nothing("No claims have been scored yet")
-    counts = [count for _, count in stages]
-    texts = [f"{count:,}  ({percent(count / counts[0])} of claims)" for count in counts]
-    caught, labelled = counts[-1], counts[-2]
-    title = f"{caught:,} frauds caught by {labelled:,} alerts that have a label"
+    counts = [count or 0 for _, count in stages]
+    texts = [
+        "not known of every period" if n is None else f"{n:,}  ({percent(n / claims)} of claims)"
+        for _, n in stages
+    ]
+    title = f"{counts[-1]:,} frauds caught"
+    if stages[-2][1] is not None:
+        title += f" by {counts[-2]:,} alerts that have a label"
     figure, [axes] = new_figure(title, height=row_height(len(stages)) + 0.2)
     bars(axes, counts, texts)
-    axes.set_xlim(0, counts[0] * 1.3)
+    axes.set_xlim(0, claims * 1.3)
     count_axis(axes.xaxis)
     row_axis(axes, [stage for stage, _ in stages])
     name_axes(axes, x="claims")
