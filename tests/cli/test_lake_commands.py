@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +16,10 @@ from fraud_mlops.claims.schema import raw_schema
 from fraud_mlops.cli import main
 from fraud_mlops.contract import Contract
 from fraud_mlops.lakehouse.content import ContentWriter
+from fraud_mlops.lakehouse.partitions import Listed
 from fraud_mlops.lakehouse.stores import list_files
+from fraud_mlops.maintenance import expiry
+from fraud_mlops.maintenance.expiry import old_partitions
 from fraud_mlops.registry.bundle import list_versions
 from fraud_mlops.registry.pointers import promote, set_challenger
 
@@ -119,6 +122,23 @@ def test_old_partitions_go_and_nothing_else(lake: Shell) -> None:
     assert "2 partitions" in lake.says(*old, "1d")
     assert lake.lake.partitions("raw", DATASET) == []
     assert len(lake.lake.partitions("ml_outputs", DATASET)) == 2
+
+
+def test_a_partition_that_a_run_replaces_meanwhile_does_not_expire(
+    lake: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed_before(*asked: Any) -> list[Listed]:
+        found = old_partitions(*asked)
+        first = lake.lake.partitions("raw", DATASET)[0]
+        lake.lake.rewrite(first, lambda batch: batch.slice(1))
+        return found
+
+    monkeypatch.setattr(expiry, "old_partitions", listed_before)
+    told = lake("lake", "expire", *IN, "--zone", "raw", "--older-than", "1d")
+    assert told.exit_code == 1
+    assert "1 partitions of raw" in told.stdout
+    assert "was written anew since it was listed; it stays" in told.stdout
+    assert len(lake.lake.partitions("raw", DATASET)) == 1
 
 
 def test_an_age_that_is_none_is_a_wrong_usage(lake: Shell) -> None:

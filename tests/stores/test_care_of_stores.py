@@ -12,6 +12,7 @@ from fault_proxy import Proxy
 from store_servers import CONTAINER, adls_uri
 from test_same_on_every_store import claims, put
 
+from fraud_mlops.errors import ReplacedError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import list_files, read_bytes, write_bytes
 from fraud_mlops.maintenance.expiry import old_partitions, remove_partition
@@ -53,6 +54,10 @@ def test_partitions_are_verified_cut_again_and_let_go(root: str) -> None:
 
     old = old_partitions(lake, "raw", "motor", datetime(2024, 3, 1, tzinfo=UTC))
     assert [one.value for one in old] == ["2024-01", "2024-02"]
+    put(root, claims(50), "2024-01")  # a run writes it anew meanwhile
+    with pytest.raises(ReplacedError, match="it stays"):
+        remove_partition(old[0])
+    old = old_partitions(lake, "raw", "motor", datetime(2024, 3, 1, tzinfo=UTC))
     for one in [*old, old[0]]:
         remove_partition(one)
     assert [file.path for file in list_files(root)] == ["raw/motor/month=2024-03/part-0.parquet"]

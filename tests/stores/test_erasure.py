@@ -28,9 +28,6 @@ from fraud_mlops.registry.pointers import (
 )
 from fraud_mlops.serving.entity_state import read_entity_state
 from fraud_mlops.serving.prediction_log import read_predictions
-from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
-from fraud_mlops.warehouse.names import Tables
-from fraud_mlops.warehouse.sync import sync
 
 THEIRS = {f"C{month}-{i}" for month in MONTHS for i in (7, 27)}
 
@@ -68,7 +65,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
     assert result.exit_code == 0, result.output
     assert everything(root) == before
     for place in ("raw", "ml_outputs", "features", "quarantine", "reports", "set aside", "model",
-                  "entity_state", "predictions", "metrics", "warehouse"):  # fmt: skip
+                  "entity_state", "predictions", "metrics"):  # fmt: skip
         assert place in result.stdout
     assert "would be erased" in result.stdout
 
@@ -228,18 +225,6 @@ def test_a_claim_of_somebody_else_is_refused(root: str, models: tuple[str, str])
     assert result.exit_code == 1
     assert "claim 'C2-8' is not of this policyholder; nothing was erased" in result.stderr
     assert everything(root) == before
-
-
-@on_a_folder
-def test_slices_named_for_the_person_leave_the_metrics_and_with_the_next_sync_the_warehouse(
-    root: str, models: tuple[str, str], tmp_path: Path
-) -> None:
-    lake, warehouse = Lakehouse(root), DuckDBWarehouse(tmp_path / "w.duckdb", Tables())
-    sync(lake, warehouse, DATASET)
-    assert "the next sync takes them out" in erase(root).stdout
-    slices = lake.read(lake.partitions("metrics", DATASET))["slice"].to_pylist()
-    assert slices == ["all", "insured=P-77"]
-    assert sync(lake, warehouse, DATASET).partitions[0].deleted == 1
 
 
 @on_a_folder

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _REQUEST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NOT_LOOKED_INTO = (
     "predictions that wait on the API's machines (FRAUD_API_LOG_FOLDER), Metaflow's datastore "
-    "(artifacts name partitions, and hold no rows), Dagster's history, copies and backups of the "
-    "lakehouse, and logs"
+    "(artifacts name partitions, and hold no rows), Dagster's history, a warehouse that the "
+    "settings do not name, and what one keeps of deleted rows (Snowflake's Time Travel and "
+    "Fail-safe), copies and backups, and logs"
 )
 
 
@@ -96,7 +97,7 @@ def erase(
         raise LakehouseError(
             f"{len(unread)} objects could not be looked into, as the table says: what they hold of "
             "this person is still there, and so is what was made of claims that only they have. "
-            "Write them again or remove them, then erase again"
+            "Mend them, write them again or remove them, then erase again"
         )
 
 
@@ -140,6 +141,7 @@ def _everywhere(
     found: grows as things are found, so that it is known how far an erasure came that failed.
     """
     from fraud_mlops.maintenance import erasure, erasure_files, erasure_models, erasure_texts
+    from fraud_mlops.maintenance.erasure_warehouse import find_in_warehouse
 
     found.extend(erasure_files.find_in_sources(person))
     found.extend(erasure_files.erase_quarantine(lakehouse, person, dry=dry))
@@ -152,6 +154,7 @@ def _everywhere(
     found.extend(erasure_models.erase_models(model_uri, person, by=by, dry=dry))
     found.extend(erasure.erase_raw(lakehouse, person, tuple(found), dry=dry))
     found.extend(erasure.erase_entity_state(lakehouse, person, dry=dry))
+    found.extend(find_in_warehouse(lakehouse.root, person))
 
 
 def _record(uri: str, dataset: str, runs: Sequence[Any]) -> None:

@@ -220,17 +220,36 @@ def compact(dataset: str, output_uri: str, zone: str | None, dry_run: bool) -> N
 )
 @dry_run_option
 def expire(dataset: str, output_uri: str, zone: str, older_than: datetime, dry_run: bool) -> None:
-    """Remove partitions that ended long ago. Old model versions: fraud-mlops models expire."""
+    """Remove partitions that ended long ago. Old model versions: fraud-mlops models expire.
+
+    One that a run replaces meanwhile is left. Ends with exit code 1 where one is left.
+    """
+    from fraud_mlops.errors import LakehouseError, ReplacedError
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.maintenance.expiry import old_partitions, remove_partition
 
     lakehouse = Lakehouse(output_uri)
     require_dataset(lakehouse, dataset)
-    found = old_partitions(lakehouse, zone, dataset, older_than)
-    if not dry_run:
-        for listed in found:
-            remove_partition(listed)
-    _say_expired(found, zone, older_than, dry_run)
+    gone, left = [], []
+    for listed in old_partitions(lakehouse, zone, dataset, older_than):
+        try:
+            if not dry_run:
+                remove_partition(listed)
+            gone.append(listed)
+        except ReplacedError as error:
+            left.append((listed.value, str(error).removeprefix(f"{listed.uri}: ")))
+    _say_expired(gone, zone, older_than, dry_run)
+    if gone and zone == "metrics":
+        _say_warehouse(dataset)
+    if left:
+        show_table(["partition", "why it is left as it is"], left)
+        raise LakehouseError(f"{len(left)} partitions could not be removed")
+
+
+def _say_warehouse(dataset: str) -> None:
+    from fraud_mlops.maintenance.erasure_warehouse import SYNC
+
+    say(f"The warehouse keeps what was synced of them, until {SYNC.format(dataset)}")
 
 
 def _say_expired(found: Sequence[Listed], zone: str, before: datetime, dry_run: bool) -> None:

@@ -179,18 +179,9 @@ def erase_entity_state(lakehouse: Lakehouse, person: Person, *, dry: bool) -> It
 
 
 def erase_slices(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iterator[Erased]:
-    """Metrics are of many claims; but an entity may be a category too, and name a slice.
-
-    The warehouse follows the metrics zone: its next sync deletes what that has no more.
-    """
+    """Metrics are of many claims; but an entity may be a category too, and name a slice."""
     listed = lakehouse.listed(_METRICS, person.contract.name)
-    rows = 0
-    for erased in _erase_rows(lakehouse, person, _METRICS, "slice", person.slices, listed, dry=dry):
-        rows += erased.rows
-        yield erased
-    if rows:
-        left = "the next sync takes them out: scripts/sync_metrics_to_snowflake.py"
-        yield Erased("warehouse", "the metrics' table, if they are synced", rows, left)
+    return _erase_rows(lakehouse, person, _METRICS, "slice", person.slices, listed, dry=dry)
 
 
 def erase_scores(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iterator[Erased]:

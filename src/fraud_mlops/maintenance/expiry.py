@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple, cast
 
-from fraud_mlops.errors import BundleError, SettingsError
+from fraud_mlops.errors import BundleError, ReplacedError, SettingsError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
 from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange
-from fraud_mlops.lakehouse.stores import delete
+from fraud_mlops.lakehouse.stores import absolute, delete, is_local, list_files
 from fraud_mlops.registry.bundle import list_versions, read_manifest
 from fraud_mlops.registry.lineage import now_called
 from fraud_mlops.registry.pointers import ROLES, read_pointer, rollback_target
@@ -29,8 +31,21 @@ def _end(listed: Listed) -> datetime:
 
 
 def remove_partition(listed: Listed) -> None:
-    """One that is gone already is no error."""
-    delete(listed.uri.rpartition("/")[0])
+    """One that is gone already is no error.
+
+    Raises ReplacedError, and removes nothing, when it was written anew since it was listed. The
+    object goes, and its folder with nothing in it: a writer may be at work there.
+    """
+    folder, _, name = listed.uri.rpartition("/")
+    there = next((file for file in list_files(folder) if file.path == name), None)
+    if there is None:
+        return
+    if (there.bytes, there.changed) != (listed.bytes, listed.changed):
+        raise ReplacedError(f"{listed.uri}: was written anew since it was listed; it stays")
+    delete(listed.uri)
+    if is_local(folder):
+        with suppress(OSError):  # there is more in it
+            Path(absolute(folder)).rmdir()
 
 
 class Version(NamedTuple):
