@@ -117,7 +117,7 @@ def _concerns_all(error: FraudMlopsError) -> bool:
 def _datasets(lakehouse: Lakehouse, arguments: argparse.Namespace) -> list[str]:
     from fraud_mlops.cli.options import dataset_name
     from fraud_mlops.lakehouse.stores import list_children
-    from fraud_mlops.warehouse.sync import ZONE
+    from fraud_mlops.warehouse.zone import ZONE
 
     if arguments.dataset:
         return [dataset_name(arguments.dataset)]
@@ -136,7 +136,7 @@ def _partitions(
     """Those of the range that have metrics; None for all."""
     if not arguments.partition_range:
         return None
-    from fraud_mlops.warehouse.sync import ZONE
+    from fraud_mlops.warehouse.zone import ZONE
 
     first, last = arguments.partition_range
     there = [listed.value for listed in lakehouse.listed(ZONE, dataset)]

@@ -86,14 +86,26 @@ class Lake:
         return Lakehouse(str(self.root))
 
     def put(
-        self, month: str, rows: Sequence[Row], *, model: str = MODEL, dataset: str = DATASET
+        self,
+        value: str,
+        rows: Sequence[Row],
+        *,
+        key: str = "month",
+        model: str = MODEL,
+        dataset: str = DATASET,
+        without: str | None = None,
     ) -> Partition:
+        """without: a column that it lacks."""
         names = ("window", "slice", "metric", "value", "low", "high")
-        usual = {"dataset": dataset, "partition": month, "model_version": model}
+        usual = {"dataset": dataset, "partition": value, "model_version": model}
         table = pa.Table.from_pylist(
             [usual | dict(zip(names, row, strict=True)) for row in rows], schema=METRICS
         )
-        return self.lakehouse.write("metrics", dataset, "month", month, table.to_batches(), METRICS)
+        if without is not None:
+            table = table.drop_columns(without)
+        return self.lakehouse.write(
+            "metrics", dataset, key, value, table.to_batches(), table.schema
+        )
 
     def fill(self) -> None:
         """Three months: the last of them of a later model, and drifted; the first as an old version

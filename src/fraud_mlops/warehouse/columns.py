@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, cast, get_args
 
 import pyarrow as pa
 
-from fraud_mlops.errors import WarehouseError
+from fraud_mlops.errors import SettingsError, WarehouseError
 from fraud_mlops.lakehouse.partitions import Partition
 from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange
@@ -57,6 +57,11 @@ LOCK_COLUMNS = (
     Column("SYNC_ID", "text", required=False),
 )
 _SOURCE = ("metric", "slice", "window", "model_version")
+_NUMBERS = ("value", "low", "high")
+_TYPES = {
+    **dict.fromkeys(("dataset", "partition", *_SOURCE), pa.string()),
+    **dict.fromkeys(_NUMBERS, pa.float64()),
+}
 _NULL, _NUMBER = b"\0", struct.Struct("<d")
 
 Content = tuple[str | float | None, ...]
@@ -79,11 +84,14 @@ def rows_of(partition: Partition, table: pa.Table) -> Rows:
     """The metrics zone's rows in the warehouse's columns.
 
     NaN and infinities become NULL: a dashboard's sum or mean must not turn into one. Raises
-    ContentError for rows of another dataset or partition, without a key, or with one key twice.
+    ContentError for a partition of no period, without a column, with rows of another dataset or
+    partition, without a key, or with one key twice.
     """
+    _period(partition)
+    _require_columns(partition, table)
     _require_whose(partition, table)
     texts = [table[name].to_pylist() for name in _SOURCE]
-    numbers = [table[name].to_pylist() for name in ("value", "low", "high")]
+    numbers = [table[name].to_pylist() for name in _NUMBERS]
     not_finite = sum(v is not None and not math.isfinite(v) for column in numbers for v in column)
     keys = [(partition.dataset, partition.value, *key) for key in zip(*texts, strict=True)]
     values = zip(*([_finite(v) for v in column] for column in numbers), strict=True)
@@ -94,6 +102,16 @@ def rows_of(partition: Partition, table: pa.Table) -> Rows:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def _require_columns(partition: Partition, table: pa.Table) -> None:
+    found = dict(zip(table.column_names, table.schema.types, strict=True))
+    wrong = [f"{name} of type {kind}" for name, kind in _TYPES.items() if found.get(name) != kind]
+    if wrong:
+        raise ContentError(
+            f"{partition.uri}: has no column {', '.join(wrong)}; write the partition again: "
+            "metrics_sync_job"
+        )
 
 
 def _require_whose(partition: Partition, table: pa.Table) -> None:
@@ -138,11 +156,14 @@ def _packed(value: str | float | None) -> bytes:
 
 
 def _period(partition: Partition) -> tuple[Period, date, date]:
-    """Name, first day, and the first day after it. WarehouseError for a partition of no period."""
+    """Name, first day, and the first day after it. ContentError for a partition of no period."""
     if partition.key not in get_args(Period):
-        raise WarehouseError(f"{partition.uri}: {partition.key} is no period of a metrics zone")
+        raise ContentError(f"{partition.uri}: {partition.key} is no period of a metrics zone")
     name = cast("Period", partition.key)
-    found = PartitionRange.of(partition.value, None, name)
+    try:
+        found = PartitionRange.of(partition.value, None, name)
+    except SettingsError as error:
+        raise ContentError(f"{partition.uri}: {error}") from None
     return name, found.start.date(), found.end.date()
 
 

@@ -11,8 +11,8 @@ from fraud_mlops.warehouse.columns import Content, ContentError, checksum, rows_
 from fraud_mlops.warehouse.columns_drift import check_columns
 from fraud_mlops.warehouse.engine import Say, Session, Warehouse, quiet
 from fraud_mlops.warehouse.marks import Mark, content_of, datasets_of, marks_of
-from fraud_mlops.warehouse.sync import ZONE
 from fraud_mlops.warehouse.views import told_of_views
+from fraud_mlops.warehouse.zone import metrics_of
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ def compare(
     warehouse has are differences too, as are those that are damaged. say: is told whom it waits
     for. Raises WarehouseError for columns that have drifted.
     """
-    damaged: dict[str, LakehouseError] = {}
-    there = {p.value: p for p in lakehouse.partitions(ZONE, dataset, damaged=damaged)}
+    there, damaged = metrics_of(lakehouse, dataset)
     chosen = sorted({*there, *damaged} if partitions is None else partitions)
     differences: list[Difference] = []
     sums: list[tuple[str, str]] = []

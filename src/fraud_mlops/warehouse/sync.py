@@ -26,8 +26,8 @@ from fraud_mlops.warehouse.engine import Held, Say, Session, Warehouse, quiet
 from fraud_mlops.warehouse.marks import Mark, datasets_of, marks_of
 from fraud_mlops.warehouse.moving import Move, Overtaken, drop
 from fraud_mlops.warehouse.views import told_of_views
+from fraud_mlops.warehouse.zone import ZONE, metrics_of
 
-ZONE = "metrics"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _SHOWN = 10
 _NO_METRICS = "there are no metrics of it; score it first: scoring_job"
@@ -154,9 +154,7 @@ class _Run:
 
     def all(self, session: Session) -> SyncResult:
         extra = check_columns(session, self.warehouse)
-        damaged: dict[str, LakehouseError] = {}
-        found = self.lakehouse.partitions(ZONE, self.dataset, damaged=damaged)
-        there = {p.value: p for p in found}
+        there, damaged = metrics_of(self.lakehouse, self.dataset)
         marks = marks_of(session, self.warehouse.tables, self.dataset)
         gone = [value for value in marks if value not in there and value not in damaged]
         chosen = self._chosen({*there, *damaged}, gone)
