@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 
 from fraud_mlops.doctor.finding import Finding, ok, warning, wrong
-from fraud_mlops.errors import LakehouseError
+from fraud_mlops.errors import FraudMlopsError, LakehouseError
 from fraud_mlops.lakehouse.addresses import require_root
 from fraud_mlops.lakehouse.stores import is_local
 from fraud_mlops.settings import Settings, variable
@@ -111,7 +111,26 @@ def warehouse_file(settings: Settings) -> Finding | None:
             return warning("warehouse", says, f"fuser -v {path}    # close what has it open")
         mend = f"mv {path} {path}.old && python scripts/sync_metrics_to_snowflake.py --force"
         return wrong("warehouse", f"{path} is no DuckDB file: {error}", mend)
+    if drifted := _drifted(path, settings.snowflake_table):
+        return wrong("warehouse", drifted)
     return ok("warehouse", f"{path}, a DuckDB file")
+
+
+def _drifted(path: Path, table: str) -> str | None:
+    """What a sync would stumble over; one that finds older views makes what is missing first."""
+    from fraud_mlops.warehouse.columns_drift import check_columns
+    from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
+    from fraud_mlops.warehouse.names import Tables
+    from fraud_mlops.warehouse.views import About, about_views
+
+    try:
+        warehouse = DuckDBWarehouse(path, Tables(table), wait_seconds=0)
+        with warehouse.reading() as session:
+            if session is not None and about_views(session) == About.of(warehouse.tables):
+                check_columns(session, warehouse)
+    except FraudMlopsError as error:
+        return str(error)
+    return None
 
 
 def lakehouse(settings: Settings) -> Finding | None:

@@ -21,6 +21,7 @@ from fraud_mlops.doctor.machine import installed
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.settings import Settings, settings
 
+_PRINT_SCHEMA = "python scripts/sync_metrics_to_snowflake.py --print-schema"
 MOST_SKEW, NOTABLE_SKEW = 900.0, 300.0
 """Seconds. Azure and AWS refuse signatures that are a quarter of an hour off."""
 
@@ -51,32 +52,38 @@ def _mend_store(uri: str, error: Exception) -> str | None:
 
 
 def snowflake(given: Settings) -> Iterator[Finding]:
+    """Signed in, and what a sync would find there: tables, their columns, views."""
     from dataclasses import replace
 
+    from fraud_mlops.warehouse.columns_drift import check_columns
     from fraud_mlops.warehouse.options import SnowflakeOptions
     from fraud_mlops.warehouse.snowflake_engine import SnowflakeWarehouse
+    from fraud_mlops.warehouse.views import told_of_views
 
-    name, mend = "warehouse", "python scripts/sync_metrics_to_snowflake.py --print-schema"
+    name = "warehouse"
     try:
         options = SnowflakeOptions.of(given)
         if options is None:
             return
         warehouse = SnowflakeWarehouse(replace(options, network_seconds=int(SECONDS)))
         with warehouse.session() as session:
-            there = session.columns(warehouse.tables.table)
+            check_columns(session, warehouse)
+            views = told_of_views(session, warehouse)
     except FraudMlopsError as error:
         yield wrong(name, str(error), error.mend or _mend_snowflake(str(error)))
         return
-    if there:
-        yield ok(name, f"{warehouse.address}: signed in, and the table is there")
+    if views:
+        yield warning(name, f"{warehouse.address}: {views}", _mend_snowflake(views))
     else:
-        yield wrong(name, f"{warehouse.address}: signed in, and there is no such table", mend)
+        yield ok(name, f"{warehouse.address}: signed in; tables and views are as a sync needs them")
 
 
 def _mend_snowflake(said: str) -> str | None:
     """Where the error itself says what to do, nothing is added."""
     if "not installed" in said:
         return "pip install 'fraud-mlops[snowflake]'"
+    if _PRINT_SCHEMA in said:
+        return _PRINT_SCHEMA
     missing = re.findall(r"(SNOWFLAKE_\w+) is not set", said)
     return f"export {' '.join(f'{name}=...' for name in missing)}" if missing else None
 
