@@ -2,7 +2,6 @@
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,14 @@ import dagster as dg
 from dagster_metaflow.data_versions import noted_versions, version_tags
 from fraud_assets.assets.specs import SERVING, asset_spec, claims_freshness
 from fraud_assets.automation import sync_when_measured
+from fraud_assets.code_version import code_version
 from fraud_assets.dataset import METRICS, SEMANTIC_MODEL, SNOWFLAKE_METRICS, Dataset
 from fraud_assets.stores import Stores
 from fraud_assets.warehouse import WarehouseResource, engine_kind
-from fraud_mlops import warehouse as library
 from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.warehouse import columns, marks, moving
 from fraud_mlops.warehouse.names import VIEWS
-from fraud_mlops.warehouse.schema import schema_text
+from fraud_mlops.warehouse.schema import schema_version
 from fraud_mlops.warehouse.sync import PartitionsError, Synced, SyncResult, sync
 
 POWERBI_PROJECT = "infra/powerbi/FraudMetrics.pbip"
@@ -159,8 +159,8 @@ def _of_partition(one: Synced) -> dict[str, Any]:
 
 
 def _code_version() -> str:
-    """Of what decides what comes out: the sync and the schema."""
-    digest = hashlib.sha256(schema_text().encode())
-    for path in sorted(Path(library.__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    """Of what decides what comes out: how metrics become rows, how these are moved, the tables and
+    views. Not of how an engine is reached, or what is said of errors."""
+    return code_version(
+        [Path(str(module.__file__)) for module in (columns, marks, moving)], schema_version()
+    )

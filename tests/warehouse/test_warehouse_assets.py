@@ -13,6 +13,7 @@ import pytest
 from snow_proxy import Proxy
 from warehouse_kit import MONTHS, Lake, answer, kpis, table_of, variables, zone_of
 
+from fraud_assets.code_version import code_version
 from fraud_assets.run_requests import RANGE_END, RANGE_START
 from fraud_mlops.settings import settings
 from fraud_mlops.warehouse.choice import warehouse_of
@@ -243,3 +244,17 @@ def test_metrics_are_synced_by_jobs_of_their_own(place: Place, name: str) -> Non
     """A warehouse that is out of reach never fails the run that scores."""
     job = place.defs.resolve_job_def(name)
     assert {key.path[-1] for key in job.asset_layer.selected_asset_keys} == JOBS[name]
+
+
+def test_a_comment_makes_no_asset_outdated_and_another_statement_does(tmp_path: Path) -> None:
+    code = tmp_path / "moving.py"
+
+    def version(text: str) -> str:
+        code.write_text(text)
+        return code_version([code], "schema")
+
+    plain = "def rows(n: int) -> int:\n    return n * 2\n"
+    told = '"""Moves."""\n\ndef rows(\n  n: int\n) -> int:\n  """Twice."""\n  return n * 2  # why\n'
+    assert version(told) == version(plain)
+    assert version(plain.replace("* 2", "* 3")) != version(plain)
+    assert code_version([code], "another schema") != code_version([code], "schema")
