@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from snow_proxy import Proxy
 from warehouse_kit import (
     DATASET,
+    MONTHS,
     Lake,
     answer,
+    kpis,
     run_schema,
     snowflake_options,
     table_of,
@@ -54,9 +57,9 @@ def test_columns_that_are_missing_or_of_another_type_are_told_all_at_once(
     lines = str(told.value).splitlines()
     assert "nothing is written or compared" in lines[0]
     assert (
-        f"  {TABLE}.INTERVAL_LOW is missing: ALTER TABLE {TABLE} ADD COLUMN INTERVAL_LOW DOUBLE"
-        in lines
-    )
+        f"  {TABLE}.INTERVAL_LOW is missing: add it (ALTER TABLE {TABLE} ADD COLUMN INTERVAL_LOW "
+        "DOUBLE), and sync with --force"
+    ) in lines
     assert any(line.startswith(f"  {TABLE}.METRIC_VALUE is of type ") for line in lines)
     assert [line for line in lines if line.startswith("  ")] == lines[1:3]
     assert lines[3:] == ([f"Or {altered.mend_schema}"] if altered.engine == "duckdb" else [])
@@ -65,12 +68,27 @@ def test_columns_that_are_missing_or_of_another_type_are_told_all_at_once(
     assert str(compared.value) == str(told.value)
 
 
-def test_the_command_that_is_told_mends_it(lake: Lake, altered: Warehouse) -> None:
-    answer(altered, f"ALTER TABLE {TABLE} DROP COLUMN INTERVAL_LOW")
+@pytest.mark.parametrize(
+    "column", [f"{TABLE}.INTERVAL_LOW", f"{TABLE}.SYNC_ID", f"{TABLE}_SYNC.ROW_COUNT"]
+)
+def test_what_is_told_of_a_lost_column_mends_a_filled_table(
+    lake: Lake, altered: Warehouse, column: str
+) -> None:
+    sync(lake.lakehouse, altered, DATASET)
+    lake.put(MONTHS[0], [("partition", "all", "rows", 99.0, None, None)])  # rows that are gone
+    table, _, name = column.partition(".")
+    answer(altered, f"ALTER TABLE {table} DROP COLUMN {name}")
     with pytest.raises(WarehouseError) as told:
         sync(lake.lakehouse, altered, DATASET)
     [line] = [line for line in str(told.value).splitlines() if line.startswith("  ")]
-    answer(altered, line.rpartition(": ")[2])
+    mend = re.fullmatch(r"  (.+) is missing: add it \((ALTER .+)\), and sync with --force", line)
+    assert mend is not None
+    assert mend[1] == column
+    answer(altered, mend[2])
+    sync(lake.lakehouse, altered, DATASET, force=True)
+    assert table_of(altered) == zone_of(lake)
+    assert compare(lake.lakehouse, altered, DATASET).holds
+    lake.put(MONTHS[1], [("partition", "all", "rows", 98.0, None, None)])
     sync(lake.lakehouse, altered, DATASET)
     assert table_of(altered) == zone_of(lake)
 
@@ -95,7 +113,7 @@ def test_columns_are_looked_at_before_views_are_made_anew_on_them(
         f"CREATE OR REPLACE VIEW BI_ABOUT AS SELECT '{TABLE}' AS TABLE_NAME, "
         "'older' AS SCHEMA_VERSION",
     )
-    with pytest.raises(WarehouseError, match=f"{TABLE}.INTERVAL_LOW is missing: ALTER TABLE"):
+    with pytest.raises(WarehouseError, match=f"{TABLE}.INTERVAL_LOW is missing: add it"):
         sync(lake.lakehouse, altered, DATASET)
 
 
@@ -114,3 +132,19 @@ def test_a_lock_without_its_row_is_told(lake: Lake, altered: Warehouse) -> None:
     with pytest.raises(WarehouseError, match="lacks its row"):
         sync(lake.lakehouse, altered, DATASET)
     assert table_of(altered) == []
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_rows_that_somebody_has_inserted_again_are_there_once_after_the_next_move(
+    lake: Lake, altered: Warehouse, changed: bool
+) -> None:
+    """Snowflake keeps no primary key."""
+    answer(altered, f"CREATE OR REPLACE TABLE {TABLE} AS SELECT * FROM {TABLE}")
+    sync(lake.lakehouse, altered, DATASET)
+    answer(altered, f"INSERT INTO {TABLE} SELECT * FROM {TABLE} WHERE PARTITION_KEY = ?", MONTHS[0])
+    told = compare(lake.lakehouse, altered, DATASET).differences
+    assert [(one.partition, one.broken) for one in told] == [(MONTHS[0], True)]
+    if changed:
+        lake.put(MONTHS[0], kpis(101, 10, 8, 4))
+    sync(lake.lakehouse, altered, DATASET, force=not changed)
+    assert table_of(altered) == zone_of(lake)

@@ -53,7 +53,8 @@ def _wrong(table: str, expected: Sequence[Column], found: Mapping[str, Found]) -
     for name, kind, _ in expected:
         if name not in found:
             lines.append(
-                f"{table}.{name} is missing: ALTER TABLE {table} ADD COLUMN {name} {_TYPES[kind]}"
+                f"{table}.{name} is missing: add it (ALTER TABLE {table} ADD COLUMN {name} "
+                f"{_TYPES[kind]}), and sync with --force"
             )
         elif found[name].kind != kind:
             lines.append(

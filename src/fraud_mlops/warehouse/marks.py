@@ -48,8 +48,9 @@ def mark_of(session: Session, tables: Tables, dataset: str, partition: str) -> M
     return _mark(*found[0]) if found else None
 
 
-def _mark(version: str, rows: int, checksum: str, sync_id: str) -> Mark:
-    return Mark(version, int(rows), checksum, sync_id)
+def _mark(version: str | None, rows: int | None, checksum: str | None, sync_id: str | None) -> Mark:
+    """None: of a column that was lost, and added anew; such a mark names no content."""
+    return Mark(version or "", int(rows or 0), checksum or "", sync_id or "")
 
 
 def content_of(session: Session, tables: Tables, dataset: str, partition: str) -> list[Content]:
