@@ -146,6 +146,25 @@ def test_a_misspelt_folder_makes_no_new_warehouse(
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("place", ["header", "rows"])
+def test_a_damaged_warehouse_is_told_with_what_to_do(
+    run: Callable[..., tuple[int, str]], lake: Lake, place: str
+) -> None:
+    """Some blocks are read when the file is opened, others when rows are."""
+    run()
+    file = lake.root / "warehouse.duckdb"
+    whole = file.read_bytes()
+    start = 100 if place == "header" else whole.index(b"average_precision")
+    flipped = bytes(byte ^ 0xFF for byte in whole[start : start + 64])
+    file.write_bytes(whole[:start] + flipped + whole[start + 64 :])
+    for arguments in ([], ["--check"]):
+        code, told = run(*arguments)
+        assert code == 1
+        assert "Corrupt database file" in told
+        assert ("cannot be opened" in told) == (place == "header")
+        assert f"put it aside (mv {file} {file}.old) and sync again" in told
+
+
 def test_a_mistake_is_told_in_words(
     run: Callable[..., tuple[int, str]], environment: Callable[..., None], tmp_path: Path
 ) -> None:

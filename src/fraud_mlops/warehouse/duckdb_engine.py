@@ -32,6 +32,7 @@ WAIT_SECONDS = 60.0
 """How long to wait for another process that has the file open."""
 _LOOK_SECONDS = 0.1
 _HELD = ("set lock on file", "used by another process", "with a different configuration")
+_DAMAGED = "Corrupt database file"
 _HOLDER = re.compile(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 
 
@@ -75,7 +76,7 @@ class DuckDBWarehouse:
         if not self.path.exists():
             say(f"{self.path}: there was none; it is made")
         with self._file(say, read_only=False) as connection:
-            session = DuckDBSession(connection, self.address)
+            session = DuckDBSession(connection, self.address, self.mend_schema)
             self._make_schema(session)
             yield session
 
@@ -85,7 +86,7 @@ class DuckDBWarehouse:
             yield None
             return
         with self._file(say, read_only=True) as connection:
-            session = DuckDBSession(connection, self.address)
+            session = DuckDBSession(connection, self.address, self.mend_schema)
             yield session if session.columns(self.tables.table) else None
 
     @contextmanager
@@ -117,7 +118,7 @@ class DuckDBWarehouse:
 
         try:
             return duckdb.connect(str(self.path), read_only=read_only)
-        except (duckdb.IOException, duckdb.ConnectionException) as error:
+        except duckdb.Error as error:
             if holder := holder_of(error):
                 return holder
             raise WarehouseError(
@@ -142,8 +143,11 @@ class DuckDBWarehouse:
 
 @dataclass(frozen=True)
 class DuckDBSession:
+    """mend: what a person does whose file is damaged."""
+
     connection: duckdb.DuckDBPyConnection
     address: str
+    mend: str
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self._told():
@@ -183,7 +187,10 @@ class DuckDBSession:
             # Another thread of this process is at the same rows, or the disk is full.
             raise WarehouseUnavailable(f"{self.address}: {_first_line(error)}") from None
         except duckdb.Error as error:
-            raise WarehouseError(f"{self.address}: {_first_line(error)}") from None
+            said = f"{self.address}: {_first_line(error)}"
+            if _DAMAGED in said:  # in a block that was not read when the file was opened
+                said += f"; {self.mend}"
+            raise WarehouseError(said) from None
 
 
 def holder_of(error: Exception) -> str | None:

@@ -95,7 +95,8 @@ class Move:
             raise ContentError(
                 f"{self.warehouse.address}: partition {self.partition.value} came out as "
                 f"{there[0]:,} rows with checksum {there[1]}, and went in as {given[0]:,} with "
-                f"{given[1]}; nothing of it was kept. Has the table a masking or a row access policy?"
+                f"{given[1]}; nothing of it was kept. Has the table a masking or a row access "
+                "policy?"
             )
 
 
