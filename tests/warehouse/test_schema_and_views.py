@@ -52,10 +52,18 @@ def test_tables_and_views_run_as_they_are_and_again_and_no_row_is_lost(
 
 def test_it_bears_the_names_of_the_settings(lake: Lake, snow: Proxy) -> None:
     options = snowflake_options(
-        snow.port, schema="BI", warehouse="SMALL", role="WRITER", tables=Tables("kpi")
+        snow.port, schema="BI", warehouse="SMALL", role="WRITER", tables=Tables("bi_metrics")
     )
     text = "\n".join(statements(for_snowflake(options)))
-    own = {options.database, "BI", "SMALL", "WRITER", "KPI", "KPI_SYNC", "KPI_LOCK"}
+    own = {
+        options.database,
+        "BI",
+        "SMALL",
+        "WRITER",
+        "BI_METRICS",
+        "BI_METRICS_SYNC",
+        "BI_METRICS_LOCK",
+    }
     words = set(re.findall(r"\w+", text))
     assert own <= words
     defaults = {"FRAUD", "METRICS", "FRAUD_WH", "FRAUD_LOADER", "FRAUD_MODEL_METRICS"}

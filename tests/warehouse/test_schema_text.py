@@ -14,7 +14,8 @@ import sqlglot
 from sqlglot import exp
 from warehouse_kit import NO_OBJECTS
 
-from fraud_mlops.warehouse.names import ABOUT, VIEWS
+from fraud_mlops.errors import SettingsError
+from fraud_mlops.warehouse.names import ABOUT, VIEWS, WITHIN_VIEWS, Tables
 from fraud_mlops.warehouse.schema import digest, schema_text, schema_version, statements
 
 
@@ -138,3 +139,19 @@ def test_views_that_are_replaced_keep_their_grants() -> None:
         [made] = sqlglot.parse(statement, read="snowflake")
         assert made is not None
         assert made.find(exp.CopyGrantsProperty), statement
+
+
+def test_no_table_bears_the_name_of_a_query_within_a_view() -> None:
+    """The view would read that query in the table's place."""
+    within = {
+        query.alias
+        for statement in statements(schema_text())
+        if statement.startswith("CREATE OR REPLACE VIEW")
+        for parsed in sqlglot.parse(statement, read="snowflake")
+        if parsed is not None
+        for query in parsed.find_all(exp.CTE)
+    }
+    assert within == WITHIN_VIEWS
+    for name in sorted(within):
+        with pytest.raises(SettingsError, match=f"SNOWFLAKE_TABLE='{name.lower()}' is what a view"):
+            Tables(name.lower())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from snow_proxy import Proxy, refused
-from warehouse_kit import MONTHS, Lake, kpis, table_of, variables, zone_of
+from warehouse_kit import MODEL, MONTHS, Lake, kpis, table_of, variables, zone_of
 
 from fraud_mlops.settings import settings
 from fraud_mlops.warehouse.choice import warehouse_of
@@ -154,10 +154,10 @@ def test_a_damaged_warehouse_is_told_with_what_to_do(
     run()
     file = lake.root / "warehouse.duckdb"
     whole = file.read_bytes()
-    start = 100 if place == "header" else whole.index(b"average_precision")
+    start = 100 if place == "header" else whole.index(MODEL.encode())
     flipped = bytes(byte ^ 0xFF for byte in whole[start : start + 64])
     file.write_bytes(whole[:start] + flipped + whole[start + 64 :])
-    for arguments in ([], ["--check"]):
+    for arguments in (["--force"], ["--check"]):
         code, told = run(*arguments)
         assert code == 1
         assert "Corrupt database file" in told

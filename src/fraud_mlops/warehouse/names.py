@@ -11,6 +11,11 @@ TABLE = "FRAUD_MODEL_METRICS"
 VIEWS = ("BI_DAILY_KPIS", "BI_MODEL_COMPARISON", "BI_DRIFT", "BI_ALERT_FUNNEL")
 ABOUT = "BI_ABOUT"
 """The view that says which table the others show."""
+WITHIN_VIEWS = frozenset(
+    {"KPI", "NEWEST", "BOTH_WINDOWS", "LABELLED", "SCORED", "NEWEST_SCORED", "FEATURES"}
+    | {"WHOLE", "STAGES"}
+)
+"""What the views call their own queries: within them, a table of that name would not be seen."""
 _SQL = """
     ACCOUNT ALL ALTER AND ANY AS BETWEEN BY CASE CAST CHECK COLUMN CONNECT CONNECTION CONSTRAINT
     CREATE CROSS CURRENT CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER DATABASE DELETE
@@ -65,7 +70,13 @@ class Tables:
     table: str = TABLE
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "table", own_name(self.table, "SNOWFLAKE_TABLE"))
+        found = own_name(self.table, "SNOWFLAKE_TABLE")
+        if found in WITHIN_VIEWS:
+            raise SettingsError(
+                f"SNOWFLAKE_TABLE={self.table!r} is what a view calls a query of its own; give "
+                "another name"
+            )
+        object.__setattr__(self, "table", found)
 
     @property
     def metrics(self) -> str:
