@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,19 +66,10 @@ def _figures(dataset: str) -> dict[str, Figure]:
     current = [row for row in models if row["MODEL_VERSION"] == models[0]["MODEL_VERSION"]]
     return {
         "claims_and_alerts": bi.claims_and_alerts(kpis),
-        "alert_funnel": bi.alert_funnel(_stages(funnel)),
+        "alert_funnel": bi.alert_funnel(bi.stages_of(funnel)),
         "models": bi.promised_and_kept(current),
         "drift": bi.drift_of_features(drift),
     }
-
-
-def _stages(funnel: Sequence[Mapping[str, Any]]) -> list[tuple[str, int | None]]:
-    """Claims by stage; None where they are not known of every period."""
-    stages: dict[str, int | None] = {}
-    for row in funnel:
-        before, claims = stages.get(row["STAGE"], 0), row["CLAIMS"]
-        stages[row["STAGE"]] = None if before is None or claims is None else before + claims
-    return list(stages.items())
 
 
 def _nothing(warehouse: Warehouse, dataset: str) -> str:

@@ -64,7 +64,7 @@ def claims_and_alerts(kpis: Rows) -> Figure:
         ("RECALL_OF_ALERTS", "recall of alerts", GREEN),
         ("VALUE_DETECTED", "value detected", YELLOW),
     ):
-        _line(quality, kpis, column, text, colour)
+        _line(quality, [_out_of_sample(row, column) for row in kpis], column, text, colour)
     name_axes(quality, y="labels known by now")
     _line(rates, [_once_labelled(row) for row in kpis], "FRAUD_RATE", "fraud rate", RED)
     _line(rates, kpis, "ALERT_SHARE", "alert share", BLUE)
@@ -87,13 +87,30 @@ def _once_labelled(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return row if (row["LABELLED_SHARE"] or 0) >= _LABELLED else {**row, "FRAUD_RATE": None}
 
 
+def _out_of_sample(row: Mapping[str, Any], column: str) -> Mapping[str, Any]:
+    """No model is judged on claims that it may have learnt from."""
+    return {**row, column: None} if row["IN_SAMPLE"] else row
+
+
+def stages_of(funnel: Rows) -> list[tuple[str, int | None]]:
+    """Claims by stage of BI_ALERT_FUNNEL, summed over the periods out of sample; None where they
+    are not known of one of these."""
+    stages: dict[str, int | None] = {}
+    for row in funnel:
+        if row["IN_SAMPLE"]:
+            continue
+        before, claims = stages.get(row["STAGE"], 0), row["CLAIMS"]
+        stages[row["STAGE"]] = None if before is None or claims is None else before + claims
+    return list(stages.items())
+
+
 def alert_funnel(stages: Sequence[tuple[str, int | None]]) -> Figure:
-    """Stages in order, each with its claims; of BI_ALERT_FUNNEL, summed over periods.
+    """Stages in order, each with its claims, as `stages_of` has them.
 
     None: not known of some period, as its metrics are of an older version.
     """
     if not stages or not (claims := stages[0][1]):
-        return nothing("No claims have been scored yet")
+        return nothing("No claims have been scored that the model has not learnt from")
     counts = [count or 0 for _, count in stages]
     texts = [
         "not known of every period" if n is None else f"{n:,}  ({percent(n / claims)} of claims)"
