@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from snow_proxy import Proxy
@@ -23,12 +25,13 @@ from warehouse_kit import (
     zone_of,
 )
 
-from fraud_mlops.errors import WarehouseError
+from fraud_mlops.errors import WarehouseError, WarehouseUnavailable
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.warehouse.columns import rows_of
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 from fraud_mlops.warehouse.engine import Held, Warehouse
 from fraud_mlops.warehouse.marks import mark_of
-from fraud_mlops.warehouse.moving import Move, Overtaken
+from fraud_mlops.warehouse.moving import Move, Overtaken, drop
 from fraud_mlops.warehouse.names import Tables
 from fraud_mlops.warehouse.options import SnowflakeOptions
 from fraud_mlops.warehouse.parity import compare
@@ -129,6 +132,41 @@ def test_a_partition_that_another_sync_has_renewed_is_looked_at_again(
     assert table_of(warehouse) == zone_of(lake)
 
 
+class Late(Lakehouse):
+    """Between its listing and what comes after it, somebody else writes and syncs a partition."""
+
+    def __init__(self, lake: Lake, warehouse: Warehouse, month: str) -> None:
+        super().__init__(str(lake.root))
+        self.lake, self.warehouse, self.month = lake, warehouse, month
+
+    def partitions(self, *asked: Any, **more: Any) -> list[Partition]:
+        found = super().partitions(*asked, **more)
+        self.lake.put(self.month, kpis(2, 1, 1, 1))
+        sync(self.lake.lakehouse, self.warehouse, DATASET)
+        return found
+
+
+def test_what_another_sync_has_written_since_the_listing_is_not_pruned(
+    lake: Lake, warehouse: Warehouse
+) -> None:
+    sync(Late(lake, warehouse, "2024-07"), warehouse, DATASET, prune=True)
+    assert table_of(warehouse) == zone_of(lake)
+    assert "2024-07" in {row[0] for row in table_of(warehouse)}
+
+
+def test_what_another_sync_has_renewed_since_its_mark_was_read_is_not_pruned(
+    lake: Lake, warehouse: Warehouse
+) -> None:
+    sync(lake.lakehouse, warehouse, DATASET)
+    with warehouse.session() as session:
+        seen = mark_of(session, warehouse.tables, DATASET, MONTHS[0])
+        assert seen is not None
+        sync(lake.lakehouse, warehouse, DATASET, force=True)
+        with pytest.raises(Overtaken):
+            drop(session, warehouse, "late", DATASET, MONTHS[0], seen)
+    assert table_of(warehouse) == zone_of(lake)
+
+
 def test_a_commit_whose_answer_is_lost_counts_once(
     lake: Lake, snow: Proxy, options: SnowflakeOptions
 ) -> None:
@@ -163,6 +201,18 @@ def test_what_comes_out_otherwise_than_it_went_in_is_not_kept(
     assert table_of(warehouse) == []
     sync(lake.lakehouse, warehouse, DATASET)
     assert table_of(warehouse) == zone_of(lake)
+
+
+def test_a_session_that_cannot_roll_back_is_ended(
+    lake: Lake, snow: Proxy, options: SnowflakeOptions, environment: Callable[..., None]
+) -> None:
+    """Its next statement might commit what was not to be kept."""
+    environment(FRAUD_STORE_RETRIES=0)
+    snow.mask = {'"METRIC_VALUE", "INTERVAL_LOW"': 'ROUND("METRIC_VALUE", 1), "INTERVAL_LOW"'}
+    snow.refuse = {"ROLLBACK": {"data": {}, "code": "3001", "message": "no", "success": False}}
+    with pytest.raises(WarehouseUnavailable, match=r"(?s)came out as.*could not be rolled back"):
+        sync(lake.lakehouse, SnowflakeWarehouse(options), DATASET)
+    assert snow.statements[-1] == "ROLLBACK"
 
 
 def test_a_server_that_is_busy_is_tried_again(

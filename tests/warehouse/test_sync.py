@@ -91,6 +91,15 @@ def test_a_partition_that_the_lakehouse_has_no_more_is_told_and_removed_on_reque
     assert compare(lake.lakehouse, warehouse, DATASET).holds
 
 
+def test_only_partitions_that_are_asked_for_are_removed(lake: Lake, warehouse: Warehouse) -> None:
+    sync(lake.lakehouse, warehouse, DATASET)
+    for month in MONTHS[:2]:
+        shutil.rmtree(lake.root / "metrics" / DATASET / f"month={month}")
+    done = sync(lake.lakehouse, warehouse, DATASET, partitions=MONTHS[1:], prune=True)
+    assert (done.gone, done.pruned) == (MONTHS[:2], (MONTHS[1],))
+    assert {row[0] for row in table_of(warehouse)} == {MONTHS[0], MONTHS[2]}
+
+
 def one_bit_off(whole: bytes) -> bytes:
     place = whole.index(b"PAR1") + 40
     return whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]

@@ -7,11 +7,11 @@ schema, since the session stands in the right one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from fraud_mlops.errors import WarehouseError, WarehouseUnavailable
-from fraud_mlops.warehouse.columns import Kind
+from fraud_mlops.warehouse.columns import ContentError, Kind
 from fraud_mlops.warehouse.names import Tables
 
 Say = Callable[[str], None]
@@ -85,12 +85,22 @@ class Warehouse(Protocol):
 
 @contextmanager
 def transaction(session: Session) -> Iterator[None]:
-    """All or nothing of what is done within."""
+    """All or nothing of what is done within.
+
+    A session that cannot roll back is of no more use: what would be committed by its next
+    statement is unknown. After an error that is of one partition alone, which a sync goes on
+    after, that raises WarehouseUnavailable, by which it goes on in another session.
+    """
     session.execute("BEGIN")
     try:
         yield
-    except BaseException:
-        with suppress(WarehouseError):  # what has failed is told, rather than this
+    except BaseException as error:
+        try:
             session.execute("ROLLBACK")
-        raise
+        except WarehouseError as failed:
+            if isinstance(error, ContentError):
+                raise WarehouseUnavailable(
+                    f"{error}\nThat could not be rolled back: {failed}"
+                ) from None
+        raise  # what has failed is told, rather than that it could not be rolled back
     session.execute("COMMIT")

@@ -20,6 +20,7 @@ from fraud_mlops.warehouse.columns import (
 )
 from fraud_mlops.warehouse.engine import Session, Warehouse, transaction
 from fraud_mlops.warehouse.marks import OF_PARTITION, Mark, content_of, mark_of, set_mark
+from fraud_mlops.warehouse.names import Tables
 
 _NAMES = [column.name for column in COLUMNS]
 
@@ -47,8 +48,7 @@ class Move:
         self._stage(session, rows)
         with transaction(session):
             take_turn(session, self.warehouse, self.sync_id)
-            if mark_of(session, tables, partition.dataset, partition.value) != self.seen:
-                raise Overtaken(f"{partition.value}: another sync has written it meanwhile")
+            _require_seen(session, tables, partition.dataset, partition.value, self.seen)
             gone = self._replace(session, rows)
             mark = Mark(partition.data_version, len(rows.content), rows.checksum, self.sync_id)
             set_mark(
@@ -125,11 +125,25 @@ def take_turn(session: Session, warehouse: Warehouse, sync_id: str) -> None:
         )
 
 
-def drop(session: Session, warehouse: Warehouse, sync_id: str, dataset: str, partition: str) -> int:
-    """Rows and mark of a partition that the lakehouse has no more. Returns the rows."""
+def _require_seen(
+    session: Session, tables: Tables, dataset: str, partition: str, seen: Mark | None
+) -> None:
+    if mark_of(session, tables, dataset, partition) != seen:
+        raise Overtaken(f"{partition}: another sync has written it meanwhile")
+
+
+def drop(
+    session: Session, warehouse: Warehouse, sync_id: str, dataset: str, partition: str, seen: Mark
+) -> int:
+    """Rows and mark of a partition that the lakehouse has no more. Returns the rows.
+
+    seen: its mark, read before the lakehouse was looked into. Raises Overtaken, and removes
+    nothing, when it is another by now.
+    """
     tables, whose = warehouse.tables, [dataset, partition]
     with transaction(session):
         take_turn(session, warehouse, sync_id)
+        _require_seen(session, tables, dataset, partition, seen)
         [(rows, *_)] = session.execute(f"DELETE FROM {tables.metrics} WHERE {OF_PARTITION}", whose)
         session.execute(f"DELETE FROM {tables.sync} WHERE {OF_PARTITION}", whose)
     return int(rows)

@@ -104,8 +104,8 @@ def sync(
     """Moves what has changed since it was moved last.
 
     partitions: values; all that the zone has when left out. force: also what has not changed.
-    prune: removes partitions from the warehouse that the zone has no more, be it all of them. say:
-    is told of each partition that was moved, and of each pause.
+    prune: removes partitions from the warehouse that the zone has no more, be it all of them; with
+    partitions, of those. say: is told of each partition that was moved, and of each pause.
 
     Raises LakehouseError where there is none of the partitions, or for a store out of reach;
     PartitionsError, when all others are moved, for those that are damaged, hold what no warehouse
@@ -154,15 +154,20 @@ class _Run:
 
     def all(self, session: Session) -> SyncResult:
         extra = check_columns(session, self.warehouse)
-        there, damaged = metrics_of(self.lakehouse, self.dataset)
+        # Before the listing: what another sync writes after it is not taken for gone.
         marks = marks_of(session, self.warehouse.tables, self.dataset)
-        gone = [value for value in marks if value not in there and value not in damaged]
-        chosen = self._chosen({*there, *damaged}, gone)
+        there, damaged = metrics_of(self.lakehouse, self.dataset)
+        gone = {v: mark for v, mark in marks.items() if v not in there and v not in damaged}
+        removed = [v for v in gone if self.prune and (self.asked is None or v in self.asked)]
+        chosen = self._chosen({*there, *damaged}, gone, removed)
         self.failed = {v: str(damaged.get(v, _NO_METRICS)) for v in chosen if v not in there}
         for value in chosen:
             if value in there and value not in self.done:
                 self._try(session, there[value], marks.get(value))
-        pruned = self._prune(session, gone, emptied=not there and not damaged)
+        if not (there or damaged):
+            self._require_lakehouse(removed)
+        for value in removed:
+            self._drop(session, value, gone[value])
         done = SyncResult(
             self.warehouse.engine,
             self.warehouse.address,
@@ -170,7 +175,7 @@ class _Run:
             self.dataset,
             partitions=tuple(self.done[value] for value in chosen if value in self.done),
             gone=tuple(gone),
-            pruned=tuple(pruned),
+            pruned=tuple(removed),
             extra_columns=extra,
             datasets=tuple(datasets_of(session, self.warehouse.tables)),
             views=told_of_views(session, self.warehouse),
@@ -179,22 +184,22 @@ class _Run:
             raise PartitionsError(done, self.failed)
         return done
 
-    def _prune(self, session: Session, gone: list[str], *, emptied: bool) -> list[str]:
-        if not self.prune:
-            return []
-        if emptied and gone and not list_children(self.lakehouse.root):
+    def _require_lakehouse(self, removed: Collection[str]) -> None:
+        if removed and not list_children(self.lakehouse.root):
             raise LakehouseError(
                 f"{self.lakehouse.root}: there is no lakehouse, so nothing of {self.dataset} was "
                 "removed from the warehouse; correct LAKEHOUSE_URI, or --output-uri"
             )
-        for value in gone:
-            rows = drop(session, self.warehouse, self.sync_id, self.dataset, value)
-            self.say(f"{value}: {rows:,} rows removed, since the lakehouse has it no more")
-        return gone
 
-    def _chosen(self, there: Collection[str], gone: Collection[str]) -> list[str]:
-        chosen = sorted(there if self.asked is None else set(self.asked))
-        none_of_them = self.asked is not None and not set(chosen) & set(there)
+    def _drop(self, session: Session, value: str, seen: Mark) -> None:
+        rows = drop(session, self.warehouse, self.sync_id, self.dataset, value, seen)
+        self.say(f"{value}: {rows:,} rows removed, since the lakehouse has it no more")
+
+    def _chosen(
+        self, there: Collection[str], gone: Collection[str], removed: Collection[str]
+    ) -> list[str]:
+        chosen = sorted(there if self.asked is None else {*self.asked} - {*removed})
+        none_of_them = self.asked is not None and not ({*chosen} & {*there} or removed)
         if none_of_them or not (there or gone):
             named = ", ".join(chosen[:_SHOWN]) + (" ..." if len(chosen) > _SHOWN else "")
             raise LakehouseError(
