@@ -22,7 +22,7 @@ from dagster_metaflow.backends.protocol import Backend, HasClient, MetaflowClien
 from dagster_metaflow.events import Published
 from dagster_metaflow.flow import MetaflowFlow
 from dagster_metaflow.metadata import card_entry
-from dagster_metaflow.reports import write_file
+from dagster_metaflow.stores import write_file
 
 _PROGRAM = Path(__file__).with_name("export_cards.py")
 _TASK_SECONDS = 60.0

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import posixpath
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dagster_metaflow.events import Published
 from dagster_metaflow.ledger import Ledger
 from dagster_metaflow.reports import ReportError, parse_report
+from dagster_metaflow.stores import opened
+
+_REPORT = re.compile(r"[^.].*\.json")
+_Look = tuple[str, ...]
 
 # Stores name the moment of writing differently; size and tag or time tell a new file.
 _TELLS = ("size", "mtime", "LastModified", "last_modified", "ETag", "etag", "created", "ino")
@@ -23,35 +29,43 @@ class ReportFollower:
     def __init__(self, ledger: Ledger, flow: str, launch_id: str) -> None:
         self.unreadable: dict[str, str] = {}
         self._folder = ledger.folder(flow, launch_id)
-        self._seen: dict[str, tuple[str, ...]] = {}
+        self._seen: dict[str, _Look] = {}
 
     def new(self) -> list[Published]:
         """In order of writing. Raises OSError for a store that does not answer."""
-        import fsspec
-
-        fs, folder = fsspec.url_to_fs(self._folder)
-        fs.invalidate_cache()
         try:
-            entries = fs.ls(folder, detail=True)
+            with opened(self._folder, anew=True) as (fs, folder):
+                looks = self._changed(fs.ls(folder, detail=True))
+                read = {path: data for path in looks if (data := _read(fs, path)) is not None}
         except FileNotFoundError:
             return []
-        found = [one for entry in entries if (one := self._read(fs, entry)) is not None]
+        # Seen when all were read: of a look that breaks off nothing was given to anybody.
+        self._seen |= {path: looks[path] for path in read}
+        found = [one for path, data in read.items() if (one := self._parsed(path, data))]
         return sorted(found, key=lambda one: (one.timestamp, one.asset_key))
 
-    def _read(self, fs: Any, entry: dict[str, Any]) -> Published | None:
-        path = str(entry["name"])
-        name = posixpath.basename(path)
-        look = tuple(str(entry.get(key)) for key in _TELLS)
-        if name.startswith(".") or not name.endswith(".json") or self._seen.get(path) == look:
-            return None
+    def _changed(self, entries: Iterable[Mapping[str, Any]]) -> dict[str, _Look]:
+        """Reports that are new, or not as they were."""
+        named = {str(entry["name"]): entry for entry in entries}
+        looks = {
+            path: tuple(str(entry.get(key)) for key in _TELLS)
+            for path, entry in named.items()
+            if _REPORT.fullmatch(posixpath.basename(path))
+        }
+        return {path: look for path, look in looks.items() if self._seen.get(path) != look}
+
+    def _parsed(self, path: str, data: bytes) -> Published | None:
+        self.unreadable.pop(path, None)
         try:
-            published = Published.of(parse_report(path, fs.cat_file(path)))
-        except FileNotFoundError:
-            return None
+            return Published.of(parse_report(path, data))
         except ReportError as error:
             self.unreadable[path] = str(error)
-            published = None
-        else:
-            self.unreadable.pop(path, None)
-        self._seen[path] = look
-        return published
+            return None
+
+
+def _read(fs: Any, path: str) -> bytes | None:
+    """None for a report that is gone again."""
+    try:
+        return bytes(fs.cat_file(path))
+    except FileNotFoundError:
+        return None

@@ -95,10 +95,10 @@ class MetaflowInvocation:
             more = self._read_log()
             while status.state.ended and self._read_log():
                 pass
-            for published in self._published(follower, last=status.state.ended):
-                self._waiting[published.asset_key] = published
-            for published in self._settled(status):
-                yield from self._recorder.record(cards.linked(published), self._record)
+            # Without an answer nothing is settled: the log may be ahead of what was read last.
+            if self._look(follower, last=status.state.ended):
+                for published in self._settled(status):
+                    yield from self._recorder.record(cards.linked(published), self._record)
             cards.look(self._progress.finished)
             if status.state.ended:
                 break
@@ -124,11 +124,12 @@ class MetaflowInvocation:
             self._tag(f"Metaflow run {known.flow}/{status.run_id}")
         return status
 
-    def _published(self, follower: ReportFollower, *, last: bool) -> list[Published]:
-        """A ledger that does not answer for a while is asked again; at the end, a few times."""
+    def _look(self, follower: ReportFollower, *, last: bool) -> bool:
+        """Whether the ledger has answered; one that does not for a while is asked again, at the
+        end a few times."""
         for left in reversed(range(_LEDGER_TRIES if last else 1)):
             try:
-                return follower.new()
+                self._waiting |= {one.asset_key: one for one in follower.new()}
             except OSError as error:
                 if last and not left:
                     raise Failure(
@@ -139,7 +140,9 @@ class MetaflowInvocation:
                     ) from None
                 self._context.log.warning(f"The ledger does not answer: {error}")
                 time.sleep(self._poll_seconds)
-        return []
+            else:
+                return True
+        return False
 
     def _settled(self, status: RunStatus) -> list[Published]:
         """Reports that hold: a task that publishes and then fails is run again, by Metaflow or by

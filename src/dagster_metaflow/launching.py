@@ -220,7 +220,10 @@ class Launcher:
             raise
         if handle != record.handle:
             record = record.model_copy(update={"handle": dict(handle)})
-            self.ledger.write(record)
+            try:
+                self.ledger.write(record)
+            except OSError as error:  # the run is under way; its id will be noted with this
+                self.log.warning(f"The record of the launch cannot be written: {error}")
         return Launch(record, "resumed" if origin else "launched")
 
     def _record(self, request: LaunchRequest, origin: LaunchRecord | None) -> LaunchRecord:

@@ -19,13 +19,14 @@ import os
 import posixpath
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from dagster_metaflow.reports import write_file, written_beside
+from dagster_metaflow.stores import opened, read_file, write_file, written_beside
 from dagster_metaflow.watcher import Watcher
 
 RECORD = ".launch.json"
@@ -103,13 +104,10 @@ class Ledger:
 
     def record(self, flow: str, launch_id: str) -> LaunchRecord | None:
         """None for a launch that is not Dagster's, or not there, or whose record is damaged."""
-        import fsspec
-
-        fs, path = fsspec.url_to_fs(self.folder(flow, launch_id, RECORD))
-        fs.invalidate_cache()
+        data = read_file(self.folder(flow, launch_id, RECORD))
         try:
-            return LaunchRecord.model_validate_json(fs.cat_file(path))
-        except (FileNotFoundError, ValidationError):
+            return None if data is None else LaunchRecord.model_validate_json(data)
+        except ValidationError:
             return None
 
     def write(self, record: LaunchRecord) -> None:
@@ -131,7 +129,9 @@ class Ledger:
         uri = self._turn(record)
         if _create(uri, record.model_dump_json().encode()):
             return None
-        return LaunchRecord.model_validate_json(_read(uri))
+        with opened(uri) as (fs, path):
+            data = fs.cat_file(path)
+        return LaunchRecord.model_validate_json(data)
 
     def settle(self, record: LaunchRecord) -> None:
         """It ended well: nothing is left to resume of it, nor of those that failed before it."""
@@ -157,22 +157,14 @@ class Ledger:
         return posixpath.join(posixpath.dirname(mark), f".{record.launch_id}.{record.turn}")
 
     def _remove(self, uri: str) -> None:
-        import fsspec
-
-        fs, path = fsspec.url_to_fs(uri)
-        try:
+        with suppress(FileNotFoundError), opened(uri) as (fs, path):  # another process was first
             fs.rm_file(path)
-        except FileNotFoundError:  # by another process, at the same time
-            return
 
 
 def _names(uri: str) -> Sequence[str]:
-    import fsspec
-
-    fs, path = fsspec.url_to_fs(uri)
-    fs.invalidate_cache()
     try:
-        found = fs.ls(path, detail=False)
+        with opened(uri, anew=True) as (fs, path):
+            found = fs.ls(path, detail=False)
     except FileNotFoundError:
         return ()
     names = [posixpath.basename(str(name).rstrip("/")) for name in found]
@@ -181,26 +173,16 @@ def _names(uri: str) -> Sequence[str]:
 
 def _create(uri: str, data: bytes) -> bool:
     """Whole or not at all, and only where nothing is. False where something is."""
-    import fsspec
-
-    fs, path = fsspec.url_to_fs(uri)
     try:
-        if "file" in fs.protocol:
-            with written_beside(Path(path), data) as temporary:
-                os.link(temporary, path)
-        else:
-            fs.pipe_file(path, data, mode="create")
+        with opened(uri) as (fs, path):
+            if "file" in fs.protocol:
+                with written_beside(Path(path), data) as temporary:
+                    os.link(temporary, path)
+            else:
+                fs.pipe_file(path, data, mode="create")
     except FileExistsError:
         return False
     return True
-
-
-def _read(uri: str) -> bytes:
-    import fsspec
-
-    fs, path = fsspec.url_to_fs(uri)
-    data: bytes = fs.cat_file(path)
-    return data
 
 
 def now() -> datetime:

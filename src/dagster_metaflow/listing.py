@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from dagster_metaflow.ledger import RECORD
+from dagster_metaflow.stores import opened
 
 _REPORT = re.compile(r"[^.].*\.json")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
@@ -44,13 +45,12 @@ def list_reports(
     tell: takes a line for each folder that may not be read, and is left out until it can be.
     Raises OSError when the store cannot be listed; a ledger that is not there yet is empty.
     """
-    import fsspec
-
     only = next(iter(flows)) if flows is not None and len(flows) == 1 else ""
-    fs, top = fsspec.url_to_fs(posixpath.join(root.rstrip("/") or "/", "_reports"))
-    top = top.rstrip("/")
     launched_by_dagster, found = set(), []
-    for path, info in _files(fs, posixpath.join(top, only).rstrip("/"), 1 if only else 2, tell):
+    with opened(posixpath.join(root.rstrip("/") or "/", "_reports"), anew=True) as (fs, top):
+        top = top.rstrip("/")
+        files = dict(_files(fs, posixpath.join(top, only).rstrip("/"), 1 if only else 2, tell))
+    for path, info in files.items():
         parts = path.removeprefix(f"{top}/").split("/")
         if len(parts) != 3 or (flows is not None and parts[0] not in flows):
             continue
@@ -64,17 +64,17 @@ def list_reports(
 
 def read_files(root: str, files: Sequence[ReportFile]) -> list[bytes | OSError]:
     """Contents, in the order given, or why there is none."""
-    import fsspec
-
-    fs, _ = fsspec.url_to_fs(root)
 
     def read(file: ReportFile) -> bytes | OSError:
         try:
-            return bytes(fs.cat_file(file.path))
+            with opened(root) as (fs, _):
+                return bytes(fs.cat_file(file.path))
         except OSError as error:
             return error
 
-    if _is_local(fs):
+    with opened(root) as (fs, _):
+        here = _is_local(fs)
+    if here:
         return [read(file) for file in files]
     with ThreadPoolExecutor(_READERS) as pool:  # each waits for the network
         return list(pool.map(read, files))
@@ -87,7 +87,6 @@ def _files(
     if _is_local(fs):  # fsspec asks three times for what one look tells
         yield from _local_files(folder, depth, tell)
         return
-    fs.invalidate_cache()
     try:
         yield from fs.find(folder, detail=True).items()
     except FileNotFoundError:

@@ -22,6 +22,8 @@ from dagster import (
     TableSchema,
 )
 
+from dagster_metaflow.stores import opened
+
 MOST_PLOT_BYTES = 300_000
 """Of one picture: it is stored in Dagster's database with the event."""
 
@@ -138,14 +140,12 @@ def _plots(value: Any) -> _Entries:
 
 def _picture(name: str, uri: str) -> MetadataValue:
     """The picture itself, since a browser cannot open a lakehouse; its address, when too large."""
-    import fsspec
-
     try:
-        fs, path = fsspec.url_to_fs(uri)
-        if fs.size(path) > MOST_PLOT_BYTES:
-            return MetadataValue.path(uri)
-        data = fs.cat_file(path)
-    except Exception:  # each store's client fails in its own way; the report goes before a picture
+        with opened(uri) as (fs, path):
+            data = fs.cat_file(path) if fs.size(path) <= MOST_PLOT_BYTES else None
+    except OSError:  # the report goes before a picture
+        data = None
+    if data is None:
         return MetadataValue.path(uri)
     kind = mimetypes.guess_type(path)[0] or "image/png"
     title = name.translate({ord(sign): " " for sign in "[]\n"})

@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import posixpath
 import re
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -29,6 +25,8 @@ from pydantic import (
     Field,
     ValidationError,
 )
+
+from dagster_metaflow.stores import opened, without_secrets, write_file
 
 PIPES_VERSION = "0.1"
 PARTITION = "partition"
@@ -41,10 +39,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _REPORT = re.compile(r"[^.].*\.json")
 CHECK_NAME = re.compile(r"[A-Za-z0-9_]+")
-# Bounded, so that a long text without an address is passed over quickly.
-_SCHEME = r"\b([a-z][a-z0-9+.-]{0,15}://"
-_QUERY = re.compile(_SCHEME + r"[^\s?#\"']*)[?#][^\s\"']*", re.IGNORECASE)
-_LOGIN = re.compile(_SCHEME + r")[^\s/?#@]*:[^\s/?#@]*@", re.IGNORECASE)
 
 # Of a report; other times are damage, and some that no database takes.
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
@@ -142,16 +136,14 @@ def read_reports(root: str, flow: str, launch_id: str) -> list[AssetReport]:
 
     Raises ReportError that names a report that is damaged or of a later version.
     """
-    import fsspec
-
-    fs, folder = fsspec.url_to_fs(_folder(root, flow, launch_id))
-    fs.invalidate_cache()
     try:
-        found = [str(path) for path in fs.ls(folder, detail=False)]
+        with opened(_folder(root, flow, launch_id), anew=True) as (fs, folder):
+            found = [str(path) for path in fs.ls(folder, detail=False)]
+            paths = [path for path in found if _REPORT.fullmatch(posixpath.basename(path))]
+            data = {path: fs.cat_file(path) for path in paths}
     except FileNotFoundError:
         return []
-    paths = [path for path in found if _REPORT.fullmatch(posixpath.basename(path))]
-    reports = [parse_report(path, fs.cat_file(path)) for path in paths]
+    reports = [parse_report(path, content) for path, content in data.items()]
     return sorted(reports, key=lambda report: (report.written, report.asset_key))
 
 
@@ -199,7 +191,7 @@ def _typed(name: str, value: Value) -> dict[str, Any]:
 def _plain(name: str, value: Any) -> Any:
     """As JSON has it and without secrets. What is not finite is null: JSON knows no other word."""
     if isinstance(value, str):
-        return _without_secrets(value)
+        return without_secrets(value)
     if isinstance(value, bool | int | None):
         return value
     if isinstance(value, float):
@@ -211,11 +203,6 @@ def _plain(name: str, value: Any) -> Any:
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a scalar of NumPy's
         return _plain(name, value.item())
     raise ReportError(f"metadata {name!r} holds a {type(value).__name__}, which is not JSON")
-
-
-def _without_secrets(text: str) -> str:
-    """A signed address would give its reader the store."""
-    return _LOGIN.sub(r"\1", _QUERY.sub(r"\1", text))
 
 
 def _folder(root: str, flow: str, launch_id: str) -> str:
@@ -245,11 +232,10 @@ def _checked(
 
 
 def _says_the_same(uri: str, data: bytes) -> bool:
-    import fsspec
-
-    fs, path = fsspec.url_to_fs(uri)
     try:
-        there = json.loads(fs.cat_file(path))
+        with opened(uri) as (fs, path):
+            found = fs.cat_file(path)
+        there = json.loads(found)
     except (FileNotFoundError, ValueError):
         return False
     return isinstance(there, dict) and there | {"written": ""} == json.loads(data) | {"written": ""}
@@ -263,31 +249,3 @@ def parse_report(path: str, data: bytes) -> AssetReport:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "file"
         raise ReportError(f"{path}: is no asset report: {where}: {first['msg']}") from None
-
-
-def write_file(uri: str, data: bytes) -> None:
-    """Whole or not at all: other stores make an object visible when its one upload has ended."""
-    if "://" in uri and not uri.startswith("file://"):
-        import fsspec
-
-        fs, path = fsspec.url_to_fs(uri)
-        fs.pipe_file(path, data)
-        return
-    path = Path(uri.removeprefix("file://")).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(path, data) as temporary:
-        temporary.replace(path)
-
-
-@contextmanager
-def written_beside(path: Path, data: bytes) -> Iterator[Path]:
-    """A file in the folder of `path` with the data on disk, to be given its name; else it goes."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)

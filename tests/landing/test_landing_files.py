@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fraud_mlops.claims import ingest
+from fraud_mlops.claims.files import find_files
 from fraud_mlops.claims.looking import file_uri, look_into
 from fraud_mlops.contract import Contract, FileSource
 from fraud_mlops.errors import LakehouseError, SourceError
@@ -78,6 +79,25 @@ def test_a_folder_a_pattern_and_a_file_are_listed_as_ingest_reads_them(
         (landing / name).parent.mkdir(exist_ok=True)
         (landing / name).write_text("x")
     assert names(landed_files(FileSource(uri=f"{landing}{uri}"))) == expected
+
+
+@pytest.mark.parametrize("uri", ["", "/*.csv", "/**/*.csv", "/*/*.csv"])
+def test_links_that_lead_nowhere_or_to_folders_stop_nobody(
+    landing: Path, uri: str, tmp_path: Path
+) -> None:
+    """Ingest follows no link to a folder, so that none may ask for an ingest."""
+    (landing / "deep").mkdir()
+    (landing / "deep" / "b.csv").write_text("x")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "c.csv").write_text("x")
+    links = {"a.csv": elsewhere / "c.csv", "loop.csv": "loop.csv", "loop": "loop", "up": ".",
+             "deep/up": "..", "folder.csv": elsewhere, "gone.csv": "gone"}  # fmt: skip
+    for name, target in links.items():
+        (landing / name).symlink_to(target)
+    source = FileSource(uri=f"{landing}{uri}")
+    readable = [file.path for file in find_files(source) if Path(file.path).is_file()]
+    assert [file.path for file in landed_files(source)] == readable
 
 
 def test_a_store_elsewhere_is_listed_once() -> None:

@@ -53,9 +53,9 @@ def test_no_signature_or_password_reaches_the_ledger(tmp_path: Path, value, told
 @given(st.text(alphabet="ab:/@?#=&. \n\"'", max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_whatever_follows_a_question_mark_in_an_address_is_gone(text: str) -> None:
-    from dagster_metaflow.reports import _without_secrets
+    from dagster_metaflow.stores import without_secrets
 
-    cleaned = _without_secrets(f"https://host/{text}?sig=SECRET")
+    cleaned = without_secrets(f"https://host/{text}?sig=SECRET")
     address = cleaned.split()[0] if cleaned.split() else ""
     if not any(sign in text for sign in " \n\"'"):
         assert "SECRET" not in cleaned

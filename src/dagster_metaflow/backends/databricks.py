@@ -25,7 +25,6 @@ from dagster_metaflow.backends.databricks_attempt import (
     attempt_at,
     index_of,
     place_of,
-    read_file,
     read_json,
 )
 from dagster_metaflow.backends.databricks_following import Follower, say, state_of
@@ -42,7 +41,7 @@ from dagster_metaflow.backends.protocol import (
 )
 from dagster_metaflow.backends.travelling import travelled
 from dagster_metaflow.parameters import to_arguments
-from dagster_metaflow.reports import write_file
+from dagster_metaflow.stores import read_file, write_file
 
 _LONGEST_TOKEN = 64  # of an idempotency token
 _CLOCKS = timedelta(minutes=10)  # by which this machine's may differ from the workspace's

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagster_metaflow.reports import write_file
+from dagster_metaflow.stores import read_file, write_file
 
 _TOLD_LINES = 20
 
@@ -84,18 +84,6 @@ class Attempt:
 def _last(before: dict[str, Any]) -> str | None:
     """Metaflow's run that an attempt has got to, its own or the one that it was to resume."""
     return before.get("run_id") or before.get("origin")
-
-
-def read_file(uri: str) -> bytes | None:
-    """None for what is not there."""
-    import fsspec
-
-    fs, path = fsspec.url_to_fs(uri)
-    fs.invalidate_cache()
-    try:
-        return bytes(fs.cat_file(path))
-    except FileNotFoundError:
-        return None
 
 
 def read_json(uri: str) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from dagster_metaflow.backends.databricks_api import (
     is_lasting,
     is_signed_out,
 )
-from dagster_metaflow.backends.databricks_attempt import read_file, read_json
+from dagster_metaflow.backends.databricks_attempt import read_json
 from dagster_metaflow.backends.looks import Looks, Pace
 from dagster_metaflow.backends.protocol import LaunchError, RunState
+from dagster_metaflow.stores import read_file
 
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Run, RunTask

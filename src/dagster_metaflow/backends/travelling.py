@@ -8,7 +8,7 @@ import posixpath
 from pathlib import Path
 
 from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest
-from dagster_metaflow.reports import write_file
+from dagster_metaflow.stores import write_file
 
 
 def travelled(request: LaunchRequest) -> LaunchRequest:

@@ -23,7 +23,8 @@ from dagster_metaflow.backends.protocol import (
     RunStatus,
 )
 from dagster_metaflow.parameters import ProtocolParameters
-from dagster_metaflow.reports import Check, Materialization, write_file, write_report
+from dagster_metaflow.reports import Check, Materialization, write_report
+from dagster_metaflow.stores import write_file
 
 _STAMP = "2026-01-01 00:00:00.000"
 

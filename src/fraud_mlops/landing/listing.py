@@ -7,12 +7,12 @@ thousand files are looked over in a second.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from fraud_mlops.contract import FileSource
@@ -123,23 +123,28 @@ def _walk(
 ) -> Iterator[Landed]:
     """Files below a folder. depth: levels to go down, 1 for the folder's own files.
 
-    What is gone when it is looked at, as a link that leads nowhere, is passed over; what may not
-    be looked at, too, and is `closed`.
+    What is gone when it is looked at, as a link that leads nowhere or in a circle, is passed over,
+    and so are links to folders, which ingest does not follow. What may not be looked at is, too,
+    and is `closed`.
     """
     with os.scandir(folder) as entries:
         for entry in entries:
             if not hidden and entry.name.startswith((".", "_")):
                 continue
             try:
-                if entry.is_dir():
+                if entry.is_dir(follow_symlinks=False):
                     if depth is None or depth > 1:
                         deeper = None if depth is None else depth - 1
                         yield from _walk(entry.path, deeper, wanted, closed, hidden=hidden)
-                elif wanted(entry.path):
-                    with suppress(FileNotFoundError):
-                        yield _stamped(entry.path, entry.stat())
+                elif wanted(entry.path) and not entry.is_dir():
+                    yield _stamped(entry.path, entry.stat())
+            except FileNotFoundError:
+                continue
             except PermissionError:
                 closed.append(Landed(entry.path, 0, 0.0))
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
 
 
 def _stamped(path: str, stat: os.stat_result) -> Landed:
