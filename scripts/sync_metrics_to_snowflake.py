@@ -20,7 +20,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fraud_mlops.errors import FraudMlopsError, LakehouseError, StoreError, WarehouseError
+from fraud_mlops.errors import (
+    FraudMlopsError,
+    LakehouseError,
+    SettingsError,
+    StoreError,
+    WarehouseError,
+)
 from fraud_mlops.settings import settings
 
 if TYPE_CHECKING:
@@ -68,6 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _require_sense(arguments: argparse.Namespace) -> None:
+    for name in ("force", "prune"):
+        if arguments.check and getattr(arguments, name):
+            raise SettingsError(f"--check writes nothing; leave out --{name}")
+    if arguments.prune and arguments.partition_range:
+        raise SettingsError(
+            "--prune is of all partitions that are gone from the lakehouse; leave out "
+            "--partition-range"
+        )
+
+
 def _print_schema() -> int:
     from fraud_mlops.warehouse.schema import Names, for_snowflake
 
@@ -79,6 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.warehouse.choice import warehouse_of
 
+    _require_sense(arguments)
     root = arguments.output_uri or settings().lakehouse_uri
     lakehouse, warehouse = Lakehouse(root), warehouse_of(settings(), root)
     print(warehouse.address, flush=True)
@@ -116,12 +134,11 @@ def _concerns_all(error: FraudMlopsError) -> bool:
 
 def _datasets(lakehouse: Lakehouse, arguments: argparse.Namespace) -> list[str]:
     from fraud_mlops.cli.options import dataset_name
-    from fraud_mlops.lakehouse.stores import list_children
-    from fraud_mlops.warehouse.zone import ZONE
+    from fraud_mlops.warehouse.zone import ZONE, datasets_of_zone
 
     if arguments.dataset:
         return [dataset_name(arguments.dataset)]
-    found = list_children(lakehouse.uri(ZONE))
+    found = datasets_of_zone(lakehouse)
     if not found:
         raise LakehouseError(
             f"{lakehouse.uri(ZONE)}: there are no metrics of any dataset; score one first: "
@@ -136,17 +153,9 @@ def _partitions(
     """Those of the range that have metrics; None for all."""
     if not arguments.partition_range:
         return None
-    from fraud_mlops.warehouse.zone import ZONE
+    from fraud_mlops.warehouse.zone import values_in_range
 
-    first, last = arguments.partition_range
-    there = [listed.value for listed in lakehouse.listed(ZONE, dataset)]
-    found = [value for value in there if first <= value <= last]
-    if not found:
-        raise LakehouseError(
-            f"{lakehouse.uri(ZONE, dataset)}: there are no metrics from {first} to {last}"
-            + (f", only from {there[0]} to {there[-1]}" if there else "")
-        )
-    return found
+    return values_in_range(lakehouse, dataset, *arguments.partition_range)
 
 
 def _sync(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from fraud_mlops.warehouse.engine import Warehouse
 from fraud_mlops.warehouse.names import Tables
 from fraud_mlops.warehouse.options import SnowflakeOptions
 from fraud_mlops.warehouse.snowflake_engine import SnowflakeWarehouse
+
+sys.path.append(str(Path(__file__).parents[2] / "scripts"))
+import sync_metrics_to_snowflake as script
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +84,24 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]
     yield given
     monkeypatch.undo()
     settings.cache_clear()
+
+
+@pytest.fixture
+def run(
+    lake: Lake,
+    environment: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[int, str]]:
+    """The script with these arguments: its exit code and what it prints."""
+    environment(LAKEHOUSE_URI=lake.root)
+
+    def one(*arguments: str, main: Callable[[], int] = script.main) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["script", *arguments])
+        code = main()
+        found = capsys.readouterr()
+        assert "Traceback" not in found.err
+        assert (found.err != "") == (code == 1 and found.err.startswith("Error: "))
+        return code, found.out + found.err
+
+    return one

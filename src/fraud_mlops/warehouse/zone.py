@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import get_args
 
-from fraud_mlops.errors import LakehouseError
+from fraud_mlops.errors import LakehouseError, SettingsError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.periods import Period
+from fraud_mlops.lakehouse.ranges import PartitionRange
+from fraud_mlops.lakehouse.stores import list_children
 
 ZONE = "metrics"
 
@@ -36,3 +40,35 @@ def _twice(folder: str, names: list[str]) -> LakehouseError:
         f"{folder}: only one of {' and '.join(names)} can be in the warehouse; remove the other, "
         "whose period the contract no longer has, and sync again"
     )
+
+
+def datasets_of_zone(lakehouse: Lakehouse) -> list[str]:
+    """Those that have a partition: no folder that expiry has emptied, and no stray file."""
+    return [name for name in list_children(lakehouse.uri(ZONE)) if lakehouse.listed(ZONE, name)]
+
+
+def values_in_range(lakehouse: Lakehouse, dataset: str, first: str, last: str) -> list[str]:
+    """Partitions from first to last, both included, that have metrics.
+
+    Raises LakehouseError for a range of no period that the dataset's metrics are kept by, and
+    where there are none in it.
+    """
+    listed = lakehouse.listed(ZONE, dataset)
+    periods: list[Period] = [p for p in get_args(Period) if any(one.key == p for one in listed)]
+    asked, refused = dict[str, PartitionRange](), list[SettingsError]()
+    for period in periods:
+        try:
+            asked[period] = PartitionRange.of(first, last, period)
+        except SettingsError as error:
+            refused.append(error)
+    if refused and not asked:
+        raise LakehouseError(f"{dataset}: {refused[0]}")
+    within = {period: {*span.values()} for period, span in asked.items()}
+    found = sorted({one.value for one in listed if one.value in within.get(one.key, ())})
+    if not found:
+        there = [one.value for one in listed]
+        raise LakehouseError(
+            f"{lakehouse.uri(ZONE, dataset)}: there are no metrics from {first} to {last}"
+            + (f", only from {there[0]} to {there[-1]}" if there else "")
+        )
+    return found
