@@ -5,7 +5,8 @@
 --
 --     snow sql -f infra/snowflake/schema.sql
 --
--- Other names than these: set SNOWFLAKE_DATABASE, _SCHEMA, _WAREHOUSE, _TABLE and _ROLE, and run what
+-- Other names than these: set SNOWFLAKE_DATABASE, _SCHEMA, _WAREHOUSE, _TABLE, _ROLE and _READER_ROLE,
+-- and run what
 --     python scripts/sync_metrics_to_snowflake.py --print-schema
 -- prints. A schema has one set of views, of the table that this was run for last: give a second table
 -- a schema of its own.
@@ -272,7 +273,7 @@ SELECT 'FRAUD_MODEL_METRICS' AS TABLE_NAME, '830c4a93ca77' AS SCHEMA_VERSION;
 
 -- FRAUD_LOADER is the sync's: it writes rows and changes no object, and of the views it may read only
 -- BI_ABOUT. (A temporary table needs no privilege beyond USAGE.) FRAUD_BI_READER is Power BI's: it
--- reads views, and no table.
+-- reads these views, and no table or view of others.
 CREATE ROLE IF NOT EXISTS FRAUD_LOADER;
 
 CREATE ROLE IF NOT EXISTS FRAUD_BI_READER;
@@ -299,7 +300,15 @@ GRANT USAGE ON DATABASE FRAUD TO ROLE FRAUD_BI_READER;
 
 GRANT USAGE ON SCHEMA FRAUD.METRICS TO ROLE FRAUD_BI_READER;
 
-GRANT SELECT ON ALL VIEWS IN SCHEMA FRAUD.METRICS TO ROLE FRAUD_BI_READER;
+GRANT SELECT ON VIEW FRAUD.METRICS.BI_DAILY_KPIS TO ROLE FRAUD_BI_READER;
+
+GRANT SELECT ON VIEW FRAUD.METRICS.BI_MODEL_COMPARISON TO ROLE FRAUD_BI_READER;
+
+GRANT SELECT ON VIEW FRAUD.METRICS.BI_DRIFT TO ROLE FRAUD_BI_READER;
+
+GRANT SELECT ON VIEW FRAUD.METRICS.BI_ALERT_FUNNEL TO ROLE FRAUD_BI_READER;
+
+GRANT SELECT ON VIEW FRAUD.METRICS.BI_ABOUT TO ROLE FRAUD_BI_READER;
 
 -- Objects of these roles stay manageable by administrators.
 GRANT ROLE FRAUD_LOADER TO ROLE SYSADMIN;

@@ -188,6 +188,12 @@ class Settings(BaseSettings):
         alias="SNOWFLAKE_ROLE",
         description="Role of the session; the user's default when unset.",
     )
+    snowflake_reader_role: str | None = Field(
+        None,
+        alias="SNOWFLAKE_READER_ROLE",
+        description="Role that reads the views for BI, as `--print-schema` makes it; "
+        "`FRAUD_BI_READER` when unset. One for each environment.",
+    )
     snowflake_host: str | None = Field(
         None,
         alias="SNOWFLAKE_HOST",

@@ -14,7 +14,7 @@ from tmdl import Object, column_of, mistakes, read, references
 
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 from fraud_mlops.warehouse.names import VIEWS, Tables
-from fraud_mlops.warehouse.schema import COMPUTE, DATABASE, SCHEMA, schema_text
+from fraud_mlops.warehouse.schema import COMPUTE, DATABASE, READER, SCHEMA, schema_text
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "infra" / "powerbi"
@@ -78,9 +78,9 @@ def test_the_source_is_snowflake_by_parameters_whose_defaults_are_those_of_the_s
         "SnowflakeWarehouse": COMPUTE,
         "SnowflakeDatabase": DATABASE,
         "SnowflakeSchema": SCHEMA,
-        "SnowflakeRole": "FRAUD_BI_READER",
+        "SnowflakeRole": READER,
     }
-    assert "CREATE ROLE IF NOT EXISTS FRAUD_BI_READER" in schema_text()
+    assert f"CREATE ROLE IF NOT EXISTS {READER}" in schema_text()
     assert all("IsParameterQuery = true" in made.value for made in parameters.values())
 
 

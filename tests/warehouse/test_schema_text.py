@@ -38,10 +38,10 @@ def test_the_loader_writes_rows_and_changes_no_object() -> None:
     assert views == ["SELECT ON VIEW FRAUD.METRICS.BI_ABOUT"]
 
 
-def test_bi_reads_views_and_no_table() -> None:
+def test_bi_reads_our_views_and_no_table_or_view_of_others() -> None:
     given = grants()["FRAUD_BI_READER"]
     assert [grant for grant in given if not grant.startswith("USAGE")] == [
-        "SELECT ON ALL VIEWS IN SCHEMA FRAUD.METRICS"
+        f"SELECT ON VIEW FRAUD.METRICS.{view}" for view in (*VIEWS, ABOUT)
     ]
 
 
@@ -49,7 +49,7 @@ def test_the_version_that_the_file_states_is_of_its_tables_and_views() -> None:
     assert schema_version() == digest(), f"schema.sql has changed: its SCHEMA_VERSION is {digest()}"
 
 
-PASSED_OVER = ["CREATE WAREHOUSE", *["CREATE ROLE"] * 2, *["GRANT"] * 13]
+PASSED_OVER = ["CREATE WAREHOUSE", *["CREATE ROLE"] * 2, *["GRANT"] * 17]
 """What no emulator here runs: it has no such objects. Read by their grammar below, and no more."""
 
 
@@ -67,7 +67,6 @@ NAME = r"[A-Z_]+"
 COMMANDS = (
     rf"CREATE ROLE IF NOT EXISTS {NAME}",
     rf"GRANT ROLE {NAME} TO ROLE {NAME}",
-    rf"GRANT SELECT ON ALL VIEWS IN SCHEMA {NAME}\.{NAME} TO ROLE {NAME}",
 )
 PRIVILEGES = {
     "WAREHOUSE": {"USAGE"},
@@ -120,7 +119,7 @@ def wrong_with(statement: str) -> str | None:
         "GRANT USAGE ONN DATABASE FRAUD TO ROLE FRAUD_LOADER",
         "GRANT USAGE ON DATABSE FRAUD TO ROLE FRAUD_LOADER",
         "GRANT INSERT ON VIEW FRAUD.METRICS.BI_ABOUT TO ROLE FRAUD_LOADER",
-        "GRANT SELECT ON ALL VIEW IN SCHEMA FRAUD.METRICS TO ROLE FRAUD_BI_READER",
+        "GRANT SELECT ON VEIW FRAUD.METRICS.BI_DRIFT TO ROLE FRAUD_BI_READER",
         "GRNAT ROLE FRAUD_LOADER TO ROLE SYSADMIN",
         "CREATE ROEL IF NOT EXISTS FRAUD_LOADER",
         "CREATE WAREHOUSE IF NOT EXIST FRAUD_WH WAREHOUSE_SIZE = XSMALL",

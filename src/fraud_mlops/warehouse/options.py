@@ -206,7 +206,7 @@ def _wrong_key(path: Path) -> str | None:
 def wrong_names(settings: Settings) -> list[str]:
     """Which of the settings that name objects name none."""
     wrong = []
-    for name in ("warehouse", "database", "schema", "role", "table"):
+    for name in ("warehouse", "database", "schema", "role", "reader_role", "table"):
         value = getattr(settings, f"snowflake_{name}")
         try:
             own_name(value or "unset", f"SNOWFLAKE_{name.upper()}")

@@ -17,7 +17,8 @@ from fraud_mlops.warehouse.options import SnowflakeOptions, wrong_names
 _PACKAGED = Path(__file__).parents[1] / "_infra" / "schema.sql"
 _CHECKOUT = Path(__file__).parents[3] / "infra" / "snowflake" / "schema.sql"
 
-DATABASE, SCHEMA, COMPUTE, LOADER = "FRAUD", "METRICS", "FRAUD_WH", "FRAUD_LOADER"
+DATABASE, SCHEMA, COMPUTE = "FRAUD", "METRICS", "FRAUD_WH"
+LOADER, READER = "FRAUD_LOADER", "FRAUD_BI_READER"
 
 _COMMENT = re.compile(r"--[^\n]*")
 _PORTABLE = re.compile(r"(CREATE TABLE|CREATE OR REPLACE VIEW|INSERT INTO)\b")
@@ -35,19 +36,29 @@ class Names:
     database: str = DATABASE
     schema: str = SCHEMA
     role: str = LOADER
+    reader_role: str = READER
     tables: Tables = field(default_factory=Tables)
 
     @classmethod
     def of(cls, settings: Settings) -> Names:
-        """Those that are set, else the file's own. Raises SettingsError for what is no name."""
+        """Those that are set, else the file's own.
+
+        Raises SettingsError for what is no name, and for one role that should be two.
+        """
         if wrong := wrong_names(settings):
             raise SettingsError("\n".join(wrong))
         given = {
             name: own_name(value, name)
-            for name in ("warehouse", "database", "schema", "role")
+            for name in ("warehouse", "database", "schema", "role", "reader_role")
             if (value := getattr(settings, f"snowflake_{name}"))
         }
-        return cls(**given, tables=Tables(settings.snowflake_table))
+        made = cls(**given, tables=Tables(settings.snowflake_table))
+        if made.reader_role == made.role:
+            raise SettingsError(
+                f"SNOWFLAKE_READER_ROLE and SNOWFLAKE_ROLE are both {made.role}: who reads views "
+                "would write the table; give two names"
+            )
+        return made
 
 
 @cache
@@ -95,6 +106,7 @@ def for_snowflake(names: Names | SnowflakeOptions) -> str:
             TABLE: names.tables.table,
             COMPUTE: names.warehouse,
             LOADER: names.role or LOADER,
+            READER: names.reader_role if isinstance(names, Names) else READER,
             f"{DATABASE}.{SCHEMA}": f"{names.database}.{names.schema}",
             DATABASE: names.database,
         },
