@@ -230,10 +230,12 @@ class MetaflowInvocation:
                 words = f"the run could not be ended: {error}"
         with suppress(Exception):
             self._context.log.info(f"{self._record.flow}: {words}")
+            self._tell_of_waiting()
 
     def _take_no_longer(self) -> None:
         self._launcher.backend.cancel(self._record.handle)
         self._note({"outcome": RunState.CANCELLED.value})
+        self._tell_of_waiting()
         raise Failure(
             f"{self._record.flow} took longer than timeout_seconds = {self._timeout_seconds:g} "
             "and was ended. Re-execute from failure to resume it, or give it more time.",
@@ -244,10 +246,18 @@ class MetaflowInvocation:
         if status.state is not RunState.SUCCEEDED:
             self._launcher.backend.cancel(self._record.handle)  # what a lost run left running
             self._note({"outcome": status.state.value})
+            self._tell_of_waiting()
             return
         self._note({"outcome": "succeeded"})
         with suppress(OSError):
             self._launcher.ledger.settle(self._record)
+
+    def _tell_of_waiting(self) -> None:
+        for key, published in self._waiting.items():
+            words = (
+                f"{key.to_user_string()} was published by {published.run}, of which no good end "
+            )
+            self._context.log.warning(f"{words}was seen: it is recorded when the run is resumed.")
 
     def _note(self, update: dict[str, Any]) -> None:
         """A run that goes well is not ended for a note that cannot be written."""

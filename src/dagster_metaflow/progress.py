@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from dagster_metaflow.reports import TOLD
 
@@ -13,7 +14,10 @@ _LINE = re.compile(
 )
 _STARTS, _ENDS = "Task is starting", "Task finished successfully."
 _FAILS = ("Task failed.", "Task fell through")
-_CLONES = re.compile(r"Cloning (?:results of a )?previously run task ")
+_CLONES = re.compile(
+    r"Cloning (?:results of a )?previously run task "
+    r"(?P<run>[^/\s]+)/(?P<step>[^/\s]+)/(?P<task>\S+)"
+)
 # Lines that come back from AWS Batch have the job's id in front.
 _TELLS = re.compile(rf"(?:\[[^\]\s]+\] )?{re.escape(TOLD)}(?P<told>.*)")
 _CAUSE = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Failure|Interrupt|Exit)\b")
@@ -22,11 +26,17 @@ _TOLD_LINES = 15
 _LONGEST = 2_000
 
 
+class _Task(NamedTuple):
+    run: str
+    step: str
+    task: str
+
+
 class Progress:
     """Follows the log of one run. steps: of the flow, in order.
 
     finished: tasks that ended well, or were taken from the run that is resumed, in order;
-    `run/step/task`, as failed_task. taken: steps of which tasks were taken from there.
+    `run/step/task`, as failed_task. taken: tasks of that run which were taken over.
     """
 
     def __init__(self, steps: Sequence[str]) -> None:
@@ -36,7 +46,7 @@ class Progress:
         self._last: deque[str] = deque(maxlen=_KEPT_LINES)
         self.failed_task: str | None = None
         self.finished: dict[str, None] = {}
-        self.taken: set[str] = set()
+        self.taken: set[_Task] = set()
 
     def read(self, line: str) -> Iterator[str]:
         """What is worth a line in Dagster's event log: steps that begin, tasks that fail, and
@@ -59,23 +69,29 @@ class Progress:
         elif text.startswith(_FAILS):
             self.failed_task = task
             yield f"{task} failed"
-        elif _CLONES.match(text):
+        elif origin := _CLONES.match(text):
             self.finished[task] = None
-            self.taken.add(step)
+            self.taken.add(_Task(**origin.groupdict()))
         elif told := _TELLS.fullmatch(text):
             yield f"{step}: {told['told'][:_LONGEST]}"
         else:
             self._tail.setdefault(task, deque(maxlen=_KEPT_LINES)).append(text[:_LONGEST])
 
     def has_ended_well(self, pathspec: str, run_id: str | None) -> bool:
-        """Whether a task, `flow/run/step/task`, is not run again. Of an earlier run than `run_id`,
-        which is followed, that is a task of a step that was taken. True of what is no task."""
+        """Whether a task, `flow/run/step/task`, is not run again; True of what is no task.
+
+        Of the run that `run_id`, which is followed, resumes, the log names each task that was taken
+        over; of those before, whose tasks that one has taken over under other numbers, the step.
+        """
         parts = pathspec.split("/")
         if len(parts) != 4:
             return True
-        if "/".join(parts[1:]) in self.finished:
+        task = _Task(*parts[1:])
+        if "/".join(task) in self.finished or task in self.taken:
             return True
-        return parts[1] != run_id and parts[2] in self.taken
+        if task.run == run_id or task.run in {origin.run for origin in self.taken}:
+            return False
+        return task.step in {origin.step for origin in self.taken}
 
     def _forget(self, task: str) -> None:
         """Of a task that runs, or ran well in the end, no failure is to be told."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import dagster as dg
+import psutil
 import pytest
 from toy_kit import Toy, materialized
 
@@ -46,3 +49,29 @@ def test_of_a_run_that_fails_for_good_what_ended_well_is_there(
     assert not toy.materialize(instance=instance).success
     assert versions(instance, "first") == ["1-toy-2-0.5-None"]
     assert versions(instance, "second") == []
+
+
+def test_of_a_run_that_is_killed_before_the_task_that_published_has_ended(
+    toy: Toy, instance: dg.DagsterInstance
+) -> None:
+    """Nobody knows how it would have gone on: the log says so, and who resumes it makes it good."""
+    (toy.folder / "fail_published_second").unlink()
+    toy.hold("published_second")
+
+    def kill() -> None:
+        task = psutil.Process(toy.wait_held("published_second"))
+        toy.scheduler().kill()
+        psutil.wait_procs([task], timeout=30)
+        toy.release("published_second")
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    assets = toy.assets(retry_policy=dg.RetryPolicy(max_retries=1))
+    result = toy.materialize(instance=instance, assets=assets)
+    killing.join()
+    assert result.success
+    first, _ = toy.metaflow_runs
+    said = [entry.message for entry in instance.all_logs(result.run_id)]
+    words = f"second was published by ToyFlow/{first}/join/4, of which no good end was seen"
+    assert len([message for message in said if words in message]) == 1
+    assert versions(instance, "second") == ["2-toy-2-0.5-None"]

@@ -106,3 +106,13 @@ def test_tasks_that_ended_well_or_were_taken_over_are_known() -> None:
     assert progress.has_ended_well("ToyFlow/17/work/2", "17")
     assert not progress.has_ended_well("ToyFlow/17/join/3", "17")
     assert not progress.has_ended_well("ToyFlow/16/work/2", "17"), "it is run again"
+
+
+def test_of_a_step_with_many_tasks_those_that_were_taken_over_are_known() -> None:
+    progress = Progress(["start", "work"])
+    read(progress, line("work/2", "Cloning previously run task 16/work/2"))
+    read(progress, line("work/3", "Task is starting."))
+    assert progress.has_ended_well("ToyFlow/16/work/2", "17")
+    assert not progress.has_ended_well("ToyFlow/16/work/3", "17"), "it is run again"
+    assert progress.has_ended_well("ToyFlow/15/work/5", "17"), "run 16 may have taken it over"
+    assert not progress.has_ended_well("ToyFlow/15/join/6", "17")

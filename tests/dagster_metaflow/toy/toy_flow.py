@@ -1,8 +1,8 @@
 """A toy that publishes two assets, and that tests can hold up, fail and count.
 
 Files in TOY_FOLDER tell a step what to do: `fail_STEP` (each line is one failure), `hold_STEP` (it
-waits until the file is gone, and says so in `held_STEP`), `fail_published_ASSET` (a failure after
-it was published), `anew` (what is published again has another content). Every execution of a step
+waits until the file is gone, and says so in `held_STEP`), `fail_published_ASSET` and
+`hold_published_ASSET` (after it was published), `anew` (what is published again has another content). Every execution of a step
 is a line of `count`; whoever publishes adds a line to `published`.
 """
 
@@ -31,11 +31,14 @@ def begins(name):
         command = [sys.executable, "-c", "import time; time.sleep(600)"]
         quiet = subprocess.DEVNULL
         subprocess.Popen(command, start_new_session=True, stdout=quiet, stderr=quiet)
-    hold = FOLDER / f"hold_{name}"
-    while hold.exists():
+    waits(name)
+    fails(name)
+
+
+def waits(name):
+    while (FOLDER / f"hold_{name}").exists():
         (FOLDER / f"held_{name}").write_text(str(os.getpid()))
         time.sleep(0.02)
-    fails(name)
 
 
 def fails(name):
@@ -98,6 +101,7 @@ class ToyFlow(FlowSpec):
             [Check(name="sound", passed=self.word != "unsound")],
             run=current.pathspec,
         )
+        waits(f"published_{name}")
         fails(f"published_{name}")
 
     def make(self, name, partition):
