@@ -254,10 +254,8 @@ class MetaflowInvocation:
 
     def _tell_of_waiting(self) -> None:
         for key, published in self._waiting.items():
-            words = (
-                f"{key.to_user_string()} was published by {published.run}, of which no good end "
-            )
-            self._context.log.warning(f"{words}was seen: it is recorded when the run is resumed.")
+            words = f"{key.to_user_string()} was published by {published.run}, of which no good end"
+            self._context.log.warning(f"{words} was seen: it is recorded when the run is resumed.")
 
     def _note(self, update: dict[str, Any]) -> None:
         """A run that goes well is not ended for a note that cannot be written."""

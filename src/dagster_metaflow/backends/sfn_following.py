@@ -32,6 +32,7 @@ from dagster_metaflow.backends.sfn_logs import Cursor, new_lines
 
 _PAGE = 1000
 _NOT_YET_SECONDS = 60.0
+_WELL = "Task finished successfully."
 
 
 class _Noted(Noted):
@@ -46,8 +47,8 @@ class _Noted(Noted):
 @dataclass
 class Follower:
     """arn: of the execution. run_id: Metaflow's. folder: of this attempt. after: event of the
-    history from which on the log begins. group: CloudWatch's. lag: in seconds, in which it shows
-    what a job has written."""
+    history from which on the log begins; of what went before, it has the tasks that ended well.
+    group: CloudWatch's. lag: in seconds, in which it shows what a job has written."""
 
     aws: Aws
     arn: str
@@ -124,7 +125,11 @@ class Follower:
     def _write(self) -> bool:
         noted = self._load()
         tasks = self.history.tasks
-        lines = []
+        lines = [
+            self._line(task, task.ended or task.began, _WELL)
+            for task in tasks.values()
+            if noted.last < task.number <= self.after and task.well
+        ]
         for task in tasks.values():
             if self._is_new(task, noted):
                 since = int(task.began.timestamp() * 1000)
@@ -185,7 +190,7 @@ class Follower:
 
 def _last_words(task: Task, history: History) -> str:
     if task.well:
-        return "Task finished successfully."
+        return _WELL
     if task.ended is not None:
         return f"Task failed. {task.why}".rstrip()
     return f"Task was left: the execution is {history.end}."

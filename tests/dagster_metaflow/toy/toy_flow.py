@@ -2,8 +2,9 @@
 
 Files in TOY_FOLDER tell a step what to do: `fail_STEP` (each line is one failure), `hold_STEP` (it
 waits until the file is gone, and says so in `held_STEP`), `fail_published_ASSET` and
-`hold_published_ASSET` (after it was published), `anew` (what is published again has another content). Every execution of a step
-is a line of `count`; whoever publishes adds a line to `published`.
+`hold_published_ASSET` (after it was published), `anew` (what is published again has another
+content). Every execution of a step is a line of `count`; whoever publishes adds a line to
+`published`.
 """
 
 import os
