@@ -6,6 +6,9 @@ would not know, and would not score again.
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
 
+import re
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
 
 from dagster_metaflow.data_versions import DATA_VERSION_TAG, version_tags
@@ -15,6 +18,10 @@ from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.registry.pointers import Pointer, read_pointer
 
 _INTERVAL_SECONDS = 60
+_RUN = re.compile(r"[A-Za-z]\w*Flow/\S+")
+_RUN_TAKES = timedelta(minutes=30)
+"""From moving the pointer until Dagster has recorded it: the rest of the task, and AWS's lag. After
+that nobody is waited for: the run was killed in between."""
 
 
 def champion_sensor(dataset: Dataset) -> dg.SensorDefinition:
@@ -36,7 +43,10 @@ def champion_sensor(dataset: Dataset) -> dg.SensorDefinition:
         known = leading_version(context.instance, dataset)
         if known == pointer.version:
             return dg.SensorResult(skip_reason=f"{pointer.version} leads.", cursor="")
-        # A run moves the pointer a moment before it reports: what was moved is looked at twice.
+        if _RUN.fullmatch(pointer.by) and datetime.now(UTC) - pointer.since < _RUN_TAKES:
+            words = f"{pointer.version} leads; {pointer.by} has not reported it yet."
+            return dg.SensorResult(skip_reason=words, cursor=pointer.since.isoformat())
+        # Whoever moves it by a program may be about to report: what was moved is looked at twice.
         if context.cursor != pointer.since.isoformat():
             return dg.SensorResult(
                 skip_reason=f"{pointer.version} leads since a moment ago.",

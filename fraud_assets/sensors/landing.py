@@ -66,13 +66,13 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
         tick = Tick(dataset, stores.lakehouse, context.cursor or None)
         try:
             tick.look()
-        except FraudMlopsError as error:
+            for line in tick.problems:
+                context.log.error(line)
+            if tick.aside:
+                raise_alert(stores.lakehouse, *tick.alert(), context.log)
+            cursor = tick.remember()
+        except (FraudMlopsError, OSError) as error:  # all of it is done again by the next tick
             return dg.SensorResult(skip_reason=str(error))
-        for line in tick.problems:
-            context.log.error(line)
-        if tick.aside:
-            raise_alert(stores.lakehouse, *tick.alert(), context.log)
-        cursor = tick.remember()
         requests = tick.requests()
         return dg.SensorResult(
             run_requests=requests,

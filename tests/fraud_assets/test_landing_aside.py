@@ -167,3 +167,19 @@ def test_who_asks_while_a_tick_reads_other_files_is_heard_by_the_next(landed: Pl
 def test_nothing_aside_is_told_in_words(landed: Place) -> None:
     command = ["aside", "--dataset", "parcels", "--output-uri", landed.stores.root]
     assert "No landed file of parcels is set aside." in CliRunner().invoke(main, command).output
+
+
+@pytest.mark.parametrize("record", ["_alerts", "_landing"])
+def test_a_lakehouse_that_takes_no_record_is_said_in_words_and_all_is_done_again(
+    landed: Place, record: str
+) -> None:
+    lake = landed.folder / "lake"
+    lake.mkdir(exist_ok=True)
+    (lake / record).touch()  # where a folder is to be
+    land(landed, a=rows("2024-01-31"), broken="claim,day\nc1,2024-01-05\n")
+    ticked = landed.tick(SENSOR)
+    assert record in ticked.skip_message
+    assert not ticked.run_requests
+    (lake / record).unlink()
+    assert asked(landed.tick(SENSOR, ticked.cursor)) == ["2024-01"]
+    assert len(landed.alerts()) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from assets_kit import Place
@@ -84,10 +84,10 @@ def test_the_command_to_resume_names_the_flow_file() -> None:
     )
 
 
-def champion(place: Place, version: str = VERSION) -> None:
-    pointer = Pointer(
-        role="champion", version=version, since=datetime.now(UTC), by="ann", reason="rollback"
-    )
+def champion(place: Place, by: str = "ann", *, minutes: float = 0) -> None:
+    """Moved so many minutes ago."""
+    since = datetime.now(UTC) - timedelta(minutes=minutes)
+    pointer = Pointer(role="champion", version=VERSION, since=since, by=by, reason="rollback")
     path = place.folder / "lake" / "models" / place.dataset.name / "champion.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pointer.to_bytes())
@@ -112,3 +112,17 @@ def test_a_champion_that_its_own_run_reports_is_not_recorded_twice(generated: Pl
     first = generated.tick("champion_sensor")
     generated.report("model_artifact", VERSION)
     assert generated.tick("champion_sensor", first.cursor).asset_events == []
+
+
+def test_a_run_that_moved_the_champion_has_time_to_end_and_to_report(generated: Place) -> None:
+    """It is recorded when its task has ended, which AWS tells later still."""
+    champion(generated, by="TrainingFlow/17", minutes=10)
+    first = generated.tick("champion_sensor")
+    again = generated.tick("champion_sensor", first.cursor)
+    assert again.asset_events == []
+    assert "TrainingFlow/17 has not reported it yet" in again.skip_message
+
+    champion(generated, by="TrainingFlow/17", minutes=31)  # it never came to it
+    late = generated.tick("champion_sensor", again.cursor)
+    (event,) = generated.tick("champion_sensor", late.cursor).asset_events
+    assert event.tags["dagster/data_version"] == VERSION
