@@ -182,10 +182,12 @@ def _sync(
 
 
 def _tell(done: SyncResult) -> None:
+    from fraud_mlops.warehouse.columns import counted
+
     moved = [p for p in done.partitions if p.moved]
     print(
         f"{done.dataset}: {len(moved)} of {len(done.partitions)} partitions moved, "
-        f"{done.rows_moved:,} rows; {done.rows_skipped:,} rows were there already"
+        f"{counted(done.rows_moved, 'row')}; {done.rows_skipped:,} were there already"
     )
     if done.extra_columns:
         print(f"  columns that no sync fills: {', '.join(done.extra_columns)}")
@@ -203,12 +205,14 @@ def _check(
     lakehouse: Lakehouse, warehouse: Warehouse, dataset: str, arguments: argparse.Namespace
 ) -> tuple[bool, Sequence[str]]:
     """Whether both sides are the same, and the datasets that the warehouse has."""
+    from fraud_mlops.warehouse.columns import counted
     from fraud_mlops.warehouse.parity import compare
 
     chosen = _partitions(lakehouse, dataset, arguments)
     found = compare(lakehouse, warehouse, dataset, chosen, say=_say)
     print(
-        f"{dataset}: {found.partitions} partitions, {found.lakehouse_rows:,} rows in the "
+        f"{dataset}: {counted(found.partitions, 'partition')}, "
+        f"{counted(found.lakehouse_rows, 'row')} in the "
         f"lakehouse, {found.warehouse_rows:,} in the warehouse; checksum {found.checksum}"
     )
     for difference in found.differences:

@@ -208,11 +208,14 @@ def test_a_session_that_cannot_roll_back_is_ended(
 ) -> None:
     """Its next statement might commit what was not to be kept."""
     environment(FRAUD_STORE_RETRIES=0)
+    before = len(snow.sessions)
     snow.mask = {'"METRIC_VALUE", "INTERVAL_LOW"': 'ROUND("METRIC_VALUE", 1), "INTERVAL_LOW"'}
     snow.refuse = {"ROLLBACK": {"data": {}, "code": "3001", "message": "no", "success": False}}
     with pytest.raises(WarehouseUnavailable, match=r"(?s)came out as.*could not be rolled back"):
         sync(lake.lakehouse, SnowflakeWarehouse(options), DATASET)
     assert snow.statements[-1] == "ROLLBACK"
+    for authorization in snow.sessions[before:]:  # the connector has no fakesnow end one
+        end_session(snow.target, authorization)
 
 
 def test_a_server_that_is_busy_is_tried_again(

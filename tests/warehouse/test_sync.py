@@ -69,7 +69,7 @@ def test_only_the_partitions_that_are_asked_for(lake: Lake, warehouse: Warehouse
     done = sync(lake.lakehouse, warehouse, DATASET, partitions=[MONTHS[2], MONTHS[0]])
     assert [p.partition for p in done.partitions] == [MONTHS[0], MONTHS[2]]
     assert {row[0] for row in table_of(warehouse)} == {MONTHS[0], MONTHS[2]}
-    with pytest.raises(LakehouseError, match=r"1 partitions asked for \(2031-01\).*scoring_job"):
+    with pytest.raises(LakehouseError, match=r"1 partition asked for \(2031-01\).*scoring_job"):
         sync(lake.lakehouse, warehouse, DATASET, partitions=["2031-01"])
     with pytest.raises(PartitionsError, match="\n  2031-01: there are no metrics of it; score it"):
         sync(lake.lakehouse, warehouse, DATASET, partitions=["2031-01", MONTHS[1]])
@@ -189,7 +189,7 @@ def test_a_partition_that_holds_a_key_twice_is_refused_before_anything_is_writte
     lake: Lake, warehouse: Warehouse
 ) -> None:
     lake.put(MONTHS[0], judged("oot", 0.5, 0.4, 0.6) * 2)
-    with pytest.raises(WarehouseError, match=f"1 keys stand in it twice.*{MODEL}"):
+    with pytest.raises(WarehouseError, match=f"holds 1 key twice.*{MODEL}"):
         sync(lake.lakehouse, warehouse, DATASET)
     assert {row[0] for row in table_of(warehouse)} == set(MONTHS[1:])
 

@@ -30,7 +30,7 @@ def test_it_says_where_metrics_go_and_how_many(
     code, told = run()
     assert code == 0
     assert told.startswith(f"duckdb {lake.root}/warehouse.duckdb\n")
-    assert "motor: 3 of 3 partitions moved, 54 rows; 0 rows were there already" in told
+    assert "motor: 3 of 3 partitions moved, 54 rows; 0 were there already" in told
     assert table_of(warehouse_of(settings(), str(lake.root))) == zone_of(lake)
     assert "0 of 3 partitions moved" in run()[1]
     assert "2 of 2 partitions moved" in run("--force", "--partition-range", *MONTHS[:2])[1]

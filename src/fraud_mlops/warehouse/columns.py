@@ -132,9 +132,14 @@ def _require_keys(partition: Partition, keys: Sequence[tuple[str | None, ...]]) 
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
         raise ContentError(
-            f"{partition.uri}: {len(twice)} keys stand in it twice, such as "
+            f"{partition.uri}: holds {counted(len(twice), 'key')} twice, such as "
             f"{', '.join(map(str, twice[0]))}; write the partition again: metrics_sync_job"
         )
+
+
+def counted(number: int, what: str) -> str:
+    """`1 row`, or `2 rows`."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def checksum(rows: Iterable[Sequence[str | float | None]]) -> str:

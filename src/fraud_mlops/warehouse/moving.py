@@ -15,6 +15,7 @@ from fraud_mlops.warehouse.columns import (
     ContentError,
     Rows,
     checksum,
+    counted,
     naive,
     whole_rows,
 )
@@ -86,7 +87,7 @@ class Move:
         [(arrived,)] = session.execute(f"SELECT COUNT(*) FROM {tables.stage}")
         if arrived != len(whole):  # a request that was lost, or came twice
             raise WarehouseUnavailable(
-                f"{self.partition.value}: {arrived:,} rows arrived of {len(whole):,}"
+                f"{self.partition.value}: {counted(arrived, 'row')} arrived of {len(whole):,}"
             )
 
     def _compare(self, found: Sequence[Content], rows: Rows) -> None:
@@ -94,9 +95,9 @@ class Move:
         if there != given:
             raise ContentError(
                 f"{self.warehouse.address}: partition {self.partition.value} came out as "
-                f"{there[0]:,} rows with checksum {there[1]}, and went in as {given[0]:,} with "
-                f"{given[1]}; nothing of it was kept. Has the table a masking or a row access "
-                "policy?"
+                f"{counted(there[0], 'row')} with checksum {there[1]}, and went in as "
+                f"{given[0]:,} with {given[1]}; nothing of it was kept. Has the table a masking "
+                "or a row access policy?"
             )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
-from fraud_mlops.warehouse.columns import Content, ContentError, checksum, rows_of
+from fraud_mlops.warehouse.columns import Content, ContentError, checksum, counted, rows_of
 from fraud_mlops.warehouse.columns_drift import check_columns
 from fraud_mlops.warehouse.engine import Say, Session, Warehouse, quiet
 from fraud_mlops.warehouse.marks import Mark, content_of, datasets_of, marks_of
@@ -81,7 +81,9 @@ def compare(
                 differences.append(one.difference(partition, known.get(value)))
     if partitions is None:
         differences += [
-            Difference(value, f"{mark.rows:,} rows that the lakehouse has no more; sync --prune")
+            Difference(
+                value, f"{counted(mark.rows, 'row')} that the lakehouse has no more; sync --prune"
+            )
             for value, mark in known.items()
             if value not in there and value not in damaged
         ]
@@ -120,7 +122,7 @@ class _Both:
 
     def difference(self, partition: Partition, mark: Mark | None) -> Difference:
         rows, there = self.given[0], self.found[0]
-        how = f"{there:,} rows, {rows:,} in the lakehouse"
+        how = f"{counted(there, 'row')}, {rows:,} in the lakehouse"
         if there == rows:
             how = f"as many rows ({rows:,}), other values"
         if mark is None or mark.data_version != partition.data_version:

@@ -20,7 +20,7 @@ from fraud_mlops.errors import LakehouseError, StoreError, WarehouseError, Wareh
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.stores import list_children
 from fraud_mlops.settings import settings
-from fraud_mlops.warehouse.columns import ContentError, rows_of
+from fraud_mlops.warehouse.columns import ContentError, counted, rows_of
 from fraud_mlops.warehouse.columns_drift import check_columns
 from fraud_mlops.warehouse.engine import Held, Say, Session, Warehouse, quiet
 from fraud_mlops.warehouse.marks import Mark, datasets_of, marks_of
@@ -193,7 +193,7 @@ class _Run:
 
     def _drop(self, session: Session, value: str, seen: Mark) -> None:
         rows = drop(session, self.warehouse, self.sync_id, self.dataset, value, seen)
-        self.say(f"{value}: {rows:,} rows removed, since the lakehouse has it no more")
+        self.say(f"{value}: {counted(rows, 'row')} removed, since the lakehouse has it no more")
 
     def _chosen(
         self, there: Collection[str], gone: Collection[str], removed: Collection[str]
@@ -204,7 +204,7 @@ class _Run:
             named = ", ".join(chosen[:_SHOWN]) + (" ..." if len(chosen) > _SHOWN else "")
             raise LakehouseError(
                 f"{self.lakehouse.uri(ZONE, self.dataset)}: there are no metrics"
-                + (f" of {len(chosen)} partitions asked for ({named})" if chosen else "")
+                + (f" of {counted(len(chosen), 'partition')} asked for ({named})" if chosen else "")
                 + "; score them first: scoring_job"
             )
         return chosen
@@ -226,7 +226,7 @@ class _Run:
         rows = rows_of(partition, self._read(partition))
         move = Move(self.warehouse, partition, self.sync_id, seen)
         deleted = move.make(session, rows)
-        self.say(f"{partition.value}: {len(rows.content):,} rows")
+        self.say(f"{partition.value}: {counted(len(rows.content), 'row')}")
         return Synced(
             partition.value, partition.data_version, len(rows.content), rows.checksum,
             moved=True, deleted=deleted, not_finite=rows.not_finite,
