@@ -88,14 +88,21 @@ def address(port: int) -> str:
 
 
 def is_free(port: int) -> bool:
+    return why_not(port) is None
+
+
+def why_not(port: int) -> str | None:
+    """Why nothing of ours can be served there, in words; None where it can."""
     with socket.socket() as listener:
         # As servers do: a port that somebody has just left counts as free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
+        except PermissionError:
+            return "is the system's own, which only root may use"
         except OSError:
-            return False
-    return True
+            return "is taken"
+    return None
 
 
 def free_port() -> int:

@@ -20,19 +20,22 @@ import local_dagster
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--port", type=int, default=local_dagster.PORT, help="of the pages")
+    parser.add_argument("--port", type=_port, default=local_dagster.PORT, help="of the pages")
     parser.add_argument(
-        "--cards-port", type=int, default=local_dagster.CARDS_PORT, help="of the cards"
+        "--cards-port", type=_port, default=local_dagster.CARDS_PORT, help="of the cards"
     )
     given = parser.parse_args()
     port, cards_port = given.port, given.cards_port
+    if port == cards_port:
+        parser.error(f"argument --cards-port: {port} is that of the pages")
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: _leave(stopped))
-    if not local_dagster.is_free(port):
+    if (fault := local_dagster.why_not(port)) is not None:
+        other = max(port + 1, local_dagster.PORT) if port < 65535 else local_dagster.PORT
         sys.exit(
-            f"Port {port} of this machine is taken, by another `make ui` perhaps: end that, or "
-            f"take another port: make ui UI_ARGS='--port {port + 1}'"
+            f"Port {port} of this machine {fault}. If another `make ui` has it, end that, or take "
+            f"another port: make ui UI_ARGS='--port {other}'"
         )
     log = local_dagster.dagster_home() / "ui.log"
     with (
@@ -41,11 +44,18 @@ def main() -> int:
     ):
         print(f"Dagster is at {local_dagster.address(port)}; Ctrl-C ends it. Its log: {log}")
         if not served:
-            print(f"Port {cards_port} is taken, so that there are no links to cards, but paths.")
+            fault = local_dagster.why_not(cards_port) or "was taken"
+            print(f"Port {cards_port} {fault}, so that there are no links to cards, but paths.")
         sys.stdout.flush()
         code = process.wait()
         print(f"Dagster has ended by itself ({code}); the end of {log}:", local_dagster.tail(log))
     return 1
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is no port; take one from 1 to 65535")
+    return int(text)
 
 
 def _leave(stopped: threading.Event) -> None:

@@ -24,7 +24,7 @@ def lake(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "card-ingest-data-17-2.html").write_text("<html>Wörter</html>", encoding="utf-8")
     (folder / "parcels.raw_zone.json").write_text("{}")
-    (folder.parent / "card-elsewhere.html").write_text("a secret")
+    (folder.parents[1] / "card-elsewhere.html").write_text("a secret")
     return tmp_path / "lake"
 
 
@@ -39,6 +39,10 @@ def test_a_card_is_a_page(address: str) -> None:
     answer = requests.get(f"{address}/{CARD}", timeout=10)
     assert (answer.status_code, answer.text) == (200, "<html>Wörter</html>")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    # Its scripts run, and reach nobody.
+    policy = answer.headers["Content-Security-Policy"].split("; ")
+    assert "default-src 'none'" in policy
+    assert not [rule for rule in policy if "connect-src" in rule or "http" in rule]
 
 
 @pytest.mark.parametrize(

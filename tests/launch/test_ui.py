@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -38,8 +38,8 @@ def ui(
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     begun = []
 
-    def begin(*program: str) -> subprocess.Popen[str]:
-        ports = ["--port", str(port), "--cards-port", str(cards_port)]
+    def begin(*program: str, ports: Sequence[str] = ()) -> subprocess.Popen[str]:
+        ports = ports or ["--port", str(port), "--cards-port", str(cards_port)]
         places = {"DAGSTER_HOME": str(tmp_path / "home"), "LAKEHOUSE_URI": str(tmp_path / "lake")}
         process = subprocess.Popen(
             [sys.executable, *(program or (str(SCRIPTS / "ui.py"),)), *ports],
@@ -58,7 +58,7 @@ def ui(
 
 
 def test_ctrl_c_ends_the_pages_and_all_that_serves_them_without_a_trace(
-    ui: Callable[..., subprocess.Popen[str]], port: int, tmp_path: Path
+    ui: Callable[..., subprocess.Popen[str]], port: int, cards_port: int, tmp_path: Path
 ) -> None:
     process = ui()
     assert process.stdout is not None
@@ -70,6 +70,9 @@ def test_ctrl_c_ends_the_pages_and_all_that_serves_them_without_a_trace(
     assert requests.get(f"http://127.0.0.1:{port}/assets", timeout=30).ok
     started = psutil.Process(process.pid).children(recursive=True)
     assert len(started) > 1
+    cards = f"http://127.0.0.1:{cards_port}"
+    assert {each.environ()["FRAUD_CARDS_URL"] for each in started} == {cards}
+    assert "Cards are at" in requests.get(f"{cards}/elsewhere", timeout=30).text
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert (rest, process.returncode) == ("\nEnding Dagster ...\n", 0)
@@ -112,3 +115,21 @@ def test_a_port_that_somebody_has_is_said_at_once(
     assert process.returncode == 1
     assert said.startswith(f"Port {port} of this machine is taken")
     assert f"--port {port + 1}" in said
+
+
+@pytest.mark.parametrize(
+    ("ports", "words"),
+    [
+        (["--port", "99999"], "--port: 99999 is no port; take one from 1 to 65535"),
+        (["--cards-port", "0"], "--cards-port: 0 is no port; take one from 1 to 65535"),
+        (["--port", "3000", "--cards-port", "3000"], "--cards-port: 3000 is that of the pages"),
+    ],
+)
+def test_what_is_no_port_is_said_in_words(
+    ui: Callable[..., subprocess.Popen[str]], ports: list[str], words: str
+) -> None:
+    process = ui(ports=ports)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert words in said
+    assert "Traceback" not in said
