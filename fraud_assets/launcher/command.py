@@ -143,16 +143,8 @@ def main(
     minute; a second signal ends the command at once. Before there is a run, the first one does.
     Behind a proxy that asks for it, DAGSTER_WEBSERVER_TOKEN is sent as a bearer token.
     """
-    if partition and partition_range:
-        raise click.UsageError("--partition and --partition-range exclude each other.")
-    keys = (partition,) if partition else (partition_range or ())
-    if failed and (keys or backend or config):
-        raise click.UsageError(
-            "--from-failure takes partitions, backend and configuration from the run that failed: "
-            "leave out --partition, --partition-range, --backend and --config."
-        )
-    if not job and not failed:
-        raise click.UsageError("Name the JOB to launch, or a run with --from-failure.")
+    keys = _keys(partition, partition_range)
+    _check_usage(job, failed, taken=bool(keys or backend or config))
     if junit is not None:
         _require_writable(junit)
     story = Story(tell=lambda line: click.echo(line, err=as_json), verbose=verbose)
@@ -166,7 +158,7 @@ def main(
                 else:
                     found = find_job(server, str(job), location)
                     check_partition(server, found, keys)
-                    request = Request(found, tuple(keys), backend, config, tags, key)
+                    request = Request(found, keys, backend, config, tags, key)
                 launched = launch(server, request, told.launching)
             told.launched = True
             report.launched(server, request, launched)
@@ -180,6 +172,24 @@ def main(
     report.close(outcome, None)
     if outcome is not None and not outcome.good:
         raise RunProblem(sentence(report.job, outcome))
+
+
+def _keys(one: str | None, several: tuple[str, str] | None) -> tuple[str, ...]:
+    """Of the partitions: none, one, or the first and the last."""
+    if one and several:
+        raise click.UsageError("--partition and --partition-range exclude each other.")
+    return (one,) if one else (several or ())
+
+
+def _check_usage(job: str | None, failed: str | None, *, taken: bool) -> None:
+    """taken: something is given that a run which failed has said already."""
+    if failed and taken:
+        raise click.UsageError(
+            "--from-failure takes partitions, backend and configuration from the run that failed: "
+            "leave out --partition, --partition-range, --backend and --config."
+        )
+    if not job and not failed:
+        raise click.UsageError("Name the JOB to launch, or a run with --from-failure.")
 
 
 class _Signals:
