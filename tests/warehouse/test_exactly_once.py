@@ -214,7 +214,7 @@ def test_a_session_that_cannot_roll_back_is_ended(
     with pytest.raises(WarehouseUnavailable, match=r"(?s)came out as.*could not be rolled back"):
         sync(lake.lakehouse, SnowflakeWarehouse(options), DATASET)
     assert snow.statements[-1] == "ROLLBACK"
-    for authorization in snow.sessions[before:]:  # the connector has no fakesnow end one
+    for authorization in snow.sessions[before:]:  # fakesnow lets no connector end one
         end_session(snow.target, authorization)
 
 
