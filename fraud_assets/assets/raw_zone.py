@@ -19,6 +19,12 @@ A partition is a function of the source: it is read again whole, and replaced at
 break the contract are in quarantine, each with its reason. Labels that are not known yet are
 blank, so that a partition is worth reading again when its label delay is over (ingest schedule)."""
 
+_CHECKS = {
+    "contract": "Every claim that was published keeps the contract.",
+    "quarantine_share": "No more rows are in quarantine than `quality.max_bad_share` allows.",
+    "no_duplicate_claims": "No claim stands in the zone twice.",
+}
+
 
 def raw_zone(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset of IngestFlow; several partitions are one run."""
@@ -35,24 +41,8 @@ def raw_zone(dataset: Dataset) -> dg.AssetsDefinition:
         partitions_def=dataset.partitions,
     )
     checks = [
-        dg.AssetCheckSpec(
-            "contract",
-            asset=key,
-            blocking=True,
-            description="Every claim that was published keeps the contract.",
-        ),
-        dg.AssetCheckSpec(
-            "quarantine_share",
-            asset=key,
-            blocking=True,
-            description="No more rows are in quarantine than `quality.max_bad_share` allows.",
-        ),
-        dg.AssetCheckSpec(
-            "no_duplicate_claims",
-            asset=key,
-            blocking=True,
-            description="No claim stands in the zone twice.",
-        ),
+        dg.AssetCheckSpec(name, asset=key, blocking=True, description=words)
+        for name, words in _CHECKS.items()
     ]
 
     @metaflow_assets(

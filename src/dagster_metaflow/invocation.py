@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -11,6 +10,7 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetKey, Failure, MetadataValue
 
+from dagster_metaflow.backends.copied_log import print_lines
 from dagster_metaflow.backends.protocol import LaunchError, RunState, RunStatus
 from dagster_metaflow.cards import CardExporter
 from dagster_metaflow.events import Published
@@ -53,6 +53,7 @@ class MetaflowInvocation:
         self._offset = 0
         self._known: LaunchRecord | None = None
         self._left = False
+        self._answers = True
 
     def stream(self) -> Iterator[Event]:
         """Materializations and check results, each as soon as the task that published the asset
@@ -138,11 +139,14 @@ class MetaflowInvocation:
                         "again.",
                         metadata=self._where(),
                     ) from None
-                self._context.log.warning(f"The ledger does not answer: {error}")
+                if self._answers:
+                    self._context.log.warning(f"The ledger does not answer: {error}")
+                self._answers = False
                 time.sleep(self._poll_seconds)
             else:
-                return True
-        return False
+                self._answers = True
+                break
+        return self._answers
 
     def _settled(self, status: RunStatus) -> list[Published]:
         """Reports that hold: a task that publishes and then fails is run again, by Metaflow or by
@@ -190,7 +194,7 @@ class MetaflowInvocation:
         lines, self._offset = self._launcher.backend.read_log(record.handle, self._offset)
         if not lines:
             return False
-        _print(lines)
+        print_lines(lines)
         for line in lines:
             for words in self._progress.read(line):
                 self._context.log.info(f"{record.flow}: {words}")
@@ -291,10 +295,3 @@ class MetaflowInvocation:
             "launch_id": MetadataValue.text(record.launch_id),
             **{name: MetadataValue.text(place) for name, place in links.items()},
         }
-
-
-def _print(lines: list[str]) -> None:
-    text = "\n".join(lines) + "\n"
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()

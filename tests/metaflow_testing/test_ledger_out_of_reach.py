@@ -100,6 +100,8 @@ def test_a_run_goes_on_while_the_ledger_does_not_answer(store: S3, toy: Toy) -> 
         made = toy.materialize(instance=instance, resource=scripted_resource(backend, ROOT))
         assert made.success
         assert len(versions(instance, "first")) == len(versions(instance, "second")) == 1
+        said = [entry.message for entry in instance.all_logs(made.run_id)]
+        assert len([line for line in said if "The ledger does not answer" in line]) == 1
     assert backend.cancelled == []
     record = Ledger(ROOT).record("ToyFlow", backend.requests[0].launch_id)
     assert record is not None

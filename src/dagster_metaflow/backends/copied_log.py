@@ -7,7 +7,8 @@ writes nothing twice.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -87,4 +88,12 @@ def print_log(backend: Backend, handle: Handle, offset: int) -> int:
         lines, offset = backend.read_log(handle, offset)
         if not lines:
             return offset
-        print("\n".join(lines), flush=True)
+        print_lines(lines)
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Whatever signs stdout does not have."""
+    text = "\n".join(lines) + "\n"
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
