@@ -69,6 +69,13 @@ def test_a_damaged_partition_is_told_by_its_path(ran) -> None:
     assert "month=2024-05/part-0.parquet: damaged" in ran.fails("scores", "--dataset", "motor")
 
 
+def test_a_damaged_partition_keeps_nobody_from_another(ran) -> None:
+    [first, _] = ran.lake.partitions("metrics", "motor")
+    Path(first.uri).write_bytes(b"")
+    assert "month=2024-05" in ran.fails("metrics", "--dataset", "motor")
+    assert "2024-06" in ran.says("metrics", "--dataset", "motor", "--partition", "2024-06")
+
+
 def test_metrics_show_windows_and_leave_slices_for_those_who_ask(ran) -> None:
     text = ran.says("metrics", "--dataset", "motor")
     assert "0.582" in text

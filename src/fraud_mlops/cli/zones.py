@@ -152,7 +152,11 @@ def partitions_of(
     from fraud_mlops.lakehouse.stores import list_children
 
     lakehouse = Lakehouse(output_uri)
-    found = lakehouse.partitions(zone, dataset)
+    damaged: dict[str, LakehouseError] = {}
+    found = lakehouse.partitions(zone, dataset, damaged=damaged)
+    for name, error in damaged.items():
+        if value in (None, name):
+            raise error
     if not found:
         names = ", ".join(list_children(lakehouse.uri(zone)))
         raise LakehouseError(

@@ -20,6 +20,9 @@ Condition = tuple[str, str, Any]
 """Column, operator (=, !=, <, <=, >, >=, in, not in) and value, as in pyarrow's `filters`."""
 
 
+WRITE_AGAIN = "Write the partition again (docs/stores.md, A damaged partition)."
+
+
 @contextmanager
 def open_parquet(uri: str) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
     """A Parquet object on any store. Raises FileNotFoundError, LakehouseError for a damaged one."""
@@ -31,7 +34,7 @@ def open_parquet(uri: str) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
             raise
         except (pa.ArrowException, OSError) as error:
             raise LakehouseError(
-                f"{uri}: damaged or truncated Parquet: {error}. Write the partition again."
+                f"{uri}: damaged or truncated Parquet: {str(error).rstrip('.')}. {WRITE_AGAIN}"
             ) from None
         yield parquet, stream
 

@@ -21,6 +21,7 @@ from fraud_mlops.errors import LakehouseError, ReplacedError, StoreError
 from fraud_mlops.lakehouse.addresses import require_root
 from fraud_mlops.lakehouse.content import ContentWriter, content_hash
 from fraud_mlops.lakehouse.parquet import (
+    WRITE_AGAIN,
     Condition,
     batches_of,
     open_parquet,
@@ -270,7 +271,7 @@ class Lakehouse:
                 if content_hash(stream) != partition.data_version:
                     raise LakehouseError(
                         f"{partition.uri}: content does not match its data version "
-                        f"{partition.data_version}; the file is damaged. Write the partition again."
+                        f"{partition.data_version}; the file is damaged. {WRITE_AGAIN}"
                     )
 
         again(partition.uri, check)
