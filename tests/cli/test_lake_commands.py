@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -139,6 +141,16 @@ def test_a_partition_that_a_run_replaces_meanwhile_does_not_expire(
     assert "1 partitions of raw" in told.stdout
     assert "was written anew since it was listed; it stays" in told.stdout
     assert len(lake.lake.partitions("raw", DATASET)) == 1
+
+
+def test_what_a_killed_writer_left_expires_with_its_partition(lake: Shell) -> None:
+    [first] = lake.lake.partitions("raw", DATASET)[:1]
+    path = Path(first.uri)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    path.with_name(f".{path.name}.{dead.pid}-{'a' * 32}.tmp").write_bytes(b"claims")
+    lake("lake", "expire", *IN, "--zone", "raw", "--older-than", "1d")
+    assert not path.parent.exists()
 
 
 def test_an_age_that_is_none_is_a_wrong_usage(lake: Shell) -> None:

@@ -17,12 +17,16 @@ from fraud_mlops.warehouse.choice import warehouse_of
 from fraud_mlops.warehouse.engine import Warehouse
 from fraud_mlops.warehouse.sync import sync
 
-SYNC = f"python scripts/sync_metrics_to_snowflake.py --dataset {DATASET} --prune"
+
+def sync_of(lake: Lakehouse) -> str:
+    """Of the lakehouse that was asked about, which the settings may not name."""
+    script = "python scripts/sync_metrics_to_snowflake.py"
+    return f"{script} --dataset {DATASET} --output-uri {lake.root} --prune"
 
 
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lakehouse:
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("COLUMNS", "600")
     (tmp_path / "landing").mkdir()
     fill(str(tmp_path / "lake"), tmp_path / "landing")
     return Lakehouse(str(tmp_path / "lake"))
@@ -51,7 +55,7 @@ def test_slices_leave_the_metrics_and_with_the_next_sync_the_warehouse(
     assert in_warehouse(erase(lake, "--dry-run"))
     for _ in range(2):  # a run that was killed after the metrics is begun again
         (told,) = in_warehouse(erase(lake, "--request", "c"))
-        assert f" 1   a sync takes them out: {SYNC}" in told
+        assert f" 1   a sync takes them out: {sync_of(lake)}" in told
     record = read_bytes(lake.uri("_erasures", DATASET, "c.json")).decode()
     assert "Snowflake's Time Travel" in json.loads(record)["not_looked_into"]
     assert PERSON not in record
@@ -66,9 +70,9 @@ def test_a_slice_of_metrics_that_expired_is_found_in_the_warehouse(
 ) -> None:
     expire = ["lake", "expire", "--dataset", DATASET, "--output-uri", lake.root]
     done = CliRunner().invoke(main, [*expire, "--zone", "metrics", "--older-than", "1d"])
-    assert f"The warehouse keeps what was synced of them, until {SYNC}" in done.stdout
+    assert f"The warehouse keeps what was synced of them, until {sync_of(lake)}" in done.stdout
     (told,) = in_warehouse(erase(lake))
-    assert SYNC in told
+    assert sync_of(lake) in told
     assert sync(lake, warehouse, DATASET, prune=True).pruned == ("2024-03",)
     assert in_warehouse(erase(lake)) == []
 

@@ -44,9 +44,19 @@ ODD: dict[str, tuple[str, Callable[[Lake], object], str]] = {
         "has no column value of type double; write the partition again",
     ),
     "of no period": (
-        "2024-02",
+        "months=2024-02",
         lambda lake: lake.put("2024-02", ROWS, key="months"),
         "months is no period of a metrics zone",
+    ),
+    "somebody's copy beside the partition": (
+        f"old_month={MONTHS[0]}",
+        lambda lake: lake.put(MONTHS[0], ROWS, key="old_month"),
+        "old_month is no period of a metrics zone",
+    ),
+    "a month that never ends": (
+        "9999-12",
+        lambda lake: lake.put("9999-12", ROWS),
+        "no time ends so late",
     ),
     "a copy": (
         "2024-01-copy",

@@ -239,17 +239,17 @@ def expire(dataset: str, output_uri: str, zone: str, older_than: datetime, dry_r
         except ReplacedError as error:
             left.append((listed.value, str(error).removeprefix(f"{listed.uri}: ")))
     _say_expired(gone, zone, older_than, dry_run)
-    if gone and zone == "metrics":
-        _say_warehouse(dataset)
+    if gone and zone == "metrics" and not dry_run:
+        _say_warehouse(dataset, output_uri)
     if left:
         show_table(["partition", "why it is left as it is"], left)
         raise LakehouseError(f"{len(left)} partitions could not be removed")
 
 
-def _say_warehouse(dataset: str) -> None:
-    from fraud_mlops.maintenance.erasure_warehouse import SYNC
+def _say_warehouse(dataset: str, output_uri: str) -> None:
+    from fraud_mlops.maintenance.erasure_warehouse import sync_command
 
-    say(f"The warehouse keeps what was synced of them, until {SYNC.format(dataset)}")
+    say(f"The warehouse keeps what was synced of them, until {sync_command(dataset, output_uri)}")
 
 
 def _say_expired(found: Sequence[Listed], zone: str, before: datetime, dry_run: bool) -> None:

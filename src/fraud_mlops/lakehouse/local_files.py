@@ -32,7 +32,7 @@ def is_temporary(name: str) -> bool:
 def local_writer(path: Path, replacing: str | None) -> Iterator[BinaryIO]:
     """As `atomic_writer` of `stores`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
+    remove_abandoned(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as stream:
@@ -68,7 +68,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _remove_abandoned(path: Path) -> None:
+def remove_abandoned(path: Path) -> None:
+    """What writers of this object left that were killed."""
     for sibling in path.parent.glob(f".{path.name}.*.tmp"):
         match = _TEMPORARY.match(sibling.name)
         if match and not _is_running(int(match["pid"])):

@@ -44,6 +44,10 @@ class PartitionRange(BaseModel):
             )
         if (final - start).days > MOST * {"day": 1, "week": 7, "month": 31}[period]:
             raise SettingsError(f"partitions {first} to {last}: more than {MOST:,} {period}s")
+        try:
+            _next(final, period)
+        except (OverflowError, ValueError):
+            raise SettingsError(f"partition {made.last}: no time ends so late") from None
         return made
 
     @property

@@ -6,6 +6,7 @@ and it may have what the zone has no more: a run was killed before its sync, met
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from fraud_mlops.errors import SettingsError, WarehouseError
@@ -14,8 +15,13 @@ from fraud_mlops.maintenance.erasure import Person
 from fraud_mlops.settings import settings
 from fraud_mlops.warehouse.choice import warehouse_of
 
-SYNC = "python scripts/sync_metrics_to_snowflake.py --dataset {} --prune"
 _PLACE = "warehouse"
+
+
+def sync_command(dataset: str, root: str) -> str:
+    """root: that of the lakehouse; the settings' may be another, whose rows would go."""
+    script = "python scripts/sync_metrics_to_snowflake.py"
+    return f"{script} --dataset {dataset} --output-uri {shlex.quote(root)} --prune"
 
 
 def find_in_warehouse(root: str, person: Person) -> Iterator[Erased]:
@@ -39,5 +45,5 @@ def find_in_warehouse(root: str, person: Person) -> Iterator[Erased]:
         yield unread(_PLACE, where, error)
         return
     if rows:
-        left = f"a sync takes them out: {SYNC.format(person.contract.name)}"
+        left = f"a sync takes them out: {sync_command(person.contract.name, root)}"
         yield Erased(_PLACE, where, int(rows), left)

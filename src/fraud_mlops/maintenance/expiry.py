@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from fraud_mlops.errors import BundleError, ReplacedError, SettingsError
+from fraud_mlops.lakehouse.local_files import remove_abandoned
 from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
 from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange
@@ -44,8 +45,10 @@ def remove_partition(listed: Listed) -> None:
         raise ReplacedError(f"{listed.uri}: was written anew since it was listed; it stays")
     delete(listed.uri)
     if is_local(folder):
+        path = Path(absolute(listed.uri))
+        remove_abandoned(path)
         with suppress(OSError):  # there is more in it
-            Path(absolute(folder)).rmdir()
+            path.parent.rmdir()
 
 
 class Version(NamedTuple):

@@ -12,6 +12,7 @@ from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import list_children
 
 ZONE = "metrics"
+_PERIODS = get_args(Period)
 
 
 def metrics_of(
@@ -20,19 +21,28 @@ def metrics_of(
     """Partitions that are there, and what is wrong with those that cannot be read; by value.
 
     Two of one value, such as a week's Monday and that day, are among the latter: the warehouse
-    knows partitions by value, and would show claims twice if it had both.
+    knows partitions by value, and would show claims twice if it had both. A folder of no period,
+    somebody's copy for instance, is one by its whole name, and stands in nobody's way.
     """
     wrong: dict[str, LakehouseError] = {}
-    found = lakehouse.partitions(ZONE, dataset, damaged=wrong)
+    every = lakehouse.partitions(ZONE, dataset, damaged=wrong)
+    found = [partition for partition in every if partition.key in _PERIODS]
     counts = Counter([*(partition.value for partition in found), *wrong])
     if twice := {value for value, count in counts.items() if count > 1}:
         names: dict[str, list[str]] = {value: [] for value in twice}
         for listed in lakehouse.listed(ZONE, dataset):
-            if listed.value in twice:
+            if listed.value in twice and listed.key in _PERIODS:
                 names[listed.value].append(f"{listed.key}={listed.value}")
         folder = lakehouse.uri(ZONE, dataset)
         wrong |= {value: _twice(folder, sorted(those)) for value, those in names.items()}
-    return {p.value: p for p in found if p.value not in wrong}, wrong
+    there = {p.value: p for p in found if p.value not in wrong}
+    odd = (partition for partition in every if partition.key not in _PERIODS)
+    wrong |= {f"{p.key}={p.value}": _of_no_period(p) for p in odd}
+    return there, wrong
+
+
+def _of_no_period(partition: Partition) -> LakehouseError:
+    return LakehouseError(f"{partition.uri}: {partition.key} is no period of a metrics zone")
 
 
 def _twice(folder: str, names: list[str]) -> LakehouseError:
@@ -54,7 +64,7 @@ def values_in_range(lakehouse: Lakehouse, dataset: str, first: str, last: str) -
     where there are none in it.
     """
     listed = lakehouse.listed(ZONE, dataset)
-    periods: list[Period] = [p for p in get_args(Period) if any(one.key == p for one in listed)]
+    periods: list[Period] = [p for p in _PERIODS if any(one.key == p for one in listed)]
     asked, refused = dict[str, PartitionRange](), list[SettingsError]()
     for period in periods:
         try:
