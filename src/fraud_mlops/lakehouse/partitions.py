@@ -294,7 +294,7 @@ def _pinned(partition: Partition) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
         found = stored_version(partition.uri, parquet)
         if found != partition.data_version:
             raise LakehouseError(
-                f"{partition.uri}: holds data version {found}, this run pinned {partition.data_version}"
+                f"{partition.uri}: holds data version {found}, pinned was {partition.data_version}"
                 ": another run has replaced the partition. Start a new run."
             )
         yield parquet, stream
