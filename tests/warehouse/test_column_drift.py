@@ -134,6 +134,26 @@ def test_a_lock_without_its_row_is_told(lake: Lake, altered: Warehouse) -> None:
     assert table_of(altered) == []
 
 
+def test_marks_that_somebody_has_inserted_again_stand_in_no_ones_way(
+    lake: Lake, altered: Warehouse
+) -> None:
+    """Snowflake keeps no primary key."""
+    for name in (f"{TABLE}_SYNC", f"{TABLE}_LOCK"):
+        answer(altered, f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM {name}")
+    sync(lake.lakehouse, altered, DATASET)
+    older = "SELECT * REPLACE ('older' AS DATA_VERSION, 'x' AS SYNC_ID)"
+    if altered.engine != "duckdb":
+        older = "SELECT DATASET, PARTITION_KEY, 'older', ROW_COUNT, CHECKSUM, 'x', SYNCED_AT"
+    answer(altered, f"INSERT INTO {TABLE}_SYNC {older} FROM {TABLE}_SYNC")
+    answer(altered, f"INSERT INTO {TABLE}_LOCK SELECT * FROM {TABLE}_LOCK")
+    sync(lake.lakehouse, altered, DATASET)
+    lake.put(MONTHS[0], kpis(101, 10, 8, 4))
+    sync(lake.lakehouse, altered, DATASET, force=True)
+    assert table_of(altered) == zone_of(lake)
+    [(marks,)] = answer(altered, f"SELECT COUNT(*) FROM {TABLE}_SYNC")
+    assert marks == len(MONTHS)
+
+
 @pytest.mark.parametrize("changed", [False, True])
 def test_rows_that_somebody_has_inserted_again_are_there_once_after_the_next_move(
     lake: Lake, altered: Warehouse, changed: bool

@@ -28,13 +28,14 @@ def datasets_of(session: Session, tables: Tables) -> list[str]:
 
 
 _MARK = '"DATA_VERSION", "ROW_COUNT", "CHECKSUM", "SYNC_ID"'
+_ORDER = f'"PARTITION_KEY", "SYNCED_AT", {_MARK}'
+"""The last one counts, where somebody has inserted another: Snowflake keeps no key."""
 
 
 def marks_of(session: Session, tables: Tables, dataset: str) -> dict[str, Mark]:
     """By partition."""
     found = session.execute(
-        f'SELECT "PARTITION_KEY", {_MARK} FROM {tables.sync} WHERE "DATASET" = ? '
-        'ORDER BY "PARTITION_KEY"',
+        f'SELECT "PARTITION_KEY", {_MARK} FROM {tables.sync} WHERE "DATASET" = ? ORDER BY {_ORDER}',
         [dataset],
     )
     return {partition: _mark(*values) for partition, *values in found}
@@ -43,9 +44,10 @@ def marks_of(session: Session, tables: Tables, dataset: str) -> dict[str, Mark]:
 def mark_of(session: Session, tables: Tables, dataset: str, partition: str) -> Mark | None:
     """Of one partition; None when no sync has written it."""
     found = session.execute(
-        f"SELECT {_MARK} FROM {tables.sync} WHERE {OF_PARTITION}", [dataset, partition]
+        f"SELECT {_MARK} FROM {tables.sync} WHERE {OF_PARTITION} ORDER BY {_ORDER}",
+        [dataset, partition],
     )
-    return _mark(*found[0]) if found else None
+    return _mark(*found[-1]) if found else None
 
 
 def _mark(version: str | None, rows: int | None, checksum: str | None, sync_id: str | None) -> Mark:
@@ -70,7 +72,9 @@ def set_mark(
         f'"SYNC_ID" = ?, "SYNCED_AT" = ? WHERE {OF_PARTITION}',
         [*values, *whose],
     )
-    if not known:
+    if known > 1:
+        session.execute(f"DELETE FROM {tables.sync} WHERE {OF_PARTITION}", whose)
+    if known != 1:
         session.execute(
             f'INSERT INTO {tables.sync} ("DATA_VERSION", "ROW_COUNT", "CHECKSUM", "SYNC_ID", '
             '"SYNCED_AT", "DATASET", "PARTITION_KEY") VALUES (?, ?, ?, ?, ?, ?, ?)',
