@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -120,23 +119,3 @@ def test_a_store_out_of_reach_is_said_in_words(
     with pytest.raises(StoreError, match="cannot be reached, after 2 tries"):
         read_bytes(uri)
     assert time.monotonic() - start < 10
-
-
-def test_who_waits_is_told_after_a_moment_and_for_how_long(
-    network: Proxy,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    uri: str,
-) -> None:
-    monkeypatch.setenv("FRAUD_STORE_RETRIES", "2")
-    settings.cache_clear()
-    network.faults = [Fault("busy", 2, puts)]
-    write_bytes(uri, b"1")
-    [line] = [one for one in caplog.records if one.name == "fraud.lakehouse"]
-    assert re.match(
-        rf"{network.url} does not answer as it should: trying again, up to 1 times within [234] s",
-        line.message,
-    )
-    first, second, third = network.seen("PUT")
-    assert second - first < 3
-    assert third - first < 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from test_same_on_every_store import claims, put
 
 from fraud_mlops.errors import StoreError
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.lakehouse.stores import read_bytes, read_tagged, write_tagged
+from fraud_mlops.lakehouse.stores import read_bytes, read_tagged, write_bytes, write_tagged
+from fraud_mlops.settings import settings
 
 pytestmark = pytest.mark.parametrize("store", ["s3", "adls"])
 
@@ -46,3 +48,23 @@ def test_a_conditional_write_whose_answer_was_lost_has_been_done(network: Proxy,
     network.faults = [Fault("lost answer", 1, puts)]
     write_tagged(uri, b"2", found[1])
     assert read_bytes(uri) == b"2"
+
+
+def test_who_waits_is_told_after_a_moment_and_for_how_long(
+    store: str,
+    network: Proxy,
+    root: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("FRAUD_STORE_RETRIES", "2")
+    settings.cache_clear()
+    network.faults = [Fault("busy", 2, puts)]
+    write_bytes(f"{root}/x", b"1")
+    [line] = [one.message for one in caplog.records if one.name == "fraud.lakehouse"]
+    seconds = {"s3": "2", "adls": "[234]"}[store]
+    told = re.escape(f"{network.url} does not answer as it should: trying again, up to 1 times")
+    assert re.match(rf"{told} within {seconds} s", line)
+    first, second, third = network.seen("PUT")
+    assert second - first < 3
+    assert third - first < 7

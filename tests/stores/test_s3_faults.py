@@ -162,18 +162,3 @@ def test_a_store_out_of_reach_is_said_in_words(
     with pytest.raises(StoreError, match=told):
         read_bytes(uri)
     assert time.monotonic() - start < 10
-
-
-def test_who_waits_is_told_after_a_moment_and_for_how_long(
-    network: Proxy,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    uri: str,
-) -> None:
-    monkeypatch.setenv("FRAUD_STORE_RETRIES", "2")
-    settings.cache_clear()
-    network.faults = [Fault("busy", 2, puts)]
-    write_bytes(uri, b"1")
-    [line] = [one.message for one in caplog.records if one.name == "fraud.lakehouse"]
-    assert line.startswith(f"{network.url} does not answer as it should: trying again, up to 1 ")
-    assert "times within 2 s" in line
