@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -176,6 +177,20 @@ def test_partitions_of_an_older_version_are_named(tmp_path: Path) -> None:
     take_in(contract(path, version=2), lake, partitions=months("2024-02"))
     with pytest.raises(LakehouseError, match="--partition-start 2024-01 --partition-end 2024-01"):
         pin_raw_zone(contract(path, version=2), lake)
+
+
+def test_somebodys_copy_of_a_partition_is_not_claims_twice(tmp_path: Path) -> None:
+    lake = lakehouse(tmp_path)
+    made = contract(write_csv(tmp_path / "m.csv", claims(60)))
+    take_in(made, lake)
+    first = lake.partitions("raw", made.name)[0]
+    copy = tmp_path / "copied.parquet"
+    shutil.copy(first.uri, copy)
+    beside = Path(first.uri).parent.with_name(f"old_month={first.value}")
+    beside.mkdir()
+    copy.rename(beside / "part-0.parquet")
+    with pytest.raises(LakehouseError, match=rf"kept by old_month \({first.value}"):
+        pin_raw_zone(made, lake)
 
 
 def test_a_personal_column_that_is_none_is_told(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -245,3 +247,26 @@ def test_values_have_a_dictionary_where_they_repeat_themselves(tmp_path: Path) -
     with_dictionary = {c.path_in_schema for c in columns if c.has_dictionary_page}
     assert with_dictionary == {"peril", "reasons.list.element", "unknown", "age"}
     assert lake.read([written]).equals(table)
+
+
+def test_a_writer_is_not_stopped_by_who_removes_empty_folders(tmp_path: Path) -> None:
+    """As expiry does behind a partition that is gone."""
+    lake, ended = Lakehouse(str(tmp_path)), threading.Event()
+    folder = tmp_path / "raw/motor/month=2024-01"
+
+    def remove() -> None:
+        while not ended.is_set():
+            with suppress(OSError):
+                folder.rmdir()
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    try:
+        for _ in range(300):
+            partition = write(lake, claims(1))
+            assert lake.partitions("raw", "motor") == [partition]
+            Path(partition.uri).unlink()
+    finally:
+        ended.set()
+        thread.join()

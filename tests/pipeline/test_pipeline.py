@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -36,13 +36,14 @@ from fraud_mlops.pipeline.ranges import (
     standing_scores,
     with_range,
 )
-from fraud_mlops.pipeline.reference import read_reference
+from fraud_mlops.pipeline.reference import read_reference, reference_bytes
 from fraud_mlops.pipeline.scoring import OUTPUTS
 from fraud_mlops.pipeline.training import train_candidate, training_claims, validation_claims
 from fraud_mlops.pipeline.validation import Validated, oot_claims
 from fraud_mlops.pipeline.windows import thinned
 from fraud_mlops.registry.lineage import resolved_version
 from fraud_mlops.registry.pointers import promote, read_pointer
+from fraud_mlops.settings import settings
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +83,9 @@ def test_the_winner_is_the_best_on_the_validation_window(first: Run) -> None:
     assert rows["good"].metrics["average_precision"] > rows["poor"].metrics["average_precision"]
 
 
-def test_a_candidate_is_judged_on_the_core_it_was_trained_on(
-    first: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Candidates side by side, each on all cores, would be several times as slow."""
+@pytest.fixture
+def threads_seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Of each judging; before it PyTorch has three, whatever machine this is."""
     seen: list[int] = []
     judge = FraudModel.logits
 
@@ -96,11 +96,31 @@ def test_a_candidate_is_judged_on_the_core_it_was_trained_on(
     monkeypatch.setattr(FraudModel, "logits", watched)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
+    yield seen
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
+
+
+def test_a_candidate_is_judged_on_the_core_it_was_trained_on(
+    first: Run, threads_seen: list[int]
+) -> None:
+    """Candidates side by side, each on all cores, would be several times as slow."""
+    train_candidate(first.plan.candidates[0], first.features, silent)
+    assert threads_seen == [1]
+
+
+def test_no_step_judges_by_more_threads_than_the_project_may_use(
+    first: Run, threads_seen: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAUD_THREADS", "2")
+    settings.cache_clear()
     try:
-        train_candidate(first.plan.candidates[0], first.features, silent)
-        assert (seen, torch.get_num_threads()) == ([1], 3)
+        files = first.validated.files
+        validated = validation.validate(first.plan, first.features, first.ingested, files)
+        reference_bytes(first.features, FraudModel.from_files(validated.files))
+        assert threads_seen == [2, 2]
     finally:
-        torch.set_num_threads(before)
+        settings.cache_clear()
 
 
 def test_alerts_keep_to_the_budget(first: Run) -> None:

@@ -14,7 +14,17 @@ from test_same_on_every_store import SCHEMA, claims, large, put
 
 from fraud_mlops.errors import LakehouseError, RegistryError, ReplacedError
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.lakehouse.stores import read_bytes, read_tagged, write_bytes, write_tagged
+from fraud_mlops.lakehouse.stores import (
+    delete_version,
+    exists,
+    list_files,
+    open_input,
+    read_bytes,
+    read_tagged,
+    tag_of,
+    write_bytes,
+    write_tagged,
+)
 from fraud_mlops.registry.pointers import promote, read_pointer
 
 OVERWRITES = 200
@@ -154,6 +164,25 @@ def test_of_writes_in_place_of_one_version_one_is_done(root: str) -> None:
         tag = found[1]
     assert not attempt(b"late", "an older tag")
     assert not attempt(b"late", None)
+
+
+@pytest.mark.parametrize("root", ["local", "s3", "adls"], indirect=True)
+def test_only_the_version_that_was_looked_at_is_removed(root: str) -> None:
+    uri = f"{root}/old.parquet"
+
+    def written(data: bytes) -> str:
+        write_bytes(uri, data)
+        with open_input(uri) as stream:
+            return tag_of(stream)
+
+    first, second = written(b"1"), written(b"2")
+    with pytest.raises(ReplacedError):
+        delete_version(uri, first)
+    assert read_bytes(uri) == b"2"
+    delete_version(uri, second)
+    assert not exists(uri)
+    delete_version(uri, second)
+    assert list_files(root) == []
 
 
 @shared_by_processes

@@ -22,6 +22,7 @@ from warehouse_kit import (
 from fraud_mlops.errors import WarehouseError
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 from fraud_mlops.warehouse.engine import Warehouse
+from fraud_mlops.warehouse.marks import datasets_of
 from fraud_mlops.warehouse.names import VIEWS, Tables
 from fraud_mlops.warehouse.parity import compare
 from fraud_mlops.warehouse.snowflake_engine import SnowflakeWarehouse
@@ -91,6 +92,28 @@ def test_what_is_told_of_a_lost_column_mends_a_filled_table(
     lake.put(MONTHS[1], [("partition", "all", "rows", 98.0, None, None)])
     sync(lake.lakehouse, altered, DATASET)
     assert table_of(altered) == zone_of(lake)
+
+
+@pytest.mark.parametrize("table", [TABLE, f"{TABLE}_SYNC"])
+@pytest.mark.parametrize("column", ["DATASET", "PARTITION_KEY"])
+def test_what_is_told_of_a_lost_owner_leaves_no_row_twice(
+    lake: Lake, altered: Warehouse, table: str, column: str
+) -> None:
+    """Rows that no longer say whose they are would be summed with those that come anew."""
+    sync(lake.lakehouse, altered, DATASET)
+    answer(altered, f"CREATE OR REPLACE TABLE {table} AS SELECT * EXCLUDE ({column}) FROM {table}")
+    with pytest.raises(WarehouseError) as told:
+        sync(lake.lakehouse, altered, DATASET)
+    [line] = [line for line in str(told.value).splitlines() if line.startswith("  ")]
+    mend = re.fullmatch(r".+ is missing: add it \((ALTER .+?)\), .+ \((DELETE .+)\), and .+", line)
+    assert mend is not None
+    for statement in mend.groups():
+        answer(altered, statement)
+    sync(lake.lakehouse, altered, DATASET, force=True)
+    with altered.session() as session:
+        assert session.execute(f"SELECT COUNT(*) FROM {TABLE}") == [(len(zone_of(lake)),)]
+        assert datasets_of(session, altered.tables) == [DATASET]
+    assert compare(lake.lakehouse, altered, DATASET).holds
 
 
 def test_columns_that_others_have_added_stay_and_are_told(lake: Lake, altered: Warehouse) -> None:

@@ -177,6 +177,21 @@ def test_a_commit_whose_answer_is_lost_counts_once(
     assert table_of(SnowflakeWarehouse(options)) == zone_of(lake)
 
 
+@pytest.mark.parametrize("asked", [None, MONTHS])
+def test_a_removal_whose_answer_is_lost_is_a_removal(
+    lake: Lake, snow: Proxy, options: SnowflakeOptions, asked: tuple[str, ...] | None
+) -> None:
+    warehouse = SnowflakeWarehouse(options)
+    sync(lake.lakehouse, warehouse, DATASET)
+    for listed in lake.lakehouse.listed("metrics", DATASET):
+        (lake.root / listed.uri).unlink()
+    lake.put("2024-01", kpis(2, 1, 1, 1), dataset="other")
+    snow.lose = ["COMMIT"]
+    done = sync(lake.lakehouse, warehouse, DATASET, partitions=asked, prune=True)
+    assert snow.lose == []
+    assert (done.gone, done.pruned, table_of(warehouse)) == (MONTHS, MONTHS, [])
+
+
 def test_rows_that_arrive_twice_in_the_staging_table_are_sent_again(
     lake: Lake, snow: Proxy, options: SnowflakeOptions
 ) -> None:

@@ -14,6 +14,7 @@ from fraud_mlops.warehouse.engine import Warehouse
 from fraud_mlops.warehouse.names import Tables
 from fraud_mlops.warehouse.parity import compare
 from fraud_mlops.warehouse.sync import PartitionsError, sync
+from fraud_mlops.warehouse.zone import values_in_range
 
 ROWS = kpis(7, 2, 2, 1)
 
@@ -54,12 +55,12 @@ ODD: dict[str, tuple[str, Callable[[Lake], object], str]] = {
         "old_month is no period of a metrics zone",
     ),
     "a month that never ends": (
-        "9999-12",
+        "month=9999-12",
         lambda lake: lake.put("9999-12", ROWS),
         "no time ends so late",
     ),
     "a copy": (
-        "2024-01-copy",
+        "month=2024-01-copy",
         lambda lake: lake.put("2024-01-copy", []),
         "partition '2024-01-copy' is no month",
     ),
@@ -98,10 +99,46 @@ def test_one_value_under_two_periods_is_neither_partitions(
     assert failed.value.failures.keys() == {monday}
     told = failed.value.failures[monday]
     assert "only one of day=2024-01-01 and week=2024-01-01 can be in the warehouse" in told
-    assert "remove the other" in told
+    assert "remove those of the period that the contract no longer has" in told
     assert {row[0] for row in table_of(warehouse)} == {*MONTHS}
     compared = compare(lake.lakehouse, warehouse, DATASET)
     assert [(d.partition, d.broken) for d in compared.differences] == [(monday, True)]
     (lake.root / day.uri).unlink()
     sync(lake.lakehouse, warehouse, DATASET)
     assert compare(lake.lakehouse, warehouse, DATASET).holds
+
+
+def test_days_that_a_month_has_too_are_in_neither(lake: Lake, warehouse: Warehouse) -> None:
+    """A dashboard would sum both."""
+    days = [f"2024-04-{day:02}" for day in (5, 6, 30)]
+    for day in [*days, "2024-07-01"]:
+        lake.put(day, ROWS, key="day")
+    with pytest.raises(PartitionsError) as failed:
+        sync(lake.lakehouse, warehouse, DATASET)
+    assert failed.value.failures.keys() == {"2024-04", *days}
+    [told] = {*failed.value.failures.values()}
+    assert "only one of day=2024-04-05 to 2024-04-30 and month=2024-04 can be in" in told
+    assert f"\n  2024-04, {', '.join(days)}: {lake.root}" in str(failed.value)
+    assert {row[0] for row in table_of(warehouse)} == {*MONTHS[1:], "2024-07-01"}
+    assert not compare(lake.lakehouse, warehouse, DATASET).holds
+
+
+def test_a_damaged_copy_stands_in_nobodys_way(lake: Lake, warehouse: Warehouse) -> None:
+    copy = lake.put(MONTHS[0], ROWS, key="old_month")
+    (lake.root / copy.uri).write_bytes(b"PAR1 cut")
+    with pytest.raises(PartitionsError) as failed:
+        sync(lake.lakehouse, warehouse, DATASET)
+    assert failed.value.failures.keys() == {f"old_month={MONTHS[0]}"}
+    assert {row[0] for row in table_of(warehouse)} == {*MONTHS}
+
+
+def test_a_range_takes_whatever_partitions_lie_within_it(lake: Lake) -> None:
+    for day in ("2024-07-01", "2024-07-31", "2024-08-01"):
+        lake.put(day, ROWS, key="day")
+    lake.put("2024-07-copy", ROWS)
+
+    def within(first: str, last: str) -> list[str]:
+        return values_in_range(lake.lakehouse, DATASET, first, last)
+
+    assert within("2024-05", "2024-07") == [*MONTHS[1:], "2024-07-01", "2024-07-31"]
+    assert within("2024-05-02", "2024-07-30") == ["2024-06", "2024-07-01"]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fraud_mlops.contract import Contract
 from fraud_mlops.errors import LakehouseError
-from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.partitions import Lakehouse, Listed, Partition
 from fraud_mlops.lakehouse.ranges import PartitionRange
 
 ZONE = "raw"
@@ -68,6 +68,7 @@ def pin_raw_zone(contract: Contract, lakehouse: Lakehouse, *, named: str | None 
             f"{lakehouse.uri(ZONE, contract.name)}: holds no claims yet. Ingest some: "
             f"python flows/ingest_flow.py run --dataset {named}"
         )
+    _require_period(contract, lakehouse, partitions)
     told = {p.value: lakehouse.metadata(p) for p in partitions if p.rows}
     stored = {value: _contract(value, metadata) for value, metadata in told.items()}
     newest = stored[max(stored)]
@@ -89,7 +90,13 @@ def require_one_period(contract: Contract, lakehouse: Lakehouse) -> None:
 
     Side by side they would hold claims twice.
     """
-    others = [p for p in lakehouse.listed(ZONE, contract.name) if p.key != contract.partition]
+    _require_period(contract, lakehouse, lakehouse.listed(ZONE, contract.name))
+
+
+def _require_period(
+    contract: Contract, lakehouse: Lakehouse, partitions: Sequence[Partition | Listed]
+) -> None:
+    others = [p for p in partitions if p.key != contract.partition]
     if others:
         places = ", ".join(lakehouse.uri(z, contract.name) for z in (ZONE, "ml_outputs", "metrics"))
         raise LakehouseError(

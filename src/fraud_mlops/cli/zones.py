@@ -148,14 +148,14 @@ def partitions_of(
 ) -> list[Partition]:
     """Partitions of a dataset in a zone; LakehouseError says what there is when there is none."""
     from fraud_mlops.errors import LakehouseError
-    from fraud_mlops.lakehouse.partitions import Lakehouse
+    from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
     from fraud_mlops.lakehouse.stores import list_children
 
     lakehouse = Lakehouse(output_uri)
-    damaged: dict[str, LakehouseError] = {}
+    damaged: dict[Listed, LakehouseError] = {}
     found = lakehouse.partitions(zone, dataset, damaged=damaged)
-    for name, error in damaged.items():
-        if value in (None, name):
+    for listed, error in damaged.items():
+        if value in (None, listed.value):
             raise error
     if not found:
         names = ", ".join(list_children(lakehouse.uri(zone)))

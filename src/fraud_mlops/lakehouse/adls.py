@@ -17,21 +17,16 @@ from typing import Any
 
 from adlfs import AzureBlobFileSystem
 from adlfs.spec import AzureBlobFile
-from aiohttp import ClientConnectorError
 from azure.core import MatchConditions
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-)
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.blob import BlobBlock
-from azure.storage.blob.aio import BlobClient, BlobServiceClient, ExponentialRetry
+from azure.storage.blob.aio import BlobClient, BlobServiceClient
 from fsspec.asyn import sync_wrapper
 
 from fraud_mlops.errors import ReplacedError
-from fraud_mlops.lakehouse.adls_errors import code_of, is_distrust, no_container, said
+from fraud_mlops.lakehouse.adls_errors import code_of, no_container, said
+from fraud_mlops.lakehouse.adls_retries import Patient
 from fraud_mlops.lakehouse.azure_account import AzureAccount, azure_account
-from fraud_mlops.lakehouse.waiting import tell_waiting
 from fraud_mlops.settings import settings
 
 # What it logs of a sign-in that failed is told by `adls_errors`, and would be printed before that
@@ -47,10 +42,7 @@ _METADATA = {"is_directory": "false"}
 
 _LOST_BLOCKS = ("InvalidBlockList", "InvalidBlobOrBlock", "BlobModifiedWhileReading")
 _ATTEMPTS = 6
-_LONGEST_WAIT = 120.0
-_MOMENT = 3.0
-"""Seconds that one waits without wondering."""
-_WRITES = ("_put_file", "_pipe_file", "_rm", "_rm_file", "_cp_file")
+_WRITES = ("_put_file", "_pipe_file", "_rm", "_rm_file", "_cp_file", "_delete_version")
 _READS = ("_info", "_exists", "_ls", "_find", "_cat_file", "_dir_exists")
 
 
@@ -78,7 +70,7 @@ class AdlsFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
 
     def do_connect(self) -> None:
         options: dict[str, Any] = {
-            "retry_policy": _Patient(),
+            "retry_policy": Patient(),
             "connection_timeout": min(20.0, settings().store_timeout),
             "read_timeout": settings().store_timeout,
         }
@@ -168,6 +160,12 @@ class AdlsFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         """Uploads a file in place of the version of that tag. Raises ReplacedError."""
         self.put_file(local, path, tag=tag)
 
+    async def _delete_version(self, path: str, tag: str) -> None:
+        """Removes the version of that tag. Raises ReplacedError, or FileNotFoundError."""
+        container, blob, _ = self.split_path(path)
+        async with self.service_client.get_blob_client(container, blob) as client:
+            await client.delete_blob(etag=tag, match_condition=MatchConditions.IfNotModified)
+
     async def _container_exists(self, container_name: str) -> bool:
         """Also where one may not ask: a signature for blobs alone."""
         try:
@@ -229,50 +227,6 @@ async def _upload(client: BlobClient, path: str, condition: dict[str, Any]) -> N
     await client.commit_block_list(blocks, metadata=_METADATA, **condition)
 
 
-class _Patient(ExponentialRetry):
-    """Waits about 1, 3, 5, 9, 17 s, or as long as the server asks for; from the second time on it
-    says so."""
-
-    def __init__(self) -> None:
-        times = settings().store_retries
-        self._timeout = settings().store_timeout
-        super().__init__(
-            initial_backoff=1, increment_base=2, random_jitter_range=1, retry_total=times,
-            retry_connect=times, retry_read=times, retry_status=times,
-        )  # fmt: skip
-
-    def get_backoff_time(self, settings: dict[str, Any]) -> float:
-        """Azure's own counts the first pause as the second."""
-        return float(super().get_backoff_time({"count": settings["count"] - 1}))
-
-    def increment(
-        self, settings: dict[str, Any], request: Any, response: Any = None, error: Any = None
-    ) -> bool:
-        if isinstance(error, ClientAuthenticationError) or is_distrust(error):
-            return False  # nobody signs in meanwhile, or trusts
-        return bool(super().increment(settings, request, response, error))
-
-    async def sleep(self, settings: dict[str, Any], transport: Any) -> None:
-        last = settings["history"][-1] if settings["history"] else None
-        response = last.http_response if last else None
-        asked = response.headers.get("Retry-After", "") if response is not None else ""
-        if asked.isdecimal():
-            pause = min(float(asked), _LONGEST_WAIT)
-        else:
-            pause = self.get_backoff_time(settings)
-        if last and (settings["count"] > 1 or pause > _MOMENT):
-            tries = settings["total"] + 1
-            more = (2 + 2.0 ** (settings["count"] + n) for n in range(tries - 1))
-            each = 0.0 if response is not None or _at_once(last.error) else self._timeout
-            tell_waiting(last.http_request.url, tries, pause + sum(more) + tries * each)
-        await transport.sleep(pause)
-
-
-def _at_once(error: AzureError | None) -> bool:
-    """Whether nobody was there, which is known without waiting: no such host, or a closed port."""
-    return isinstance(getattr(error, "inner_exception", None), ClientConnectorError)
-
-
 def _telling(name: str, action: str) -> Callable[..., Coroutine[Any, Any, Any]]:
     told = AdlsFileSystem.__dict__.get(name) or getattr(AzureBlobFileSystem, name)
 
@@ -293,5 +247,5 @@ def _telling(name: str, action: str) -> Callable[..., Coroutine[Any, Any, Any]]:
 
 for _name in (*_WRITES, *_READS):
     setattr(AdlsFileSystem, _name, _telling(_name, "write" if _name in _WRITES else "read"))
-for _name in ("put_file", "pipe_file", "rm"):  # which adlfs bound to its own
+for _name in ("put_file", "pipe_file", "rm", "delete_version"):  # three adlfs bound to its own
     setattr(AdlsFileSystem, _name, sync_wrapper(getattr(AdlsFileSystem, f"_{_name}")))

@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from fraud_mlops.errors import ReplacedError
 
+_FOLDER_TRIES = 10
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{32}\.tmp$")
 
 
@@ -31,11 +32,10 @@ def is_temporary(name: str) -> bool:
 @contextlib.contextmanager
 def local_writer(path: Path, replacing: str | None) -> Iterator[BinaryIO]:
     """As `atomic_writer` of `stores`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}.tmp")
+    temporary = _temporary(path)
     try:
-        with temporary.open("xb") as stream:
+        with _begun(temporary) as stream:
+            remove_abandoned(path)
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -45,6 +45,37 @@ def local_writer(path: Path, replacing: str | None) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}.tmp")
+
+
+def _begun(temporary: Path) -> BinaryIO:
+    """Opened, in a folder that somebody may be removing because it is empty."""
+    for _ in range(_FOLDER_TRIES):
+        # The first as mkdir, too, says of a folder that goes while it looks.
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            return _opened(temporary)
+    return _opened(temporary)
+
+
+def _opened(temporary: Path) -> BinaryIO:
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    return temporary.open("xb")
+
+
+def remove_version(path: Path, tag: str) -> None:
+    """Removes the file of that tag. Raises FileNotFoundError; or ReplacedError, and removes
+    nothing, where it is another."""
+    aside = _temporary(path)
+    path.rename(aside)  # at once, so that what is looked at is what is removed
+    if local_tag(aside.stat()) != tag:
+        with contextlib.suppress(FileExistsError):  # there is a newer one by now
+            path.hardlink_to(aside)
+        aside.unlink()
+        raise ReplacedError(f"{path}: was replaced by another run meanwhile")
+    aside.unlink()
 
 
 def _require(path: Path, tag: str | None) -> None:

@@ -161,11 +161,11 @@ class Lakehouse:
         return sorted(found, key=lambda listed: listed.value)
 
     def partitions(
-        self, zone: str, dataset: str, *, damaged: dict[str, LakehouseError] | None = None
+        self, zone: str, dataset: str, *, damaged: dict[Listed, LakehouseError] | None = None
     ) -> list[Partition]:
         """What the store holds now, in order of value; nothing for a zone that is empty.
 
-        damaged: takes, by value, what is wrong with those without a footer to read, else raised.
+        damaged: takes what is wrong with those without a footer to read, else raised.
         """
         found = self.listed(zone, dataset)
 
@@ -177,7 +177,7 @@ class Lakehouse:
             except LakehouseError as error:
                 if damaged is None or isinstance(error, StoreError):
                     raise
-                damaged[listed.value] = error
+                damaged[listed] = error
                 return None
 
         if is_local(self.root) or len(found) < 2:

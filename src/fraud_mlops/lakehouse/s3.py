@@ -136,6 +136,16 @@ class S3Store(S3FileSystem):  # type: ignore[misc]
         else:
             raise ReplacedError(f"s3://{path}: another writer came first")
 
+    def delete_version(self, path: str, tag: str) -> None:
+        """Removes the version of that tag. Raises ReplacedError; one that is gone is no error."""
+        bucket, key, _ = self.split_path(path)
+        try:
+            self.call_s3("delete_object", Bucket=bucket, Key=key, IfMatch=tag)
+        except OSError as error:
+            if code_of(error) not in _TAKEN:
+                raise
+            raise ReplacedError(f"s3://{path}: another writer came first") from None
+
     def _conditional(self, path: str, write: Callable[[], Any]) -> None:
         try:
             write()

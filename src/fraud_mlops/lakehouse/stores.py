@@ -23,6 +23,7 @@ from fraud_mlops.lakehouse.local_files import (
     local_files,
     local_tag,
     local_writer,
+    remove_version,
 )
 
 if TYPE_CHECKING:
@@ -237,6 +238,21 @@ def delete(uri: str) -> None:
     fs, path = filesystem(uri)
     with contextlib.suppress(FileNotFoundError):
         fs.rm(path, recursive=True)
+
+
+def delete_version(uri: str, tag: str) -> None:
+    """Removes the version of that tag; one that is not there is no error.
+
+    Raises ReplacedError, and removes nothing, when another stands there by then.
+    """
+    fs, path = filesystem(uri)
+    with contextlib.suppress(FileNotFoundError):
+        if is_local(uri):
+            remove_version(Path(path), tag)
+        elif hasattr(fs, "delete_version"):
+            fs.delete_version(path, tag)
+        else:
+            fs.rm(path)
 
 
 def list_children(uri: str) -> list[str]:

@@ -12,7 +12,14 @@ from fraud_mlops.lakehouse.local_files import remove_abandoned
 from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
 from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange
-from fraud_mlops.lakehouse.stores import absolute, delete, is_local, list_files
+from fraud_mlops.lakehouse.stores import (
+    absolute,
+    delete_version,
+    is_local,
+    list_files,
+    open_input,
+    tag_of,
+)
 from fraud_mlops.registry.bundle import list_versions, read_manifest
 from fraud_mlops.registry.lineage import now_called
 from fraud_mlops.registry.pointers import ROLES, read_pointer, rollback_target
@@ -38,12 +45,17 @@ def remove_partition(listed: Listed) -> None:
     object goes, and its folder with nothing in it: a writer may be at work there.
     """
     folder, _, name = listed.uri.rpartition("/")
+    try:
+        with open_input(listed.uri) as stream:
+            tag = tag_of(stream)
+    except FileNotFoundError:
+        return
     there = next((file for file in list_files(folder) if file.path == name), None)
     if there is None:
         return
     if (there.bytes, there.changed) != (listed.bytes, listed.changed):
         raise ReplacedError(f"{listed.uri}: was written anew since it was listed; it stays")
-    delete(listed.uri)
+    delete_version(listed.uri, tag)
     if is_local(folder):
         path = Path(absolute(listed.uri))
         remove_abandoned(path)

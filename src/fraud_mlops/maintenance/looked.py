@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fraud_mlops.errors import LakehouseError
-from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
 from fraud_mlops.lakehouse.stores import list_files
 from fraud_mlops.maintenance.erasure import Person
 from fraud_mlops.registry.bundle import list_versions
@@ -36,7 +36,7 @@ def looked_through(lakehouse: Lakehouse, person: Person, model_uri: str) -> Iter
     for zone in (*_BY_ENTITY, *_BY_CLAIM):
         by = entity if zone in _BY_ENTITY else by_claim
         if zone in (*_BY_ENTITY, "ml_outputs"):
-            damaged: dict[str, LakehouseError] = {}
+            damaged: dict[Listed, LakehouseError] = {}
             found = lakehouse.partitions(zone, dataset, damaged=damaged)
             rows = sum(partition.rows for partition in found)
             yield Looked(zone, len(found) + len(damaged), rows, by)

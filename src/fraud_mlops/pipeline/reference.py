@@ -16,6 +16,7 @@ from fraud_mlops.contract import EVENT_TIME, MODEL_SCORE
 from fraud_mlops.errors import BundleError
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.monitoring.drift import DriftReport, measure_drift
+from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.windows import evenly, thinned
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def reference_bytes(features: FeatureSet, model: FraudModel) -> bytes:
     claims = pa.Table.from_batches(thinned(features, "train", _READ))
     claims = evenly(_with_full_histories(features, claims), REFERENCE_CLAIMS)
     told = claims.select([*features.numeric, *features.categorical])
-    told = told.append_column(MODEL_SCORE, pa.array(model.logits(claims).astype(np.float64)))
+    told = told.append_column(MODEL_SCORE, pa.array(logits_of(model, claims).astype(np.float64)))
     stream = io.BytesIO()
     pq.write_table(told.combine_chunks().replace_schema_metadata(), stream, compression="zstd")
     return stream.getvalue()
@@ -69,7 +70,7 @@ def drift_from(
     A feature that the reference does not know, since the contract has it only now, is left out.
     """
     there = set(reference.column_names)
-    scores = pa.array(model.logits(claims).astype(np.float64))
+    scores = pa.array(logits_of(model, claims).astype(np.float64))
     return measure_drift(
         reference,
         claims.append_column(MODEL_SCORE, scores),

@@ -17,6 +17,7 @@ from fraud_mlops.features.preprocessing import Preprocessor
 from fraud_mlops.models.candidates import Candidate
 from fraud_mlops.models.slots import cpu_slot
 from fraud_mlops.models.training_log import TrainingLog
+from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.progress import Progress
 from fraud_mlops.pipeline.windows import days_before, labelled, labels_of
@@ -138,7 +139,7 @@ def incumbent_row(plan: RunPlan, features: FeatureSet) -> LeaderboardRow | None:
         model = FraudModel.from_files(bundle.files)
         claims = validation_claims(features)
         _require_features(model, claims)
-        logits = model.logits(claims)
+        logits = logits_of(model, claims)
     except FraudMlopsError as error:
         return LeaderboardRow(
             name=plan.champion, family="champion", status="failed", error=str(error)

@@ -18,6 +18,7 @@ from fraud_mlops.evaluation.metrics import evaluate
 from fraud_mlops.evaluation.oot import OotReport, validate_oot
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.lakehouse.periods import partition_value
+from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
 from fraud_mlops.registry.bundle import bundle_version, load_bundle
@@ -66,7 +67,7 @@ def validate(
     contract, window = features.contract, features.split.oot
     claims = oot_claims(features)
     labels = labels_of(claims)
-    logits = model.logits(claims)
+    logits = logits_of(model, claims)
     probabilities = model.calibrated(logits)
     report = validate_oot(
         labels,
@@ -154,7 +155,7 @@ def _champion_logits(plan: RunPlan, claims: pa.Table) -> np.ndarray | None:
             f"champion {plan.champion} needs features that the contract no longer has: {missing}. "
             "Restore them, or give the changed contract another name."
         )
-    return model.logits(claims)
+    return logits_of(model, claims)
 
 
 def _oracle(

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, cast, get_args
 import pyarrow as pa
 
 from fraud_mlops.errors import SettingsError, WarehouseError
-from fraud_mlops.lakehouse.partitions import Partition
+from fraud_mlops.lakehouse.partitions import Listed, Partition
 from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange
 
@@ -87,7 +87,7 @@ def rows_of(partition: Partition, table: pa.Table) -> Rows:
     ContentError for a partition of no period, without a column, with rows of another dataset or
     partition, without a key, or with one key twice.
     """
-    _period(partition)
+    period_of(partition)
     _require_columns(partition, table)
     _require_whose(partition, table)
     texts = [table[name].to_pylist() for name in _SOURCE]
@@ -160,7 +160,7 @@ def _packed(value: str | float | None) -> bytes:
     return b"d" + _NUMBER.pack(float(value) + 0.0)  # -0.0 and 0.0 are one number
 
 
-def _period(partition: Partition) -> tuple[Period, date, date]:
+def period_of(partition: Partition | Listed) -> tuple[Period, date, date]:
     """Name, first day, and the first day after it. ContentError for a partition of no period."""
     if partition.key not in get_args(Period):
         raise ContentError(f"{partition.uri}: {partition.key} is no period of a metrics zone")
@@ -176,7 +176,7 @@ def whole_rows(
     partition: Partition, rows: Rows, sync_id: str, now: datetime
 ) -> list[tuple[object, ...]]:
     """Rows as they are written, in the order of COLUMNS. now: UTC, written without a zone."""
-    tail = (*_period(partition), partition.data_version, sync_id, naive(now))
+    tail = (*period_of(partition), partition.data_version, sync_id, naive(now))
     return [(*content, *tail) for content in rows.content]
 
 

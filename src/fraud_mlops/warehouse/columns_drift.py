@@ -8,6 +8,7 @@ from fraud_mlops.errors import WarehouseError
 from fraud_mlops.warehouse.columns import COLUMNS, LOCK_COLUMNS, SYNC_COLUMNS, Column
 from fraud_mlops.warehouse.engine import Found, Session, Warehouse
 
+_WHOSE = ("DATASET", "PARTITION_KEY")
 _TYPES = {
     "text": "VARCHAR",
     "float": "DOUBLE",
@@ -48,13 +49,20 @@ def check_columns(session: Session, warehouse: Warehouse) -> tuple[str, ...]:
     return extra
 
 
+def _nobodys(table: str, column: str) -> str:
+    """No sync finds the rows again that do not say whose they are; dashboards would sum them."""
+    if column not in _WHOSE:
+        return ""
+    return f"remove the rows that are nobody's now (DELETE FROM {table} WHERE {column} IS NULL), "
+
+
 def _wrong(table: str, expected: Sequence[Column], found: Mapping[str, Found]) -> list[str]:
     lines = []
     for name, kind, _ in expected:
         if name not in found:
             lines.append(
                 f"{table}.{name} is missing: add it (ALTER TABLE {table} ADD COLUMN {name} "
-                f"{_TYPES[kind]}), and sync with --force"
+                f"{_TYPES[kind]}), {_nobodys(table, name)}and sync with --force"
             )
         elif found[name].kind != kind:
             lines.append(

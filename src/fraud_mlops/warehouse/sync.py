@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -76,6 +76,11 @@ class SyncResult:
         return sum(p.rows for p in self.partitions if not p.moved)
 
 
+def _named(values: Sequence[str]) -> str:
+    """The first few of them."""
+    return ", ".join(values[:_SHOWN]) + (" ..." if len(values) > _SHOWN else "")
+
+
 class PartitionsError(WarehouseError):
     """Partitions that could not be moved, each with the reason; all others were.
 
@@ -84,7 +89,10 @@ class PartitionsError(WarehouseError):
 
     def __init__(self, done: SyncResult, failures: Mapping[str, str]) -> None:
         self.done, self.failures = done, dict(sorted(failures.items()))
-        listed = "".join(f"\n  {value}: {why}" for value, why in self.failures.items())
+        alike: dict[str, list[str]] = {}
+        for value, why in self.failures.items():
+            alike.setdefault(why, []).append(value)
+        listed = "".join(f"\n  {_named(values)}: {why}" for why, values in alike.items())
         super().__init__(
             f"{done.dataset}: {len(failures)} of {len(failures) + len(done.partitions)} partitions "
             f"could not be moved, and all others are there:{listed}"
@@ -151,23 +159,26 @@ class _Run:
     sync_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     done: dict[str, Synced] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    dropped: set[str] = field(default_factory=set)
 
     def all(self, session: Session) -> SyncResult:
         extra = check_columns(session, self.warehouse)
         # Before the listing: what another sync writes after it is not taken for gone.
         marks = marks_of(session, self.warehouse.tables, self.dataset)
         there, damaged = metrics_of(self.lakehouse, self.dataset)
-        gone = {v: mark for v, mark in marks.items() if v not in there and v not in damaged}
+        found = {*there, *damaged}
+        gone = sorted(({*marks} | self.dropped) - found)
         removed = [v for v in gone if self.prune and (self.asked is None or v in self.asked)]
-        chosen = self._chosen({*there, *damaged}, gone, removed)
+        chosen = self._chosen(found, gone, removed)
         self.failed = {v: str(damaged.get(v, _NO_METRICS)) for v in chosen if v not in there}
         for value in chosen:
             if value in there and value not in self.done:
                 self._try(session, there[value], marks.get(value))
-        if not (there or damaged):
+        if not found:
             self._require_lakehouse(removed)
         for value in removed:
-            self._drop(session, value, gone[value])
+            if value in marks:  # else its end was not heard, before the session was lost
+                self._drop(session, value, marks[value])
         done = SyncResult(
             self.warehouse.engine,
             self.warehouse.address,
@@ -192,6 +203,7 @@ class _Run:
             )
 
     def _drop(self, session: Session, value: str, seen: Mark) -> None:
+        self.dropped.add(value)
         rows = drop(session, self.warehouse, self.sync_id, self.dataset, value, seen)
         self.say(f"{value}: {counted(rows, 'row')} removed, since the lakehouse has it no more")
 
@@ -201,10 +213,10 @@ class _Run:
         chosen = sorted(there if self.asked is None else {*self.asked} - {*removed})
         none_of_them = self.asked is not None and not ({*chosen} & {*there} or removed)
         if none_of_them or not (there or gone):
-            named = ", ".join(chosen[:_SHOWN]) + (" ..." if len(chosen) > _SHOWN else "")
+            asked = f" of {counted(len(chosen), 'partition')} asked for ({_named(chosen)})"
             raise LakehouseError(
                 f"{self.lakehouse.uri(ZONE, self.dataset)}: there are no metrics"
-                + (f" of {counted(len(chosen), 'partition')} asked for ({named})" if chosen else "")
+                + (asked if chosen else "")
                 + "; score them first: scoring_job"
             )
         return chosen

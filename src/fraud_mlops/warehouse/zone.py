@@ -2,53 +2,81 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import get_args
+from collections.abc import Iterable, Iterator
+from datetime import date
+from itertools import chain
+from typing import NamedTuple, get_args
 
-from fraud_mlops.errors import LakehouseError, SettingsError
-from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.errors import FraudMlopsError, LakehouseError, SettingsError
+from fraud_mlops.lakehouse.partitions import Lakehouse, Listed, Partition
 from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import list_children
+from fraud_mlops.warehouse.columns import ContentError, period_of
 
 ZONE = "metrics"
-_PERIODS = get_args(Period)
+
+
+class _Span(NamedTuple):
+    """The days of a partition, the last of them excluded."""
+
+    start: date
+    end: date
+    of: Partition | Listed
 
 
 def metrics_of(
     lakehouse: Lakehouse, dataset: str
-) -> tuple[dict[str, Partition], dict[str, LakehouseError]]:
-    """Partitions that are there, and what is wrong with those that cannot be read; by value.
+) -> tuple[dict[str, Partition], dict[str, FraudMlopsError]]:
+    """Partitions that are there, and what is wrong with those that cannot be taken; by value.
 
-    Two of one value, such as a week's Monday and that day, are among the latter: the warehouse
-    knows partitions by value, and would show claims twice if it had both. A folder of no period,
-    somebody's copy for instance, is one by its whole name, and stands in nobody's way.
+    Partitions of two periods that share days, such as a month and a day of it, are among the
+    latter: a dashboard that sums them would show claims twice. A folder of no period, somebody's
+    copy for instance, is one by its whole name, and stands in nobody's way.
     """
-    wrong: dict[str, LakehouseError] = {}
-    every = lakehouse.partitions(ZONE, dataset, damaged=wrong)
-    found = [partition for partition in every if partition.key in _PERIODS]
-    counts = Counter([*(partition.value for partition in found), *wrong])
-    if twice := {value for value, count in counts.items() if count > 1}:
-        names: dict[str, list[str]] = {value: [] for value in twice}
-        for listed in lakehouse.listed(ZONE, dataset):
-            if listed.value in twice and listed.key in _PERIODS:
-                names[listed.value].append(f"{listed.key}={listed.value}")
-        folder = lakehouse.uri(ZONE, dataset)
-        wrong |= {value: _twice(folder, sorted(those)) for value, those in names.items()}
-    there = {p.value: p for p in found if p.value not in wrong}
-    odd = (partition for partition in every if partition.key not in _PERIODS)
-    wrong |= {f"{p.key}={p.value}": _of_no_period(p) for p in odd}
-    return there, wrong
+    damaged: dict[Listed, LakehouseError] = {}
+    found = lakehouse.partitions(ZONE, dataset, damaged=damaged)
+    wrong: dict[str, FraudMlopsError] = {}
+    spans: list[_Span] = []
+    for partition in chain(found, damaged):
+        try:
+            _, start, end = period_of(partition)
+        except ContentError as error:
+            wrong[f"{partition.key}={partition.value}"] = error
+        else:
+            spans.append(_Span(start, end, partition))
+    wrong |= {listed.value: damaged[listed] for _, _, listed in spans if isinstance(listed, Listed)}
+    for together in _sharing_days(spans):
+        told = _twice(lakehouse.uri(ZONE, dataset), together)
+        wrong |= {span.of.value: told for span in together}
+    there = (span.of for span in spans if isinstance(span.of, Partition))
+    return {one.value: one for one in there if one.value not in wrong}, wrong
 
 
-def _of_no_period(partition: Partition) -> LakehouseError:
-    return LakehouseError(f"{partition.uri}: {partition.key} is no period of a metrics zone")
+def _sharing_days(spans: Iterable[_Span]) -> Iterator[list[_Span]]:
+    """Those of one period share none; so whoever shares a day does so with another period."""
+    together: list[_Span] = []
+    for span in sorted(spans, key=lambda span: span[:2]):
+        if together and span.start >= max(one.end for one in together):
+            if len(together) > 1:
+                yield together
+            together = []
+        together.append(span)
+    if len(together) > 1:
+        yield together
 
 
-def _twice(folder: str, names: list[str]) -> LakehouseError:
+def _twice(folder: str, together: Iterable[_Span]) -> LakehouseError:
+    names: dict[str, list[str]] = {}
+    for _, _, one in together:
+        names.setdefault(one.key, []).append(one.value)
+    told = " and ".join(
+        f"{key}={values[0]}" + (f" to {values[-1]}" if len(values) > 1 else "")
+        for key, values in sorted(names.items())
+    )
     return LakehouseError(
-        f"{folder}: only one of {' and '.join(names)} can be in the warehouse; remove the other, "
-        "whose period the contract no longer has, and sync again"
+        f"{folder}: only one of {told} can be in the warehouse, for they share days; remove those "
+        "of the period that the contract no longer has, and sync again"
     )
 
 
@@ -58,23 +86,22 @@ def datasets_of_zone(lakehouse: Lakehouse) -> list[str]:
 
 
 def values_in_range(lakehouse: Lakehouse, dataset: str, first: str, last: str) -> list[str]:
-    """Partitions from first to last, both included, that have metrics.
+    """Partitions with metrics that lie within the days from first to last, both included.
 
-    Raises LakehouseError for a range of no period that the dataset's metrics are kept by, and
-    where there are none in it.
+    The two are named as partitions of the dataset are; months take days of them along. Raises
+    LakehouseError for a range of no period that its metrics are kept by, and where there are none
+    in it.
     """
     listed = lakehouse.listed(ZONE, dataset)
-    periods: list[Period] = [p for p in _PERIODS if any(one.key == p for one in listed)]
-    asked, refused = dict[str, PartitionRange](), list[SettingsError]()
-    for period in periods:
+    asked, refused = list[PartitionRange](), list[SettingsError]()
+    for period in (p for p in get_args(Period) if any(one.key == p for one in listed)):
         try:
-            asked[period] = PartitionRange.of(first, last, period)
+            asked.append(PartitionRange.of(first, last, period))
         except SettingsError as error:
             refused.append(error)
     if refused and not asked:
         raise LakehouseError(f"{dataset}: {refused[0]}")
-    within = {period: {*span.values()} for period, span in asked.items()}
-    found = sorted({one.value for one in listed if one.value in within.get(one.key, ())})
+    found = sorted({one.value for one in listed if any(_within(one, span) for span in asked)})
     if not found:
         there = [one.value for one in listed]
         raise LakehouseError(
@@ -82,3 +109,11 @@ def values_in_range(lakehouse: Lakehouse, dataset: str, first: str, last: str) -
             + (f", only from {there[0]} to {there[-1]}" if there else "")
         )
     return found
+
+
+def _within(listed: Listed, span: PartitionRange) -> bool:
+    try:
+        _, start, end = period_of(listed)
+    except ContentError:
+        return False
+    return span.start.date() <= start and end <= span.end.date()
