@@ -80,7 +80,7 @@ def test_check_tells_windows_with_their_frauds_entities_and_partitions(shell, pl
     assert found["validation"] == ["2023-12-27", "2024-03-26", "30", "30", "3", "10.00%"]
     assert found["out"] == ["of", "time", "2024-04-25", "2024-08-21", "40", "40", "4", "10.00%"]
     assert found["in"] == ["no", "window", "20", "20", "2", "10.00%"]
-    assert "Note: 4 frauds are known in the out-of-time window: with fewer than 20" in text
+    assert "Note: 4 frauds known in the out-of-time window: with fewer than 20" in text
 
 
 def test_check_takes_labels_as_training_would_know_them(shell, place) -> None:

@@ -102,10 +102,10 @@ def test_poor_row_groups_are_cut_again_and_the_rows_stay(lake: Shell) -> None:
     path = lake.root / "raw" / DATASET / "month=2024-05" / "part-0.parquet"
     before = path.read_bytes()
     text = lake.says("lake", "compact", *IN, "--dry-run")
-    assert "1 partitions would be cut again" in text
+    assert "1 partition would be cut again" in text
     assert path.read_bytes() == before
 
-    assert "1 partitions were cut again" in lake.says("lake", "compact", *IN)
+    assert "1 partition was cut again" in lake.says("lake", "compact", *IN)
     assert pq.read_metadata(path).num_row_groups == 1
     (first, _) = lake.lake.partitions("raw", DATASET)
     assert lake.lake.read([first]).equals(table)
@@ -138,7 +138,7 @@ def test_a_partition_that_a_run_replaces_meanwhile_does_not_expire(
     monkeypatch.setattr(expiry, "old_partitions", listed_before)
     told = lake("lake", "expire", *IN, "--zone", "raw", "--older-than", "1d")
     assert told.exit_code == 1
-    assert "1 partitions of raw" in told.stdout
+    assert "1 partition of raw" in told.stdout
     assert "was written anew since it was listed; it stays" in told.stdout
     assert len(lake.lake.partitions("raw", DATASET)) == 1
 
@@ -245,7 +245,7 @@ def test_a_damaged_partition_stops_no_other_from_being_cut(
         path.write_bytes(path.read_bytes()[:100])
     result = lake("lake", "compact", *IN, *dry)
     assert result.exit_code == 1
-    assert f"1 partitions {'would be' if dry else 'were'} cut again" in result.stdout
+    assert f"1 partition {'would be' if dry else 'was'} cut again" in result.stdout
     assert result.stdout.count("damaged or truncated Parquet") == 2
     assert "2 partitions could not be looked into, or cut again" in result.stderr
     cut = lake.root / "raw" / DATASET / "month=2024-05" / "part-0.parquet"

@@ -9,6 +9,7 @@ import click
 
 from fraud_mlops.cli.datasets import source_of
 from fraud_mlops.cli.printing import minute, say, show_table
+from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
     from fraud_mlops.cli.preview import Preview
@@ -73,7 +74,7 @@ def _show_columns(seen: Preview) -> None:
 
 
 def _say_rows(seen: Preview) -> None:
-    rows = f"{'All' if seen.whole else 'First'} {seen.rows:,} rows"
+    rows = f"{'All' if seen.whole else 'First'} {counted(seen.rows, 'row')}"
     first, last = seen.summary.first_event, seen.summary.last_event
     if first is None or last is None:
         say(f"{rows}: not one can be used")
@@ -102,7 +103,7 @@ def _each(claims: float, distinct: int) -> str:
 
 def _show_windows(windows: Windows) -> None:
     found = windows.partitions
-    say(f"{len(found)} partitions with claims, {found[0]} to {found[-1]}")
+    say(f"{counted(len(found), 'partition')} with claims, {found[0]} to {found[-1]}")
     columns = ["window", "from", "until", "claims", "labelled", "frauds", "fraud rate"]
     if windows.counted:
         show_table(columns, map(_window, windows.counted), right=columns[3:])

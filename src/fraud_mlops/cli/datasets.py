@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fraud_mlops.cli.printing import say, show_table
+from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
     from fraud_mlops.contract import Contract
@@ -35,4 +36,6 @@ def source_of(contract: Contract) -> str:
     from fraud_mlops.contract import FileSource
 
     source = contract.source
-    return source.uri if isinstance(source, FileSource) else f"generated, {source.claims:,} claims"
+    if isinstance(source, FileSource):
+        return source.uri
+    return f"generated, {counted(source.claims, 'claim')}"

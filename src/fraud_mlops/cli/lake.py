@@ -10,6 +10,7 @@ import click
 
 from fraud_mlops.cli.options import CONTRACT, dataset_option, output_option
 from fraud_mlops.cli.printing import minute, number, say, show_table
+from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
     from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
@@ -205,10 +206,12 @@ def compact(dataset: str, output_uri: str, zone: str | None, dry_run: bool) -> N
     columns = ["zone", "partition", "row groups before", "MiB before", "MiB"]
     if rows:
         show_table(columns, rows, right=columns[2:])
-    say(f"{len(rows)} partitions {'would be' if dry_run else 'were'} cut again.")
+    say(f"{counted(len(rows), 'partition')} {_would(len(rows), dry_run)} cut again.")
     if wrong:
         show_table(["zone", "partition", "why it is left as it is"], wrong)
-        raise LakehouseError(f"{len(wrong)} partitions could not be looked into, or cut again")
+        raise LakehouseError(
+            f"{counted(len(wrong), 'partition')} could not be looked into, or cut again"
+        )
 
 
 @lake.command()
@@ -243,7 +246,7 @@ def expire(dataset: str, output_uri: str, zone: str, older_than: datetime, dry_r
         _say_warehouse(dataset, output_uri)
     if left:
         show_table(["partition", "why it is left as it is"], left)
-        raise LakehouseError(f"{len(left)} partitions could not be removed")
+        raise LakehouseError(f"{counted(len(left), 'partition')} could not be removed")
 
 
 def _say_warehouse(dataset: str, output_uri: str) -> None:
@@ -256,5 +259,11 @@ def _say_expired(found: Sequence[Listed], zone: str, before: datetime, dry_run: 
     if found:
         rows = [(p.value, _mib(p.bytes), _when(p)) for p in found]
         show_table(["partition", "MiB", "written (UTC)"], rows, right=["MiB"])
-    verb = "would be" if dry_run else "were"
-    say(f"{len(found)} partitions of {zone} that ended before {before:%F} {verb} removed.")
+    many, verb = counted(len(found), "partition"), _would(len(found), dry_run)
+    say(f"{many} of {zone} that ended before {before:%F} {verb} removed.")
+
+
+def _would(many: int, dry_run: bool) -> str:
+    if dry_run:
+        return "would be"
+    return "was" if many == 1 else "were"

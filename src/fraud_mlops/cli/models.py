@@ -10,6 +10,7 @@ import click
 from fraud_mlops.cli.lake import Age, dry_run_option
 from fraud_mlops.cli.options import dataset_option, model_option, output_option, user
 from fraud_mlops.cli.printing import interval, minute, number, say, show_table
+from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
     from fraud_mlops.registry.bundle import Manifest
@@ -136,7 +137,8 @@ def verify(versions: tuple[str, ...], dataset: str, model_uri: str) -> None:
     for version in wanted:
         try:
             files = load_bundle(model_uri, dataset, version).files
-            say(f"{version}  whole: {len(files)} files, {sum(map(len, files.values())):,} bytes")
+            size = sum(map(len, files.values()))
+            say(f"{version}  whole: {counted(len(files), 'file')}, {size:,} bytes")
         except BundleError as error:
             damaged += 1
             say(f"{version}  DAMAGED: {error}")

@@ -25,6 +25,7 @@ from fraud_mlops.features.split import (
 from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.lakehouse.ranges import partition_of
 from fraud_mlops.span import begin_with, span_of
+from fraud_mlops.words import counted
 
 _UNKNOWN = np.iinfo(np.int64).max
 
@@ -133,7 +134,7 @@ def _few_frauds(oot: Counted) -> list[str]:
     if oot.frauds >= MIN_FRAUDS:
         return []
     return [
-        f"{oot.frauds} frauds are known in the out-of-time window: with fewer than "
+        f"{counted(oot.frauds, 'fraud')} known in the out-of-time window: with fewer than "
         f"{MIN_FRAUDS} no challenger replaces a champion"
     ]
 

@@ -23,6 +23,7 @@ from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of, partition_start
 from fraud_mlops.lakehouse.stores import delete, filesystem, list_children
+from fraud_mlops.words import counted
 
 KEPT = timedelta(days=7)
 """Feature sets are there for a run and its resumption, not for ever."""
@@ -65,7 +66,7 @@ def build_features(
         files = {}
         for name, places in _places(split, found).items():
             files[name] = found.write(f"{target}/{name}.parquet", launch_id, places)
-            progress(f"{contract.name}: {files[name].rows:,} claims in window {name}")
+            progress(f"{contract.name}: {counted(files[name].rows, 'claim')} in window {name}")
         lead_in = _lead_in(split, found, target, launch_id)
     remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
     return feature_set_of(contract, split, files, lead_in)
@@ -96,7 +97,7 @@ def build_range(
     ) as found:
         places = found.between(Window(start=wanted.start, end=wanted.end))
         file = found.write(target, launch_id, places)
-    progress(f"{contract.name}: {file.rows:,} claims from {wanted.first} to {wanted.last}")
+    progress(f"{contract.name}: {counted(file.rows, 'claim')} from {wanted.first} to {wanted.last}")
     remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
     return feature_set_of(contract, split, {RANGE: file}, None)
 

@@ -32,6 +32,7 @@ from fraud_mlops.features.windows import (
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.settings import settings
+from fraud_mlops.words import counted
 
 _SLICE_ROWS = 1 << 17
 _BUCKET_ROWS = 1 << 21
@@ -118,7 +119,7 @@ def histories(
             as_of=as_of, folder=folder, threads=threads or settings().threads,
         ) as claims:  # fmt: skip
             timeline = _timeline(contract, claims)
-            progress(f"{contract.name}: {len(timeline):,} claims in order of time")
+            progress(f"{contract.name}: {counted(len(timeline), 'claim')} in order of time")
             derived = _derived(contract, claims, timeline, names, folder, progress)
             layout = feature_schema(schema, contract, names)
             yield Histories(contract, claims, timeline, derived, layout)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from fraud_mlops.contract import Contract, DateSplit, ShareSplit, Window
 from fraud_mlops.errors import SplitError
 from fraud_mlops.fields import in_words
+from fraud_mlops.words import counted
 
 WHOLE_DAYS_FROM = timedelta(days=60)
 """Claims that span more are cut at midnight (UTC), which people can read and repeat."""
@@ -112,11 +113,11 @@ def check_windows(contract: Contract, split: Split, counts: Mapping[str, WindowC
         fault = (
             "no claim at all"
             if not count.claims
-            else f"{count.claims:,} claims, none with a known label"
+            else f"{counted(count.claims, 'claim')}, none with a known label"
             if not count.labelled
-            else f"no fraud among its {count.labelled:,} labelled claims"
+            else f"no fraud among its {counted(count.labelled, 'labelled claim')}"
             if not count.frauds
-            else f"no genuine claim among its {count.labelled:,} labelled claims"
+            else f"no genuine claim among its {counted(count.labelled, 'labelled claim')}"
             if count.frauds == count.labelled
             else None
         )

@@ -11,6 +11,7 @@ from fraud_mlops.monitoring.drift import DriftReport
 from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.validation import Validated
+from fraud_mlops.words import counted
 
 _WINDOWS = {"oot": "out of time", "after_oot": "later claims"}
 _SHOWN = ("average_precision", "roc_auc", "precision_at_budget", "recall_at_budget")
@@ -60,7 +61,7 @@ def words_of_scoring(
     return "\n".join(
         [
             "",
-            f"{plan.contract.name}: {len(scores)} partitions{named}, by {plan.champion}",
+            f"{plan.contract.name}: {counted(len(scores), 'partition')}{named}, by {plan.champion}",
             *(_drift(measured) for measured in (monitored.drift if monitored else ())),
             _scored(plan, scores),
             "",
@@ -82,7 +83,8 @@ def _judged(plan: RunPlan, validated: Validated) -> list[str]:
     return [
         "",
         f"{plan.contract.name}: {validated.gate.reason}",
-        f"Out of time, {report.rows:,} claims with {report.frauds:,} frauds (95 % interval):",
+        f"Out of time, {counted(report.rows, 'claim')} with {counted(report.frauds, 'fraud')} "
+        "(95 % interval):",
         *figures,
         *_no_better_than_chance(report),
     ]

@@ -14,6 +14,7 @@ from fraud_mlops.features.build import FeatureSet, build_features
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.spark.choice import on_spark
+from fraud_mlops.words import counted
 
 
 def ingest(plan: RunPlan) -> IngestReport:
@@ -29,8 +30,8 @@ def ingest(plan: RunPlan) -> IngestReport:
         partitions=plan.partitions,
     )
     print(
-        f"{report.kept:,} claims{span(report)}, {report.quarantined:,} in quarantine, "
-        f"{report.immature_labels:,} labels not known yet"
+        f"{counted(report.kept, 'claim')}{span(report)}, {report.quarantined:,} in quarantine, "
+        f"{counted(report.immature_labels, 'label')} not known yet"
     )
     for warning in report.warnings:
         print(f"note: {warning}")
@@ -52,7 +53,7 @@ def words_of_ingest(plan: RunPlan, ingested: IngestReport) -> str:
     return "\n".join(
         [
             "",
-            f"{dataset}: {ingested.kept:,} claims, raw partitions {named}",
+            f"{dataset}: {counted(ingested.kept, 'claim')}, raw partitions {named}",
             f"Claims  {plan.output_uri}/raw/{dataset}",
             *([f"Bad     {ingested.quarantine_uri}"] if ingested.quarantine_uri else []),
             "",
@@ -97,5 +98,6 @@ def prepare(plan: RunPlan, raw: RawClaims) -> FeatureSet:
     else:
         features = build_features(*place, launch_id=plan.launch_id, as_of=plan.as_of)
     for name, file in features.windows.items():
-        print(f"{name}: {file.rows:,} claims, {file.labelled:,} labelled, {file.frauds:,} frauds")
+        known = f"{file.labelled:,} labelled, {counted(file.frauds, 'fraud')}"
+        print(f"{name}: {counted(file.rows, 'claim')}, {known}")
     return features

@@ -24,6 +24,7 @@ from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.serving.entity_state import publish_entity_state
 from fraud_mlops.settings import settings
 from fraud_mlops.spark.choice import on_spark
+from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
     from fraud_mlops.models.fraud_model import FraudModel
@@ -69,7 +70,7 @@ def score(plan: RunPlan, features: FeatureSet, leader: Leader) -> tuple[Partitio
     named = plan.partitions.values() if plan.partitions else ()
     empty = set(named) - {partition.value for partition in written}
     written += [lakehouse.write(*place, value, (), OUTPUTS, metadata) for value in empty]
-    print(f"scored {sum(p.rows for p in written):,} claims with {leader.version}")
+    print(f"scored {counted(sum(p.rows for p in written), 'claim')} with {leader.version}")
     return tuple(sorted(written, key=lambda partition: partition.value))
 
 

@@ -31,6 +31,7 @@ from fraud_mlops.spark.delivery import PIECES, Facts, deliver, encoded
 from fraud_mlops.spark.histories import Sizes, packed_histories, tasks_for
 from fraud_mlops.spark.session import spark_session
 from fraud_mlops.spark.stitching import Layout, stitched
+from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -68,7 +69,7 @@ def build_features(
         spans[LEAD_IN] = (lead_in.start, lead_in.end)
     files = work.written(spans)
     for name, file in files.items():
-        progress(f"{contract.name}: {file.rows:,} claims in window {name}")
+        progress(f"{contract.name}: {counted(file.rows, 'claim')} in window {name}")
     return feature_set_of(contract, split, files, files.pop(LEAD_IN, None))
 
 
@@ -88,7 +89,8 @@ def build_range(
     needed = [p for p in raw if partition_start(p.value, wanted.period) < wanted.end] or raw
     work = _Work(contract, lakehouse, needed, launch_id, as_of, sizes or Sizes(), progress)
     files = work.written({RANGE: (wanted.start, wanted.end)})
-    progress(f"{contract.name}: {files[RANGE].rows:,} claims from {wanted.first} to {wanted.last}")
+    rows = counted(files[RANGE].rows, "claim")
+    progress(f"{contract.name}: {rows} from {wanted.first} to {wanted.last}")
     return feature_set_of(contract, split, files, None)
 
 
@@ -124,7 +126,7 @@ class _Work:
         """A file, or several parts, for each of the windows."""
         found: dict[str, Facts] = {}
         if len(self.calendar):
-            self.progress(f"{self.contract.name}: {len(self.calendar):,} claims, on Spark")
+            self.progress(f"{self.contract.name}: {counted(len(self.calendar), 'claim')}, on Spark")
             scratch = self.lakehouse.uri(SCRATCH, f"{self.contract.name}-{self.launch_id}-features")
             with spark_session() as spark:
                 found = deliver(self._pieces(spark, spans), scratch, self._address)

@@ -20,6 +20,7 @@ from fraud_mlops.spark.features import SCRATCH
 from fraud_mlops.spark.histories import tasks_for
 from fraud_mlops.spark.session import spark_session
 from fraud_mlops.spark.stitching import cut
+from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -44,7 +45,7 @@ def score_partitions(
     def address(value: str) -> str:
         return lakehouse.uri(_ZONE, dataset, f"{key}={value}", PART)
 
-    print(f"{dataset}: scoring {features.scored_rows:,} claims on Spark")
+    print(f"{dataset}: scoring {counted(features.scored_rows, 'claim')} on Spark")
     with spark_session() as spark:
         pieces = _pieces(spark, features, [file.uri for file in files], leader, metadata)
         found = deliver(pieces, scratch, address)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.errors import LakehouseError
 from fraud_mlops.lakehouse.stores import open_input
+from fraud_mlops.words import counted
 
 
 def true_probabilities(uri: str, claim_ids: pa.ChunkedArray) -> np.ndarray:
@@ -26,5 +27,6 @@ def true_probabilities(uri: str, claim_ids: pa.ChunkedArray) -> np.ndarray:
             places = at.filter(hit).to_numpy(zero_copy_only=False)
             found[places] = batch.column("fraud_probability").filter(hit).to_numpy()
     if np.isnan(found).any():
-        raise LakehouseError(f"{uri}: holds no truth of {int(np.isnan(found).sum()):,} claims")
+        missing = counted(int(np.isnan(found).sum()), "claim")
+        raise LakehouseError(f"{uri}: holds no truth of {missing}")
     return found

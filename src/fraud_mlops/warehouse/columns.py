@@ -17,6 +17,7 @@ from fraud_mlops.errors import SettingsError, WarehouseError
 from fraud_mlops.lakehouse.partitions import Listed, Partition
 from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange
+from fraud_mlops.words import counted
 
 Kind = Literal["text", "float", "integer", "date", "timestamp"]
 
@@ -135,11 +136,6 @@ def _require_keys(partition: Partition, keys: Sequence[tuple[str | None, ...]]) 
             f"{partition.uri}: holds {counted(len(twice), 'key')} twice, such as "
             f"{', '.join(map(str, twice[0]))}; write the partition again: metrics_sync_job"
         )
-
-
-def counted(number: int, what: str) -> str:
-    """`1 row`, or `2 rows`."""
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def checksum(rows: Iterable[Sequence[str | float | None]]) -> str:

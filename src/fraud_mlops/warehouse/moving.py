@@ -15,13 +15,13 @@ from fraud_mlops.warehouse.columns import (
     ContentError,
     Rows,
     checksum,
-    counted,
     naive,
     whole_rows,
 )
 from fraud_mlops.warehouse.engine import Session, Warehouse, transaction
 from fraud_mlops.warehouse.marks import OF_PARTITION, Mark, content_of, mark_of, set_mark
 from fraud_mlops.warehouse.names import Tables
+from fraud_mlops.words import counted
 
 _NAMES = [column.name for column in COLUMNS]
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
-from fraud_mlops.warehouse.columns import Content, ContentError, checksum, counted, rows_of
+from fraud_mlops.warehouse.columns import Content, ContentError, checksum, rows_of
 from fraud_mlops.warehouse.columns_drift import check_columns
 from fraud_mlops.warehouse.engine import Say, Session, Warehouse, quiet
 from fraud_mlops.warehouse.marks import Mark, content_of, datasets_of, marks_of
 from fraud_mlops.warehouse.views import told_of_views
 from fraud_mlops.warehouse.zone import metrics_of
+from fraud_mlops.words import counted
 
 
 @dataclass(frozen=True)

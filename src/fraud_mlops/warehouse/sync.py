@@ -20,13 +20,14 @@ from fraud_mlops.errors import LakehouseError, StoreError, WarehouseError, Wareh
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.stores import list_children
 from fraud_mlops.settings import settings
-from fraud_mlops.warehouse.columns import ContentError, counted, rows_of
+from fraud_mlops.warehouse.columns import ContentError, rows_of
 from fraud_mlops.warehouse.columns_drift import check_columns
 from fraud_mlops.warehouse.engine import Held, Say, Session, Warehouse, quiet
 from fraud_mlops.warehouse.marks import Mark, datasets_of, marks_of
 from fraud_mlops.warehouse.moving import Move, Overtaken, drop
 from fraud_mlops.warehouse.views import told_of_views
 from fraud_mlops.warehouse.zone import ZONE, metrics_of
+from fraud_mlops.words import counted
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _SHOWN = 10
