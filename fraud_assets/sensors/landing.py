@@ -42,6 +42,9 @@ from fraud_mlops.landing.seen import EVER, NONE, Looked, SeenFiles
 SETTLE_SECONDS = 30.0
 """A file of this machine that changed more recently may still be being written. Object stores
 show whole objects only."""
+LIST_SECONDS = 30.0
+"""Time in which a store has to list the landing zone. Its client tries for minutes, and Dagster
+gives a tick one."""
 TICK_SECONDS = 20.0
 """Time for reading files in one tick; the next tick goes on with the rest."""
 SAMPLED = 25
@@ -113,7 +116,7 @@ class Tick:
     def look(self) -> None:
         """Raises SourceError for a landing zone that cannot be listed, LakehouseError for a
         record that the cursor names and that is gone."""
-        self.files = landed_files(self.source, self.closed)
+        self.files = landed_files(self.source, self.closed, seconds=LIST_SECONDS)
         name, *judges = (self.cursor or "").split("@")
         self.seen = SeenFiles.read(self.lakehouse, self.dataset.name, name or None)
         # Asked before files are read: who asks again meanwhile is heard by the next tick.

@@ -6,6 +6,7 @@ import hashlib
 import os
 import posixpath
 import re
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ _REPORT = re.compile(r"[^.].*\.json")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 _TAGS = ("ETag", "etag", "md5Hash")
 _READERS = 16
+_READ_SECONDS = 20.0
+"""Of a tick, which Dagster gives 60 s: what is not begun with by then comes with the next one."""
 
 
 @dataclass(frozen=True, order=True)
@@ -62,10 +65,16 @@ def list_reports(
     return sorted(file for launch, file in found if launch not in launched_by_dagster)
 
 
-def read_files(root: str, files: Sequence[ReportFile]) -> list[bytes | OSError]:
-    """Contents, in the order given, or why there is none."""
+def read_files(
+    root: str, files: Sequence[ReportFile], *, seconds: float = _READ_SECONDS
+) -> list[bytes | OSError | None]:
+    """Contents, in the order given, or why there is none; None for those that were not begun with
+    when the time was over."""
+    until = time.monotonic() + seconds
 
-    def read(file: ReportFile) -> bytes | OSError:
+    def read(file: ReportFile) -> bytes | OSError | None:
+        if time.monotonic() > until:
+            return None
         try:
             with opened(root) as (fs, _):
                 return bytes(fs.cat_file(file.path))
@@ -121,10 +130,12 @@ def _is_local(fs: Any) -> bool:
 
 
 def _report_file(path: str, info: Mapping[str, Any]) -> ReportFile:
-    time = next((_seconds(info[key]) for key in _TIMES if info.get(key) is not None), 0.0)
+    taken = next((_seconds(info[key]) for key in _TIMES if info.get(key) is not None), 0.0)
     tag = next((str(info[key]) for key in _TAGS if info.get(key)), "")
-    text = "\0".join([path, str(info.get("size")), repr(time), tag])
-    return ReportFile(time, int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"), path)
+    text = "\0".join([path, str(info.get("size")), repr(taken), tag])
+    return ReportFile(
+        taken, int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"), path
+    )
 
 
 def _seconds(value: Any) -> float:

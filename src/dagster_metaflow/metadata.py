@@ -142,7 +142,7 @@ def _picture(name: str, uri: str) -> MetadataValue:
     """The picture itself, since a browser cannot open a lakehouse; its address, when too large."""
     try:
         with opened(uri) as (fs, path):
-            data = fs.cat_file(path) if fs.size(path) <= MOST_PLOT_BYTES else None
+            data = fs.cat_file(path) if fs.info(path)["size"] <= MOST_PLOT_BYTES else None
     except OSError:  # the report goes before a picture
         data = None
     if data is None:

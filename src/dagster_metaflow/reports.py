@@ -35,6 +35,9 @@ PARTITION = "partition"
 TOLD = "=> "
 """Begins a line of a task's output that Dagster's event log is to have too."""
 
+_PATIENCE = 4.0
+"""Of a task that has a report to write: what it has made took longer than a store is away."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _REPORT = re.compile(r"[^.].*\.json")
@@ -110,7 +113,7 @@ def write_report(
     says the same leaves it as it is, time included. Addresses lose their query and login, where
     stores carry their signatures, in metadata at any depth.
     Raises ReportError for a name that would not be one file under the ledger, and for metadata
-    that is not JSON.
+    that is not JSON; OSError when the store does not take it in time (two minutes).
     """
     key = _checked_key(asset_key)
     uri = f"{_folder(root, flow, launch_id)}/{'.'.join(key)}.json"
@@ -127,7 +130,7 @@ def write_report(
     )
     data = json.dumps(report.model_dump(mode="json"), indent=1, allow_nan=False).encode() + b"\n"
     if not _says_the_same(uri, data):
-        write_file(uri, data)
+        write_file(uri, data, patience=_PATIENCE)
     return uri
 
 
@@ -233,7 +236,7 @@ def _checked(
 
 def _says_the_same(uri: str, data: bytes) -> bool:
     try:
-        with opened(uri) as (fs, path):
+        with opened(uri, patience=_PATIENCE) as (fs, path):
             found = fs.cat_file(path)
         there = json.loads(found)
     except (FileNotFoundError, ValueError):

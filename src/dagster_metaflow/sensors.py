@@ -22,10 +22,16 @@ from dagster_metaflow.flow import MetaflowFlow
 from dagster_metaflow.listing import ReportFile, list_reports, read_files
 from dagster_metaflow.recorded import Event, Recorded, Report
 from dagster_metaflow.reports import ReportError, parse_report
+from dagster_metaflow.stores import without_secrets
 
 _MOST_READ = 10_000
 """Reports read in one tick: a first look at a large ledger takes several."""
 _MOST_TOLD = 20
+_NO_ANSWER = (
+    "The ledger under {place} cannot be looked at: {error}. Nothing is passed over: the next tick "
+    "goes on from here. If this stays so, see whether the store is up, and whether the sensor's "
+    "ledger_root and the credentials are right."
+)
 
 
 def build_external_runs_sensor(
@@ -51,29 +57,28 @@ def build_external_runs_sensor(
     most_events: of one tick; a report is never split, and what is left comes with the next tick.
 
     A report that is damaged is told in the tick's log, stops no other, and is looked at again when
-    its file changes; so is a folder that may not be read, at every tick.
+    its file changes; so is a folder that may not be read, at every tick. A store that does not
+    answer is a skipped tick; the next one goes on where it would have.
     """
     renamed = {
         reported: AssetKey.from_user_string(key) if isinstance(key, str) else key
         for reported, key in (asset_keys or {}).items()
     }
+    place = without_secrets(ledger_root)
 
     @sensor(
         name=name,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
-        description=f"Records Metaflow runs that were started outside Dagster: {ledger_root}",
+        description=f"Records Metaflow runs that were started outside Dagster: {place}",
     )
     def external_runs(context: SensorEvaluationContext) -> SensorResult:
         names = {flow if isinstance(flow, str) else flow.name for flow in flows}
         tick = _Tick(context, renamed, known_assets_only, most_events)
-        files = list_reports(ledger_root, names or None, tell=tick.tell)
-        left = tick.record(ledger_root, Seen.read(context.cursor).unseen(files))
-        return SensorResult(
-            asset_events=tick.events,
-            cursor=Seen.of(files, left).write(),
-            skip_reason=tick.summary(len(files), len(left)),
-        )
+        try:
+            return tick.look(ledger_root, names or None)
+        except OSError as error:  # before anything was recorded
+            return SensorResult(skip_reason=_NO_ANSWER.format(place=place, error=error))
 
     return external_runs
 
@@ -95,12 +100,24 @@ class _Tick:
         self._bad = 0
         self.events: list[Event] = []
 
+    def look(self, root: str, flows: Set[str] | None) -> SensorResult:
+        """Raises OSError for a ledger that cannot be looked at, and has recorded nothing then."""
+        files = list_reports(root, flows, tell=self.tell)
+        left = self.record(root, Seen.read(self._context.cursor).unseen(files))
+        return SensorResult(
+            asset_events=self.events,
+            cursor=Seen.of(files, left).write(),
+            skip_reason=self.summary(len(files), len(left)),
+        )
+
     def record(self, root: str, files: Sequence[ReportFile]) -> list[ReportFile]:
         """Fills `events`; gives the files that are left for the next tick."""
         left = list(files[_MOST_READ:])
         found: list[tuple[Report, ReportFile]] = []
         for file, data in zip(files, read_files(root, files[:_MOST_READ]), strict=False):
-            if isinstance(data, OSError):
+            if data is None:
+                left.append(file)
+            elif isinstance(data, OSError):
                 left.append(file)
                 self.tell(f"{file.path}: cannot be read, and is tried again: {data}")
             elif (report := self._parsed(file, data)) is not None:

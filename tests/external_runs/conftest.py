@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from external_kit import Daemon
 
 from dagster_metaflow import build_external_runs_sensor
+
+sys.path.append(str(Path(__file__).parents[1] / "dagster_metaflow"))
 
 
 @pytest.fixture

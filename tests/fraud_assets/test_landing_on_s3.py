@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 import requests
 from assets_kit import LANDED, Place, asked, rows
 
+from fraud_assets.sensors import landing
 from fraud_assets.stores import Stores
 
 SENSOR = "landing_sensor"
@@ -82,6 +84,21 @@ def test_a_tick_lists_the_bucket_once(
     assert asked(place.tick(SENSOR, first.cursor)) == []
     (request,) = [line for line in caplog.messages if "/insurer" in line]
     assert "list-type=2" in request
+
+
+def test_a_bucket_that_is_silent_is_a_skipped_tick_in_time(
+    place: Place, bucket: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket("a.csv", rows("2024-01-31"))
+    first = place.tick(SENSOR)
+    monkeypatch.setattr(landing, "LIST_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        skipped = place.tick(SENSOR, first.cursor)
+    said = "s3://insurer/claims/*.csv: cannot be listed: no answer in 0.3 s"
+    assert skipped.skip_message == said
+    assert skipped.cursor == first.cursor
 
 
 def test_a_bucket_that_is_not_there_is_said_in_words(place: Place) -> None:

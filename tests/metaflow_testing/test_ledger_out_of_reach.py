@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 import pytest
-import requests
+from s3_kit import KEYS, ONCE, ROOT, S3, s3, silence
 from toy_kit import Toy, failure, materialized
 
 from dagster_metaflow.backends.protocol import Handle, RunStatus
@@ -18,48 +18,13 @@ from dagster_metaflow.listing import list_reports
 from dagster_metaflow.reports import Materialization, write_report
 from dagster_metaflow.testing import ScriptedBackend, ScriptedStep, scripted_resource
 
-KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
-ONCE = {
-    "AWS_MAX_ATTEMPTS": "1",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-ROOT = "s3://ledger"
 GOES_ON = [ScriptedStep(f"wait{number}") for number in range(3)]
-
-
-@dataclass
-class S3:
-    """At one address, whenever it is up."""
-
-    port: int = 0
-
-    def start(self) -> None:
-        from moto.server import ThreadedMotoServer
-
-        self._server = ThreadedMotoServer("127.0.0.1", port=self.port)
-        self._server.start()
-        self.port = self._server.get_host_and_port()[1]
-
-    def stop(self) -> None:
-        self._server.stop()
 
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    from s3fs import S3FileSystem
-
-    made = S3()
-    made.start()
-    address = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{made.port}"}
-    for name, value in {**KEYS, **ONCE, **address}.items():
-        monkeypatch.setenv(name, value)
-    requests.post(f"{address['AWS_ENDPOINT_URL']}/moto-api/reset", timeout=10).raise_for_status()
-    S3FileSystem.clear_instance_cache()
-    S3FileSystem().mkdir("ledger")
-    yield made
-    S3FileSystem.clear_instance_cache()
-    made.stop()
+    with s3(monkeypatch) as made:
+        yield made
 
 
 class Eventful(ScriptedBackend):
@@ -173,6 +138,41 @@ def test_whoever_looks_is_told_by_an_error_of_the_operating_systems_kind(store: 
         with pytest.raises(OSError, match="Could not connect to the endpoint URL"):
             look()
     store.start()
+
+
+AZURE = "DefaultEndpointsProtocol=http;AccountName=lake;AccountKey=a2V5;BlobEndpoint={address}/lake"
+
+
+@pytest.mark.parametrize("root", ["s3://silent", "abfs://silent"])
+def test_a_store_that_is_silent_is_not_waited_for_longer_than_is_set(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client would: an hour and more for S3's tries by s3fs's, five minutes for Azure's."""
+    monkeypatch.setenv("DAGSTER_METAFLOW_STORE_SECONDS", "0.3")
+    with silence() as address:
+        for name, value in {**KEYS, **ONCE, "AWS_ENDPOINT_URL": address}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", AZURE.format(address=address))
+        for look in (
+            ReportFollower(Ledger(root), "ToyFlow", "one").new,
+            lambda: Ledger(root).of_identity("ToyFlow", "one"),
+            lambda: Ledger(root).record("ToyFlow", "one"),
+            lambda: list_reports(root),
+            lambda: write_report(root, "ToyFlow", "one", ["first"], [], run="ToyFlow/1"),
+        ):
+            began = time.monotonic()
+            with pytest.raises(TimeoutError, match=rf"{root}/_\S*: no answer in (0\.3|1\.2) s"):
+                look()
+            assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("seconds", ["a while", "0", "-1", "inf", "nan"])
+def test_a_time_that_is_none_is_refused_in_words(
+    seconds: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_METAFLOW_STORE_SECONDS", seconds)
+    with pytest.raises(OSError, match="is no number of seconds: correct or unset it"):
+        list_reports(ROOT)
 
 
 def test_a_store_that_nobody_can_open_is_said_in_words() -> None:

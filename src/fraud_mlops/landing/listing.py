@@ -36,11 +36,14 @@ class Landed(NamedTuple):
     tag: str = ""
 
 
-def landed_files(source: FileSource, closed: list[Landed] | None = None) -> list[Landed]:
+def landed_files(
+    source: FileSource, closed: list[Landed] | None = None, *, seconds: float | None = None
+) -> list[Landed]:
     """The files of a source as they are now, in order of their path; none where it is empty.
 
     closed: is given the folders and files of this machine that may not be looked at, which are
-    passed over.
+    passed over. seconds: in which another store has to tell, for who cannot wait for as long as its
+    client tries.
     Raises SourceError for a place that is not there, or that cannot be listed.
     """
     fs, path = filesystem(source.uri)
@@ -48,13 +51,14 @@ def landed_files(source: FileSource, closed: list[Landed] | None = None) -> list
         found = (
             _here(path, [] if closed is None else closed)
             if is_local(source.uri)
-            else _there(fs, path)
+            else _there(fs, path, _limit(fs, seconds))
         )
         return sorted(found)
     except FileNotFoundError:
         raise SourceError(f"{source.uri}: there is no such file or folder yet") from None
     except OSError as error:
-        raise SourceError(f"{source.uri}: cannot be listed: {error}") from None
+        why = str(error) or f"no answer in {seconds:g} s"
+        raise SourceError(f"{source.uri}: cannot be listed: {why}") from None
 
 
 def landed_file(uri: str) -> Landed | None:
@@ -151,12 +155,19 @@ def _stamped(path: str, stat: os.stat_result) -> Landed:
     return Landed(path, stat.st_size, max(stat.st_mtime, stat.st_ctime))
 
 
-def _there(fs: Any, path: str) -> Iterator[Landed]:
+def _limit(fs: Any, seconds: float | None) -> dict[str, float]:
+    """As fsspec takes it with each call, where it waits for a network itself."""
+    from fsspec.asyn import AsyncFileSystem
+
+    return {"timeout": seconds} if seconds and isinstance(fs, AsyncFileSystem) else {}
+
+
+def _there(fs: Any, path: str, limit: Mapping[str, float]) -> Iterator[Landed]:
     """Of another store: one listing, whose answer says all there is to know."""
     fs.invalidate_cache()
     match = _PATTERN.search(path)
     if match is None:
-        for name, info in fs.find(path, detail=True).items():
+        for name, info in fs.find(path, detail=True, **limit).items():
             inside = name.removeprefix(path).strip("/")
             if not any(part.startswith((".", "_")) for part in inside.split("/")):
                 yield _described(name, info)
@@ -164,17 +175,20 @@ def _there(fs: Any, path: str) -> Iterator[Landed]:
     from fsspec.utils import glob_translate
 
     base, wanted = posixpath.dirname(path[: match.start()]), re.compile(glob_translate(path)).match
-    for name, info in _below(fs, base, deep=posixpath.dirname(path) != base or "**" in path):
+    deep = posixpath.dirname(path) != base or "**" in path
+    for name, info in _below(fs, base, limit, deep=deep):
         if info.get("type", "file") == "file" and wanted(name):
             yield _described(name, info)
 
 
-def _below(fs: Any, folder: str, *, deep: bool) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def _below(
+    fs: Any, folder: str, limit: Mapping[str, float], *, deep: bool
+) -> Iterable[tuple[str, Mapping[str, Any]]]:
     if deep:
-        found: Mapping[str, Mapping[str, Any]] = fs.find(folder, detail=True)
+        found: Mapping[str, Mapping[str, Any]] = fs.find(folder, detail=True, **limit)
         return found.items()
     try:
-        return [(info["name"], info) for info in fs.ls(folder, detail=True)]
+        return [(info["name"], info) for info in fs.ls(folder, detail=True, **limit)]
     except FileNotFoundError:
         return []
 
