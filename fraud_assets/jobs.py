@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -26,52 +27,42 @@ PIPELINE, CHECKS = "fraud_pipeline_job", "store_checks_job"
 METRICS_SYNC, WAREHOUSE_SYNC = "metrics_sync_job", "warehouse_sync_job"
 
 
+_MAKES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    INGEST: ((RAW_ZONE,), "Reads claims into the raw zone."),
+    TRAINING: (
+        (MODEL_ARTIFACT,),
+        "Trains candidates, and makes the best one champion if it beats the one that leads.",
+    ),
+    SCORING: (
+        (ML_OUTPUTS, METRICS),
+        "Scores claims with the champion, and measures drift and performance.",
+    ),
+    PIPELINE: (
+        (RAW_ZONE, MODEL_ARTIFACT, ML_OUTPUTS, METRICS, SNOWFLAKE_METRICS),
+        "Everything in order: ingest, score and sync the partitions asked for, train in between.",
+    ),
+    METRICS_SYNC: (
+        (METRICS, SNOWFLAKE_METRICS),
+        "Measures scored partitions again, with the labels that are known by now, without scoring "
+        "them again; and syncs what has changed to the warehouse.",
+    ),
+    WAREHOUSE_SYNC: (
+        (SNOWFLAKE_METRICS,),
+        "Syncs metrics that have changed to the warehouse, without measuring them again.",
+    ),
+}
+"""By name: the assets that a job makes, and what it says of itself."""
+
+
 def jobs(dataset: Dataset) -> list[UnresolvedAssetJobDefinition]:
     """Of one dataset. Partitioned ones take one partition, or a range of them as one run."""
-    asset = dg.AssetSelection.assets
-    ml_outputs, metrics, table = dataset.keys(ML_OUTPUTS, METRICS, SNOWFLAKE_METRICS)
-    return [
-        _job(dataset, INGEST, asset(dataset.key(RAW_ZONE)), "Reads claims into the raw zone."),
-        _job(
-            dataset,
-            TRAINING,
-            asset(dataset.key(MODEL_ARTIFACT)),
-            "Trains candidates, and makes the best one champion if it beats the one that leads.",
-        ),
-        _job(
-            dataset,
-            SCORING,
-            asset(ml_outputs, metrics),
-            "Scores claims with the champion, and measures drift and performance.",
-        ),
-        _job(
-            dataset,
-            PIPELINE,
-            asset(*dataset.keys(RAW_ZONE, MODEL_ARTIFACT), ml_outputs, metrics, table),
-            "Everything in order: ingest, score and sync the partitions asked for, train in "
-            "between.",
-        ),
-        _job(
-            dataset,
-            METRICS_SYNC,
-            asset(metrics, table),
-            "Measures scored partitions again, with the labels that are known by now, without "
-            "scoring them again; and syncs what has changed to the warehouse.",
-        ),
-        _job(
-            dataset,
-            WAREHOUSE_SYNC,
-            asset(table),
-            "Syncs metrics that have changed to the warehouse, without measuring them again.",
-        ),
-        _job(
-            dataset,
-            CHECKS,
-            dg.AssetSelection.checks(*check_keys(dataset)),
-            "Looks at what lies in the stores; makes nothing.",
-            whole_zones=True,
-        ),
+    made = [
+        _job(dataset, name, dg.AssetSelection.assets(*dataset.keys(*assets)), words)
+        for name, (assets, words) in _MAKES.items()
     ]
+    checks = dg.AssetSelection.checks(*check_keys(dataset))
+    words = "Looks at what lies in the stores; makes nothing."
+    return [*made, _job(dataset, CHECKS, checks, words, whole_zones=True)]
 
 
 def _job(
