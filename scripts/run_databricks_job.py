@@ -9,8 +9,8 @@
 Options that are not listed below are the flow's parameters. Variables: DATABRICKS_HOST, and
 DATABRICKS_TOKEN or what else databricks-sdk signs in with; DATABRICKS_GIT_URL, and
 DATABRICKS_GIT_BRANCH or _GIT_COMMIT; LAKEHOUSE_URI; docs/databricks.md lists the others. Secrets
-come from a secret scope. Ends with 0 (succeeded), 1 (not) or 2 (wrong usage); Ctrl-C cancels the
-run.
+come from a secret scope. Ends with 0 (succeeded), 1 (not) or 2 (wrong usage: nothing was started).
+Ctrl-C cancels the run, and so does SIGTERM: 130 and 143.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from dagster_metaflow.backends.protocol import LaunchError
-from fraud_mlops.errors import FraudMlopsError
+from dagster_metaflow.backends.protocol import LaunchError, UsageError
+from fraud_mlops.errors import FraudMlopsError, LakehouseError, SettingsError
 
-INTERRUPTED = 130
+WRONG_USAGE, INTERRUPTED = 2, 130
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ["requirements.txt", "infra/azure/requirements.txt"]
 
@@ -33,10 +33,13 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory() as folder:
             return _run(arguments, rest, Path(folder))
+    except (UsageError, SettingsError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return WRONG_USAGE
     except (FraudMlopsError, LaunchError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # before there was a run to cancel
+    except KeyboardInterrupt:  # before a run is started, or while one is looked into
         return INTERRUPTED
 
 
@@ -67,11 +70,14 @@ def _run(arguments: argparse.Namespace, rest: list[str], folder: Path) -> int:
     job = Job(root=ROOT, folder=folder, requirements=REQUIREMENTS, wait=not arguments.no_wait)
     if arguments.inspect_run_id is not None or arguments.repair is not None:
         if rest:
-            raise LaunchError(f"{' '.join(rest)}: a run that is there keeps its parameters")
+            raise UsageError(f"{' '.join(rest)}: a run that is there keeps its parameters")
         if arguments.repair is not None:
             return job.repair(arguments.repair)
         return job.inspect(arguments.inspect_run_id)
-    store = absolute(arguments.output_uri or settings().lakehouse_uri)
+    try:
+        store = absolute(arguments.output_uri or settings().lakehouse_uri)
+    except LakehouseError as error:
+        raise UsageError(str(error)) from None
     model = {"model-uri": uri} if (uri := settings().model_uri) else {}
     given = {**model, **parameters_of(rest), "output-uri": store}
     if arguments.existing_job is None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from databricks_kit import Repository, ShellRuns, driver_python
+from databricks_kit import BUNDLE, ROOT, Repository, ShellRuns, driver_python
 from workspace_server import LocalWorkspace, local_workspace
 
-sys.path.append(str(Path(__file__).parents[1] / "security"))
+from fraud_mlops.settings import settings
+
+sys.path += [str(Path(__file__).parents[1] / "security"), str(ROOT / "scripts")]
 pytest.register_assert_rewrite("dagster_metaflow.testing.contract")
 
 
@@ -37,3 +39,30 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 @pytest.fixture
 def stage(workspace: LocalWorkspace, repository: Repository, tmp_path: Path) -> ShellRuns:
     return ShellRuns(workspace, repository, tmp_path)
+
+
+@pytest.fixture
+def run(
+    stage: ShellRuns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """The script, in the toy's checkout: its exit code and what it prints."""
+    import run_databricks_job as script
+
+    for name, value in {**stage.environment(), "METAFLOW_USER": "me"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LAKEHOUSE_URI", str(stage.folder / "lake"))
+    monkeypatch.setenv("BUNDLE_VAR_folder", str(stage.folder))
+    monkeypatch.setattr(script, "ROOT", stage.repository.root)
+    monkeypatch.setattr(script, "REQUIREMENTS", ["requirements.txt"])
+    stage.workspace.machine.variables["SHELL_FOLDER"] = str(stage.folder)
+    (stage.repository.root / "databricks.yml").write_text(BUNDLE)
+    settings.cache_clear()
+
+    def one(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["script", *arguments])
+        code = script.main()
+        found = capsys.readouterr()
+        assert "Traceback" not in found.err
+        return code, found.out + found.err
+
+    return one

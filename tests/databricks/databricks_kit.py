@@ -23,6 +23,32 @@ TOYS = (
     Path(__file__).parent / "toy" / "shell_flow.py",
     ROOT / "tests" / "cloud" / "toy" / "cloud_toy_flow.py",
 )
+BUNDLE = """
+bundle: {name: toy}
+variables: {lakehouse_uri: {description: root}, size: {default: 5}, folder: {description: toy's}}
+resources:
+  jobs:
+    shell:
+      name: shell
+      permissions: [{group_name: users, level: CAN_VIEW}]
+      tasks:
+        - task_key: flow
+          environment_key: Default
+          disable_auto_optimization: true
+          spark_python_task:
+            python_file: scripts/databricks_entry.py
+            parameters:
+              - --flow=flows/shell_flow.py
+              - --store=${var.lakehouse_uri}
+              - --token={{job.run_id}}
+              - --variable=SHELL_FOLDER=${var.folder}
+              - --
+              - --size=${var.size}
+      environments:
+        - environment_key: Default
+          spec: {environment_version: "4", dependencies: [-r requirements.txt]}
+targets: {dev: {mode: development, default: true}, prod: {variables: {size: 9}}}
+"""
 QUICK: dict[str, Any] = {"look_seconds": 0.05, "most_look_seconds": 0.1}
 
 

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from threading import RLock
 from typing import Any
 
 from workspace_rules import ApiError, check_job, check_parameters, check_submission, invalid
-from workspace_runs import Machine, Run, TaskRun, kill
+from workspace_runs import Machine, kill
+from workspace_states import ACTIVE, Run, TaskRun
 
-_PAGE = 20
+PAGE = 20
 
 
 @dataclass
 class Jobs:
     """repairs_submitted: whether runs that are no job's can be repaired, which Databricks does not
-    say."""
+    say. late: seconds in which a repair that was taken is not seen yet. page: items of a list."""
 
     url: str
     machine: Machine
     repairs_submitted: bool = True
+    late: float = 0.0
+    page: int = PAGE
     runs: dict[int, Run] = field(default_factory=dict)
     jobs: dict[int, dict[str, Any]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
-    lock: Any = field(default_factory=RLock)
+    lock: Any = field(default_factory=threading.RLock)
 
     def answer(self, route: str, given: Mapping[str, Any]) -> dict[str, Any]:
         calls: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
@@ -70,14 +73,31 @@ class Jobs:
             raise invalid("This workspace runs one task a run.")
         run.token = given.get("idempotency_token")
         self.runs[run.run_id] = run
-        self._try(run)
+        self._try(run, run.settings, run.parameters)
         return run.run_id
 
-    def _try(self, run: Run) -> None:
+    def _try(
+        self, run: Run, settings: Mapping[str, Any], given: list[str] | None, retry: int = 0
+    ) -> None:
         number = next(self.numbers)
-        attempt = TaskRun(number, run.settings["tasks"][0], self.machine.folder / str(number))
+        attempt = TaskRun(number, settings, self.machine.folder / str(number), given, retry)
+
+        def again() -> None:
+            with self.lock:
+                self._try(run, settings, given, retry + 1)
+                run.waits = False
+
         run.tries.append(attempt)
-        self.machine.start(run, attempt)
+        self.machine.start(run, attempt, lambda: self._held(run), again)
+
+    def _held(self, run: Run) -> str | None:
+        """What becomes of a job's run while as many go on as may."""
+        with self.lock:
+            before = [r for r in self.runs.values() if r.run_id < run.run_id]
+        going = [r for r in before if r.job_id == run.job_id and r.is_active]
+        if not run.job_id or len(going) < run.settings.get("max_concurrent_runs", 1):
+            return None
+        return "QUEUED" if run.settings.get("queue", {}).get("enabled") else "SKIPPED"
 
     def _of_token(self, token: str | None) -> Run | None:
         return next((r for r in self.runs.values() if token and r.token == token), None)
@@ -93,7 +113,18 @@ class Jobs:
         if run.repairs and given.get("latest_repair_id") != run.repairs[-1]:
             raise invalid("The latest repair ID needs to be provided in order to create a repair.")
         run.repairs.append(next(self.numbers))
-        self._try(run)
+        # As documented: the settings are the job's of now, the parameters those that are given.
+        settings = (
+            run.settings
+            if run.kind == "SUBMIT_RUN"
+            else self._job({"job_id": run.job_id})["settings"]
+        )
+        check_parameters(given.get("python_params") or [])
+        again = (run, settings, given.get("python_params"))
+        if self.late:
+            threading.Timer(self.late, self._try, again).start()
+        else:
+            self._try(*again)
         return {"repair_id": run.repairs[-1]}
 
     def cancel(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +147,7 @@ class Jobs:
         return [first, *others]
 
     def _told(self, run: Run) -> dict[str, Any]:
-        git = dict(run.settings.get("git_source") or {})
+        git = dict(run.last.settings.get("git_source") or {})
         if git and run.commit:
             git["git_snapshot"] = {"used_commit": run.commit}
         own = {"python_params": run.parameters} if run.parameters is not None else {}
@@ -127,7 +158,8 @@ class Jobs:
             "run_name": run.name,
             "run_type": run.kind,
             "run_page_url": f"{self.url}/jobs/{run.job_id}/runs/{run.run_id}",
-            "state": run.last.state(),
+            "state": run.state(),
+            **({} if run.waits else {"status": run.last.status()}),
             "start_time": int(run.tries[0].started * 1000),
             "end_time": int(run.last.ended * 1000),
             "git_source": git,
@@ -136,11 +168,13 @@ class Jobs:
                     "run_id": attempt.run_id,
                     "task_key": attempt.task["task_key"],
                     "spark_python_task": attempt.task["spark_python_task"],
-                    "attempt_number": number,
+                    "attempt_number": attempt.number,
+                    "start_time": int(attempt.started * 1000),
+                    "end_time": int(attempt.ended * 1000),
                     "state": attempt.state(),
                     "run_page_url": f"{self.url}/jobs/{run.job_id}/runs/{attempt.run_id}",
                 }
-                for number, attempt in enumerate(run.tries)
+                for attempt in run.tries
             ],
         }
 
@@ -155,8 +189,10 @@ class Jobs:
             for attempt in run.tries:
                 if attempt.run_id == number:
                     told = {"metadata": {"run_id": number, "state": attempt.state()}}
-                    if attempt.life == "RUNNING" or attempt.life == "PENDING":
+                    if attempt.life in ACTIVE:
                         return told
+                    if attempt.life == "SKIPPED":
+                        raise invalid(f"Run {number} was never started: it has no output.")
                     return {**told, **attempt.error(), "logs": attempt.logs()}
         raise ApiError(404, "RESOURCE_DOES_NOT_EXIST", f"Run {number} does not exist.")
 
@@ -170,7 +206,7 @@ class Jobs:
             and run.tries[0].started * 1000 >= since
             and job in (None, run.job_id)
         ]
-        return _page("runs", found, given)
+        return _page("runs", found, given, self.page)
 
     def _run(self, given: Mapping[str, Any]) -> Run:
         found = self.runs.get(int(given["run_id"]))
@@ -195,12 +231,13 @@ class Jobs:
         return {}
 
     def get_job(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        return self._job(given)
+        job = self._job(given)
+        return {**job, "settings": with_defaults(job["settings"])}
 
     def list_jobs(self, given: Mapping[str, Any]) -> dict[str, Any]:
         name = given.get("name", "").lower()
         found = [job for job in self.jobs.values() if name in ("", job["settings"]["name"].lower())]
-        return _page("jobs", found, given)
+        return _page("jobs", found, given, self.page)
 
     def _job(self, given: Mapping[str, Any]) -> dict[str, Any]:
         found = self.jobs.get(int(given["job_id"]))
@@ -210,8 +247,18 @@ class Jobs:
         return found
 
 
-def _page(name: str, found: list[dict[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A job is told with what it was not set to."""
+    nobody: dict[str, Any] = {"email_notifications": {}, "timeout_seconds": 0}
+    told = {"format": "MULTI_TASK", "max_concurrent_runs": 1, "webhook_notifications": {}, **nobody}
+    tasks = [{"run_if": "ALL_SUCCESS", **nobody, **task} for task in settings["tasks"]]
+    return {**told, **settings, "tasks": tasks}
+
+
+def _page(
+    name: str, found: list[dict[str, Any]], given: Mapping[str, Any], size: int
+) -> dict[str, Any]:
     start = int(given.get("page_token") or 0)
-    size = int(given.get("limit") or _PAGE)
+    size = min(size, int(given.get("limit") or size))
     more = {"next_page_token": str(start + size)} if len(found) > start + size else {}
     return {name: found[start : start + size], "has_more": bool(more), **more}

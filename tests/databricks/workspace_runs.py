@@ -9,70 +9,17 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+from workspace_states import Run, TaskRun
 
 EXEC = Path(__file__).with_name("exec_task.py")
-_MOST_LOG = 5 << 20
-ACTIVE = ("PENDING", "RUNNING", "TERMINATING")
-
-
-@dataclass
-class TaskRun:
-    """One execution of a run's task; a repair adds another."""
-
-    run_id: int
-    task: Mapping[str, Any]
-    folder: Path
-    life: str = "PENDING"
-    result: str | None = None
-    message: str = ""
-    started: float = field(default_factory=time.time)
-    ended: float = 0.0
-    process: subprocess.Popen[bytes] | None = None
-    cancelled: bool = False
-
-    def state(self) -> dict[str, Any]:
-        ended = {"result_state": self.result} if self.result else {}
-        return {"life_cycle_state": self.life, "state_message": self.message, **ended}
-
-    def error(self) -> dict[str, str]:
-        told = self.folder / "error.json"
-        if told.exists():
-            found: dict[str, str] = json.loads(told.read_text())
-            return found
-        return {"error": self.message} if self.result not in (None, "SUCCESS") else {}
-
-    def logs(self) -> str:
-        log = self.folder / "output"
-        return log.read_text()[-_MOST_LOG:] if log.exists() else ""
-
-
-@dataclass
-class Run:
-    run_id: int
-    name: str
-    settings: Mapping[str, Any]
-    kind: str
-    job_id: int = 0
-    token: str | None = None
-    parameters: list[str] | None = None
-    commit: str | None = None
-    tries: list[TaskRun] = field(default_factory=list)
-    repairs: list[int] = field(default_factory=list)
-
-    @property
-    def last(self) -> TaskRun:
-        return self.tries[-1]
-
-    @property
-    def is_active(self) -> bool:
-        return self.last.life in ACTIVE
+Hold = Callable[[], str | None]
 
 
 @dataclass
@@ -89,28 +36,56 @@ class Machine:
     argv0: str | None = None
     breaks: str | None = None
     """The next run ends INTERNAL_ERROR with this message, before the driver comes."""
+    ends: list[str] = field(default_factory=list)
+    """The next runs end with these results, and no driver is started for them."""
     variables: dict[str, str] = field(default_factory=dict)
 
-    def start(self, run: Run, attempt: TaskRun) -> None:
-        threading.Thread(target=self._play, args=(run, attempt), daemon=True).start()
+    def start(self, run: Run, attempt: TaskRun, hold: Hold, again: Callable[[], None]) -> None:
+        """hold: whether it has to wait for other runs, or may not run. again: tries it again."""
+        play = (run, attempt, hold, again)
+        threading.Thread(target=self._play, args=play, daemon=True).start()
 
-    def _play(self, run: Run, attempt: TaskRun) -> None:
+    def _play(self, run: Run, attempt: TaskRun, hold: Hold, again: Callable[[], None]) -> None:
+        while (held := hold()) == "QUEUED" and not attempt.cancelled:
+            attempt.life = held
+            time.sleep(0.02)
+        if held == "SKIPPED":
+            why = "Run was skipped: the maximum number of concurrent runs was reached."
+            self._end(attempt, "SKIPPED", "MAXIMUM_CONCURRENT_RUNS_REACHED", why)
+            return
+        end = self._outcome(run, attempt)
+        wanted = end[1] == "FAILED" and attempt.number < attempt.retries
+        run.waits = wanted
+        self._end(attempt, *end)
+        if not wanted:
+            return
+        time.sleep(attempt.task.get("min_retry_interval_millis", 0) / 1000)
+        if attempt.cancelled:
+            attempt.result, run.waits = "CANCELED", False
+        else:
+            again()
+
+    def _outcome(self, run: Run, attempt: TaskRun) -> tuple[str, str, str]:
+        """Life, result and message."""
         try:
             self._wait(attempt)
+            if self.ends and not attempt.cancelled:
+                result = self.ends.pop(0)
+                return "TERMINATED", result, ""
             code = self._run(run, attempt)
         except BrokenRunError as error:
-            self._end(attempt, "INTERNAL_ERROR", "FAILED", str(error))
-            return
+            return "INTERNAL_ERROR", "FAILED", str(error)
+        except subprocess.TimeoutExpired:
+            kill(attempt)
+            return "TERMINATED", "TIMEDOUT", "Run exceeded its timeout."
         if attempt.cancelled:
-            self._end(attempt, "TERMINATED", "CANCELED", "Run cancelled.")
-        elif code == 0:
-            self._end(attempt, "TERMINATED", "SUCCESS", "")
-        elif code < 0:
+            return "TERMINATED", "CANCELED", "Run cancelled."
+        if code == 0:
+            return "TERMINATED", "SUCCESS", ""
+        if code < 0:
             why = "The Python process exited unexpectedly: the driver may have run out of memory."
-            self._end(attempt, "INTERNAL_ERROR", "FAILED", why)
-        else:
-            why = "Workload failed, see run output for details"
-            self._end(attempt, "TERMINATED", "FAILED", why)
+            return "INTERNAL_ERROR", "FAILED", why
+        return "TERMINATED", "FAILED", "Workload failed, see run output for details"
 
     def _end(self, attempt: TaskRun, life: str, result: str, message: str) -> None:
         attempt.message, attempt.result, attempt.ended = message, result, time.time()
@@ -129,15 +104,15 @@ class Machine:
             return 0
         attempt.folder.mkdir(parents=True)
         clone = attempt.folder / "clone"
-        self._clone(run, clone)
-        self._check_dependencies(run, attempt)
+        self._clone(run, attempt, clone)
+        self._check_dependencies(attempt)
         python = attempt.task["spark_python_task"]
         file = clone / python["python_file"]
         if not file.is_file():
             raise BrokenRunError(
                 f"Cannot read the python file {python['python_file']} in the repository."
             )
-        given = run.parameters if run.parameters is not None else python.get("parameters", [])
+        given = attempt.given if attempt.given is not None else python.get("parameters", [])
         task = {
             "python_file": str(file),
             "parameters": [_resolved(text, run) for text in given],
@@ -160,15 +135,14 @@ class Machine:
             attempt.life = "RUNNING"
             if attempt.cancelled:
                 kill(attempt)
-            code = attempt.process.wait()
+            code = attempt.process.wait(attempt.settings.get("timeout_seconds") or None)
         kill(attempt)  # the machine goes, and with it what the driver has left running
         shutil.rmtree(driver, ignore_errors=True)
         return code
 
-    def _clone(self, run: Run, clone: Path) -> None:
-        git = run.settings["git_source"]
+    def _clone(self, run: Run, attempt: TaskRun, clone: Path) -> None:
+        git = attempt.settings["git_source"]
         at = git.get("git_commit") or git.get("git_branch") or git.get("git_tag")
-        at = run.commit or at  # a repair runs what was run
         quiet: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 60}
         url = git["git_url"].removesuffix(".git")
         done = subprocess.run(["git", "clone", "-q", "--shared", url, str(clone)], **quiet)
@@ -179,10 +153,10 @@ class Machine:
         head = ["git", "-C", str(clone), "rev-parse", "HEAD"]
         run.commit = subprocess.run(head, **quiet).stdout.strip()
 
-    def _check_dependencies(self, run: Run, attempt: TaskRun) -> None:
+    def _check_dependencies(self, attempt: TaskRun) -> None:
         """The interpreter has the packages of this one: what it lacks cannot be installed."""
         key = attempt.task.get("environment_key")
-        for environment in run.settings.get("environments") or []:
+        for environment in attempt.settings.get("environments") or []:
             if environment["environment_key"] == key:
                 for line in environment["spec"].get("dependencies") or []:
                     _check_dependency(line)

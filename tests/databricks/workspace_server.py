@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from workspace_jobs import Jobs
+from workspace_jobs import PAGE, Jobs
 from workspace_rules import ApiError
 from workspace_runs import Machine, kill
 
@@ -85,7 +85,8 @@ class LocalWorkspace:
         self.tokens |= {TOKEN, DRIVER_TOKEN}
         self.calls.clear()
         self.machine.pending, self.machine.named, self.machine.argv0 = 0.0, True, None
-        self.jobs.repairs_submitted = True
+        self.machine.ends.clear()
+        self.jobs.repairs_submitted, self.jobs.late, self.jobs.page = True, 0.0, PAGE
 
     def answer(self, route: str, given: Mapping[str, Any], bearer: str | None) -> dict[str, Any]:
         self.calls[route] += 1

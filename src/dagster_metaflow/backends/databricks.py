@@ -17,19 +17,22 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from dagster_metaflow.backends import databricks_settings as settings
 from dagster_metaflow.backends.copied_log import read_lines
 from dagster_metaflow.backends.databricks_api import Workspace, explained, failures, said
 from dagster_metaflow.backends.databricks_attempt import (
-    attempt_at,
     index_of,
     place_of,
     read_json,
+    store_of,
 )
-from dagster_metaflow.backends.databricks_following import Follower, say, state_of
+from dagster_metaflow.backends.databricks_following import Follower, say
 from dagster_metaflow.backends.databricks_git import differs
 from dagster_metaflow.backends.databricks_options import DatabricksOptions
+from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, OtherCodeError, repair
+from dagster_metaflow.backends.databricks_states import commit_of, state_of
 from dagster_metaflow.backends.local import new_attempt
 from dagster_metaflow.backends.looks import Followers, Pace
 from dagster_metaflow.backends.protocol import (
@@ -38,10 +41,12 @@ from dagster_metaflow.backends.protocol import (
     LaunchRequest,
     RunState,
     RunStatus,
+    UsageError,
 )
 from dagster_metaflow.backends.travelling import travelled
+from dagster_metaflow.interrupts import held_back
 from dagster_metaflow.parameters import to_arguments
-from dagster_metaflow.stores import read_file, write_file
+from dagster_metaflow.stores import read_file, without_secrets, write_file
 
 _LONGEST_TOKEN = 64  # of an idempotency token
 _CLOCKS = timedelta(minutes=10)  # by which this machine's may differ from the workspace's
@@ -52,9 +57,9 @@ class DatabricksBackend(DatabricksOptions):
 
     def prepare(self, request: LaunchRequest) -> Handle:
         if not request.flow_file.is_file():
-            raise LaunchError(f"{request.flow_file}: there is no such flow")
+            raise UsageError(f"{request.flow_file}: there is no such flow")
         if not (store := self.store or request.ledger_root):
-            raise LaunchError("a run on Databricks needs a store: set the backend's `store`")
+            raise UsageError("a run on Databricks needs a store: set the backend's `store`")
         token = re.sub(r"[^A-Za-z0-9_.-]", "-", request.launch_id)[: _LONGEST_TOKEN - 7]
         token = f"{token}-{secrets.token_hex(3)}"
         return {
@@ -89,12 +94,17 @@ class DatabricksBackend(DatabricksOptions):
             new_cluster=self.new_cluster,
             timeout_seconds=self.timeout_seconds,
         )
-        with said("to start the run"):
+        place, folder = str(handle["place"]), _folder(handle)
+        noted: dict[str, Any] = {"commit": found.source.commit}
+        with store_of(place):  # before there is a run that could not be followed from here
+            write_file(_noted(place), json.dumps(noted).encode())
+        with said("to start the run"), held_back():
             run = self.workspace().submit(body)
-        told = {"run": run, "commit": found.source.commit}
-        write_file(_noted(str(handle["place"])), json.dumps(told).encode())
-        folder = _folder(handle)
         say(folder, f"Databricks run {run}: {found.source.words()}")
+        try:
+            write_file(_noted(place), json.dumps({**noted, "run": run}).encode())
+        except OSError as error:
+            say(folder, f"Its number is not kept in the store: {without_secrets(str(error))}")
         if differs(root, found.source.commit):
             say(folder, f"What lies in {root} is something else: it is not what runs.")
         return {**handle, "run": run}
@@ -107,7 +117,7 @@ class DatabricksBackend(DatabricksOptions):
         root: Path,
         origin: str | None,
     ) -> list[str]:
-        """Of the driver. Raises LaunchError when there is more than a run can take."""
+        """Of the driver. Raises UsageError when there is more than a run can take."""
         place = str(handle["place"])
         variables = settings.variables({**self.environment, **request.environment})
         told = [f"--tag={tag}" for tag in request.tags]
@@ -126,7 +136,7 @@ class DatabricksBackend(DatabricksOptions):
             *to_arguments(request.parameters),
         ]
         if len(json.dumps(given)) > settings.MOST_PARAMETER_BYTES:
-            raise LaunchError(
+            raise UsageError(
                 f"the run's parameters take more than {settings.MOST_PARAMETER_BYTES:,} bytes, "
                 "which Databricks refuses. Give long ones as a file in the repository or the store."
             )
@@ -136,20 +146,24 @@ class DatabricksBackend(DatabricksOptions):
 
     def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
         store = _store(handle)
-        told = read_file(index_of(store, request.flow_file.name, origin_run_id))
+        with store_of(store):
+            told = read_file(index_of(store, request.flow_file.name, origin_run_id))
         if told is None:
             raise LaunchError(f"no run on Databricks has left word of run {origin_run_id}")
         token = told.decode()
         place = place_of(store, request.flow_file.name, token)
-        noted = read_json(_noted(place))
+        with store_of(place):
+            noted, last = read_json(_noted(place)), read_json(posixpath.join(place, "run.json"))
         wanted, why_not = self._settings(store), "it is not known which run it was"
         if run := noted.get("run") or (int(token) if token.isdigit() else None):
-            attempt = attempt_at(place)
+            attempt = int(last.get("attempt", 0))
             again = {**handle, "run": run, "place": place, "attempt": attempt}
-            if (refused := self._repaired(run, noted.get("commit"), wanted)) is None:
+            refused = self._repaired(run, noted.get("commit"), wanted)
+            if refused is None:
                 say(_folder(handle), f"Databricks run {run} is repaired: {wanted.source.words()}")
-                return {**again, "attempt": attempt + 1}
-            if refused == _GOES_ON:
+            if refused is None or (refused == _GOES_ON and last.get("run_id") == origin_run_id):
+                return {**again, "attempt": attempt + 1}  # whose driver has left no word yet
+            if refused in (_GOES_ON, _ENDED_WELL):
                 return again
             why_not = refused
         made = self._submit(travelled(request), handle, wanted, origin_run_id)
@@ -162,11 +176,14 @@ class DatabricksBackend(DatabricksOptions):
 
         workspace = self.workspace()
         try:
-            if state_of(workspace.run(run)) in (RunState.RUNNING, RunState.SUCCEEDED):
-                return _GOES_ON
-            if commit is None or wanted.source.commit != commit:
+            found = workspace.run(run)
+            if (state := state_of(found)) in _NOT_REPAIRED:
+                return _NOT_REPAIRED[state]
+            if wanted.source.commit is None or wanted.source.commit != (commit or commit_of(found)):
                 return "other code is to run than ran"
-            workspace.repair(run)
+            repair(workspace, run, min(BEGINS_SECONDS, self.patience_seconds))
+        except OtherCodeError as error:
+            return str(error).rstrip(".")
         except (BadRequest, NotFound) as error:
             return f"Databricks does not repair it ({str(error).rstrip('.')})"
         except failures() as error:
@@ -176,7 +193,7 @@ class DatabricksBackend(DatabricksOptions):
     # -- following -----------------------------------------------------------------------------
 
     def poll(self, handle: Handle) -> RunStatus:
-        if (run := self._run_of(handle)) is None:
+        if (run := self.run_of(handle)) is None:
             return RunStatus(RunState.LOST, None, "it was never started")
         follower = self.follower(handle, run)
         follower.look()
@@ -186,7 +203,7 @@ class DatabricksBackend(DatabricksOptions):
         return read_lines(_folder(handle), offset)
 
     def cancel(self, handle: Handle) -> None:
-        if (run := self._run_of(handle)) is None:
+        if (run := self.run_of(handle)) is None:
             return
         with said(f"to cancel run {run}"):
             self.workspace().cancel(run)
@@ -195,7 +212,7 @@ class DatabricksBackend(DatabricksOptions):
     def links(self, handle: Handle) -> Mapping[str, str]:
         found = {"log": str(_folder(handle) / "log")}
         with suppress(LaunchError), said("to tell of the run"):
-            if (run := self._run_of(handle)) is not None:
+            if (run := self.run_of(handle)) is not None:
                 page = self.follower(handle, run).page or self.workspace().run(run).run_page_url
                 return {**({"databricks_run": page} if page else {}), **found}
         return found
@@ -209,7 +226,7 @@ class DatabricksBackend(DatabricksOptions):
         """With its branch settled to a commit, where that can be seen from here."""
         return settings.with_commit(settings.read(self.model_dump(), self.environment, store))
 
-    def _run_of(self, handle: Handle) -> int | None:
+    def run_of(self, handle: Handle) -> int | None:
         """By its name when whoever started it could not note its number."""
         if "run" in handle:
             return int(handle["run"])
@@ -237,7 +254,8 @@ class DatabricksBackend(DatabricksOptions):
 
 
 _FOLLOWERS = Followers[tuple[int, str], Follower]()
-_GOES_ON = "it goes on, or has ended well"
+_GOES_ON, _ENDED_WELL = "it goes on", "it has ended well"
+_NOT_REPAIRED = {RunState.RUNNING: _GOES_ON, RunState.SUCCEEDED: _ENDED_WELL}
 
 
 def _folder(handle: Handle) -> Path:

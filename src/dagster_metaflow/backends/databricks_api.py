@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -20,7 +20,7 @@ from dagster_metaflow.backends.protocol import LaunchError
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
-    from databricks.sdk.service.jobs import Run, RunOutput, RunTask
+    from databricks.sdk.service.jobs import JobSettings, Run, RunOutput, RunTask
 
 T = TypeVar("T")
 SIGN_IN = (
@@ -35,7 +35,7 @@ _HTTP_SECONDS = 20
 _RETRY_SECONDS = 60
 _TRIES = 4
 _PAUSE_SECONDS = 0.5
-_SEEN_SECONDS = 30
+_ONE_TRY_SECONDS = 1  # less than the SDK's pause before it tries again
 _MADE = Lock()
 
 
@@ -86,30 +86,62 @@ class Workspace:
         """Asked for; comes back before the run has ended."""
         _again(lambda: self.client.jobs.cancel_run(run_id))
 
-    def repair(self, run_id: int) -> None:
-        """Runs the failed tasks of a run again, and comes back when they are under way.
+    def repair(
+        self, run_id: int, latest_repair: int | None, parameters: Sequence[str] | None
+    ) -> None:
+        """Runs the failed tasks of a run again. Raises what the SDK raises when it is refused;
+        `databricks_repair` has what is to be heeded."""
+        self.client.jobs.repair_run(
+            run_id,
+            rerun_all_failed_tasks=True,
+            latest_repair_id=latest_repair,
+            python_params=list(parameters) if parameters is not None else None,
+        )
 
-        Raises what the SDK raises when it is refused.
-        """
-        from databricks.sdk.errors import BadRequest
-
-        before = self.run(run_id, history=True)
-        repairs = [item.id for item in before.repair_history or [] if item.id is not None]
-        try:
-            self.client.jobs.repair_run(
-                run_id,
-                rerun_all_failed_tasks=True,
-                latest_repair_id=repairs[-1] if repairs else None,
+    def run_now(self, job: int, parameters: Sequence[str] | None, token: str) -> int:
+        """A run of a job; the same one for the same token. parameters: in the place of its own."""
+        made = _again(
+            lambda: self.client.jobs.run_now(
+                job,
+                idempotency_token=token,
+                python_params=list(parameters) if parameters is not None else None,
             )
-        except BadRequest:
-            # An answer was lost on its way, and the call made again: it is under way already.
-            if len(self.run(run_id).tasks or []) <= len(before.tasks or []):
-                raise
-        deadline = time.monotonic() + _SEEN_SECONDS
-        while len(self.run(run_id).tasks or []) <= len(before.tasks or []):
-            if time.monotonic() > deadline:
-                return
-            time.sleep(_PAUSE_SECONDS)
+        )
+        return int(made.bind()["run_id"])
+
+    def job(self, job: int) -> JobSettings | None:
+        return _again(lambda: self.client.jobs.get(job)).settings
+
+    def jobs_named(self, name: str) -> list[int]:
+        def look() -> list[int]:
+            return [job.job_id for job in self.client.jobs.list(name=name) if job.job_id]
+
+        return _again(look)
+
+    def create_job(self, settings: Mapping[str, Any]) -> int:
+        """Its number. The call knows no token, and the SDK would make it again when an answer is
+        lost: so it is made once, and before it is made again the job is looked for by its name."""
+        from databricks.sdk.errors import InternalError, TemporarilyUnavailable
+
+        with _MADE:
+            once = _client(self._settings, _ONE_TRY_SECONDS)
+
+        def make() -> int:
+            made = once.api_client.do("POST", "/api/2.2/jobs/create", body=dict(settings))
+            return int(dict(made)["job_id"])
+
+        for number in range(1, _TRIES):
+            try:
+                return make()
+            except (InternalError, TemporarilyUnavailable, OSError):
+                time.sleep(_PAUSE_SECONDS * 2**number)
+            if found := self.jobs_named(str(settings["name"])):
+                return found[0]
+        return make()
+
+    def reset_job(self, job: int, settings: Mapping[str, Any]) -> None:
+        body = {"job_id": job, "new_settings": dict(settings)}
+        _again(lambda: self.client.api_client.do("POST", "/api/2.2/jobs/reset", body=body))
 
     def find_run(self, name: str, since: datetime) -> int | None:
         """A one-time run by its name, which is its own."""
@@ -125,7 +157,9 @@ class Workspace:
 
 
 @lru_cache(maxsize=16)
-def _client(settings: tuple[str | None, ...]) -> WorkspaceClient:
+def _client(
+    settings: tuple[str | None, ...], retry_seconds: int = _RETRY_SECONDS
+) -> WorkspaceClient:
     try:
         from databricks.sdk import WorkspaceClient
         from databricks.sdk.core import Config
@@ -135,7 +169,7 @@ def _client(settings: tuple[str | None, ...]) -> WorkspaceClient:
         ) from None
     named = zip(_ARGUMENTS, settings, strict=True)
     given: dict[str, Any] = {name: value for name, value in named if value}
-    given |= {"http_timeout_seconds": _HTTP_SECONDS, "retry_timeout_seconds": _RETRY_SECONDS}
+    given |= {"http_timeout_seconds": _HTTP_SECONDS, "retry_timeout_seconds": retry_seconds}
     try:
         config = Config(product="dagster-metaflow", product_version="1.0.0", **given)
         return WorkspaceClient(config=config)

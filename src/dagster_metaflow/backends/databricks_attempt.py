@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagster_metaflow.stores import read_file, write_file
+from dagster_metaflow.backends.protocol import LaunchError
+from dagster_metaflow.stores import opened, read_file, without_secrets, write_file
 
 _TOLD_LINES = 20
 
@@ -84,6 +86,34 @@ class Attempt:
 def _last(before: dict[str, Any]) -> str | None:
     """Metaflow's run that an attempt has got to, its own or the one that it was to resume."""
     return before.get("run_id") or before.get("origin")
+
+
+def tail_of(place: str, lines: int) -> list[str]:
+    """The end of the last attempt's log. Raises OSError, and ValueError for what is damaged."""
+    folder = posixpath.join(place, str(attempt_at(place)))
+    found = list[str]()
+    with opened(folder, anew=True) as (fs, path):
+        try:
+            pieces = sorted(name for name in fs.ls(path, detail=False) if name.endswith(".log"))
+        except FileNotFoundError:
+            return []
+        while pieces and len(found) < lines:
+            piece = fs.cat_file(pieces.pop()).decode("utf-8", "replace")
+            found = [*piece.splitlines(), *found]
+    return found[-lines:]
+
+
+@contextmanager
+def store_of(place: str) -> Iterator[None]:
+    """A fault of the store is none of the workspace's: a LaunchError of its own."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        words = without_secrets(str(error)) or type(error).__name__
+        raise LaunchError(
+            f"the store at {without_secrets(place)} cannot be used from here: {words}. Is this "
+            "machine signed in to it (az login, AWS_PROFILE), with the right to read and write?"
+        ) from None
 
 
 def read_json(uri: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from dagster_metaflow.backends.protocol import LaunchError
+from dagster_metaflow.backends.protocol import LaunchError, UsageError
 
 if TYPE_CHECKING:
     from dagster_metaflow.backends.databricks_api import Workspace
@@ -43,7 +43,7 @@ def job_settings(
     targets = bundle.get("targets", {})
     for name, known, what in ((key, jobs, "job"), (target, targets, "target")):
         if name not in known:
-            raise LaunchError(f"{file}: there is no {what} {name!r}; it has {', '.join(known)}")
+            raise UsageError(f"{file}: there is no {what} {name!r}; it has {', '.join(known)}")
     values = _values(bundle, targets[target] or {}, variables)
     values |= {"bundle.target": target, "bundle.name": bundle.get("bundle", {}).get("name", "")}
     job = _resolved(deepcopy(jobs[key]), values, str(file))
@@ -64,24 +64,18 @@ def put_job(workspace: Workspace, settings: Mapping[str, Any]) -> tuple[int, str
 
     Who may do what with a job that is there already is left as it is.
     """
-    from databricks.sdk.service.jobs import JobSettings
-
-    client, name = workspace.client, settings["name"]
-    found = [job.job_id for job in client.jobs.list(name=name) if job.job_id is not None]
+    name = str(settings["name"])
+    found = workspace.jobs_named(name)
     if len(found) > 1:
         numbers = ", ".join(map(str, found))
         raise LaunchError(f"there are {len(found)} jobs called {name!r} ({numbers}); rename others")
     if not found:
-        made = client.api_client.do("POST", "/api/2.2/jobs/create", body=dict(settings))
-        assert isinstance(made, dict)  # noqa: S101 - for the type checker
-        return int(made["job_id"]), "created"
+        return workspace.create_job(settings), "created"
+    before = workspace.job(found[0])
     wanted = {k: v for k, v in settings.items() if k != "access_control_list"}
-    there = client.jobs.get(found[0]).settings
-    if there is not None and there.as_dict() == JobSettings.from_dict(wanted).as_dict():
-        return found[0], "as it was"
-    body = {"job_id": found[0], "new_settings": wanted}
-    client.api_client.do("POST", "/api/2.2/jobs/reset", body=body)
-    return found[0], "updated"
+    workspace.reset_job(found[0], wanted)
+    # Compared as the workspace tells it, with all that it was not set to filled in.
+    return found[0], "as it was" if workspace.job(found[0]) == before else "updated"
 
 
 def _load(file: Path) -> dict[str, Any]:

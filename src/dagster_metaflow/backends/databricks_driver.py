@@ -35,6 +35,8 @@ SHIP_SECONDS = 2.0
 OWN_NUMBER = "{{job.run_id}}"  # for which Databricks puts the run's
 _MASK = "[REDACTED]"
 _SHORTEST_SECRET = 4
+_END_SECONDS = 30.0  # of a flow that is asked to end
+_DRAIN_SECONDS = 10.0  # of output, when the flow has ended
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -137,12 +139,22 @@ def _run(
             output.ship()
     finally:
         if process.poll() is None:  # cancelled
-            process.terminate()
-            process.wait()
-        reader.join()
+            _end(process)
+        reader.join(_DRAIN_SECONDS)
+        if reader.is_alive():  # a process that it has left running has its output
+            output.take("What the flow has started still runs: its output is no longer followed.")
         _look_for_run_id(attributes, output.attempt)
         output.ship()
     return process.returncode
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _pump(process: subprocess.Popen[str], output: Output) -> None:

@@ -8,6 +8,7 @@ while nothing happens.
 from __future__ import annotations
 
 import posixpath
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,17 +22,15 @@ from dagster_metaflow.backends.databricks_api import (
     is_signed_out,
 )
 from dagster_metaflow.backends.databricks_attempt import read_json
+from dagster_metaflow.backends.databricks_states import commit_of, is_over, life_of, state_of, why
 from dagster_metaflow.backends.looks import Looks, Pace
 from dagster_metaflow.backends.protocol import LaunchError, RunState
-from dagster_metaflow.stores import read_file
+from dagster_metaflow.stores import read_file, without_secrets
 
 if TYPE_CHECKING:
-    from databricks.sdk.service.jobs import Run, RunTask
-    from databricks.sdk.service.jobs import RunState as State
+    from databricks.sdk.service.jobs import Run
 
-_NO_RUN = "no reason was given"
-_OVER = ("TERMINATED", "SKIPPED", "INTERNAL_ERROR")
-_NOT_OURS = ("Workload failed, see run output for details",)
+_LAST_WORDS_SECONDS = 30.0
 
 
 class _Noted(Noted):
@@ -59,6 +58,8 @@ class Follower:
     commit: str | None = None
     stage: str = ""
     _looks: Looks = field(default_factory=Looks)
+    _away: bool = False
+    _over_since: float | None = None
 
     @property
     def run_id(self) -> str | None:
@@ -69,8 +70,8 @@ class Follower:
         self._looks.hurry()
 
     def look(self) -> None:
-        """Comes back at once when it is not yet time. Raises LaunchError when neither can be asked,
-        for longer than is put up with or for good."""
+        """Comes back at once when it is not yet time. Raises LaunchError when the workspace cannot
+        be asked, for longer than is put up with or for good."""
         if not self._looks.is_due or self.state.ended:
             return
         try:
@@ -101,15 +102,21 @@ class Follower:
         except NotFound:
             self.state, self.reason = RunState.LOST, "there is no such run any more"
             return True
-        self.page, stage = found.run_page_url or self.page, _life(found.state)
-        self.commit = _commit(found) or self.commit
+        self.page, stage = found.run_page_url or self.page, life_of(found.state)
+        self.commit = commit_of(found) or self.commit
         with alone(self.folder) as mine:
-            news = self._copy() if mine else False
+            read, news = self._copy() if mine else (True, False)
         news, self.stage = news or stage != self.stage, stage
-        if stage in _OVER:
-            self.reason = self._why(found)
-            self.state = state_of(found)
+        if is_over(found) and (read or self._has_waited()):
+            self.reason, self.state = self._why(found), state_of(found)
         return news
+
+    def _has_waited(self) -> bool:
+        """A store that is away holds an end back for a little, as the end of the log and Metaflow's
+        run id are there, and not for ever."""
+        now = time.monotonic()
+        self._over_since = self._over_since or now
+        return now - self._over_since >= min(_LAST_WORDS_SECONDS, self.pace.patience)
 
     def _why(self, found: Run) -> str | None:
         if state_of(found) is RunState.SUCCEEDED:
@@ -120,15 +127,41 @@ class Follower:
 
     # -- what the driver left ------------------------------------------------------------------
 
-    def _copy(self) -> bool:
-        """Attempts before `attempt` are another launch's."""
+    def _copy(self) -> tuple[bool, bool]:
+        """Whether the store could be read, and whether there was anything new."""
+        noted = self._load()
+        before = noted.model_copy()
+        try:
+            data = self._left(noted)
+        except (OSError, ValueError) as error:
+            return False, self._told(before, error)
+        self._away = False
+        if noted == before:
+            return True, False
+        append(self.folder, noted, data)
+        return True, True
+
+    def _told(self, noted: _Noted, error: Exception) -> bool:
+        """Once, until the store is there again. A fault of the store's is none of the run's."""
+        if self._away:
+            return False
+        self._away = True
+        line = (
+            f"The log and Metaflow's run id cannot be read from here: "
+            f"{without_secrets(str(error)) or type(error).__name__}. They are asked for again; the "
+            "run itself is followed on."
+        )
+        append(self.folder, noted, f"{line}\n".encode())
+        return True
+
+    def _left(self, noted: _Noted) -> bytes:
+        """What comes after `noted`, which is brought up to it. Attempts before `attempt` are
+        another launch's. Raises OSError, and ValueError for what is damaged."""
         told = read_json(posixpath.join(self.place, "run.json"))
         number = int(told.get("attempt", 0))
         if number < self.attempt:
-            return False
-        noted = self._load()
+            return b""
         noted.attempt = max(noted.attempt, self.attempt)
-        before = noted.model_copy()
         noted.run_id = told.get("run_id") or noted.run_id
         pieces = list[bytes]()
         while noted.attempt <= number:
@@ -140,10 +173,7 @@ class Follower:
                 noted.attempt, noted.piece = noted.attempt + 1, 0
             else:
                 break
-        if noted == before:
-            return False
-        append(self.folder, noted, b"".join(pieces))
-        return True
+        return b"".join(pieces)
 
     def _load(self) -> _Noted:
         return noted_in(self.folder, _Noted)
@@ -153,59 +183,3 @@ def say(folder: Path, line: str) -> None:
     """Into the log of a run whose following has not begun."""
     folder.mkdir(parents=True, exist_ok=True)
     append(folder, noted_in(folder, _Noted), f"{line}\n".encode())
-
-
-# -- what the workspace says -------------------------------------------------------------------
-
-
-def _life(state: State | None) -> str:
-    life = state.life_cycle_state if state else None
-    return life.value if life else ""
-
-
-def _result(state: State | None) -> str:
-    result = state.result_state if state else None
-    return result.value if result else ""
-
-
-def _commit(found: Run) -> str | None:
-    snapshot = found.git_source.git_snapshot if found.git_source else None
-    return snapshot.used_commit if snapshot else None
-
-
-def state_of(found: Run) -> RunState:
-    life, result = _life(found.state), _result(found.state)
-    if life not in _OVER:
-        return RunState.RUNNING
-    if result in ("SUCCESS", "SUCCESS_WITH_FAILURES"):
-        return RunState.SUCCEEDED
-    return RunState.CANCELLED if result == "CANCELED" else RunState.FAILED
-
-
-def words_of(state: State | None) -> str:
-    """Such as `INTERNAL_ERROR FAILED`."""
-    return " ".join(filter(None, (_life(state), _result(state))))
-
-
-def latest(found: Run) -> list[RunTask]:
-    """The last execution of each task: a repair adds one."""
-    tasks: dict[str, RunTask] = {}
-    for task in found.tasks or []:
-        known = tasks.get(task.task_key)
-        if known is None or (task.attempt_number or 0) >= (known.attempt_number or 0):
-            tasks[task.task_key] = task
-    return list(tasks.values())
-
-
-def why(workspace: Workspace, found: Run) -> str:
-    """Why a run did not end well: what its task raised, else what Databricks says."""
-    said = found.state.state_message if found.state else None
-    for task in latest(found):
-        if _result(task.state) in ("SUCCESS", ""):
-            continue
-        error = workspace.output(task).error
-        if error and error not in _NOT_OURS:
-            return error.strip()
-        said = (task.state.state_message if task.state else None) or said
-    prefix = "INTERNAL_ERROR: " if _life(found.state) == "INTERNAL_ERROR" else ""
-    return f"{prefix}{said or _NO_RUN}"

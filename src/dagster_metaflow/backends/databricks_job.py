@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,21 +17,25 @@ from dagster_metaflow.backends import databricks_settings as settings
 from dagster_metaflow.backends.databricks import DatabricksBackend
 from dagster_metaflow.backends.databricks_api import said
 from dagster_metaflow.backends.databricks_bundle import job_settings, put_job
-from dagster_metaflow.backends.databricks_driver import OWN_NUMBER
+from dagster_metaflow.backends.databricks_driver import OWN_NUMBER, place_by
 from dagster_metaflow.backends.databricks_looking import inspection, opened, watch
-from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest
+from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, repair
+from dagster_metaflow.backends.databricks_states import is_over, words_of
+from dagster_metaflow.backends.protocol import Handle, LaunchError, LaunchRequest, UsageError
+from dagster_metaflow.interrupts import held_back
 
-INTERRUPTED = 130
+_CANCEL_SECONDS = 30.0
+_LOOK_SECONDS = 0.5
 
 
 def parameters_of(words: Sequence[str]) -> dict[str, str]:
-    """`--option value` and `--option=value` by option. Raises LaunchError for anything else."""
+    """`--option value` and `--option=value` by option. Raises UsageError for anything else."""
     found, rest = dict[str, str](), list(words)
     while rest:
         word = rest.pop(0)
         name, given, value = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not name or not (given or rest):
-            raise LaunchError(f"{word}: parameters of the flow are --option VALUE")
+            raise UsageError(f"{word}: parameters of the flow are --option VALUE")
         found[name] = value if given else rest.pop(0)
     return found
 
@@ -59,8 +65,12 @@ class Job:
             folder=self.folder / "run",
             ledger_root=store,
         )
-        handle = backend.launch(request, backend.prepare(request))
-        return self._followed(backend, handle)
+        prepared = backend.prepare(request)
+        return self._followed(
+            backend,
+            start=lambda: backend.launch(request, prepared),
+            started=lambda: backend.run_of(prepared),
+        )
 
     def existing(
         self,
@@ -72,7 +82,34 @@ class Job:
     ) -> int:
         """A run of a job, which is made or brought up to date first. variables: of the bundle, with
         `lakehouse_uri` among them."""
-        backend = self._backend()
+        backend, more = self._backend(), parameters_of(parameters)
+        made = self._settings(backend, file, key, target, variables)
+        own = made["tasks"][0]["spark_python_task"]["parameters"]
+        sent = _with(own, more) if more else None
+        _place_by(own, 0)  # before there is a run that could not be followed
+        workspace = backend.workspace()
+        with said(f"to make the job {made['name']}"):
+            number, done = put_job(workspace, made)
+        print(f"job {number} {made['name']}: {done}", flush=True)
+        runs, token = list[int](), secrets.token_hex(16)
+
+        def start() -> Handle:
+            with said("to start the job"), held_back():
+                runs.append(workspace.run_now(number, sent, token))
+            place = _place_by(sent or own, runs[0])
+            return {"run": runs[0], "place": place, "attempt": 1, "folder": self._folder}
+
+        return self._followed(backend, start, started=lambda: next(iter(runs), None))
+
+    def _settings(
+        self,
+        backend: DatabricksBackend,
+        file: Path,
+        key: str,
+        target: str,
+        variables: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """Of the job, with code from Git."""
         store = variables.get("lakehouse_uri", "")
         given = settings.read(backend.model_dump(), backend.environment, store)
         found = settings.with_commit(given)
@@ -80,31 +117,25 @@ class Job:
         def lines(path: str) -> Sequence[str]:
             return settings.requirements(self.root, found.source, [path])
 
-        made = job_settings(
+        print(f"code: {found.source.words()}", flush=True)
+        return job_settings(
             file, key, target, variables=variables, git_source=found.source.as_dict(),
             requirements=lines,
         )  # fmt: skip
-        workspace = backend.workspace()
-        with said(f"to make the job {made['name']}"):
-            number, done = put_job(workspace, made)
-        print(f"job {number} {made['name']}: {done}", flush=True)
-        print(f"code: {found.source.words()}", flush=True)
-        own = made["tasks"][0]["spark_python_task"]["parameters"]
-        with said("to start the job"):
-            run = workspace.client.jobs.run_now(
-                number,
-                idempotency_token=secrets.token_hex(16),
-                python_params=_with(own, parameters_of(parameters)) if parameters else None,
-            ).bind()["run_id"]
-        return self._followed(backend, self._handle(backend, int(run)))
 
     def repair(self, run: int) -> int:
         """Goes on with a run that failed."""
         backend = self._backend()
-        handle = self._handle(backend, run, after=True)
-        with said(f"to repair run {run}"):
-            backend.workspace().repair(run)
-        return self._followed(backend, handle)
+
+        def start() -> Handle:
+            workspace = backend.workspace()
+            with said(f"to tell of run {run}"):
+                handle = opened(workspace, run, self.folder / "run")
+            with said(f"to repair run {run}"):
+                repair(workspace, run, min(BEGINS_SECONDS, backend.patience_seconds))
+            return handle
+
+        return self._followed(backend, start, started=lambda: run)
 
     def inspect(self, run: int) -> int:
         with said(f"to tell of run {run}"):
@@ -118,21 +149,31 @@ class Job:
             repository=str(self.root), requirements=list(self.requirements), **given
         )
 
-    def _handle(
-        self, backend: DatabricksBackend, run: int, *, after: bool = False
-    ) -> dict[str, Any]:
-        with said(f"to tell of run {run}"):
-            return opened(backend.workspace(), run, self.folder / "run", after=after)
+    @property
+    def _folder(self) -> str:
+        return str(self.folder / "run")
 
-    def _followed(self, backend: DatabricksBackend, handle: Mapping[str, Any]) -> int:
-        print(f"run {handle['run']}: {backend.links(handle).get('databricks_run', '')}", flush=True)
-        if not self.wait:
-            print(f"look into it with --inspect-run-id {handle['run']}")
-            return 0
-        try:
-            ended = watch(backend, handle)
-        except KeyboardInterrupt:
-            return _uninterrupted(lambda: _cancelled(backend, handle))
+    def _followed(
+        self,
+        backend: DatabricksBackend,
+        start: Callable[[], Handle],
+        started: Callable[[], int | None],
+    ) -> int:
+        """started: the run's number, where a start was cut short that may have been made.
+
+        Ctrl-C and a request to end (SIGTERM) cancel the run, at whatever moment they come.
+        """
+        with ends_on_request() as interrupt:
+            try:
+                handle = start()
+                print(f"run {handle['run']}: under way", flush=True)
+                print(backend.links(handle).get("databricks_run", ""), flush=True)
+                if not self.wait:
+                    print(f"look into it with --inspect-run-id {handle['run']}")
+                    return 0
+                ended = watch(backend, handle)
+            except KeyboardInterrupt:
+                return _uninterrupted(lambda: _cancelled(backend, started, interrupt))
         if ended:
             told = f"--inspect-run-id {handle['run']} tells more; --repair {handle['run']} goes on"
             print(told)
@@ -147,16 +188,66 @@ def _with(given: Sequence[str], more: Mapping[str, str]) -> list[str]:
     return [*own, *[f"--{option}={value}" for option, value in more.items()]]
 
 
-def _cancelled(backend: DatabricksBackend, handle: Mapping[str, Any]) -> int:
-    print(f"cancelling run {handle['run']}", file=sys.stderr)
-    backend.cancel(handle)
-    return INTERRUPTED
+def _place_by(parameters: Sequence[str], run: int) -> str:
+    try:
+        return place_by(parameters, str(run))
+    except ValueError:
+        raise LaunchError(
+            "the job is none of a Metaflow flow: it lacks --flow, --store or --token"
+        ) from None
+
+
+class Interrupt:
+    """number: of the signal that came."""
+
+    number: int = signal.SIGINT
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell has it."""
+        return 128 + self.number
+
+
+@contextmanager
+def ends_on_request() -> Iterator[Interrupt]:
+    """SIGTERM is a KeyboardInterrupt inside the block, as Ctrl-C is."""
+    interrupt = Interrupt()
+
+    def end(number: int, _: object) -> None:
+        interrupt.number = number
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _cancelled(
+    backend: DatabricksBackend, started: Callable[[], int | None], interrupt: Interrupt
+) -> int:
+    if (run := started()) is None:
+        print("no run was started", file=sys.stderr)
+        return interrupt.exit_code
+    print(f"cancelling run {run}", file=sys.stderr)
+    workspace = backend.workspace()
+    with said(f"to cancel run {run}"):
+        workspace.cancel(run)
+        deadline = time.monotonic() + _CANCEL_SECONDS
+        while not is_over(found := workspace.run(run)) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+    told = words_of(found.state) if is_over(found) else "it has not ended yet: look into it"
+    print(f"run {run}: {told}", file=sys.stderr)
+    return interrupt.exit_code
 
 
 def _uninterrupted(call: Callable[[], int]) -> int:
-    """Ctrl-C twice is meant once."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What is asked for twice is meant once."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
     try:
         return call()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

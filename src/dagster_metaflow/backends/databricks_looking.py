@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from dagster_metaflow.backends.copied_log import print_log
 from dagster_metaflow.backends.databricks_api import Workspace, moment
-from dagster_metaflow.backends.databricks_attempt import attempt_at
+from dagster_metaflow.backends.databricks_attempt import attempt_at, store_of, tail_of
 from dagster_metaflow.backends.databricks_driver import place_by
-from dagster_metaflow.backends.databricks_following import latest, state_of, why, words_of
+from dagster_metaflow.backends.databricks_repair import parameters_of
+from dagster_metaflow.backends.databricks_states import (
+    executions,
+    output_of,
+    state_of,
+    termination,
+    why,
+    words_of,
+)
 from dagster_metaflow.backends.protocol import LaunchError, RunState
+from dagster_metaflow.stores import without_secrets
 
 if TYPE_CHECKING:
-    from databricks.sdk.service.jobs import Run, RunTask
+    from databricks.sdk.service.jobs import Run
 
     from dagster_metaflow.backends.databricks import DatabricksBackend
 
@@ -77,27 +86,25 @@ def watch(backend: DatabricksBackend, handle: Mapping[str, Any]) -> int:
     return 0 if status.state is RunState.SUCCEEDED else 1
 
 
-def opened(workspace: Workspace, run: int, folder: Path, *, after: bool = False) -> dict[str, Any]:
-    """A handle of a run that is there, whoever started it. after: of what comes after its attempts
-    so far.
+def opened(workspace: Workspace, run: int, folder: Path) -> dict[str, Any]:
+    """A handle of what comes after the attempts so far of a run, whoever started it.
 
     Raises LaunchError for one that no entry of this library runs in.
     """
     found = workspace.run(run)
-    task = latest(found)[0] if found.tasks else None
-    given = list(_parameters(found, task))
-    try:
-        place = place_by(given, str(run))
-    except ValueError:
-        raise LaunchError(f"run {run} ({found.run_name}) is no run of a Metaflow flow") from None
-    attempt = attempt_at(place) + 1 if after else max(1, attempt_at(place))
+    if (place := _place_in(found)) is None:
+        raise LaunchError(f"run {run} ({found.run_name}) is no run of a Metaflow flow")
+    with store_of(place):
+        attempt = attempt_at(place) + 1
     return {"run": run, "place": place, "attempt": attempt, "folder": str(folder)}
 
 
-def _parameters(found: Run, task: RunTask | None) -> Iterator[str]:
-    own = found.overriding_parameters.python_params if found.overriding_parameters else None
-    python = task.spark_python_task if task else None
-    yield from own or (python.parameters if python else None) or []
+def _place_in(found: Run) -> str | None:
+    """Where it leaves word."""
+    try:
+        return place_by(parameters_of(found), str(found.run_id))
+    except ValueError:
+        return None
 
 
 # -- afterwards --------------------------------------------------------------------------------
@@ -109,20 +116,22 @@ def inspection(workspace: Workspace, run: int) -> str:
     lines = [f"run {run}: {found.run_name}, {words_of(found.state)}"]
     lines += _about(found)
     texts = list[str]()
-    for task in latest(found):
-        lines += ["", f"task {task.task_key}, attempt {(task.attempt_number or 0) + 1}: "
-                  f"{words_of(task.state)}"]  # fmt: skip
-        if state_of(found) is RunState.RUNNING:
-            lines.append("  its output can be read when it has ended")
-            continue
-        output = workspace.output(task)
-        texts += [output.error or "", output.logs or ""]
-        for name, text in (
-            ("error", output.error),
-            ("trace", output.error_trace),
-            ("end of the log", output.logs),
-        ):
-            lines += _block(name, text)
+    for ran in executions(found).values():
+        task, logged = ran[-1], list[str]()
+        lines += ["", f"task {task.task_key}, attempt {len(ran)}: {words_of(task.state)}"]
+        output, why_not = output_of(workspace, task)
+        if output is None:
+            lines.append(f"  {why_not}")
+        else:
+            logged = _block("end of the log", output.logs)
+            lines += [
+                *_block("error", output.error),
+                *_block("trace", output.error_trace),
+                *logged,
+            ]
+            texts += [output.error or "", output.logs or ""]
+        if not logged:
+            lines += _kept(found)
     lines += ["", "What next", *_next(workspace, found, "\n".join(texts))]
     return "\n".join(lines)
 
@@ -133,6 +142,8 @@ def _about(found: Run) -> Iterator[str]:
         used = git.git_snapshot.used_commit if git.git_snapshot else None
         at = used or git.git_commit or f"branch {git.git_branch}"
         yield f"  code: {git.git_url} at {at}"
+    if told := termination(found):
+        yield f"  ended by: {told}"
     for name, at_ms in (("started", found.start_time), ("ended", found.end_time)):
         if (when := moment(at_ms)) is not None:
             yield f"  {name}: {when:%Y-%m-%d %H:%M:%S} UTC"
@@ -140,6 +151,16 @@ def _about(found: Run) -> Iterator[str]:
         yield f"  repaired: {len(repairs)} times"
     if found.run_page_url:
         yield f"  {found.run_page_url}"
+
+
+def _kept(found: Run) -> list[str]:
+    """Of the log, in the store: what is there when Databricks has nothing."""
+    if (place := _place_in(found)) is None:
+        return []
+    try:
+        return _block("end of the log, in the store", "\n".join(tail_of(place, _TOLD_LINES)))
+    except (OSError, ValueError) as error:
+        return [f"  the log in the store cannot be read from here: {without_secrets(str(error))}"]
 
 
 def _block(name: str, text: str | None) -> list[str]:

@@ -70,8 +70,8 @@ class DatabricksOptions(Config):
     options: list[str] = Field(
         default=[], description="Options before `run`, such as `--with=retry`."
     )
-    timeout_seconds: int | None = Field(
-        default=None, gt=0, description="After which Databricks ends a run."
+    timeout_seconds: int = Field(
+        default=86_400, gt=0, description="After which Databricks ends a run; a day by default."
     )
     look_seconds: float = Field(
         default=2.0, gt=0, description="Time between two looks at a run while something happens."

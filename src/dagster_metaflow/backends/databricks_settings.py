@@ -21,7 +21,7 @@ from dagster_metaflow.backends.databricks_git import (
     settled,
     text_at,
 )
-from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest
+from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest, UsageError
 
 TASK = "flow"
 DEFAULT_KEY = "Default"
@@ -67,7 +67,7 @@ def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -
         missing.append("DATABRICKS_CLUSTER_ID: the cluster to run on, since it is not serverless")
     if missing:
         lines = "".join(f"\n  {line}" for line in missing)
-        raise LaunchError(f"to run on Databricks these are missing:{lines}")
+        raise UsageError(f"to run on Databricks these are missing:{lines}")
     refuse_login(str(url))
     return Settings(
         source=Source(str(url), str(provider), None if commit else branch, commit),
@@ -177,6 +177,8 @@ def submission(
         spec = {"environment_version": ENVIRONMENT_VERSION, "dependencies": list(dependencies)}
         body["environments"] = [{"environment_key": settings.environment_key, "spec": spec}]
         task["environment_key"] = settings.environment_key
+        # Else serverless compute tries a failed task again by itself, mistyped parameter or not.
+        task["disable_auto_optimization"] = True
         return body
     if new_cluster:
         task["new_cluster"] = dict(new_cluster)

@@ -116,3 +116,7 @@ class HasClient(Protocol):
 
 class LaunchError(RuntimeError):
     """A run that could not be started, followed or resumed. The message says what to do."""
+
+
+class UsageError(LaunchError):
+    """What was asked for cannot be meant so: a slip of whoever asked. Nothing was started."""
