@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkSession]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FRAUD_SPARK_MASTER", "local[2,4]")  # two tasks at a time, four attempts
+        if "FRAUD_SPARK_MASTER" not in os.environ:  # see test_spark_connect
+            patch.setenv("FRAUD_SPARK_MASTER", "local[2,4]")  # two tasks at a time, four attempts
         patch.setenv("FRAUD_MEMORY_LIMIT", "1GB")
         settings.cache_clear()
         with spark_session() as session:
