@@ -17,7 +17,7 @@ fi
 
 cache=${CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fraud-mlops/ci}
 python=${PYTHON:-python3}
-key=$(cat requirements.txt pyproject.toml <("$python" --version) <(pwd) | sha256sum | cut -c1-16)
+key=$(cat requirements.txt infra/constraints.txt pyproject.toml <("$python" --version) <(pwd) | sha256sum | cut -c1-16)
 venv=$cache/venv-$key
 mkdir -p "$cache"
 

@@ -3,9 +3,9 @@
     python scripts/ci_secrets.py [--output FILE] [--update]
 
 Where GIT_PREVIOUS_SUCCESSFUL_COMMIT is set, as Jenkins' Git plugin does, only files that changed
-since are looked at. .secrets.baseline holds those that somebody has looked at; --update writes it.
-Tests invent passwords all the time: in them only what has the shape of a real key counts. Ends
-with 1 when there are others.
+since are looked at; all of them where Git does not know that commit any more. .secrets.baseline
+holds those that somebody has looked at; --update writes it. Tests invent passwords all the time: in
+them only what has the shape of a real key counts. Ends with 1 when there are others.
 """
 
 from __future__ import annotations
@@ -56,11 +56,15 @@ _SINCE = "GIT_PREVIOUS_SUCCESSFUL_COMMIT"
 
 
 def _files(since: str | None) -> list[str]:
-    command = ["git", "ls-files", "-z"]
-    if since:
-        command = ["git", "diff", "--name-only", "-z", "--diff-filter=d", since]
-    listed = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    listed = _git("diff", "--name-only", "-z", "--diff-filter=d", since) if since else None
+    if listed is None or listed.returncode:
+        listed = _git("ls-files", "-z")
+    listed.check_returncode()
     return [name for name in listed.stdout.split("\0") if name and not name.endswith(_PASSED_OVER)]
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True)  # noqa: S603, S607 - our own
 
 
 def _scan(files: list[str]) -> list[dict[str, Any]]:

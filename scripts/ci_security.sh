@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Known vulnerabilities of what requirements.txt pins, secrets in what Git tracks, and licences that
+# Known vulnerabilities of all that is pinned, secrets in what Git tracks, and licences that
 # infra/licences.toml does not allow. Reports: ci/audit.json, ci/secrets.json, ci/sbom. Ends with 1
 # when one of them finds something.
 #
@@ -7,7 +7,7 @@
 #
 # A vulnerability that has been looked at and does not matter here stands in .audit-ignore, an id a
 # line with the reason behind a #. A string that looks like a secret and is none is marked where it
-# stands, or by: detect-secrets scan --baseline .secrets.baseline
+# stands, or by: scripts/ci_secrets.py --update
 set -euo pipefail
 mkdir -p ci
 failed=0
@@ -16,7 +16,8 @@ ignored=()
 if [[ -f .audit-ignore ]]; then
   while read -r id; do ignored+=(--ignore-vuln "$id"); done < <(sed 's/[[:space:]]*#.*//; /^$/d' .audit-ignore)
 fi
-.venv/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --progress-spinner off \
+.venv/bin/pip-audit --requirement requirements.txt --requirement infra/constraints.txt \
+  --no-deps --disable-pip --progress-spinner off \
   --vulnerability-service osv ${OSV_URL:+--osv-url "$OSV_URL"} \
   --format json --output ci/audit.json "${ignored[@]}" || failed=1
 

@@ -15,6 +15,7 @@ from jenkins_kit import ROOT, agent_environment
 from osv_server import Osv
 
 SCRIPTS = ROOT / "scripts"
+PINS = ("requirements.txt", "infra/constraints.txt", "pyproject.toml")
 MAKEFILE = """\
 dev:
 	@mkdir -p $(VENV)/bin
@@ -39,17 +40,21 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "checkout"
     folder.mkdir()
     (folder / "Makefile").write_text(MAKEFILE.format(python=sys.executable))
-    for name in ("requirements.txt", "pyproject.toml"):
+    (folder / "infra").mkdir()
+    for name in PINS:
         (folder / name).write_text("one\n")
     return folder
 
 
-def test_an_environment_is_made_once_for_its_requirements(checkout: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("changed", PINS)
+def test_an_environment_is_made_once_for_its_requirements(
+    checkout: Path, tmp_path: Path, changed: str
+) -> None:
     script, cache = SCRIPTS / "ci_environment.sh", {"CI_CACHE": str(tmp_path / "cache")}
     assert run(checkout, script, **cache).stdout.endswith(": made\n")
     first = (checkout / ".venv").resolve()
     assert run(checkout, script, **cache).stdout == f"{first}: found\n"
-    (checkout / "requirements.txt").write_text("two\n")
+    (checkout / changed).write_text("two\n")
     run(checkout, script, **cache)
     assert (checkout / ".venv").resolve() != first
     assert (checkout / "made.txt").read_text() == "made\nmade\n"
@@ -99,6 +104,20 @@ def test_a_stage_that_is_stopped_waits_for_its_command(tmp_path: Path) -> None:
     assert (output, process.returncode) == ("left\n", 5)
 
 
+def test_an_optional_stage_waits_for_one_that_is_still_ending(tmp_path: Path) -> None:
+    (tmp_path / "ci").mkdir()
+    command = [sys.executable, str(SCRIPTS / "ci_stage.py"), "Run"]
+    ending = "trap '' TERM; echo up; sleep 1; echo x > done"
+    process = subprocess.Popen(
+        [*command, "bash", "-c", ending], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGTERM)
+    assert stage(tmp_path, "--optional", "Run log", "cat", "done").stdout == "x\n"
+    process.communicate(timeout=20)
+
+
 def test_a_key_in_what_git_tracks_is_found_once(tmp_path: Path) -> None:
     script = [sys.executable, SCRIPTS / "ci_secrets.py"]
     key = "AKIA" + "QWERTZUIOPASDFGH"
@@ -111,6 +130,9 @@ def test_a_key_in_what_git_tracks_is_found_once(tmp_path: Path) -> None:
     assert "tests/kit.py:2: AWS Access Key" in found.stdout
     assert "tests/kit.py:1" not in found.stdout  # tests invent passwords
     assert key not in found.stdout
+    # A commit that Git does not know, as after a push by force, is none to begin from.
+    forgotten = run(tmp_path, *script, GIT_PREVIOUS_SUCCESSFUL_COMMIT="deadbeef" * 5)
+    assert forgotten.stdout == found.stdout
     run(tmp_path, *script, "--update")
     assert run(tmp_path, *script).returncode == 0
 
@@ -119,7 +141,9 @@ def test_a_vulnerable_dependency_stops_a_build_until_somebody_has_looked_at_it(
     tmp_path: Path, vulnerabilities: Osv
 ) -> None:
     script = SCRIPTS / "ci_security.sh"
-    (tmp_path / "requirements.txt").write_text("pyyaml==6.0.2\n")
+    (tmp_path / "requirements.txt").write_text("numpy==2.0.0\n")
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra" / "constraints.txt").write_text("pyyaml==6.0.2\n")
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "scripts").symlink_to(SCRIPTS)
     run(tmp_path, "git", "init", "-q")
