@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from jsonschema.validators import validator_for
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+RUN = ROOT / ".github" / "workflows" / "run.yml"
 SCRIPT = re.compile(r"scripts/[a-z_0-9]+\.(?:py|sh)")
 
 
@@ -24,6 +26,11 @@ def workflow(path: Path) -> dict[str, Any]:
 
 def steps(path: Path) -> list[dict[str, Any]]:
     return [step for job in workflow(path)["jobs"].values() for step in job["steps"]]
+
+
+def step(job: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = (one for one in job["steps"] if one.get("name") == name)
+    return dict(found)
 
 
 def gates(text: str) -> set[str]:
@@ -75,7 +82,51 @@ def test_secrets_are_given_to_single_steps(path: Path) -> None:
 
 
 def test_a_deployment_waits_for_the_gate_and_for_a_person() -> None:
-    job = workflow(ROOT / ".github" / "workflows" / "run.yml")["jobs"]["deploy"]
+    """What is deployed is the version that was judged, whose name whoever approves it sees."""
+    jobs = workflow(RUN)["jobs"]
+    job = jobs["deploy"]
     assert job["needs"] == "run"
-    assert "needs.run.outputs.deployable == 'true'" in job["if"]
+    assert "needs.run.outputs.version != ''" in job["if"]
     assert job["environment"] == "production"
+    assert "cat ci/deployable" in step(jobs["run"], "Quality gate")["run"]
+    assert "needs.run.outputs.version" in job["name"]
+    assert "needs.run.outputs.version" in step(job, "Environment")["env"]["VERSION"]
+    assert '"$VERSION" > ci/deployable' in step(job, "Environment")["run"]
+
+
+def test_every_job_that_touches_production_tells_how_it_ended_and_keeps_its_reports() -> None:
+    for name, job in workflow(RUN)["jobs"].items():
+        assert step(job, "Notification")["if"] == "always()", name
+        assert "rm -rf ci" in step(job, "Environment")["run"], name
+        kept = [s for s in job["steps"] if s.get("uses", "").startswith("actions/upload-artifact")]
+        assert [one["if"] for one in kept] == ["always()"], name
+
+
+def test_a_lakehouse_in_the_workspace_is_refused_before_a_checkout_empties_it() -> None:
+    for job in workflow(RUN)["jobs"].values():
+        refusing, checkout = job["steps"][:2]
+        assert checkout["uses"].startswith("actions/checkout")
+        for uri, code in (("", 1), ("lakehouse", 1), ("/srv/lake", 0), ("s3://lake", 0)):
+            command = ["bash", "-e", "-c", refusing["run"]]
+            done = subprocess.run(command, env={"LAKEHOUSE_URI": uri}, capture_output=True)
+            assert done.returncode == code
+
+
+def test_the_end_of_the_checks_on_main_is_told_once_whatever_it_is() -> None:
+    told = workflow(ROOT / ".github" / "workflows" / "checks.yml")["jobs"]["told"]
+    assert told["needs"] == "checks"
+    assert told["if"].startswith("always() && github.ref == 'refs/heads/main'")
+    assert "needs.checks.result" in step(told, "Notification")["env"]["STATUS"]
+
+
+def test_an_environment_is_kept_for_all_that_is_pinned() -> None:
+    """The key of GitHub's cache names what the script's own key is made of."""
+    script = (ROOT / "scripts" / "ci_environment.sh").read_text()
+    files = re.search(r"cat ([\w./ -]+?) <\(", script)
+    assert files
+    keys = [
+        s["with"]["key"] for path in FILES for s in steps(path) if "cache@" in s.get("uses", "")
+    ]
+    assert keys
+    for key in keys:
+        assert set(re.findall(r"'([^']+)'", key)) == set(files[1].split())
