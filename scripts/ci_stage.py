@@ -2,7 +2,8 @@
 """Runs one stage of a build, and notes it when it fails: which command, how it ended, last lines.
 
     scripts/ci_stage.py "Unit tests" scripts/ci_tests.sh
-    scripts/ci_stage.py --optional "Run log" ...     a failure is noted nowhere and fails nothing
+    scripts/ci_stage.py --optional "Run log" ...     a failure is noted nowhere and fails nothing;
+                                                     it waits for stages that are still ending
 
 The note, ci/failed/<stage>.json, is what scripts/notify.py tells people. Secrets of the environment
 are masked in note and output. It needs nothing installed: it comes before there is an environment.
@@ -11,6 +12,7 @@ are masked in note and output. It needs nothing installed: it comes before there
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import json
 import os
@@ -19,6 +21,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -29,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("ci")
 _COOKIES = ("JENKINS_SERVER_COOKIE", "JENKINS_NODE_COOKIE")
 _TAIL = 25
+_PATIENCE = 90.0
+"""Seconds; the launcher may need a minute to cancel a run."""
 
 
 def main() -> int:
@@ -38,6 +43,7 @@ def main() -> int:
     if not stage or not command:
         print(__doc__, file=sys.stderr)
         return 2
+    _enter(last=optional)
     code, tail = _run(command, _masker())
     if code and optional:
         print(f"{stage} ended with {code}; that fails nothing.", file=sys.stderr)
@@ -47,12 +53,31 @@ def main() -> int:
     return code
 
 
+def _enter(*, last: bool) -> None:
+    """A stage locks the folder as long as it lives, with others beside it; the last ones wait
+    until there is none. Jenkins gives a step that it stops 20 s to end, and then goes on to `post`,
+    where a command may still be at work that cancels a run."""
+    if not FOLDER.is_dir():
+        return
+    folder = os.open(FOLDER, os.O_RDONLY)
+    until = time.monotonic() + _PATIENCE
+    with contextlib.suppress(OSError):  # a file system without locks
+        while last and time.monotonic() < until:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.2)
+            else:
+                break
+        fcntl.flock(folder, fcntl.LOCK_SH)
+
+
 def _run(command: list[str], mask: Callable[[str], str]) -> tuple[int, list[str]]:
     """Exit code and last lines. SIGTERM and SIGINT go on to the command, which is waited for.
 
-    Jenkins finds the processes of a build that is aborted by cookies in their environment. Without
-    them the command hears of it once, from here, and may take its time, as the launcher does that
-    cancels its run.
+    Jenkins finds the processes of a step that it stops by cookies in their environment, and sends
+    SIGTERM to their descendants first, then to themselves, more than once. So the command may hear
+    of it again from here. Without cookies what it leaves running, as Dagster, hears of nothing.
     """
     environment = {k: v for k, v in os.environ.items() if k not in _COOKIES}
     try:
@@ -63,7 +88,7 @@ def _run(command: list[str], mask: Callable[[str], str]) -> tuple[int, list[str]
             text=True,
             errors="replace",
             env=environment,
-            start_new_session=True,  # signals of the build's own group come through us, once
+            start_new_session=True,  # Ctrl-C in a terminal comes through us, once
         )
     except OSError as error:
         print(error, file=sys.stderr)

@@ -4,7 +4,8 @@
     python scripts/log_metaflow_run.py --run RUN_ID --folder out  any run of a running Dagster
 
 Leaves run.json, run.md, description.txt, the model's manifest.json and the cards in the folder.
-Ends with 0 when that is done, however the run ended; with 2 when there is no such run or server.
+Ends with 0 when that is done, however the run ended; with 2 when there is no such run or server. A
+model that cannot be read is in the record by its version and the reason.
 """
 
 from __future__ import annotations
@@ -44,9 +45,6 @@ def main() -> int:
     except click.ClickException as error:
         print(f"Error: {error.format_message()}", file=sys.stderr)
         return error.exit_code
-    except FraudMlopsError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
     mask = masker(os.environ)
     texts = {
         "run.json": to_json(log),
@@ -87,16 +85,19 @@ def _with_model(log: RunLog, folder: Path, dataset: str | None) -> RunLog:
     """With what the registry says of the version that the run made."""
     if log.version is None:
         return log
-    given = settings()
-    models = given.model_uri or join(given.lakehouse_uri, "models")
     made_of = [asset.asset.split("/")[0] for asset in log.assets if "verdict" in asset.metadata]
-    name = dataset_name(dataset) if dataset else made_of[-1]
-    manifest = read_manifest(models, name, resolved_version(models, name, log.version))
+    try:
+        models = settings().model_uri or join(settings().lakehouse_uri, "models")
+        name = dataset_name(dataset) if dataset else made_of[-1]
+        manifest = read_manifest(models, name, resolved_version(models, name, log.version))
+    except FraudMlopsError as error:
+        print(f"Model {log.version} cannot be read: {error}", file=sys.stderr)
+        model = {"version": log.version, "verdict": "not read", "reason": str(error)}
+        return log.model_copy(update={"model": {**model, "metrics": {}}})
     write_bytes(str(folder / "manifest.json"), manifest.model_dump_json(indent=1).encode() + b"\n")
     kept = {"version", "run", "trained_until", "metrics", "candidate", "threshold", "libraries"}
-    model = manifest.model_dump(mode="json", include=kept)
     told = {"verdict": manifest.gate.get("verdict"), "reason": manifest.gate.get("reason")}
-    return log.model_copy(update={"model": model | told})
+    return log.model_copy(update={"model": manifest.model_dump(mode="json", include=kept) | told})
 
 
 def _copy_cards(log: RunLog, folder: Path) -> None:

@@ -6,7 +6,8 @@
 
 Ends with 0 when it may be deployed, and when it was held back, which is no failure: the champion
 stays. Ends with 1 when a champion breaks a promise, and for an error. With --folder it leaves
-gate.json there, and an empty file `deployable` when it may be deployed.
+gate.json there, and its version in `deployable` when it may be deployed; nothing where there is
+nothing to judge yet: no champion, and no model of the build.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from fraud_mlops.cli.options import dataset_name
-from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.errors import FraudMlopsError, RegistryError
 from fraud_mlops.lakehouse.stores import join, write_bytes
+from fraud_mlops.registry.pointers import read_pointer
 from fraud_mlops.registry.quality import QualityGate, judge
 from fraud_mlops.settings import settings
 
@@ -30,15 +33,13 @@ def main() -> int:
     if not arguments.dataset:
         parser.error("--dataset is missing")
     try:
-        gate = judge(
-            _models(arguments.model_uri),
-            dataset_name(arguments.dataset),
-            arguments.version or _made(arguments.folder),
-            dict(arguments.least),
-        )
+        gate = _judged(arguments)
     except FraudMlopsError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    if gate is None:
+        print("Nothing to judge: there is no champion yet, and the build made no model")
+        return 0
     for one in gate.criteria:
         print(f"{'ok' if one.passed else 'NO':2}  {one.name:28} {one.actual}  ({one.threshold})")
     print(gate.summary)
@@ -79,21 +80,46 @@ def _models(given: str | None) -> str:
     return given or settings().model_uri or join(settings().lakehouse_uri, "models")
 
 
-def _made(folder: Path | None) -> str | None:
-    """The version that the build's run made, if it made one."""
-    try:
-        log = json.loads((folder / "run.json").read_text()) if folder else {}
-    except (OSError, ValueError):
+def _judged(arguments: argparse.Namespace) -> QualityGate | None:
+    """None for a build that has nothing to judge. The mark of an earlier verdict goes first."""
+    folder: Path | None = arguments.folder
+    if folder:
+        (folder / "deployable").unlink(missing_ok=True)
+    models, dataset = _models(arguments.model_uri), dataset_name(arguments.dataset)
+    version = arguments.version or (_made(folder) if folder else None)
+    if folder and not version and read_pointer(models, dataset, "champion") is None:
         return None
-    model = log.get("model") or {}
-    return model.get("version")
+    return judge(models, dataset, version, dict(arguments.least))
+
+
+def _made(folder: Path) -> str | None:
+    """The version that the build's run made, if it made one. Without the run's record nobody knows:
+    a RegistryError, since the champion is not to be judged in its place."""
+    if not (folder / "launch.json").exists():
+        return None
+    launched, log = _read(folder / "launch.json"), _read(folder / "run.json")
+    if not log or log.get("run_id") != launched.get("run_id"):
+        raise RegistryError(
+            f"{folder / 'run.json'} is no record of the run that {folder / 'launch.json'} names: "
+            "nobody knows which model it made. Next: python scripts/log_metaflow_run.py "
+            f"--folder {folder}"
+        )
+    return (log.get("model") or {}).get("version")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _leave(folder: Path, gate: QualityGate) -> None:
     found = {**gate.model_dump(mode="json"), "passed": gate.passed, "deployable": gate.deployable}
     write_bytes(str(folder / "gate.json"), json.dumps(found, indent=1).encode() + b"\n")
-    mark = folder / "deployable"
-    mark.touch() if gate.deployable else mark.unlink(missing_ok=True)
+    if gate.deployable:
+        write_bytes(str(folder / "deployable"), f"{gate.version}\n".encode())
 
 
 if __name__ == "__main__":

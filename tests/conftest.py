@@ -38,6 +38,13 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # Two runs at once share the cores: a thread that has nothing to do must not spin on one of them.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# An agent of a CI server has a lakehouse, a chat room and clouds of its own, and so may a
+# developer's shell have. No test reads, writes or tells them.
+_OWN = ("FRAUD_", "LAKEHOUSE_", "SNOWFLAKE_", "DATABRICKS_", "METAFLOW_", "DAGSTER_", "BUILD_")
+_OWN += ("AWS_", "AZURE_")
+for variable in [name for name in os.environ if name.startswith(_OWN)]:
+    del os.environ[variable]
+
 # Whoever starts tests in the background has Ctrl-C ignored, and every program that they start would
 # have too; to those that are tested for it, it comes as in a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -30,7 +30,7 @@ from fraud_assets.launcher.run_config import read_run_config
 from fraud_assets.launcher.submit import Request, launch
 
 _NOTHING_LAUNCHED = "Stopped before anything was launched."
-_STOPPING = b"Stopping, which may take a minute; a second signal ends this at once.\n"
+_STOPPING = b"Stopping, which may take a minute; Ctrl-C ends this at once.\n"
 _OWN_TAGS = ("launch/", "dagster/partition", "dagster/asset_partition_range", "dagster_metaflow/")
 
 
@@ -140,7 +140,7 @@ def main(
     Exit code 2: wrong usage, the webserver did not answer, or stopped before there was a run.
 
     Ctrl-C, SIGTERM and --timeout cancel the run and wait until it has ended, for about a
-    minute; a second signal ends the command at once. Before there is a run, the first one does.
+    minute; Ctrl-C then ends the command at once. Before there is a run, the first one does.
     Behind a proxy that asks for it, DAGSTER_WEBSERVER_TOKEN is sent as a bearer token.
     """
     keys = _keys(partition, partition_range)
@@ -216,8 +216,10 @@ class _Signals:
                 raise Unusable(_NOTHING_LAUNCHED) from None
             raise
 
-    def handle(self, _number: int, _frame: FrameType | None) -> None:
+    def handle(self, number: int, _frame: FrameType | None) -> None:
         if self.stop.is_set():
+            if self.launched and number == signal.SIGTERM:
+                return  # who stops a tree of processes, as Jenkins does, says it several times
             raise (
                 RunProblem("Stopped at once; the run may go on.")
                 if self.launched
@@ -231,7 +233,7 @@ class _Signals:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[_Signals]:
-    """SIGINT and SIGTERM set an event, so that no moment is a wrong one; a second one ends all."""
+    """SIGINT and SIGTERM set an event, so that no moment is a wrong one; a SIGINT then ends all."""
     told = _Signals()
     before = {
         number: signal.signal(number, told.handle) for number in (signal.SIGINT, signal.SIGTERM)

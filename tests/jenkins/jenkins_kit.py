@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,12 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 INTERPRETER = HERE / "groovy" / "run.groovy"
 QUICK = "tests/test_quick.py"
+_QUICK = """import os
+
+
+def test_that_the_agent_s_own_lakehouse_and_chat_room_reach_no_test() -> None:
+    assert not [name for name in os.environ if name.startswith(("FRAUD_", "LAKEHOUSE_"))]
+"""
 MARKED = "dagster-t0ken-of-this-test"
 # Of a shell that no CI server has set up, and of nobody's lakehouse.
 _LEFT_OUT = ("BUILD_", "DAGSTER_", "FRAUD_", "LAKEHOUSE", "SNOWFLAKE", "AZURE", "AWS", "CI", "GIT")
@@ -76,7 +82,7 @@ class Jenkins:
         unpack = ["tar", "--extract", "-C", str(self.workspace)]
         subprocess.run(unpack, input=tar.stdout, check=True)
         quick = self.workspace / QUICK
-        quick.write_text("def test_premiums() -> None:\n    assert 1 + 1 == 2\n")
+        quick.write_text(_QUICK)
         for command in (
             "init -q",
             "add -A",
@@ -84,23 +90,37 @@ class Jenkins:
         ):
             subprocess.run(["git", "-C", str(self.workspace), *command.split()], check=True)
 
-    def start(self, approve: bool = True, **params: Any) -> subprocess.Popen[str]:
+    def start(
+        self,
+        approve: bool = True,
+        *,
+        first: bool = False,
+        jenkinsfile: Path | None = None,
+        meanwhile: Sequence[str] = (),
+        **params: Any,
+    ) -> subprocess.Popen[str]:
+        """first: build of the branch. meanwhile: a command that runs while approval is waited for.
+        Jenkins' own times for a step that is stopped, 5 s and 20 s, are 1 s and 3 s here."""
         self.check_out()
         self.events_file.unlink(missing_ok=True)
         settings = {
-            "jenkinsfile": str(self.workspace / "Jenkinsfile"),
+            "jenkinsfile": str(jenkinsfile or self.workspace / "Jenkinsfile"),
             "workspace": str(self.workspace),
             "events": str(self.events_file),
             "params": params,
             "credentials": self.credentials,
             "approve": approve,
+            "meanwhile": list(meanwhile),
+            "first": first,
+            "softKillSeconds": 1,
+            "giveUpSeconds": 3,
             "environment": {
                 "JENKINS_URL": "http://jenkins.example.org/",
                 "JOB_NAME": "fraud/main",
                 "BUILD_NUMBER": "17",
                 "BUILD_TAG": f"jenkins-fraud-main-{time.time_ns()}",
                 "BUILD_URL": "http://jenkins.example.org/job/fraud/17/",
-                "GIT_PREVIOUS_SUCCESSFUL_COMMIT": "HEAD",
+                **({} if first else {"GIT_PREVIOUS_SUCCESSFUL_COMMIT": "HEAD"}),
                 **self.environment,
             },
         }
@@ -123,8 +143,8 @@ class Jenkins:
         result = next((e["result"] for e in events if e["event"] == "finished"), "none")
         return Ended(result, output, events, self.workspace)
 
-    def build(self, approve: bool = True, **params: Any) -> Ended:
-        return self.end(self.start(approve, **params))
+    def build(self, approve: bool = True, **given: Any) -> Ended:
+        return self.end(self.start(approve, **given))
 
     def wait_for(self, found: Callable[[], Any], what: str, seconds: float = 120) -> Any:
         deadline = time.monotonic() + seconds

@@ -13,12 +13,12 @@ import api_kit as served
 import pytest
 from api_kit import make_published
 from dagster_servers import Servers
-from jenkins_kit import MARKED, ROOT, Ended, Jenkins, agent_environment
+from jenkins_kit import MARKED, QUICK, ROOT, Ended, Jenkins, agent_environment
 from osv_server import Osv
 from registry_kit import DATASET, publish
 from webhook import Webhook
 
-from fraud_mlops.registry.pointers import promote
+from fraud_mlops.registry.pointers import promote, read_pointer
 
 pytestmark = pytest.mark.flow
 Quick = Callable[..., dict[str, Any]]
@@ -35,12 +35,36 @@ def no_secret_in(ended: Ended, *secrets: str) -> None:
             assert secret.encode() not in text, f"{secret} in {name}"
 
 
+def test_a_push_runs_the_checks_and_launches_nothing(
+    jenkins: Jenkins, room: Webhook, tmp_path: Path
+) -> None:
+    """In the first build of a branch Jenkins has no parameters in the environment yet, and knows of
+    no commit that was good: all of the repository is searched for secrets."""
+    text = (ROOT / "Jenkinsfile").read_text()
+    for usual, quick in (
+        ("lint", "help"),
+        ("-n auto --dist loadfile --no-loadscope-reorder", QUICK),
+    ):
+        assert f"defaultValue: '{usual}'" in text
+        text = text.replace(f"defaultValue: '{usual}'", f"defaultValue: '{quick}'")
+    (tmp_path / "Jenkinsfile").write_text(text)
+    ended = jenkins.build(first=True, jenkinsfile=tmp_path / "Jenkinsfile")
+    assert ended.result == "SUCCESS", ended.output
+    done = {name for name, became in ended.stages().items() if became == "SUCCESS"}
+    assert done == {"Environment", "Checks", "Lint", "Unit tests", "Security"}
+    assert ended.of("junit")[0]["tests"] == 1
+    assert "\n0 strings that look like secrets" in ended.output
+    assert room.titles == ["fraud/main #17 succeeded"]
+
+
 def test_from_a_push_to_production(
     jenkins: Jenkins, quick: Quick, room: Webhook, vulnerabilities: Osv, tmp_path: Path
 ) -> None:
     """The build's own Dagster reads a month of claims in a Metaflow run, and the champion that was
-    trained before is judged, approved and deployed."""
+    trained before is judged, approved and deployed: that one, though there is another by then."""
     published = make_published(tmp_path)
+    promotion = [str(Path(sys.executable).parent / "fraud-mlops"), "models", "promote"]
+    promotion += [published.versions["second"], "--dataset", served.DATASET]
     jenkins.environment |= {
         "LAKEHOUSE_URI": str(published.root),
         "FRAUD_DATASETS": str(published.contract),
@@ -53,7 +77,8 @@ def test_from_a_push_to_production(
             LINT="style",
             DEPLOY=True,
             DEPLOY_TO=str(tmp_path / "served"),
-        )
+        ),
+        meanwhile=[*promotion, "--output-uri", str(published.root)],
     )
     assert ended.result == "SUCCESS", ended.output
     assert set(ended.stages().values()) == {"SUCCESS"}
@@ -61,7 +86,8 @@ def test_from_a_push_to_production(
     tests, run = (event["tests"] for event in ended.of("junit"))
     assert tests == 1
     assert run > 1
-    assert "torch" in vulnerabilities.asked
+    assert {"torch", "snowflake-connector-python", "pytest"} <= set(vulnerabilities.asked)
+    assert 0 <= ended.of("coverage")[0]["rate"] < 1
     for report in ("coverage.xml", "audit.json", "secrets.json", "junit/run.xml", "dagster.log"):
         assert f"ci/{report}" in ended.archived
     # The run's record: in Dagster, in Metaflow, and for people.
@@ -82,12 +108,18 @@ def test_from_a_push_to_production(
         first,
     )
     assert ended.of("input")[0]["approved"]
+    champion = read_pointer(published.models, served.DATASET, "champion")
+    assert champion is not None
+    assert champion.version == published.versions["second"]
     pointer = json.loads((tmp_path / "served" / served.DATASET / "champion.json").read_text())
     assert pointer["version"] == first
     # Who was told; and nothing was left running, or was shown.
     assert room.titles == ["fraud/main #17 succeeded"]
     assert f"Quality gate: champion {first} may be deployed" in room.received[0]["message"]
     assert "Dagster was ended" in ended.output
+    # Nothing but the message itself has the address of the room.
+    bound = [i for i, e in enumerate(ended.events) if e.get("id") == "fraud-notify-urls"]
+    assert ["ci_notify.sh" in ended.events[i + 1].get("script", "") for i in bound] == [True]
     no_secret_in(ended, MARKED, room.address, "room-s3cret-path")
 
 
@@ -144,7 +176,11 @@ def test_an_aborted_build_cancels_its_run(
     ended = jenkins.end(process)
     assert ended.result == "ABORTED", ended.output
     assert ended.stages()["Run"] == "ABORTED"
+    # The run took longer to end than Jenkins waits: what comes after has waited for it.
+    assert "process did not stop" in ended.output
+    assert "the run may go on" not in ended.output
     assert runs(dagster, "scoring_job") == ["CANCELED"]
+    assert ended.json("run.json")["status"] == "CANCELED"
     (told,) = room.received
     assert told["title"].startswith("fraud/main #17 was aborted")
 
@@ -186,12 +222,16 @@ def test_a_run_that_trains_leaves_its_model_in_the_record(dagster: Servers, tmp_
         "RUN_CONFIG": json.dumps(config),
         "PYTHONPATH": str(ROOT),
     }
-    for script in (["ci_launch.py"], ["log_metaflow_run.py", "--folder", "ci"]):
-        command = [sys.executable, str(ROOT / "scripts" / script[0]), *script[1:]]
-        ended = subprocess.run(
+
+    def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "scripts" / name), *arguments]
+        return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True
         )
-        assert ended.returncode == 0, ended.stderr
+
+    assert script("ci_launch.py").returncode == 0
+    ended = script("log_metaflow_run.py", "--folder", "ci")
+    assert ended.returncode == 0, ended.stderr
     told = f"motor__training_job success, model {version} (first), AP 0.800 (0.700 to 0.900)\n"
     assert ended.stdout == told
     assert (tmp_path / "ci" / "description.txt").read_text() == told
@@ -199,6 +239,23 @@ def test_a_run_that_trains_leaves_its_model_in_the_record(dagster: Servers, tmp_
     assert f"## Model {version}: first" in text
     assert "| average precision | 0.8000 | 0.7000 to 0.9000 |" in text
     assert json.loads((tmp_path / "ci" / "manifest.json").read_text())["version"] == version
+    # A damaged one is in the record too, and no other is judged in its place.
+    (tmp_path / "models" / DATASET / version / "manifest.json").unlink()
+    champion = publish(tmp_path / "models", "b", metrics=metrics)
+    promote(str(tmp_path / "models"), DATASET, champion, expected=None, by="ann", reason="first")
+    ended = script("log_metaflow_run.py", "--folder", "ci")
+    assert (ended.returncode, ended.stdout) == (
+        0,
+        f"motor__training_job success, model {version} (not read)\n",
+    )
+    assert "manifest.json" in (tmp_path / "ci" / "run.md").read_text()
+    judged = script("quality_gate.py", "--folder", "ci")
+    assert (judged.returncode, version in judged.stderr) == (1, True)
+    (tmp_path / "ci" / "run.json").unlink()
+    judged = script("quality_gate.py", "--folder", "ci")
+    assert judged.returncode == 1
+    assert "Next: python scripts/log_metaflow_run.py --folder ci" in judged.stderr
+    assert not (tmp_path / "ci" / "deployable").exists()
 
 
 @pytest.mark.parametrize(

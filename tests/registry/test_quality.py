@@ -125,8 +125,18 @@ def test_the_script_leaves_its_verdict_for_the_next_stage(tmp_path: Path) -> Non
 
     assert run().returncode == 0
     assert json.loads((folder / "gate.json").read_text())["version"] == version
-    assert (folder / "deployable").exists()
+    assert (folder / "deployable").read_text() == f"{version}\n"
     failed = run("--least", "roc_auc=0.99")
     assert failed.returncode == 1
     assert "NO" in failed.stdout
     assert not (folder / "deployable").exists()
+
+
+def test_a_build_in_a_new_registry_has_nothing_to_judge(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "quality_gate.py"), "--dataset", DATASET]
+    command += ["--model-uri", str(tmp_path)]
+    done = subprocess.run([*command, "--folder", str(tmp_path)], capture_output=True, text=True)
+    assert (done.returncode, "Nothing to judge" in done.stdout) == (0, True), done.stderr
+    assert list(tmp_path.iterdir()) == []
+    asked = subprocess.run(command, capture_output=True, text=True)
+    assert (asked.returncode, "train one first" in asked.stderr) == (1, True)

@@ -21,10 +21,13 @@ class Build {
     Map<String, Object> params = [:]
     Map<String, String> environment = [:]
     Boolean approve
+    List<String> meanwhile // a command, which others run while approval is waited for
+    double softKillSeconds, giveUpSeconds
     String result = 'SUCCESS'
     String description
     String cookie = UUID.randomUUID().toString()
     volatile String aborting
+    private volatile long abortedAt
     private final Set<String> secrets = Collections.synchronizedSet(new HashSet<String>())
 
     synchronized void worsen(String to) {
@@ -48,33 +51,57 @@ class Build {
         return value
     }
 
+    // In a shell of a shell, as Jenkins' durable tasks are. One that is stopped has its time to end;
+    // after that the build goes on, and the process too.
     int sh(String script, Map<String, String> env) {
         if (aborting) throw new Aborted(aborting)
-        def builder = new ProcessBuilder('sh', '-xe', '-c', script).directory(workspace).redirectErrorStream(true)
+        def inner = ['sh', '-c', 'sh -xe -c "$1"; exit $?', 'durable', script]
+        def builder = new ProcessBuilder(inner).directory(workspace).redirectErrorStream(true)
         builder.environment().putAll(env)
         builder.environment().put('JENKINS_SERVER_COOKIE', cookie)
         def process = builder.start()
         process.outputStream.close()
-        process.inputStream.withReader('UTF-8') { reader -> reader.eachLine { say(it) } }
-        def code = process.waitFor()
+        def reader = Thread.startDaemon {
+            process.inputStream.withReader('UTF-8') { lines -> lines.eachLine { say(it) } }
+        }
+        while (reader.alive && !(aborting && secondsSince(abortedAt) > giveUpSeconds)) reader.join(50)
+        if (reader.alive) say("After ${giveUpSeconds}s process did not stop")
         if (aborting) throw new Aborted(aborting)
-        return code
+        return process.waitFor()
     }
 
-    // As Jenkins ends a step: SIGTERM to every process that bears the build's cookie, and only that.
+    // As Jenkins stops a step (hudson.util.ProcessTree): each process that bears the build's cookie with all
+    // its descendants, these first; SIGTERM, a wait, SIGTERM to the next one.
     void abort(String why) {
         if (aborting) return
+        abortedAt = System.nanoTime()
         aborting = why
         say(why)
+        def parents = [:]
         new File('/proc').eachDirMatch(~/\d+/) { folder ->
-            try {
-                def environ = new String(Files.readAllBytes(Paths.get("${folder}/environ")))
-                if (environ.split('\0').contains("JENKINS_SERVER_COOKIE=${cookie}".toString())) {
-                    ['kill', '-TERM', folder.name].execute().waitFor()
-                }
-            } catch (IOException gone) {
-                // It has ended, or is somebody else's.
-            }
+            parents[folder.name] = read(folder, 'status').readLines().find { it.startsWith('PPid:') }?.substring(5)?.trim()
+        }
+        parents.keySet().findAll { bearsCookie(it) }.each { killTree(it, parents, System.nanoTime()) }
+    }
+
+    private void killTree(String pid, Map<String, String> parents, long began) {
+        parents.findAll { it.value == pid }.keySet().each { killTree(it, parents, began) }
+        ['kill', '-TERM', pid].execute().waitFor()
+        while (new File("/proc/${pid}").exists() && secondsSince(began) < softKillSeconds) sleep(10)
+    }
+
+    private boolean bearsCookie(String pid) {
+        read(new File("/proc/${pid}"), 'environ').split('\0').contains("JENKINS_SERVER_COOKIE=${cookie}".toString())
+    }
+
+    // Empty for a process that has ended, or is somebody else's.
+    private static String read(File folder, String name) {
+        try {
+            return new String(Files.readAllBytes(Paths.get("${folder}/${name}")))
+        } catch (IOException gone) {
+            return ''
         }
     }
+
+    private static double secondsSince(long moment) { (System.nanoTime() - moment) / 1e9 }
 }

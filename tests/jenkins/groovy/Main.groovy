@@ -18,13 +18,15 @@ class Main {
 
         def build = new Build(
             workspace: new File(settings.workspace), events: new File(settings.events),
-            credentials: settings.credentials, approve: settings.approve
+            credentials: settings.credentials, approve: settings.approve, meanwhile: settings.meanwhile,
+            softKillSeconds: settings.softKillSeconds, giveUpSeconds: settings.giveUpSeconds
         )
         build.params = pipeline.parameterValues(settings.params)
         Signal.handle(new Signal('TERM'), { build.abort('Aborted by a person') } as SignalHandler)
 
         Map<String, String> base = settings.environment + [WORKSPACE: build.workspace.path]
-        base += build.params.collectEntries { name, value -> [name, value as String] }
+        // The first build of a branch is begun before Jenkins knows that there are any.
+        if (!settings.first) base += build.params.collectEntries { name, value -> [name, value as String] }
         // Variables of the process stand behind env, as those of an agent do.
         def env = (System.getenv() + base) as Map<String, String>
         def top = new Steps(build: build, env: env, currentBuild: new CurrentBuild(build: build))

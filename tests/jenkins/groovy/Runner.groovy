@@ -61,6 +61,7 @@ class Runner {
     boolean holds(When condition, Steps steps) { condition.expressions.every { steps.run(it) } }
 
     void approved(Stage stage) {
+        if (build.meanwhile) build.meanwhile.execute().waitFor()
         build.note(event: 'input', stage: stage.name, message: stage.input.message, approved: build.approve)
         if (!build.approve) throw new Aborted('Rejected by a person')
     }

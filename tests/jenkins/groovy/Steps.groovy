@@ -69,6 +69,16 @@ class Steps {
         build.note(event: 'junit', stage: env.STAGE_NAME, tests: cases.size(), failed: bad)
         if (bad) build.worsen('UNSTABLE')
     }
+    void recordCoverage(Map given) {
+        given.tools.each { tool ->
+            if (tool.parser != 'COBERTURA') throw new Failed("unknown parser ${tool.parser}")
+            matching(tool.pattern as String).each {
+                def parser = new XmlSlurper(false, false, true) // the file names a DTD
+                parser.setFeature('http://apache.org/xml/features/nonvalidating/load-external-dtd', false)
+                build.note(event: 'coverage', rate: parser.parse(it).'@line-rate'.text() as double)
+            }
+        }
+    }
     void archiveArtifacts(Map given) {
         def files = matching(given.artifacts as String)
         if (!files && !given.allowEmptyArchive) throw new Failed('No artifacts found.')

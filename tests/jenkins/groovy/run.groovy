@@ -1,5 +1,6 @@
 // Runs a declarative Jenkinsfile on this machine: `groovy run.groovy settings.json`.
-// settings: jenkinsfile, workspace, events, params, credentials, environment, approve (of input).
+// settings: jenkinsfile, workspace, events, params, credentials, environment, approve (of input),
+// meanwhile (a command, run before that), first (build of a branch), softKillSeconds, giveUpSeconds.
 // Ends with 0, 1, 2, 3 for SUCCESS, UNSTABLE, FAILURE, ABORTED. SIGTERM aborts the build.
 
 def here = new File(getClass().protectionDomain.codeSource.location.toURI()).parentFile
