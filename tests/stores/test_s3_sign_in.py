@@ -39,13 +39,18 @@ def test_without_credentials_it_says_how_one_gives_them(
     [
         ({"AWS_PROFILE": "nope"}, r"profile \(nope\) could not be found; see AWS_PROFILE"),
         ({"AWS_DEFAULT_REGION": "not a region"}, "'not a region' doesn't match"),
-        ({"AWS_ENDPOINT_URL": "127.0.0.1:5977"}, "Invalid endpoint: 127.0.0.1:5977"),
+        (
+            {"AWS_ENDPOINT_URL": "127.0.0.1:5977"},
+            "AWS_ENDPOINT_URL is no address.*http://HOST:PORT",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "http://me:s3cret-key@127.0.0.1:9"},
+            "AWS_ENDPOINT_URL holds a login",
+        ),
         ({"AWS_SECRET_ACCESS_KEY": ""}, "missing: AWS_SECRET_ACCESS_KEY"),
     ],
 )
-def test_settings_of_aws_that_are_nonsense_are_told_in_its_words(
-    variables: dict[str, str], told: str
-) -> None:
+def test_settings_of_aws_that_are_nonsense_are_told(variables: dict[str, str], told: str) -> None:
     """In a process of its own: clients keep what they have once read."""
     base = {n: v for n, v in os.environ.items() if not n.startswith("AWS_")}
     keys = {"AWS_ACCESS_KEY_ID": "AKIDNOTSECRET", "AWS_SECRET_ACCESS_KEY": "s3cret-key"}

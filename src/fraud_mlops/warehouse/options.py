@@ -12,11 +12,12 @@ from pydantic import SecretStr
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.settings import Settings
 from fraud_mlops.warehouse.names import Tables, own_name
+from fraud_mlops.warehouse.snowflake_key import expanded, wrong_key
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _ADDRESS = ".snowflakecomputing."
-_LIKE_A_PATH, _LIKE_A_KEY = re.compile(r"[._~-]"), re.compile(r"[A-Za-z0-9+=]{32}")
-"""The body of a key is base64, in which none of the former stand."""
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*\.?")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _NEEDED = ("user", "warehouse", "database", "schema")
 
@@ -59,7 +60,7 @@ class SnowflakeOptions:
         if not any(given.values()):
             return None
         if given["private_key_path"]:
-            given["private_key_path"] = _expanded(given["private_key_path"])
+            given["private_key_path"] = expanded(given["private_key_path"])
         wrong = [*_missing(given), *_wrong(given, settings)]
         if wrong:
             listed = "\n".join(f"  {line}" for line in wrong)
@@ -161,46 +162,21 @@ def _wrong(given: dict[str, Any], settings: Settings) -> list[str]:
             "part of its address before .snowflakecomputing.com"
         )
     wrong += wrong_names(settings)
-    key = given["private_key_path"]
-    if key and (complaint := _wrong_key(key)):
-        wrong.append(complaint)
+    if key := given["private_key_path"]:
+        wrong += wrong_key(key, settings.snowflake_private_key_passphrase)
+    if (host := settings.snowflake_host) and not (_HOST.fullmatch(host) or host in _LOOPBACK):
+        shown = "" if "@" in host else f"={host!r}"
+        wrong.append(
+            f"SNOWFLAKE_HOST{shown} is no name of a host: give that alone, such as "
+            "`myorg-account.privatelink.snowflakecomputing.com`, without https://, login and path; "
+            "its port is SNOWFLAKE_PORT"
+        )
     if settings.snowflake_protocol == "http" and settings.snowflake_host not in _LOOPBACK:
         wrong.append(
             "SNOWFLAKE_PROTOCOL=http sends secrets in the clear; it is for a SNOWFLAKE_HOST on "
             "this machine"
         )
     return wrong
-
-
-def _expanded(path: Path) -> Path:
-    """`~` and `~user` as home folders, where there are such."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
-
-
-def _wrong_key(path: Path) -> str | None:
-    """Shown only where it is a path for certain: who put the key there should not find it in a log.
-
-    Read here, too: whoever connects would open it, and fail in the words of the system.
-    """
-    name, text = "SNOWFLAKE_PRIVATE_KEY_PATH", str(path)
-    if "-----" in text or "\n" in text:
-        return f"{name} holds the key itself; give the path of its file"
-    why = "there is no such file"
-    try:
-        if path.is_file():
-            path.open("rb").close()
-            return None
-    except OSError as error:
-        why = f"cannot be read ({error.strerror})"
-    if _LIKE_A_PATH.search(text) and not _LIKE_A_KEY.search(text):
-        return f"{name}={path}: {why}"
-    return (
-        f"{name} is the path of no file that can be read, and is not shown, since it may be the "
-        "key itself; give the path of its file"
-    )
 
 
 def wrong_names(settings: Settings) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,6 +30,10 @@ _KINDS: dict[str, Kind] = {
     "DATE": "date",
     "TIMESTAMP_NTZ": "timestamp",
 }
+MOMENT = 2.5
+"""Seconds that one waits for a login without wondering."""
+_log = logging.getLogger("fraud.warehouse")
+"""A line on standard error where nobody has set up logging, as for stores that are waited for."""
 LOAD_ROWS = 2_000
 """Rows of one bound INSERT; more values than 65,280 would go by way of a stage's files."""
 
@@ -63,7 +69,7 @@ class SnowflakeWarehouse:
     @contextmanager
     def session(self, _say: Say = quiet, /) -> Iterator[SnowflakeSession]:
         opened = self.connect or (lambda: connection(self.options))
-        with told_of_login(self.options):
+        with told_of_login(self.options), _telling(self.options):
             manager = opened()
             raw = manager.__enter__()
         try:
@@ -80,6 +86,20 @@ class SnowflakeWarehouse:
         """That tables are there is an administrator's affair: an error when they are not."""
         with self.session(say) as session:
             yield session
+
+
+@contextmanager
+def _telling(options: SnowflakeOptions) -> Iterator[None]:
+    """Says whom it waits for, after a moment."""
+    seconds = options.further()["login_timeout"]
+    told = "waiting for Snowflake at %s, up to %d s"
+    timer = threading.Timer(MOMENT, _log.warning, (told, options.server, seconds))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def connection(options: SnowflakeOptions) -> AbstractContextManager[SnowflakeConnection]:

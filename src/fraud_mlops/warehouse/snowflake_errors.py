@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fraud_mlops.errors import SettingsError, WarehouseError, WarehouseUnavailable
 from fraud_mlops.warehouse.options import SnowflakeOptions
+from fraud_mlops.warehouse.snowflake_key import wrong_key
 
 if TYPE_CHECKING:
     from snowflake.connector.errors import Error
@@ -69,26 +70,42 @@ def told(options: SnowflakeOptions) -> Iterator[None]:
 
 @contextmanager
 def told_of_login(options: SnowflakeOptions) -> Iterator[None]:
-    """Likewise, and what cryptography says of a key that it cannot read, or the system of its file.
+    """Likewise, and what others say below the connector: cryptography of a key, the system of its
+    file, a client of HTTP of an address.
 
-    The file could be read when the options were made; only its own errors bear its name.
+    The key was looked at when the options were made. Whether it is to blame is found by looking at
+    it once more, and not by what kind of error came.
     """
     key = options.private_key_path
     try:
         with told(options):
             yield
-    except OSError as error:
-        if key is None or error.filename != str(key):
+    except (OSError, TypeError, ValueError) as error:
+        if isinstance(error, OSError) and key is not None and error.filename == str(key):
+            raise WarehouseError(
+                f"{options.address}: {key} cannot be read ({error.strerror}); it is set by "
+                "SNOWFLAKE_PRIVATE_KEY_PATH"
+            ) from None
+        if key is not None and (wrong := wrong_key(key, options.private_key_passphrase)):
+            listed = "".join(f"\n  {line}" for line in wrong)
+            raise WarehouseError(
+                f"{options.address}: SNOWFLAKE_PRIVATE_KEY_PATH is no private key that can be "
+                f"used:{listed}"
+            ) from None
+        if isinstance(error, TypeError):
             raise
-        raise WarehouseError(
-            f"{options.address}: {key} cannot be read ({error.strerror}); it is set by "
-            "SNOWFLAKE_PRIVATE_KEY_PATH"
-        ) from None
-    except (TypeError, ValueError) as error:
-        if key is None:
-            raise
-        said = f"{options.address}: {_said(error, options)}"
-        raise WarehouseError(f"{said}\n{_LOGIN[251008]}") from None
+        raise _unreached(error, options) from None
+
+
+def _unreached(error: Exception, options: SnowflakeOptions) -> WarehouseUnavailable:
+    """By the address, or on the way there."""
+    where = "SNOWFLAKE_HOST (with SNOWFLAKE_PORT)" if options.host else "SNOWFLAKE_ACCOUNT"
+    url = f"{options.protocol or 'https'}://{options.server}"
+    return WarehouseUnavailable(
+        f"{options.address}: Snowflake cannot be reached at {options.server} "
+        f"({_first_line(error, options)}); is {where} right, and the network up: firewall, "
+        "HTTPS_PROXY, private link?"
+    ).mended_by(f"curl --max-time 10 {url}    # who answers?")
 
 
 def _as_ours(error: Error, options: SnowflakeOptions) -> WarehouseError:
@@ -97,11 +114,7 @@ def _as_ours(error: Error, options: SnowflakeOptions) -> WarehouseError:
     if meaning := _LOGIN.get(code) or _OBJECTS.get(code):
         return WarehouseError(f"{said}\n{meaning}")
     if _passes(error) and code in _OUT_OF_REACH:
-        return WarehouseUnavailable(
-            f"{options.address}: Snowflake cannot be reached at {options.server} "
-            f"({_first_line(error, options)}); is SNOWFLAKE_ACCOUNT (or SNOWFLAKE_HOST) right, and "
-            "the network up: firewall, HTTPS_PROXY, private link?"
-        ).mended_by(f"curl --max-time 10 https://{options.server}    # who answers?")
+        return _unreached(error, options)
     if _passes(error):
         return WarehouseUnavailable(f"{said}\nIs SNOWFLAKE_ACCOUNT right, and the network up?")
     return WarehouseError(said)
@@ -121,10 +134,11 @@ def _passes(error: Error) -> bool:
     return not isinstance(error, errors.DatabaseError)
 
 
-def _first_line(error: Error, options: SnowflakeOptions) -> str:
+def _first_line(error: Exception, options: SnowflakeOptions) -> str:
     """The connector's own words, and those of the operating system below: no such host, connection
     refused, certificate. What stands between them is addresses and advice."""
-    first = str(error.raw_msg or error).strip().partition("\n")[0].removesuffix("Aborting")
+    said = str(getattr(error, "raw_msg", None) or error)
+    first = said.strip().partition("\n")[0].removesuffix("Aborting")
     below: BaseException = error
     while deeper := below.__cause__ or below.__context__:
         below = deeper
