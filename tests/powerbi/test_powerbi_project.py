@@ -14,7 +14,16 @@ from tmdl import Object, column_of, mistakes, read, references
 
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 from fraud_mlops.warehouse.names import VIEWS, Tables
-from fraud_mlops.warehouse.schema import COMPUTE, DATABASE, READER, SCHEMA, schema_text
+from fraud_mlops.warehouse.schema import (
+    COMPUTE,
+    DATABASE,
+    READER,
+    SCHEMA,
+    Names,
+    for_snowflake,
+    schema_text,
+    statements,
+)
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "infra" / "powerbi"
@@ -237,3 +246,15 @@ def test_the_parts_find_one_another() -> None:
 def test_no_secret_or_cache_is_kept() -> None:
     kept = {path.name for path in PROJECT.rglob("*")}
     assert not kept & {"localSettings.json", "cache.abf", ".pbi"}
+
+
+def test_a_reader_of_another_name_is_told_how_the_old_one_loses_its_grants() -> None:
+    text = for_snowflake(Names(database="RISK", schema="BI", reader_role="RISK_READER"))
+    granted = {
+        " ".join(statement.split())
+        for statement in statements(text)
+        if statement.endswith("TO ROLE RISK_READER")
+    }
+    taken_back = re.findall(r"^--\s+REVOKE (.+) FROM ROLE OLD_ROLE;$", text, re.MULTILINE)
+    assert len(granted) == 3 + len([*VIEWS, "BI_ABOUT"])
+    assert {f"GRANT {what} TO ROLE RISK_READER" for what in taken_back} == granted
