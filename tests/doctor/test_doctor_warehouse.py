@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def test_a_warehouse_that_a_sync_can_use_is_well(place: tuple[Warehouse, Look]) 
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
+        (f"DROP TABLE {TABLE}", f"there is no table {TABLE} "),
         (f"DROP TABLE {TABLE}_LOCK", f"there is no table {TABLE}_LOCK"),
         (f"ALTER TABLE {TABLE}_SYNC DROP COLUMN CHECKSUM", f"{TABLE}_SYNC.CHECKSUM is missing"),
     ],
@@ -68,15 +70,54 @@ def test_a_table_that_is_missing_or_other_is_wrong(
     place: tuple[Warehouse, Look], damage: str, told: str
 ) -> None:
     warehouse, look = place
-    if warehouse.engine == "duckdb":
-        import duckdb
-
-        with duckdb.connect(str(warehouse.path)) as file:  # type: ignore[attr-defined]
-            file.execute(damage)
-    else:
-        answer(warehouse, damage)
+    change(warehouse, damage)
     found = look()
     assert (found.status, told in found.says) == ("wrong", True), found
+
+
+def change(warehouse: Warehouse, *statements: str) -> None:
+    """As somebody does who looks after it."""
+    if isinstance(warehouse, DuckDBWarehouse):
+        import duckdb
+
+        with duckdb.connect(str(warehouse.path)) as file:
+            for statement in statements:
+                file.execute(statement)
+        return
+    for statement in statements:
+        answer(warehouse, statement)
+
+
+@pytest.mark.parametrize("column", ["METRIC_VALUE", "PERIOD_START"])
+def test_a_column_of_another_type_is_mended_by_the_statements_that_are_told(
+    place: tuple[Warehouse, Look], column: str
+) -> None:
+    """One that may be NULL, and one that may not."""
+    warehouse, look = place
+    change(warehouse, f"ALTER TABLE {TABLE} ALTER COLUMN {column} TYPE VARCHAR")
+    told = re.search(rf"{TABLE}.{column} is of type .+? anew \((ALTER .+?)\), and", look().says)
+    assert told is not None, look()
+    statements = told[1].split("; ")
+    assert ("DROP NOT NULL" in told[1]) == (column == "PERIOD_START")
+    change(warehouse, *statements)
+    assert look().status == "ok"
+
+
+def test_a_column_of_the_key_is_mended_by_making_the_table_anew(
+    in_snowflake: tuple[Warehouse, Look],
+) -> None:
+    warehouse, look = in_snowflake
+    assert isinstance(warehouse, SnowflakeWarehouse)
+    rest = "PARTITION_KEY, DATA_VERSION, ROW_COUNT, CHECKSUM, SYNC_ID, SYNCED_AT"
+    table = f"{TABLE}_SYNC"
+    change(
+        warehouse, f"CREATE OR REPLACE TABLE {table} AS SELECT 1 AS DATASET, {rest} FROM {table}"
+    )
+    told = re.search(r"in place; put the table aside \((ALTER .+)\), run what", look().says)
+    assert told is not None, look()
+    change(warehouse, told[1])
+    run_schema(warehouse.options)
+    assert look().status == "ok"
 
 
 def test_the_table_alone_is_not_enough(in_snowflake: tuple[Warehouse, Look]) -> None:

@@ -7,12 +7,16 @@ import os
 import shutil
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fraud_mlops.doctor.finding import Finding, ok, warning, wrong
 from fraud_mlops.errors import FraudMlopsError, LakehouseError
 from fraud_mlops.lakehouse.addresses import require_root
 from fraud_mlops.lakehouse.stores import is_local
 from fraud_mlops.settings import Settings, variable
+
+if TYPE_CHECKING:
+    import duckdb
 
 LEAST_FREE = 1 << 30
 GOOD_FREE = 5 << 30
@@ -104,30 +108,32 @@ def warehouse_file(settings: Settings) -> Finding | None:
     from fraud_mlops.warehouse.duckdb_engine import holder_of
 
     try:
-        duckdb.connect(str(path), read_only=True).close()
+        with duckdb.connect(str(path), read_only=True) as connection:
+            drifted = _drifted(connection, path, settings.snowflake_table)
     except duckdb.Error as error:
         if holder := holder_of(error):
             says = f"{holder} has {path} open, and a sync would wait for it"
             return warning("warehouse", says, f"fuser -v {path}    # close what has it open")
         mend = f"mv {path} {path}.old && python scripts/sync_metrics_to_snowflake.py --force"
         return wrong("warehouse", f"{path} is no DuckDB file: {error}", mend)
-    if drifted := _drifted(path, settings.snowflake_table):
+    if drifted:
         return wrong("warehouse", drifted)
     return ok("warehouse", f"{path}, a DuckDB file")
 
 
-def _drifted(path: Path, table: str) -> str | None:
-    """What a sync would stumble over; one that finds older views makes what is missing first."""
+def _drifted(connection: duckdb.DuckDBPyConnection, path: Path, table: str) -> str | None:
+    """What a sync would stumble over: it makes tables where the views are older, or not there, and
+    takes them for granted where they are its own."""
     from fraud_mlops.warehouse.columns_drift import check_columns
-    from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
+    from fraud_mlops.warehouse.duckdb_engine import DuckDBSession, DuckDBWarehouse
     from fraud_mlops.warehouse.names import Tables
     from fraud_mlops.warehouse.views import About, about_views
 
     try:
-        warehouse = DuckDBWarehouse(path, Tables(table), wait_seconds=0)
-        with warehouse.reading() as session:
-            if session is not None and about_views(session) == About.of(warehouse.tables):
-                check_columns(session, warehouse)
+        warehouse = DuckDBWarehouse(path, Tables(table))
+        session = DuckDBSession(connection, warehouse.address, warehouse.mend_schema)
+        if about_views(session) == About.of(warehouse.tables):
+            check_columns(session, warehouse)
     except FraudMlopsError as error:
         return str(error)
     return None
