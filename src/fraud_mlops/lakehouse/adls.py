@@ -161,7 +161,7 @@ class AdlsFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         self.put_file(local, path, tag=tag)
 
     async def _delete_version(self, path: str, tag: str) -> None:
-        """Removes the version of that tag. Raises ReplacedError, or FileNotFoundError."""
+        """Removes the version of that tag. Raises ReplacedError."""
         container, blob, _ = self.split_path(path)
         async with self.service_client.get_blob_client(container, blob) as client:
             await client.delete_blob(etag=tag, match_condition=MatchConditions.IfNotModified)

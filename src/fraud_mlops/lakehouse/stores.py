@@ -250,7 +250,11 @@ def delete_version(uri: str, tag: str) -> None:
         if is_local(uri):
             remove_version(Path(path), tag)
         elif hasattr(fs, "delete_version"):
-            fs.delete_version(path, tag)
+            try:
+                fs.delete_version(path, tag)
+            except ReplacedError:  # as Azure says of what is gone, too
+                if fs.exists(path):
+                    raise
         else:
             fs.rm(path)
 
