@@ -22,6 +22,7 @@ class CloudToy:
         self.aws, self.folder = aws, folder
         self.lake = folder / "lake"
         (folder / "home").mkdir(parents=True)
+        (folder / ".metaflow").mkdir()  # else Metaflow looks for one in the folders above
         (folder / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         self.instance = dg.DagsterInstance.from_config(str(folder / "home"))
 
@@ -62,8 +63,8 @@ class CloudToy:
 
     # -- what it does, and has done --------------------------------------------------------------
 
-    def fail(self, step: str) -> None:
-        (self.folder / f"fail_{step}").write_text("x\n")
+    def fail(self, step: str, times: int = 1) -> None:
+        (self.folder / f"fail_{step}").write_text("x\n" * times)
 
     def hold(self, step: str) -> Path:
         place = self.folder / f"hold_{step}"
