@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import dagster as dg
 import psutil
 import pytest
 from served import Served
@@ -32,6 +33,32 @@ def test_a_killed_part_of_the_run_fails_it_and_a_retry_ends_right(
     served.release("work")
     assert served.wait_end(served.retry(run)) == "SUCCESS"
     assert_made_once(served)
+
+
+def test_a_task_killed_between_publishing_and_its_end_is_made_good_by_a_retry(
+    served: Served,
+) -> None:
+    """What it published is not recorded; the retry publishes anew, here with another content."""
+    served.tell("anew")
+    served.hold("published_second")
+    run = served.launch("monthly_job", tags={"dagster/partition": "2024-02"})
+    psutil.Process(served.wait_held("published_second")).kill()
+    assert served.wait_end(run, 20) == "FAILURE"
+    served.wait_gone(10)
+    assert materialized(served.history, "monthly/second") == []
+
+    served.release("published_second")
+    retry = served.retry(run)
+    assert served.wait_end(retry) == "SUCCESS"
+    assert served.steps_run == {"start": 1, "work": 2, "join": 2, "end": 1}
+    assert served.published == {"first 2024-02": 1, "second 2024-02": 2}
+    [event] = materialized(served.history, "monthly/second")
+    assert (event.run_id, event.partition_key) == (retry, "2024-02")
+    [made] = (served.lake / "second").iterdir()
+    assert (made.name, made.read_text()) == ("2024-02.txt", "2 toy 2 0.5 2024-02\n")
+    assert version(event) == "2-toy-2-0.5-2024-02"
+    assert {launch.outcome for launch in served.launches} == {"succeeded"}
+    served.wait_gone(10)
 
 
 def test_a_killed_worker_is_retried_by_the_daemon_which_goes_on_with_the_run(
@@ -138,6 +165,11 @@ def test_two_executions_at_once_do_not_take_each_others_run(served: Served) -> N
     assert len({launch.launch_id for launch in served.launches}) == 2
     assert [path.name for path in served.lake.glob("second/*")] == ["None.txt"]
     assert not served.processes()
+
+
+def version(event: dg.EventLogRecord) -> str:
+    assert event.asset_materialization is not None
+    return str((event.asset_materialization.tags or {})["dagster/data_version"])
 
 
 def assert_made_once(served: Served) -> None:
