@@ -19,8 +19,8 @@ FLOW = Path(__file__).parent / "toy" / "card_flow.py"
 @pytest.mark.flow
 def test_a_card_is_exported(aws: LocalAws, tmp_path: Path) -> None:
     there, here = tmp_path / "there", tmp_path / "here"
-    there.mkdir()
-    here.mkdir()
+    for folder in (there, here):  # each with records of its own: Metaflow looks above for them too
+        (folder / ".metaflow").mkdir(parents=True)
     environment = {**os.environ, **aws.environment, "METAFLOW_USER": "toy"}
     command = [sys.executable, FLOW, "run", f"--run-id-file={tmp_path / 'id'}"]
     subprocess.run(command, cwd=there, env=environment, check=True, capture_output=True)

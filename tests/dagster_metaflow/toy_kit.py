@@ -117,6 +117,8 @@ class Toy:
         variables = {
             "TOY_FOLDER": str(self.folder),
             "METAFLOW_HOME": str(self.folder / "metaflow_home"),
+            # Else Metaflow looks for its records in the folders above too.
+            "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(self.folder),
             "METAFLOW_USER": "toy",
             "PYTHONWARNINGS": "ignore",
         }

@@ -111,7 +111,12 @@ def toy_flow(folder: Path) -> Path:
 
 def flow_environment(folder: Path) -> dict[str, str]:
     """Runs stay in the test's own folder."""
-    return {**os.environ, "METAFLOW_USER": "test", "METAFLOW_HOME": str(folder / ".metaflowconfig")}
+    own = {
+        "METAFLOW_USER": "test",
+        "METAFLOW_HOME": str(folder / ".metaflowconfig"),
+        "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(folder),
+    }
+    return {**os.environ, **own}
 
 
 _TOY = """

@@ -30,6 +30,7 @@ def materialize(
     def toy(context: dg.AssetExecutionContext, metaflow: MetaflowResource) -> Iterator[Any]:
         yield from metaflow.run(context, FLOW).stream()
 
+    (folder / ".metaflow").mkdir(exist_ok=True)  # else Metaflow looks for one in the folders above
     settings = {"METAFLOW_HOME": str(folder / "home"), "METAFLOW_USER": "toy", **environment}
     local = LocalBackend(working_directory=str(folder), environment=settings)
     resource = MetaflowResource(ledger_root=str(folder / "lake"), local=local, poll_seconds=0.05)

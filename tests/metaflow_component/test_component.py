@@ -77,6 +77,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TOY_FOLDER", str(tmp_path))
     monkeypatch.setenv("TOY_LAKE", str(tmp_path / "lake"))
     monkeypatch.setenv("METAFLOW_USER", "toy")
+    monkeypatch.setenv("METAFLOW_DATASTORE_SYSROOT_LOCAL", str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "dg.toml").write_text(PROJECT)
     folder = tmp_path / "toy_project" / "defs" / "toys"

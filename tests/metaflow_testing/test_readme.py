@@ -29,6 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in blocks("python"):
         if name:
             (tmp_path / name).write_text(text)
+    (tmp_path / ".metaflow").mkdir()  # else Metaflow looks for one in the folders above
     monkeypatch.chdir(tmp_path)
     for name in ("METAFLOW_USER", "SUDO_USER", "USERNAME"):  # as in a container, where root is all
         monkeypatch.delenv(name, raising=False)
