@@ -54,6 +54,7 @@ def run(
     monkeypatch.setenv("BUNDLE_VAR_folder", str(stage.folder))
     monkeypatch.setattr(script, "ROOT", stage.repository.root)
     monkeypatch.setattr(script, "REQUIREMENTS", ["requirements.txt"])
+    stage.workspace.jobs.jobs.clear()
     stage.workspace.machine.variables["SHELL_FOLDER"] = str(stage.folder)
     (stage.repository.root / "databricks.yml").write_text(BUNDLE)
     settings.cache_clear()

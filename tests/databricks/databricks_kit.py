@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -35,7 +36,7 @@ resources:
         - task_key: flow
           environment_key: Default
           disable_auto_optimization: true
-          spark_python_task:
+          spark_python_task: &python
             python_file: scripts/databricks_entry.py
             parameters:
               - --flow=flows/shell_flow.py
@@ -44,9 +45,19 @@ resources:
               - --variable=SHELL_FOLDER=${var.folder}
               - --
               - --size=${var.size}
-      environments:
+      environments: &environments
         - environment_key: Default
           spec: {environment_version: "4", dependencies: [-r requirements.txt]}
+    retried:
+      name: retried
+      tasks:
+        - task_key: flow
+          environment_key: Default
+          disable_auto_optimization: true
+          max_retries: 1
+          min_retry_interval_millis: 700
+          spark_python_task: *python
+      environments: *environments
 targets: {dev: {mode: development, default: true}, prod: {variables: {size: 9}}}
 """
 QUICK: dict[str, Any] = {"look_seconds": 0.05, "most_look_seconds": 0.1}
@@ -61,6 +72,13 @@ def driver_python(folder: Path) -> Path:
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
     (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder / "bin" / "python"
+
+
+def number_in(told: str) -> int:
+    """Of the run that the script tells of."""
+    found = re.search(r"^run (\d+)", told, re.MULTILINE)
+    assert found, told
+    return int(found[1])
 
 
 @dataclass(frozen=True)

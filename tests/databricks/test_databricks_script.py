@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,16 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from databricks_kit import ROOT, ShellRuns
+from databricks_kit import ROOT, ShellRuns, number_in
 
 SCRIPT = ROOT / "scripts" / "run_databricks_job.py"
 FLOW = ("--flow", "flows/shell_flow.py")
-
-
-def number(told: str) -> str:
-    found = re.search(r"^run (\d+)", told, re.MULTILINE)
-    assert found, told
-    return found[1]
 
 
 def test_it_follows_the_run_to_its_end(
@@ -28,7 +21,7 @@ def test_it_follows_the_run_to_its_end(
 ) -> None:
     code, told = run(*FLOW, "--size", "3")
     assert code == 0, told
-    assert f"{stage.workspace.url}/jobs/0/runs/{number(told)}" in told
+    assert f"{stage.workspace.url}/jobs/0/runs/{number_in(told)}" in told
     assert f"at commit {stage.repository.head()}" in told
     assert "/end/1" in told
     assert "Task finished successfully." in told
@@ -43,7 +36,7 @@ def test_a_failure_is_told_looked_into_and_repaired(
     stage.fail_once()
     code, told = run(*FLOW)
     assert (code, "ValueError: it breaks" in told) == (1, True)
-    failed = number(told)
+    failed = str(number_in(told))
     code, told = run("--inspect-run-id", failed)
     assert code == 0
     for words in (
@@ -66,7 +59,7 @@ def test_a_driver_that_never_came_is_explained_and_repaired(
     run: Callable[..., tuple[int, str]], stage: ShellRuns
 ) -> None:
     stage.workspace.machine.breaks = "Library installation failed: no such package"
-    failed = number(run(*FLOW)[1])
+    failed = str(number_in(run(*FLOW)[1]))
     told = run("--inspect-run-id", failed)[1]
     assert "Correct the requirement that is named, commit and push it." in told
     code, told = run("--repair", failed)
@@ -78,8 +71,8 @@ def test_it_need_not_wait(run: Callable[..., tuple[int, str]], stage: ShellRuns)
     stage.hold()
     code, told = run(*FLOW, "--no-wait")
     assert code == 0
-    assert f"--inspect-run-id {number(told)}" in told
-    assert "goes on" in run("--inspect-run-id", number(told))[1]
+    assert f"--inspect-run-id {number_in(told)}" in told
+    assert "goes on" in run("--inspect-run-id", str(number_in(told)))[1]
     stage.release()
     stage.wait_for("end")
 
@@ -104,7 +97,7 @@ sys.exit(s.main())
         process.kill()
         process.communicate()
     assert process.returncode == 130
-    attempt = stage.workspace.jobs.runs[int(number(told))].last
+    attempt = stage.workspace.jobs.runs[number_in(told)].last
     assert attempt.cancelled
 
 
@@ -125,7 +118,7 @@ def test_all_that_is_missing_is_told_and_nothing_else(
     [
         (["--size"], 2, "--option VALUE"),
         (["--repair", "1", "--size", "3"], 2, "keeps its parameters"),
-        (["--existing-job", "other"], 2, "there is no job 'other'; it has shell"),
+        (["--existing-job", "other"], 2, "there is no job 'other'; it has shell, retried"),
         (["--existing-job", "shell", "--size"], 2, "--option VALUE"),
         (["--flow", "flows/none.py"], 2, "there is no such flow"),
         (["--output-uri", "https://me:secret@host/lake"], 2, "https"),

@@ -27,6 +27,7 @@ class Jobs:
     page: int = PAGE
     runs: dict[int, Run] = field(default_factory=dict)
     jobs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    timers: list[threading.Timer] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
     lock: Any = field(default_factory=threading.RLock)
 
@@ -121,10 +122,11 @@ class Jobs:
         )
         check_parameters(given.get("python_params") or [])
         again = (run, settings, given.get("python_params"))
-        if self.late:
-            threading.Timer(self.late, self._try, again).start()
-        else:
+        if not self.late:
             self._try(*again)
+            return {"repair_id": run.repairs[-1]}
+        self.timers.append(threading.Timer(self.late, self._try, again))
+        self.timers[-1].start()
         return {"repair_id": run.repairs[-1]}
 
     def cancel(self, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,6 +86,8 @@ class LocalWorkspace:
         self.calls.clear()
         self.machine.pending, self.machine.named, self.machine.argv0 = 0.0, True, None
         self.machine.ends.clear()
+        while self.jobs.timers:
+            self.jobs.timers.pop().cancel()
         self.jobs.repairs_submitted, self.jobs.late, self.jobs.page = True, 0.0, PAGE
 
     def answer(self, route: str, given: Mapping[str, Any], bearer: str | None) -> dict[str, Any]:

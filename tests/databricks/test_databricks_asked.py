@@ -1,0 +1,301 @@
+"""What is asked of the workspace and of the store, and what is made of their answers.
+
+No driver is needed for that: the workspace ends these runs as it is told to, and what drivers leave
+in the store is left there by the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from databricks_kit import ShellRuns, number_in
+
+from dagster_metaflow.backends.databricks_attempt import Attempt
+from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState
+
+ALWAYS = 10_000
+FLOW = ("--flow", "flows/shell_flow.py")
+AWAY = {"patience_seconds": 0.3}
+Script = Callable[..., tuple[int, str]]
+
+
+def away(stage: ShellRuns) -> Callable[[], None]:
+    """The store: a file where its folder was. Calling the answer brings it back."""
+    lake, kept = stage.folder / "lake", stage.folder / "kept"
+    lake.rename(kept)
+    lake.write_text("")
+
+    def back() -> None:
+        lake.unlink()
+        kept.rename(lake)
+
+    return back
+
+
+def left(stage: ShellRuns, token: str, run_id: str | None, *lines: str) -> Attempt:
+    """What a driver leaves."""
+    attempt = Attempt.begin(str(stage.folder / "lake"), "flows/shell_flow.py", token, None)
+    if run_id is not None:
+        attempt.has_begun(run_id)
+    attempt.ship(lines)
+    return attempt
+
+
+def token_of(handle: Handle) -> str:
+    return str(handle["place"]).rpartition("/")[2]
+
+
+# -- the store -------------------------------------------------------------------------------------
+
+
+def test_nothing_is_started_that_could_not_be_followed(run: Script, stage: ShellRuns) -> None:
+    (stage.folder / "lake").write_text("")
+    code, told = run(*FLOW)
+    assert (code, "the store at" in told) == (1, True), told
+    assert stage.workspace.calls["jobs/runs/submit"] == 0
+
+
+def test_a_store_that_is_away_hides_no_end_and_is_blamed_itself(stage: ShellRuns) -> None:
+    stage.workspace.machine.ends = ["SUCCESS"]
+    handle = stage.launched()
+    away(stage)
+    assert stage.ended(handle, **AWAY).state is RunState.SUCCEEDED
+    (told,) = [line for line in stage.log(handle) if "cannot be read from here" in line]
+    assert "lake" in told
+
+
+def test_the_log_goes_on_when_the_store_is_there_again(stage: ShellRuns) -> None:
+    stage.workspace.machine.pending = 60
+    handle = stage.launched()
+    left(stage, token_of(handle), "7", "first")
+    stage.until(handle, lambda _: "first" in stage.log(handle))
+    back = away(stage)
+    stage.until(handle, lambda _: "cannot be read from here" in stage.log(handle)[-1])
+    time.sleep(0.5)  # longer than this follower is patient with the workspace
+    assert stage.backend(**AWAY).poll(handle).state is RunState.RUNNING
+    back()
+    left(stage, token_of(handle), None, "second")
+    stage.until(handle, lambda _: stage.log(handle)[-1] == "second")
+    assert [line for line in stage.log(handle) if "cannot" in line] == [stage.log(handle)[-2]]
+    stage.backend().cancel(handle)
+
+
+def test_a_store_that_cannot_be_read_is_told_before_a_repair(run: Script, stage: ShellRuns) -> None:
+    stage.workspace.machine.ends = ["FAILED"]
+    failed = number_in(run(*FLOW)[1])
+    away(stage)
+    code, told = run("--repair", str(failed))
+    assert (code, "the store at" in told) == (1, True), told
+    assert stage.workspace.calls["jobs/runs/repair"] == 0
+    with pytest.raises(LaunchError, match="the store at"):
+        stage.resumed("7")
+
+
+# -- interrupts ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def interrupted() -> Iterator[None]:
+    """As a shell starts it: Ctrl-C is an interrupt."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments"),
+    [(signal.SIGINT, FLOW), (signal.SIGTERM, ("--existing-job", "shell"))],
+)
+@pytest.mark.usefixtures("interrupted")
+def test_an_interrupt_before_the_first_look_cancels_what_was_started(
+    run: Script, stage: ShellRuns, number: signal.Signals, arguments: tuple[str, ...]
+) -> None:
+    workspace = stage.workspace
+    workspace.machine.pending = 60
+    workspace.fail("jobs/runs/get", 429, ALWAYS, code="RESOURCE_EXHAUSTED", retry_after=1)
+
+    def interrupt() -> None:
+        while not workspace.calls["jobs/runs/get"]:
+            time.sleep(0.02)
+        workspace.faults.clear()
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    code, told = run(*arguments)
+    assert code == 128 + number
+    (started,) = [r for r in workspace.jobs.runs.values() if r.run_id == number_in(told)]
+    assert f"run {started.run_id}: TERMINATED CANCELED" in told
+    assert started.last.cancelled
+
+
+# -- repairs ---------------------------------------------------------------------------------------
+
+
+def test_a_jobs_run_is_repaired_with_the_parameters_that_it_had(
+    run: Script, stage: ShellRuns
+) -> None:
+    for more in ((), ("--size", "7")):
+        stage.workspace.machine.ends = ["FAILED", "SUCCESS"]
+        failed = number_in(run("--existing-job", "shell", *more)[1])
+        assert run("--repair", str(failed))[0] == 0
+        first, second = stage.workspace.jobs.runs[failed].tries
+        own = first.task["spark_python_task"]["parameters"]
+        wanted = first.given or [text.replace("{{job.run_id}}", str(failed)) for text in own]
+        assert second.given == wanted
+        assert (f"--size={7 if more else 5}" in wanted, "{{" in str(wanted)) == (True, False)
+
+
+def test_a_run_is_not_repaired_with_other_code_than_it_ran(run: Script, stage: ShellRuns) -> None:
+    stage.workspace.machine.ends = ["FAILED", "SUCCESS"]
+    failed, ran = number_in(run("--existing-job", "shell")[1]), stage.repository.head()
+    (stage.repository.root / "note").write_text(stage.launch_id)
+    now = stage.repository.commit("newer")
+    assert run("--existing-job", "shell")[0] == 0
+    code, told = run("--repair", str(failed))
+    assert code == 1
+    assert f"ran commit {ran}" in told
+    assert f"set to {now} since" in told
+    assert stage.workspace.calls["jobs/runs/repair"] == 0
+
+
+def test_a_run_that_a_job_started_is_repaired_when_the_code_is_the_same(
+    run: Script, stage: ShellRuns
+) -> None:
+    stage.workspace.machine.ends = ["FAILED", "SUCCESS"]
+    failed = number_in(run("--existing-job", "shell")[1])
+    left(stage, str(failed), "7")
+    again = stage.resumed("7")
+    assert (again["run"], again["attempt"]) == (failed, 2)
+    assert stage.ended(again).state is RunState.SUCCEEDED
+
+
+def test_an_end_before_a_repair_is_not_taken_for_its_own(run: Script, stage: ShellRuns) -> None:
+    stage.workspace.machine.ends = ["FAILED", "SUCCESS"]
+    failed = number_in(run(*FLOW)[1])
+    stage.workspace.jobs.late = 1.0
+    code, told = run("--repair", str(failed))
+    assert code == 0, told
+
+
+def test_a_repair_that_does_not_begin_is_told(stage: ShellRuns) -> None:
+    stage.workspace.machine.ends = ["FAILED"]
+    handle = stage.launched()
+    left(stage, token_of(handle), "7")
+    stage.ended(handle)
+    stage.workspace.jobs.late = 60
+    with pytest.raises(LaunchError, match=r"taken the repair of run \d+, and not begun"):
+        stage.resumed("7", **AWAY)
+
+
+def test_a_repair_by_others_is_followed_from_its_own_beginning(stage: ShellRuns) -> None:
+    stage.workspace.machine.ends = ["FAILED"]
+    handle = stage.launched()
+    left(stage, token_of(handle), "7", "it breaks")
+    stage.ended(handle)
+    stage.workspace.machine.pending = 60
+    stage.workspace.jobs.repair({"run_id": handle["run"]})
+    again = {**stage.resumed("7"), "folder": f"{handle['folder']}-again"}
+    status = stage.backend().poll(again)
+    assert (status.state, status.run_id) == (RunState.RUNNING, None)
+    assert "it breaks" not in stage.log(again)
+    stage.backend().cancel(again)
+
+
+# -- starts whose answers are lost -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", ["jobs/create", "jobs/run-now"])
+@pytest.mark.parametrize(("status", "code"), [(0, ""), (500, "INTERNAL_ERROR")])
+def test_a_job_is_made_and_started_once(
+    run: Script, stage: ShellRuns, route: str, status: int, code: str
+) -> None:
+    jobs = stage.workspace.jobs
+    stage.workspace.machine.ends = ["SUCCESS"]
+    before = len(jobs.runs)
+    stage.workspace.fail(route, status, code=code, answered=True)
+    ended, told = run("--existing-job", "shell")
+    assert ended == 0, told
+    assert (len(jobs.jobs), len(jobs.runs) - before) == (1, 1)
+
+
+def test_lists_are_read_to_their_end(run: Script, stage: ShellRuns) -> None:
+    jobs = stage.workspace.jobs
+    jobs.page = 2
+    stage.workspace.machine.ends = ["SUCCESS"] * 6
+    prepared = stage.backend().prepare(stage.request())
+    started = stage.backend().launch(stage.request(), prepared)
+    for _ in range(5):
+        stage.launched()
+    assert stage.backend().run_of(prepared) == started["run"]
+    assert stage.workspace.calls["jobs/runs/list"] >= 3
+    jobs.page = 1
+    task = {"task_key": "x", "spark_python_task": {"python_file": "x"}, "existing_cluster_id": "c"}
+    for _ in range(2):
+        jobs.create({"name": "[dev] shell", "tasks": [task]})
+    assert "there are 2 jobs called '[dev] shell'" in run("--existing-job", "shell")[1]
+
+
+# -- what the workspace says of a run --------------------------------------------------------------
+
+
+def test_an_end_is_told_where_its_output_cannot_be_read(run: Script, stage: ShellRuns) -> None:
+    stage.workspace.machine.ends = ["FAILED"]
+    stage.workspace.fail("jobs/runs/get-output", 400, ALWAYS, code="INVALID_PARAMETER_VALUE")
+    code, told = run(*FLOW)
+    assert (code, ": failed" in told, "The run goes on" in told) == (1, True, False), told
+    failed = stage.workspace.jobs.runs[number_in(told)]
+    left(stage, str(failed.token), "7", "the last words")
+    code, told = run("--inspect-run-id", str(failed.run_id))
+    assert code == 0
+    for words in (
+        "ended by: RUN_EXECUTION_ERROR (CLIENT_ERROR)",
+        "Databricks refused to give its output: injected fault",
+        "end of the log, in the store:\n    the last words",
+        f"--repair {failed.run_id}",
+    ):
+        assert words in told
+
+
+def test_a_retry_is_waited_for_and_a_repair_after_it_counts_last(
+    run: Script, stage: ShellRuns
+) -> None:
+    stage.workspace.machine.ends = ["FAILED", "FAILED", "SUCCESS"]
+    code, told = run("--existing-job", "retried")
+    assert (code, "WAITING_FOR_RETRY" in told) == (1, True), told
+    failed = number_in(told)
+    assert run("--repair", str(failed))[0] == 0
+    told = run("--inspect-run-id", str(failed))[1]
+    assert "task flow, attempt 3: TERMINATED SUCCESS" in told
+    tries = stage.workspace.jobs.runs[failed].tries
+    assert [attempt.number for attempt in tries] == [0, 1, 0]
+
+
+def test_a_run_beside_another_of_its_job_is_skipped_and_said_to_be(
+    run: Script, stage: ShellRuns
+) -> None:
+    stage.workspace.machine.pending = 60
+    first = number_in(run("--existing-job", "shell", "--no-wait")[1])
+    code, told = run("--existing-job", "shell")
+    assert (code, "as many runs of its job" in told) == (1, True), told
+    assert "it was never started" in run("--inspect-run-id", str(number_in(told)))[1]
+    stage.workspace.jobs.cancel({"run_id": first})
+
+
+def test_a_run_whose_time_is_up_ends_and_says_so(stage: ShellRuns) -> None:
+    stage.hold()
+    status = stage.ended(stage.launched(timeout_seconds=1))
+    assert status.state is RunState.FAILED
+    assert str(status.reason).startswith("its time (timeout_seconds) was up")
+
+
+def test_a_run_is_not_tried_again_by_the_platform_and_not_for_ever(stage: ShellRuns) -> None:
+    stage.workspace.machine.ends = ["FAILED", "SUCCESS"]
+    assert stage.ended(stage.launched()).state is RunState.FAILED
+    body = json.loads(next(b for b in reversed(stage.workspace.bodies) if "run_name" in b))
+    assert body["timeout_seconds"] == 86_400
