@@ -42,6 +42,16 @@ def test_both_have_the_same_gates() -> None:
     assert on_github == gates((ROOT / "Jenkinsfile").read_text())
 
 
+def test_the_jenkinsfile_is_linted_by_the_command_that_people_are_told_of() -> None:
+    """With a version that is pinned; whatever it says fails."""
+    checks = workflow(ROOT / ".github" / "workflows" / "checks.yml")["jobs"]["checks"]
+    command = step(checks, "Jenkinsfile")["run"]
+    assert re.fullmatch(
+        r"npx --yes npm-groovy-lint@\d+\.\d+\.\d+ --failon info Jenkinsfile", command
+    )
+    assert f"`{command}`" in (ROOT / "CONTRIBUTING.md").read_text()
+
+
 def test_every_script_that_is_named_is_there_and_can_be_executed() -> None:
     for path in [*FILES, ROOT / "Jenkinsfile"]:
         for name in SCRIPT.findall(path.read_text()):
