@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
 from databricks_kit import ShellRuns
 from workspace_rules import ApiError
 
+from dagster_metaflow.backends import databricks_driver
 from dagster_metaflow.backends.protocol import LaunchError, RunState
 
 ALWAYS = 10_000
@@ -104,6 +106,22 @@ def test_a_driver_that_is_killed_says_so_and_is_repaired(stage: ShellRuns) -> No
     stage.release()
     assert stage.ended(stage.resumed(status.run_id)).state is RunState.SUCCEEDED
     assert list(stage.executed()) == ["start", "work", "work", "end"]
+
+
+def test_what_a_flow_leaves_running_holds_no_driver_up(
+    stage: ShellRuns, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It has the flow's output, which so has no end."""
+    monkeypatch.setattr(databricks_driver, "_DRAIN_SECONDS", 0.3)
+    monkeypatch.setattr(os, "environ", {**os.environ})
+    flow = stage.folder / "leaves_flow.py"
+    flow.write_text("import subprocess\nsubprocess.Popen(['sleep', '3'])\nprint('done')\n")
+    began = time.monotonic()
+    given = [f"--flow={flow.name}", f"--store={stage.folder / 'lake'}", "--token=one"]
+    databricks_driver.main(given, stage.folder)
+    assert time.monotonic() - began < 2.5
+    told = capfd.readouterr().out
+    assert told.index("done") < told.index("its output is no longer followed")
 
 
 def test_looks_become_rarer_while_nothing_happens(stage: ShellRuns) -> None:
