@@ -16,6 +16,7 @@ from workspace_runs import kill
 from workspace_server import LocalWorkspace
 
 from dagster_metaflow.backends.databricks import DatabricksBackend
+from dagster_metaflow.backends.databricks_attempt import Attempt
 from dagster_metaflow.backends.protocol import Handle, LaunchRequest
 from dagster_metaflow.testing.folder_stage import FolderStage
 
@@ -50,6 +51,7 @@ resources:
           spec: {environment_version: "4", dependencies: [-r requirements.txt]}
     retried:
       name: retried
+      queue: {enabled: true}
       tasks:
         - task_key: flow
           environment_key: Default
@@ -178,3 +180,16 @@ class ShellRuns(FolderStage):
         """The driver goes away."""
         self.wait_for("work")
         kill(self.workspace.jobs.runs[handle["run"]].last)
+
+
+def left(stage: ShellRuns, token: str, run_id: str | None, *lines: str) -> Attempt:
+    """What a driver leaves."""
+    attempt = Attempt.begin(str(stage.folder / "lake"), "flows/shell_flow.py", token, None)
+    if run_id is not None:
+        attempt.has_begun(run_id)
+    attempt.ship(lines)
+    return attempt
+
+
+def token_of(handle: Handle) -> str:
+    return str(handle["place"]).rpartition("/")[2]

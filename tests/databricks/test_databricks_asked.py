@@ -1,4 +1,4 @@
-"""What is asked of the workspace and of the store, and what is made of their answers.
+"""What is asked of the workspace and of the store, and what is made of their answers or silence.
 
 No driver is needed for that: the workspace ends these runs as it is told to, and what drivers leave
 in the store is left there by the tests.
@@ -6,7 +6,6 @@ in the store is left there by the tests.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -14,10 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from databricks_kit import ShellRuns, number_in
+from databricks_kit import ShellRuns, left, number_in, token_of
 
-from dagster_metaflow.backends.databricks_attempt import Attempt
-from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState
+from dagster_metaflow.backends.protocol import LaunchError, RunState
 
 ALWAYS = 10_000
 FLOW = ("--flow", "flows/shell_flow.py")
@@ -36,19 +34,6 @@ def away(stage: ShellRuns) -> Callable[[], None]:
         kept.rename(lake)
 
     return back
-
-
-def left(stage: ShellRuns, token: str, run_id: str | None, *lines: str) -> Attempt:
-    """What a driver leaves."""
-    attempt = Attempt.begin(str(stage.folder / "lake"), "flows/shell_flow.py", token, None)
-    if run_id is not None:
-        attempt.has_begun(run_id)
-    attempt.ship(lines)
-    return attempt
-
-
-def token_of(handle: Handle) -> str:
-    return str(handle["place"]).rpartition("/")[2]
 
 
 # -- the store -------------------------------------------------------------------------------------
@@ -239,63 +224,3 @@ def test_lists_are_read_to_their_end(run: Script, stage: ShellRuns) -> None:
     for _ in range(2):
         jobs.create({"name": "[dev] shell", "tasks": [task]})
     assert "there are 2 jobs called '[dev] shell'" in run("--existing-job", "shell")[1]
-
-
-# -- what the workspace says of a run --------------------------------------------------------------
-
-
-def test_an_end_is_told_where_its_output_cannot_be_read(run: Script, stage: ShellRuns) -> None:
-    stage.workspace.machine.ends = ["FAILED"]
-    stage.workspace.fail("jobs/runs/get-output", 400, ALWAYS, code="INVALID_PARAMETER_VALUE")
-    code, told = run(*FLOW)
-    assert (code, ": failed" in told, "The run goes on" in told) == (1, True, False), told
-    failed = stage.workspace.jobs.runs[number_in(told)]
-    left(stage, str(failed.token), "7", "the last words")
-    code, told = run("--inspect-run-id", str(failed.run_id))
-    assert code == 0
-    for words in (
-        "ended by: RUN_EXECUTION_ERROR (CLIENT_ERROR)",
-        "Databricks refused to give its output: injected fault",
-        "end of the log, in the store:\n    the last words",
-        f"--repair {failed.run_id}",
-    ):
-        assert words in told
-
-
-def test_a_retry_is_waited_for_and_a_repair_after_it_counts_last(
-    run: Script, stage: ShellRuns
-) -> None:
-    stage.workspace.machine.ends = ["FAILED", "FAILED", "SUCCESS"]
-    code, told = run("--existing-job", "retried")
-    assert (code, "WAITING_FOR_RETRY" in told) == (1, True), told
-    failed = number_in(told)
-    assert run("--repair", str(failed))[0] == 0
-    told = run("--inspect-run-id", str(failed))[1]
-    assert "task flow, attempt 3: TERMINATED SUCCESS" in told
-    tries = stage.workspace.jobs.runs[failed].tries
-    assert [attempt.number for attempt in tries] == [0, 1, 0]
-
-
-def test_a_run_beside_another_of_its_job_is_skipped_and_said_to_be(
-    run: Script, stage: ShellRuns
-) -> None:
-    stage.workspace.machine.pending = 60
-    first = number_in(run("--existing-job", "shell", "--no-wait")[1])
-    code, told = run("--existing-job", "shell")
-    assert (code, "as many runs of its job" in told) == (1, True), told
-    assert "it was never started" in run("--inspect-run-id", str(number_in(told)))[1]
-    stage.workspace.jobs.cancel({"run_id": first})
-
-
-def test_a_run_whose_time_is_up_ends_and_says_so(stage: ShellRuns) -> None:
-    stage.hold()
-    status = stage.ended(stage.launched(timeout_seconds=1))
-    assert status.state is RunState.FAILED
-    assert str(status.reason).startswith("its time (timeout_seconds) was up")
-
-
-def test_a_run_is_not_tried_again_by_the_platform_and_not_for_ever(stage: ShellRuns) -> None:
-    stage.workspace.machine.ends = ["FAILED", "SUCCESS"]
-    assert stage.ended(stage.launched()).state is RunState.FAILED
-    body = json.loads(next(b for b in reversed(stage.workspace.bodies) if "run_name" in b))
-    assert body["timeout_seconds"] == 86_400

@@ -72,6 +72,7 @@ def test_each_runs_its_flow_on_the_serverless_environment(key: str, bundle: dict
     assert (ROOT / FLOWS[key]).is_file()
     assert (ROOT / python["python_file"]).is_file()
     assert "libraries" not in task
+    assert task["disable_auto_optimization"]
     (environment,) = bundle["resources"]["jobs"][key]["environments"]
     assert environment["environment_key"] == task["environment_key"] == "Default"
     spec = environment["spec"]
