@@ -5,6 +5,7 @@ Commands import what they need when they run, so that `--help` comes at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from fraud_mlops.cli.datasets import datasets
 from fraud_mlops.cli.doctor import doctor
 from fraud_mlops.cli.erase import erase
 from fraud_mlops.cli.lake import lake
+from fraud_mlops.cli.leaving import leave
 from fraud_mlops.cli.model_card import model_card
 from fraud_mlops.cli.models import models
 from fraud_mlops.cli.quarantine import quarantine
@@ -26,6 +28,15 @@ from fraud_mlops.errors import FraudMlopsError
 
 class _Commands(click.Group):
     """What a person can act on ends as `Error: ...` and exit code 1, without a trace."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> Any:
+        """Without arguments, which are the program's then, the process ends here."""
+        try:
+            return super().main(args, *rest, **more)
+        except SystemExit as end:
+            if args is not None or not isinstance(end.code, int | None):
+                raise
+            leave(end.code or 0)
 
     def invoke(self, context: click.Context) -> Any:
         try:

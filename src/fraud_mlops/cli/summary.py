@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fraud_mlops.cli.models import show_metrics
 from fraud_mlops.cli.options import dataset_option, model_option, output_option
 from fraud_mlops.cli.printing import say, show_table
 from fraud_mlops.cli.zones import top_claims
+
+if TYPE_CHECKING:
+    from fraud_mlops.lakehouse.partitions import Partition
 
 _ZONES = ("raw", "ml_outputs", "metrics")
 
@@ -18,14 +23,21 @@ _ZONES = ("raw", "ml_outputs", "metrics")
 @model_option()
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1))
 def summary(dataset: str, output_uri: str, model_uri: str, top: int) -> None:
-    """The champion and its figures, the zones, the top alerts, and what to do next."""
+    """The champion and its figures, the zones, the top alerts, and what to do next.
+
+    Damaged partitions are left out and named. Ends with exit code 1 when there are some.
+    """
+    from fraud_mlops.errors import LakehouseError
+
     _champion(dataset, model_uri)
-    _zones(dataset, output_uri)
-    _alerts(dataset, output_uri, top)
+    found, wrong = _zones(dataset, output_uri)
+    wrong += _alerts(output_uri, found["ml_outputs"], top)
     say("Next:")
     say(f"  fraud-mlops scores --dataset {dataset} --alerts --top 20")
     say(f"  fraud-mlops metrics --dataset {dataset}")
     say(f"  fraud-mlops models show --dataset {dataset}")
+    if wrong:
+        raise LakehouseError("\n".join(wrong))
 
 
 def _champion(dataset: str, model_uri: str) -> None:
@@ -46,23 +58,42 @@ def _champion(dataset: str, model_uri: str) -> None:
     show_metrics(read_manifest(model_uri, dataset, champion.version))
 
 
-def _zones(dataset: str, output_uri: str) -> None:
-    from fraud_mlops.lakehouse.partitions import Lakehouse
+def _zones(dataset: str, output_uri: str) -> tuple[dict[str, list[Partition]], list[str]]:
+    """Shows them. Returns each one's partitions, and what is wrong with those that are left out."""
+    from fraud_mlops.errors import LakehouseError
+    from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
 
-    rows = []
+    zones, wrong, rows = {}, [], []
     for zone in _ZONES:
-        found = Lakehouse(output_uri).partitions(zone, dataset)
+        damaged: dict[Listed, LakehouseError] = {}
+        found = zones[zone] = Lakehouse(output_uri).partitions(zone, dataset, damaged=damaged)
         span = f"{found[0].value} to {found[-1].value}" if found else "nothing yet"
+        if damaged:
+            wrong += map(str, damaged.values())
+            span = f"{span}, {len(damaged):,} damaged" if found else f"{len(damaged):,} damaged"
         total, mib = sum(p.rows for p in found), sum(p.bytes for p in found) / 2**20
         rows.append((zone, len(found), span, f"{total:,}", f"{mib:.1f}"))
     columns = ["zone", "partitions", "from, to", "rows", "MiB"]
     show_table(columns, rows, right=["partitions", "rows", "MiB"])
+    return zones, wrong
 
 
-def _alerts(dataset: str, output_uri: str, top: int) -> None:
-    from fraud_mlops.lakehouse.partitions import Lakehouse
+def _alerts(output_uri: str, found: list[Partition], top: int) -> list[str]:
+    """Shows them. Returns what is wrong with partitions that only reading through finds damaged."""
+    import pyarrow as pa
 
-    found = Lakehouse(output_uri).partitions("ml_outputs", dataset)
-    best = top_claims(output_uri, found, top, alerts_only=True)
-    rows = [(r["claim_id"], f"{r['probability']:.0%}", "\n".join(r["reasons"])) for r in best]
+    from fraud_mlops.errors import LakehouseError
+    from fraud_mlops.lakehouse.parquet import WRITE_AGAIN
+
+    best, wrong = [], []
+    for partition in found:
+        try:
+            best += top_claims(output_uri, [partition], top, alerts_only=True)
+        except LakehouseError:  # of the store, or replaced meanwhile
+            raise
+        except (pa.ArrowException, OSError) as error:
+            wrong.append(f"{partition.uri}: damaged: {error}. {WRITE_AGAIN}")
+    best.sort(key=lambda row: (-row["score"], row["claim_id"]))
+    rows = [(r["claim_id"], f"{r['probability']:.0%}", "\n".join(r["reasons"])) for r in best[:top]]
     show_table(["top alerts", "probability", "reasons"], rows, right=["probability"])
+    return wrong
