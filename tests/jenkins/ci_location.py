@@ -19,7 +19,7 @@ def scores() -> None:
         for _ in range(1200):
             time.sleep(0.1)
     finally:
-        time.sleep(5)
+        time.sleep(3)
 
 
 @dg.op

@@ -100,7 +100,7 @@ class Jenkins:
         **params: Any,
     ) -> subprocess.Popen[str]:
         """first: build of the branch. meanwhile: a command that runs while approval is waited for.
-        Jenkins' own times for a step that is stopped, 5 s and 20 s, are 1 s and 3 s here."""
+        Jenkins' own times for a step that is stopped, 5 s and 20 s, are a tenth of that here."""
         self.check_out()
         self.events_file.unlink(missing_ok=True)
         settings = {
@@ -112,8 +112,8 @@ class Jenkins:
             "approve": approve,
             "meanwhile": list(meanwhile),
             "first": first,
-            "softKillSeconds": 1,
-            "giveUpSeconds": 3,
+            "softKillSeconds": 0.5,
+            "giveUpSeconds": 2,
             "environment": {
                 "JENKINS_URL": "http://jenkins.example.org/",
                 "JOB_NAME": "fraud/main",
