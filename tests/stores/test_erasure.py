@@ -118,10 +118,15 @@ def test_models_lose_the_rows_of_their_sample_and_go_on_leading(
     root: str, models: tuple[str, str]
 ) -> None:
     uri = f"{root}/models"
-    assert erase(root).exit_code == 0
+    dry, done = erase(root, "--dry-run"), erase(root)
+    assert done.exit_code == 0
     champion, challenger = (read_pointer(uri, DATASET, role) for role in ("champion", "challenger"))
     assert champion is not None
     assert challenger is not None
+    for role, new in (("champion", champion.version), ("challenger", challenger.version)):
+        assert f"would be erased; the version is then {role} {new}" in dry.stdout
+        assert f"erased; the version is now {role} {new}" in done.stdout
+    assert "Models keep their weights" in done.stdout
     assert list_versions(uri, DATASET) == sorted([champion.version, challenger.version])
     assert not set(models) & {champion.version, challenger.version}
     for pointer, before in ((champion, models[0]), (challenger, models[1])):

@@ -226,7 +226,7 @@ def test_a_raw_partition_that_cannot_be_read_stops_nothing(
     result = erase(root, "--request", "c")
     assert result.exit_code == 1
     assert "could not be looked into" in result.stdout
-    assert "1 objects could not be looked into" in result.stderr
+    assert "1 object could not be looked into" in result.stderr
     for other in {*MONTHS} - {month}:
         assert not THEIRS & (ids(root, "raw", other) | ids(root, "ml_outputs", other))
         assert len(ids(root, "raw", other)) == ROWS - 2
@@ -260,7 +260,7 @@ def test_no_damaged_file_stops_an_erasure(root: Path, name: str) -> None:
     result = erase(root, value="7")
     assert result.exit_code == 1
     assert name in result.stdout
-    assert "1 objects could not be looked into" in result.stderr
+    assert "1 object could not be looked into" in result.stderr
 
 
 def test_a_model_that_judged_a_slice_named_for_the_person_is_replaced_without_it(

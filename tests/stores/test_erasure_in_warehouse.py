@@ -12,6 +12,7 @@ from person_kit import DATASET, PERSON, fill
 from fraud_mlops.cli import main
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import read_bytes
+from fraud_mlops.maintenance.erasure_warehouse import told_of_warehouse
 from fraud_mlops.settings import settings
 from fraud_mlops.warehouse.choice import warehouse_of
 from fraud_mlops.warehouse.engine import Warehouse
@@ -89,6 +90,27 @@ def test_a_warehouse_that_cannot_be_looked_into_is_told_and_stops_nothing(
     assert PERSON not in left
 
 
-def test_where_nothing_was_ever_synced_no_warehouse_is_made(lake: Lakehouse) -> None:
-    assert in_warehouse(erase(lake)) == []
-    assert not Path(lake.root, "warehouse.duckdb").exists()
+def test_where_nothing_was_ever_synced_none_is_made_and_the_file_is_named(lake: Lakehouse) -> None:
+    result = erase(lake)
+    assert in_warehouse(result) == []
+    file = Path(lake.root, "warehouse.duckdb")
+    assert f"No warehouse was looked into: there is none at duckdb {file}." in result.stdout
+    assert "set FRAUD_WAREHOUSE_PATH to that file" in result.stdout
+    assert not file.exists()
+
+
+def test_for_a_lakehouse_elsewhere_the_file_is_looked_for_here_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "warehouse.duckdb"
+    assert f"there is none at duckdb {file}. If" in told_of_warehouse("s3://bucket/lake")
+    file.touch()
+    assert told_of_warehouse("s3://bucket/lake").endswith(f"looked into is duckdb {file}.")
+
+
+def test_what_was_looked_through_has_the_warehouse(lake: Lakehouse, warehouse: Warehouse) -> None:
+    result = erase(lake, "--dry-run", "--value", "nobody")
+    (told,) = in_warehouse(result)
+    assert told.split()[:3] == ["warehouse", "1", "3"]
+    assert f"The warehouse that was looked into is {warehouse.address}." in result.stdout

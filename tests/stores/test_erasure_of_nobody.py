@@ -38,6 +38,7 @@ def test_a_value_that_nobody_has_is_told_with_all_that_was_looked_through(root: 
     assert table["ml_outputs"] == ("3", "120", "nothing: no claim id is known")
     assert table["quarantine"] == ("2", "policyholder and claim ids")
     assert table["models"] == ("2", "rows of raw, slices")
+    assert table["warehouse"] == ("0", "slices of the value")
     assert (
         "Nothing matched: none of 120 claims in raw is of this policyholder. If something" in said
     )
@@ -46,9 +47,9 @@ def test_a_value_that_nobody_has_is_told_with_all_that_was_looked_through(root: 
 
 def test_a_claim_that_is_nowhere_is_told_with_all_that_was_looked_through(root: str) -> None:
     table, said = looked(root, "--value", "p-7", "--claim", "C-nowhere")
-    assert table["ml_outputs"] == ("3", "120", "1 claim ids")
-    assert table["prediction_log"] == ("2", "1 claim ids")
-    assert "is of this policyholder, nor is one of the 1 given claims" in said
+    assert table["ml_outputs"] == ("3", "120", "1 claim id")
+    assert table["prediction_log"] == ("2", "1 claim id")
+    assert "is of this policyholder, nor was anything found by the 1 given claim." in said
 
 
 def test_a_damaged_partition_is_counted(root: str) -> None:

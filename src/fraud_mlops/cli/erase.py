@@ -13,6 +13,7 @@ import click
 
 from fraud_mlops.cli.options import dataset_option, model_option, output_option, user
 from fraud_mlops.cli.printing import say, show_table
+from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
     from fraud_mlops.lakehouse.partitions import Lakehouse
@@ -25,6 +26,12 @@ _NOT_LOOKED_INTO = (
     "(artifacts name partitions, and hold no rows), Dagster's history, a warehouse that the "
     "settings do not name, and what one keeps of deleted rows (Snowflake's Time Travel and "
     "Fail-safe), copies and backups, and logs"
+)
+
+_MODELS_KEEP = (
+    "Models keep their weights, which have learnt of these claims among others; only rows of the "
+    "training sample and figures of slices go. Train again where that is to end. Pointers follow "
+    "to the new version, and so does whoever asks for the old one."
 )
 
 
@@ -72,6 +79,7 @@ def erase(
     from fraud_mlops.errors import LakehouseError
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.maintenance.erasure import find_person
+    from fraud_mlops.maintenance.erasure_warehouse import told_of_warehouse
 
     value = value or _asked_for()
     lakehouse, began = Lakehouse(output_uri), datetime.now(UTC)
@@ -80,7 +88,7 @@ def erase(
     earlier = [] if dry_run else _earlier_runs(record)
     person = find_person(lakehouse, dataset, entity, value, claims)
     if not dry_run and not yes:
-        many = f"{person.claims.num_rows + len(claims):,} claims"
+        many = counted(person.claims.num_rows + len(claims), "claim")
         click.confirm(f"Erase {many} of this {entity}, and all that was made of them?", abort=True)
     found: list[Erased] = []
     try:
@@ -91,13 +99,15 @@ def erase(
             run = {"entity": entity, "by": by, **done, "erased": [e._asdict() for e in found]}
             _record(record, dataset, [*earlier, run])
     _show(found, dry_run)
+    if warehouse := told_of_warehouse(lakehouse.root):
+        say(warehouse)
     if not any(e.rows for e in found):
         _show_looked(lakehouse, person, model_uri)
     if unread := [e for e in found if e.unread]:
         raise LakehouseError(
-            f"{len(unread)} objects could not be looked into, as the table says: what they hold of "
-            "this person is still there, and so is what was made of claims that only they have. "
-            "Mend them, write them again or remove them, then erase again"
+            f"{counted(len(unread), 'object')} could not be looked into, as the table says: what "
+            "is held there of this person stays, and so does what was made of claims that are only "
+            "there. Mend that, write it again or remove it, then erase again"
         )
 
 
@@ -174,9 +184,11 @@ def _show_looked(lakehouse: Lakehouse, person: Person, model_uri: str) -> None:
     rows = [(n, f"{o:,}", None if r is None else f"{r:,}", by) for n, o, r, by in looked]
     columns = ["looked through", "objects", "rows", "by"]
     show_table(columns, rows, right=["objects", "rows"])
-    ids = f", nor is one of the {len(person.more):,} given claims" if person.more else ""
+    given = counted(len(person.more), "given claim")
+    ids = f", nor was anything found by the {given}" if person.more else ""
     say(
-        f"Nothing matched: none of {looked[0].rows or 0:,} claims in raw is of this {person.entity}"
+        f"Nothing matched: none of {counted(looked[0].rows or 0, 'claim')} in raw is of this "
+        f"{person.entity}"
         f"{ids}. If something should be here, compare the spelling with the source's: case, "
         "spaces and leading zeros count."
     )
@@ -188,9 +200,16 @@ def _show(found: list[Erased], dry_run: bool) -> None:
     if not found:
         say("Nothing of it is here.")
     else:
-        rows = [(e.place, e.uri, f"{e.rows:,}", e.left or verb) for e in found]
+        then = f"{verb}; the version is then" if dry_run else f"{verb}; the version is now"
+        rows = [
+            (e.place, e.uri, f"{e.rows:,}", e.left or (f"{then} {e.now}" if e.now else verb))
+            for e in found
+        ]
         show_table(["place", "where", "rows", ""], rows, right=["rows"])
-        say(f"{sum(e.rows for e in gone):,} rows in {len(gone)} objects {verb}.")
+        many = counted(sum(e.rows for e in gone), "row")
+        say(f"{many} in {counted(len(gone), 'object')} {verb}.")
+    if any(e.now for e in gone):
+        say(_MODELS_KEEP)
     if left := [e for e in found if e.left and not e.unread]:
-        say(f"{len(left)} places are left to do by hand, as the table says.")
+        say(f"Left to do by hand, as the table says: {counted(len(left), 'place')}.")
     say(f"Not looked into: {_NOT_LOOKED_INTO}.")

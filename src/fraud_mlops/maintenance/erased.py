@@ -12,13 +12,15 @@ from fraud_mlops.errors import FraudMlopsError, ReplacedError, StoreError
 
 class Erased(NamedTuple):
     """rows: found. left: why they are still there; empty where they are gone, or would be.
-    unread: of an object that could not be looked into, so that nobody knows what it holds."""
+    unread: of an object that could not be looked into, so that nobody knows what it holds.
+    now: what has taken the object's place, where that has another name."""
 
     place: str
     uri: str
     rows: int
     left: str = ""
     unread: bool = False
+    now: str = ""
 
 
 def one_by_one(place: str, uris: Iterable[str], erase: Callable[[str], int]) -> Iterator[Erased]:

@@ -27,8 +27,15 @@ from fraud_mlops.registry.bundle import (
     write_bundle,
 )
 from fraud_mlops.registry.lineage import DERIVED, derivation
-from fraud_mlops.registry.pointers import promote, read_pointer, remove_version, set_challenger
+from fraud_mlops.registry.pointers import (
+    Role,
+    promote,
+    read_pointer,
+    remove_version,
+    set_challenger,
+)
 
+_ROLES: tuple[Role, ...] = ("champion", "challenger")
 _REASON = "rows erased from its sample of training claims"
 
 
@@ -45,12 +52,11 @@ def erase_models(models_uri: str, person: Person, *, by: str, dry: bool) -> Iter
             continue
         keep, oot = _others(sample, person), _without_slices(bundle.manifest.oot, person)
         if rows := keep.count(False) + (oot != bundle.manifest.oot):
-            if not dry:
-                files = dict(bundle.files)
-                if sample is not None:
-                    files[REFERENCE] = _parquet(sample.filter(pa.array(keep, pa.bool_())))
-                _replace(models_uri, bundle.manifest, files, oot, by=by)
-            yield Erased("model", place, rows)
+            files = dict(bundle.files)
+            if sample is not None:
+                files[REFERENCE] = _parquet(sample.filter(pa.array(keep, pa.bool_())))
+            now = _replace(models_uri, bundle.manifest, files, oot, by=by, dry=dry)
+            yield Erased("model", place, rows, now=now)
         if times := _known_words(bundle.files, person.value):
             left = "the model has learnt the value as a category: train again, and expire this one"
             yield Erased("model", place, times, left)
@@ -96,21 +102,29 @@ def _parquet(sample: pa.Table) -> bytes:
 
 
 def _replace(
-    models_uri: str, manifest: Manifest, files: dict[str, bytes], oot: dict[str, Any], *, by: str
-) -> None:
+    models_uri: str,
+    manifest: Manifest,
+    files: dict[str, bytes],
+    oot: dict[str, Any],
+    *,
+    by: str,
+    dry: bool,
+) -> str:
+    """The version that takes its place, in words with what points to it."""
     old, dataset = manifest.version, manifest.dataset
     files = {**files, DERIVED: derivation(models_uri, manifest)}
     new = bundle_version(files, manifest.trained_until)
-    told = manifest.model_copy(update={"version": new, "derived_from": old, "oot": oot})
-    write_bundle(models_uri, dataset, new, files, told)
-    for role in ("champion", "challenger"):
-        pointer = read_pointer(models_uri, dataset, role)
-        if pointer and pointer.version == old:
-            if role == "champion":
-                promote(models_uri, dataset, new, expected=old, by=by, reason=_REASON)
-            else:
-                set_challenger(models_uri, dataset, new, by=by, reason=_REASON)
-    remove_version(models_uri, dataset, old)
+    pointers = {role: read_pointer(models_uri, dataset, role) for role in _ROLES}
+    roles = [role for role, pointer in pointers.items() if pointer and pointer.version == old]
+    if not dry:
+        told = manifest.model_copy(update={"version": new, "derived_from": old, "oot": oot})
+        write_bundle(models_uri, dataset, new, files, told)
+        if "champion" in roles:
+            promote(models_uri, dataset, new, expected=old, by=by, reason=_REASON)
+        if "challenger" in roles:
+            set_challenger(models_uri, dataset, new, by=by, reason=_REASON)
+        remove_version(models_uri, dataset, old)
+    return f"{' and '.join(roles)} {new}".strip()
 
 
 def _known_words(files: Mapping[str, bytes], value: str) -> int:

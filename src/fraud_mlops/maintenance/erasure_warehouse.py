@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from fraud_mlops.errors import SettingsError, WarehouseError
 from fraud_mlops.maintenance.erased import Erased, unread
 from fraud_mlops.maintenance.erasure import Person
-from fraud_mlops.settings import settings
+from fraud_mlops.settings import settings, variable
 from fraud_mlops.warehouse.choice import warehouse_of
+from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 
 _PLACE = "warehouse"
 
@@ -22,6 +23,39 @@ def sync_command(dataset: str, root: str) -> str:
     """root: that of the lakehouse; the settings' may be another, whose rows would go."""
     script = "python scripts/sync_metrics_to_snowflake.py"
     return f"{script} --dataset {dataset} --output-uri {shlex.quote(root)} --prune"
+
+
+def told_of_warehouse(root: str) -> str:
+    """Which warehouse was looked into for the lakehouse of this root, or that there is none.
+
+    Empty where what was found says that it could not be.
+    """
+    try:
+        warehouse = warehouse_of(settings(), root)
+    except (SettingsError, WarehouseError):
+        return ""
+    if not isinstance(warehouse, DuckDBWarehouse) or warehouse.path.exists():
+        return f"The warehouse that was looked into is {warehouse.address}."
+    return (
+        f"No warehouse was looked into: there is none at {warehouse.address}. If metrics are "
+        f"synced elsewhere, set {variable('warehouse_path')} to that file, or Snowflake's "
+        "variables (docs/settings.md), and erase again."
+    )
+
+
+def rows_in_warehouse(root: str, dataset: str) -> int | None:
+    """Of all of the dataset; None where there is no table, or it cannot be read."""
+    try:
+        warehouse = warehouse_of(settings(), root)
+        with warehouse.reading() as session:
+            if session is None:
+                return None
+            [(rows,)] = session.execute(
+                f'SELECT COUNT(*) FROM {warehouse.tables.metrics} WHERE "DATASET" = ?', [dataset]
+            )
+    except (SettingsError, WarehouseError):
+        return None
+    return int(rows)
 
 
 def find_in_warehouse(root: str, person: Person) -> Iterator[Erased]:

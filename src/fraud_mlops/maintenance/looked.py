@@ -9,7 +9,9 @@ from fraud_mlops.errors import LakehouseError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
 from fraud_mlops.lakehouse.stores import list_files
 from fraud_mlops.maintenance.erasure import Person
+from fraud_mlops.maintenance.erasure_warehouse import rows_in_warehouse
 from fraud_mlops.registry.bundle import list_versions
+from fraud_mlops.words import counted
 
 _BY_ENTITY = ("raw", "entity_state")
 _BY_CLAIM = ("ml_outputs", "prediction_log", "features", "truth")
@@ -32,7 +34,7 @@ def looked_through(lakehouse: Lakehouse, person: Person, model_uri: str) -> Iter
     """
     dataset, entity = person.contract.name, person.entity
     known = len(person.claim_ids)
-    by_claim = f"{known:,} claim ids" if known else "nothing: no claim id is known"
+    by_claim = counted(known, "claim id") if known else "nothing: no claim id is known"
     for zone in (*_BY_ENTITY, *_BY_CLAIM):
         by = entity if zone in _BY_ENTITY else by_claim
         if zone in (*_BY_ENTITY, "ml_outputs"):
@@ -42,7 +44,10 @@ def looked_through(lakehouse: Lakehouse, person: Person, model_uri: str) -> Iter
             yield Looked(zone, len(found) + len(damaged), rows, by)
         else:
             yield Looked(zone, len(list_files(lakehouse.uri(zone, dataset))), None, by)
-    yield Looked("metrics", len(lakehouse.listed("metrics", dataset)), None, "slices of the value")
+    slices = "slices of the value" if person.slices else "nothing: no category is known"
+    yield Looked("metrics", len(lakehouse.listed("metrics", dataset)), None, slices)
+    stored = rows_in_warehouse(lakehouse.root, dataset)
+    yield Looked("warehouse", int(stored is not None), stored, slices)
     both = f"{entity} and claim ids"
     quarantined = list_files(lakehouse.uri("quarantine", dataset))
     yield Looked("quarantine", len(quarantined), None, both)
