@@ -17,9 +17,10 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from fraud_mlops.cli.leaving import leave
 from fraud_mlops.errors import (
     FraudMlopsError,
     LakehouseError,
@@ -28,10 +29,12 @@ from fraud_mlops.errors import (
     WarehouseError,
 )
 from fraud_mlops.settings import settings
+from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.warehouse.engine import Warehouse
+    from fraud_mlops.warehouse.parity import Parity
     from fraud_mlops.warehouse.sync import SyncResult
 
 
@@ -182,11 +185,9 @@ def _sync(
 
 
 def _tell(done: SyncResult) -> None:
-    from fraud_mlops.warehouse.columns import counted
-
     moved = [p for p in done.partitions if p.moved]
     print(
-        f"{done.dataset}: {len(moved)} of {len(done.partitions)} partitions moved, "
+        f"{done.dataset}: {len(moved):,} of {len(done.partitions):,} partitions moved, "
         f"{counted(done.rows_moved, 'row')}; {done.rows_skipped:,} were there already"
     )
     if done.extra_columns:
@@ -205,16 +206,11 @@ def _check(
     lakehouse: Lakehouse, warehouse: Warehouse, dataset: str, arguments: argparse.Namespace
 ) -> tuple[bool, Sequence[str]]:
     """Whether both sides are the same, and the datasets that the warehouse has."""
-    from fraud_mlops.warehouse.columns import counted
     from fraud_mlops.warehouse.parity import compare
 
     chosen = _partitions(lakehouse, dataset, arguments)
     found = compare(lakehouse, warehouse, dataset, chosen, say=_say)
-    print(
-        f"{dataset}: {counted(found.partitions, 'partition')}, "
-        f"{counted(found.lakehouse_rows, 'row')} in the "
-        f"lakehouse, {found.warehouse_rows:,} in the warehouse; checksum {found.checksum}"
-    )
+    print(f"{dataset}: {_agreement(found, _names(lakehouse, dataset))}")
     for difference in found.differences:
         print(f"  {difference.partition}: {difference.what}")
     if found.views:
@@ -222,5 +218,32 @@ def _check(
     return found.holds, found.datasets
 
 
+def _names(lakehouse: Lakehouse, dataset: str) -> set[str]:
+    """What the lakehouse has, by value, and as folders that are of no period are named."""
+    from fraud_mlops.warehouse.zone import ZONE
+
+    listed = lakehouse.listed(ZONE, dataset)
+    return {name for one in listed for name in (one.value, f"{one.key}={one.value}")}
+
+
+def _agreement(found: Parity, in_lakehouse: Collection[str]) -> str:
+    """How many partitions are the same, and what is the matter with the others."""
+    different = found.differences
+    gone = sum(one.partition not in in_lakehouse for one in different)
+    broken = sum(one.broken for one in different)
+    others = {
+        "not synced yet": len(different) - broken - gone,
+        "damaged or changed": broken,
+        "in the warehouse only": gone,
+    }
+    total = found.partitions + gone
+    parts = [f"{total - len(different):,} of {total:,} partitions agree"]
+    parts += [f"{number:,} {what}" for what, number in others.items() if number]
+    return (
+        f"{', '.join(parts)}; {counted(found.lakehouse_rows, 'row')} in the lakehouse, "
+        f"{found.warehouse_rows:,} in the warehouse; checksum {found.checksum}"
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -56,7 +56,8 @@ def test_what_is_damaged_keeps_no_other_dataset_from_being_synced_and_is_listed_
     code, told = run("--check")
     assert code == 1
     assert told.count("damaged or truncated Parquet") == 2
-    assert "parcels: 2 partitions, 18 rows in the lakehouse, 18 in the warehouse" in told
+    assert "motor: 2 of 3 partitions agree, 1 damaged or changed; 39 rows in the lakehouse" in told
+    assert "parcels: 2 of 2 partitions agree; 18 rows in the lakehouse, 18 in the warehouse" in told
 
 
 def test_a_dataset_that_the_lakehouse_has_no_more_is_told_and_removed_by_its_name(
@@ -69,7 +70,8 @@ def test_a_dataset_that_the_lakehouse_has_no_more_is_told_and_removed_by_its_nam
         code, told = run(*arguments)
         assert code == 0
         assert "the lakehouse has no metrics of motor: --prune --dataset motor removes" in told
-    assert run("--check", "--dataset", "motor")[0] == 1
+    code, told = run("--check", "--dataset", "motor")
+    assert (code, "motor: 0 of 3 partitions agree, 3 in the warehouse only;" in told) == (1, True)
     code, told = run("--prune", "--dataset", "motor")
     assert code == 0
     assert f"{MONTHS[1]}: 20 rows removed, since the lakehouse has it no more" in told
@@ -82,6 +84,7 @@ def test_check_compares_and_writes_nothing(run: Callable[..., tuple[int, str]], 
     lake.put(MONTHS[1], kpis(7, 2, 2, 1))
     code, told = run("--check", "--dataset", "motor")
     assert code == 1
+    assert "motor: 2 of 3 partitions agree, 1 not synced yet; " in told
     assert f"{MONTHS[1]}: 20 rows, 9 in the lakehouse; not synced yet" in told
     assert run("--check")[1] == told
 
