@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -85,7 +85,7 @@ def _alerts(output_uri: str, found: list[Partition], top: int) -> list[str]:
     from fraud_mlops.errors import LakehouseError
     from fraud_mlops.lakehouse.parquet import WRITE_AGAIN
 
-    best, wrong = [], []
+    best, wrong = list[dict[str, Any]](), list[str]()
     for partition in found:
         try:
             best += top_claims(output_uri, [partition], top, alerts_only=True)
