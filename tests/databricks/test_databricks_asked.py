@@ -46,6 +46,22 @@ def test_nothing_is_started_that_could_not_be_followed(run: Script, stage: Shell
     assert stage.workspace.calls["jobs/runs/submit"] == 0
 
 
+def test_a_run_whose_number_cannot_be_noted_is_followed_all_the_same(stage: ShellRuns) -> None:
+    workspace = stage.workspace
+    workspace.machine.ends = ["SUCCESS"]
+    workspace.fail("jobs/runs/submit", 429, answered=True, retry_after=1)
+
+    def go_away() -> None:
+        while not workspace.calls["jobs/runs/submit"]:
+            time.sleep(0.02)
+        away(stage)
+
+    threading.Thread(target=go_away, daemon=True).start()
+    handle = stage.launched()
+    assert "Its number is not kept in the store" in stage.log(handle)[1]
+    assert stage.ended(handle, **AWAY).state is RunState.SUCCEEDED
+
+
 def test_a_store_that_is_away_hides_no_end_and_is_blamed_itself(stage: ShellRuns) -> None:
     stage.workspace.machine.ends = ["SUCCESS"]
     handle = stage.launched()
@@ -142,10 +158,19 @@ def test_a_run_is_not_repaired_with_other_code_than_it_ran(run: Script, stage: S
     (stage.repository.root / "note").write_text(stage.launch_id)
     now = stage.repository.commit("newer")
     assert run("--existing-job", "shell")[0] == 0
-    code, told = run("--repair", str(failed))
-    assert code == 1
-    assert f"ran commit {ran}" in told
-    assert f"set to {now} since" in told
+    (job,) = stage.workspace.jobs.jobs.values()
+    at = {key: job["settings"]["git_source"][key] for key in ("git_url", "git_provider")}
+    uploaded = "files of the workspace"  # by the Databricks CLI
+    for source, what in (
+        ({**at, "git_commit": now}, now),
+        ({**at, "git_branch": "main"}, now),
+        (None, uploaded),
+    ):
+        job["settings"]["git_source"] = source
+        code, told = run("--repair", str(failed))
+        assert code == 1
+        assert f"ran commit {ran}" in told
+        assert f"set to {what} since" in told
     assert stage.workspace.calls["jobs/runs/repair"] == 0
 
 

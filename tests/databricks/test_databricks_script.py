@@ -121,7 +121,7 @@ def test_all_that_is_missing_is_told_and_nothing_else(
         (["--existing-job", "other"], 2, "there is no job 'other'; it has shell, retried"),
         (["--existing-job", "shell", "--size"], 2, "--option VALUE"),
         (["--flow", "flows/none.py"], 2, "there is no such flow"),
-        (["--output-uri", "https://me:secret@host/lake"], 2, "https"),
+        (["--output-uri", "https://me:secret@host/lake"], 2, "holds a password"),
         (["--repair", "1"], 1, "Run 1 does not exist"),
     ],
 )

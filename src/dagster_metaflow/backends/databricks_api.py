@@ -121,8 +121,10 @@ class Workspace:
     def create_job(self, settings: Mapping[str, Any]) -> int:
         """Its number. The call knows no token, and the SDK would make it again when an answer is
         lost: so it is made once, and before it is made again the job is looked for by its name."""
+        import requests
         from databricks.sdk.errors import InternalError, TemporarilyUnavailable
 
+        lost = (InternalError, TemporarilyUnavailable, requests.RequestException, TimeoutError)
         with _MADE:
             once = _client(self._settings, _ONE_TRY_SECONDS)
 
@@ -133,7 +135,7 @@ class Workspace:
         for number in range(1, _TRIES):
             try:
                 return make()
-            except (InternalError, TemporarilyUnavailable, OSError):
+            except lost:
                 time.sleep(_PAUSE_SECONDS * 2**number)
             if found := self.jobs_named(str(settings["name"])):
                 return found[0]
@@ -197,11 +199,11 @@ def _again(call: Callable[[], T]) -> T:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """All that a call of the SDK, or of a store, can raise for what is no mistake of ours."""
+    """All that a call of the SDK can raise for what is no mistake of ours."""
     import requests
     from databricks.sdk.errors.base import DatabricksError
 
-    # OSError: of stores. ValueError: signing in failed, as with a secret that has expired.
+    # OSError: its time was up. ValueError: signing in failed, as with a secret that has expired.
     return DatabricksError, requests.RequestException, OSError, ValueError
 
 

@@ -36,7 +36,7 @@ def job_settings(
 ) -> dict[str, Any]:
     """variables: before the file's own. requirements: lines of a file in the repository.
 
-    Raises LaunchError that names what is not there, or has no value.
+    Raises UsageError that names what is not there, or has no value.
     """
     bundle = _load(file)
     jobs = bundle.get("resources", {}).get("jobs", {})
@@ -119,7 +119,7 @@ def _resolved(value: Any, values: Mapping[str, str], file: str) -> Any:
     def one(found: re.Match[str]) -> str:
         if found[1] not in values:
             name = found[1].removeprefix("var.")
-            raise LaunchError(f"{file}: {found[0]} has no value; set BUNDLE_VAR_{name}")
+            raise UsageError(f"{file}: {found[0]} has no value; set BUNDLE_VAR_{name}")
         return values[found[1]]
 
     return _REFERENCE.sub(one, value)

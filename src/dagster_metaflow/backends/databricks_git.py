@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dagster_metaflow.backends.protocol import LaunchError
+from dagster_metaflow.backends.protocol import LaunchError, UsageError
 
 PROVIDERS = {
     "github.com": "gitHub",
@@ -59,10 +59,10 @@ def provider_of(url: str) -> str | None:
 
 
 def refuse_login(url: str) -> None:
-    """It would stand in the run's settings, for everybody to read. Raises LaunchError."""
+    """It would stand in the run's settings, for everybody to read. Raises UsageError."""
     parts = urlsplit(url)
     if parts.password or (parts.username and parts.scheme in ("http", "https")):
-        raise LaunchError(
+        raise UsageError(
             f"the Git address on {parts.hostname} has a login in it. Take it out: Databricks signs "
             "in with the Git credentials of the user or service principal that runs the job."
         )
@@ -72,7 +72,7 @@ def settled(source: Source) -> Source:
     """With the commit that its branch is at now, where it can be seen from here."""
     if source.commit is not None:
         if not _COMMIT.fullmatch(source.commit):
-            raise LaunchError(f"commit {source.commit!r}: give all 40 digits of its hash")
+            raise UsageError(f"commit {source.commit!r}: give all 40 digits of its hash")
         return source
     told = _git(["ls-remote", "--exit-code", source.url, f"refs/heads/{source.branch}"])
     if told is None:

@@ -142,7 +142,7 @@ def _about(found: Run) -> Iterator[str]:
         used = git.git_snapshot.used_commit if git.git_snapshot else None
         at = used or git.git_commit or f"branch {git.git_branch}"
         yield f"  code: {git.git_url} at {at}"
-    if told := termination(found):
+    if state_of(found) is not RunState.SUCCEEDED and (told := termination(found)):
         yield f"  ended by: {told}"
     for name, at_ms in (("started", found.start_time), ("ended", found.end_time)):
         if (when := moment(at_ms)) is not None:

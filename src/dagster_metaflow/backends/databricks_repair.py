@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 from dagster_metaflow.backends.databricks_api import Workspace
 from dagster_metaflow.backends.databricks_driver import OWN_NUMBER
 from dagster_metaflow.backends.databricks_git import Source, settled
-from dagster_metaflow.backends.databricks_states import OVER, commit_of, is_over, latest, life_of
+from dagster_metaflow.backends.databricks_states import (
+    OVER,
+    commit_of,
+    executions,
+    is_over,
+    latest,
+    life_of,
+)
 from dagster_metaflow.backends.protocol import LaunchError
 from dagster_metaflow.interrupts import held_back
 
@@ -30,9 +37,9 @@ class OtherCodeError(LaunchError):
 
 def parameters_of(found: Run) -> list[str]:
     """Of the driver, as the run was started with; those of a job stand in its task."""
-    task = latest(found)[-1] if found.tasks else None
+    first = next((ran[0] for ran in executions(found).values()), None)
     own = found.overriding_parameters.python_params if found.overriding_parameters else None
-    python = task.spark_python_task if task else None
+    python = first.spark_python_task if first else None
     return list(own or (python.parameters if python else None) or [])
 
 
@@ -68,9 +75,9 @@ def refuse_other_code(workspace: Workspace, found: Run) -> None:
     """Raises OtherCodeError when the run's job is set to another commit than the run ran."""
     ran = commit_of(found)
     job = workspace.job(found.job_id) if _is_a_jobs(found) and found.job_id else None
-    if ran is None or job is None or job.git_source is None:
+    if ran is None or job is None:
         return
-    now = _commit_now(job.git_source)
+    now = _commit_now(job.git_source) if job.git_source else "files of the workspace"
     if now is not None and now != ran:
         raise OtherCodeError(
             f"run {found.run_id} ran commit {ran}, and its job {found.job_id} ({job.name}) has "

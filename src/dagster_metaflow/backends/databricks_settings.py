@@ -21,7 +21,7 @@ from dagster_metaflow.backends.databricks_git import (
     settled,
     text_at,
 )
-from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest, UsageError
+from dagster_metaflow.backends.protocol import LaunchRequest, UsageError
 
 TASK = "flow"
 DEFAULT_KEY = "Default"
@@ -46,7 +46,7 @@ class Settings:
 
 def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -> Settings:
     """given: by the name of the backend's field; None is the environment's. environment: variables
-    before those of this process. Raises LaunchError that names all that is missing."""
+    before those of this process. Raises UsageError that names all that is missing."""
     known = {**os.environ, **environment}
 
     def of(name: str) -> str | None:
@@ -120,13 +120,13 @@ def requirements(root: Path, source: Source, files: Sequence[str]) -> list[str]:
 def variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Of the run: those that the backend is given, and this process's that a run elsewhere wants.
 
-    Raises LaunchError for what looks like a secret: the run's settings are read by many.
+    Raises UsageError for what looks like a secret: the run's settings are read by many.
     """
     found = {k: v for k, v in os.environ.items() if _FORWARDED.fullmatch(k)}
     here = {k: v for k, v in found.items() if k != _HERE and not _SECRET.search(k)}
     given = {k: v for k, v in environment.items() if not k.startswith(("DATABRICKS_", "ARM_"))}
     if secret := sorted(name for name in given if _SECRET.search(name)):
-        raise LaunchError(
+        raise UsageError(
             f"{', '.join(secret)}: would be readable in the run's settings. Put it into a secret "
             "scope (databricks secrets put-secret SCOPE NAME) and name that in "
             "DATABRICKS_SECRET_SCOPE."
@@ -137,7 +137,7 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
 def local_root(request: LaunchRequest, repository: str | None) -> Path:
     root = Path(repository).absolute() if repository else root_of(request.flow_file)
     if root is None:
-        raise LaunchError(
+        raise UsageError(
             f"{request.flow_file} is in no Git checkout; name its folder in `repository`"
         )
     return root
@@ -147,7 +147,7 @@ def flow_in(root: Path, request: LaunchRequest) -> str:
     try:
         return request.flow_file.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:
-        raise LaunchError(f"{request.flow_file} is not in {root}, of which runs are made") from None
+        raise UsageError(f"{request.flow_file} is not in {root}, of which runs are made") from None
 
 
 def submission(
