@@ -63,7 +63,9 @@ def _zones(dataset: str, output_uri: str) -> tuple[dict[str, list[Partition]], l
     from fraud_mlops.errors import LakehouseError
     from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
 
-    zones, wrong, rows = {}, [], []
+    zones: dict[str, list[Partition]] = {}
+    wrong: list[str] = []
+    rows = []
     for zone in _ZONES:
         damaged: dict[Listed, LakehouseError] = {}
         found = zones[zone] = Lakehouse(output_uri).partitions(zone, dataset, damaged=damaged)
