@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date
-from itertools import chain
 from typing import NamedTuple, get_args
 
 from fraud_mlops.errors import FraudMlopsError, LakehouseError, SettingsError
@@ -38,7 +37,8 @@ def metrics_of(
     found = lakehouse.partitions(ZONE, dataset, damaged=damaged)
     wrong: dict[str, FraudMlopsError] = {}
     spans: list[_Span] = []
-    for partition in chain(found, damaged):
+    every: list[Partition | Listed] = [*found, *damaged]
+    for partition in every:
         try:
             _, start, end = period_of(partition)
         except ContentError as error:
