@@ -107,7 +107,8 @@ def test_from_a_push_to_production(
         "passed",
         first,
     )
-    assert ended.of("input")[0]["approved"]
+    asked = {"event": "input", "stage": "Deploy", "message": f"Deploy {first}?", "approved": True}
+    assert ended.of("input") == [asked]
     champion = read_pointer(published.models, served.DATASET, "champion")
     assert champion is not None
     assert champion.version == published.versions["second"]

@@ -35,7 +35,6 @@ class Stage {
     String name
     Closure steps, environment
     When when
-    Map input
     List<Map> options = []
     List<Stage> children = []
     boolean parallel = false
@@ -48,11 +47,6 @@ class Stage {
     void options(Closure body) { options = ((Calls) Directives.read(body, new Calls(known: ['timeout']))).found }
     void stages(Closure body) { children = Stages.read(body) }
     void parallel(Closure body) { parallel = true; children = Stages.read(body) }
-    void input(Closure body) {
-        def calls = (Calls) Directives.read(body, new Calls(known: ['message', 'ok', 'submitter', 'id']))
-        input = calls.found.collectEntries { [it.name, it.value] }
-        if (!input.message) throw new Refused("input of stage '${name}' has no message")
-    }
     def methodMissing(String directive, Object given) {
         throw new Refused("stage '${name}' has the unknown directive '${directive}'")
     }
@@ -72,10 +66,8 @@ class Stages {
 }
 
 class When {
-    boolean beforeInput = false
     List<Closure> expressions = []
 
-    void beforeInput(boolean given) { beforeInput = given }
     void expression(Closure body) { expressions << body }
     def methodMissing(String name, Object given) { throw new Refused("unknown condition '${name}' in when") }
 }

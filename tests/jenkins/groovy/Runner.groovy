@@ -23,10 +23,8 @@ class Runner {
         def timeout = stage.options.find { it.name == 'timeout' }?.value
         def entered = false
         def body = {
-            if (stage.when?.beforeInput && !holds(stage.when, steps)) return
-            if (stage.input) approved(stage)
             steps = steps.inside(stage.environment)
-            if (stage.when && !stage.when.beforeInput && !holds(stage.when, steps)) return
+            if (stage.when && !holds(stage.when, steps)) return
             entered = true
             if (stage.steps) steps.run(stage.steps)
             else inside = stage.parallel ? together(stage.children, steps) : stages(stage.children, steps)
@@ -59,12 +57,6 @@ class Runner {
     }
 
     boolean holds(When condition, Steps steps) { condition.expressions.every { steps.run(it) } }
-
-    void approved(Stage stage) {
-        if (build.meanwhile) build.meanwhile.execute().waitFor()
-        build.note(event: 'input', stage: stage.name, message: stage.input.message, approved: build.approve)
-        if (!build.approve) throw new Aborted('Rejected by a person')
-    }
 
     String post(Map<String, Closure> conditions, Steps steps, String own) {
         def names = [SUCCESS: 'success', UNSTABLE: 'unstable', FAILURE: 'failure', ABORTED: 'aborted']

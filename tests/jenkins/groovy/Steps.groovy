@@ -51,6 +51,12 @@ class Steps {
     }
     Map string(Map given) { given }
 
+    void input(Map given) {
+        if (build.meanwhile) build.meanwhile.execute().waitFor()
+        build.note(event: 'input', stage: env.STAGE_NAME, message: given.message as String, approved: build.approve)
+        if (!build.approve) throw new Aborted('Rejected by a person')
+    }
+
     void timeout(Map given, Closure body) { limited(given) { run(body) } }
 
     void limited(Map given, Closure body) {
