@@ -205,7 +205,7 @@ def test_a_host_where_nobody_is_is_not_blamed_on_the_key_and_is_waited_for_aloud
     assert "PRIVATE_KEY" not in found.says
     assert found.mend == f"curl --max-time 10 https://{server}    # who answers?"
     waited = [r.getMessage() for r in caplog.records if r.name == "fraud.warehouse"]
-    assert waited == [f"waiting for Snowflake at {server}, up to 1 s"]
+    assert waited == [f"waiting for Snowflake at {server}, up to 17 s"]
 
 
 def test_an_address_that_no_client_can_read_is_not_blamed_on_the_key(

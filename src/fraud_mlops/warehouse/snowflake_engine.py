@@ -32,6 +32,8 @@ _KINDS: dict[str, Kind] = {
 }
 MOMENT = 2.5
 """Seconds that one waits for a login without wondering."""
+_LONGEST_PAUSE = 16
+"""Of the connector, before a last try that its time-out of a login has nothing against."""
 _log = logging.getLogger("fraud.warehouse")
 """A line on standard error where nobody has set up logging, as for stores that are waited for."""
 LOAD_ROWS = 2_000
@@ -91,7 +93,7 @@ class SnowflakeWarehouse:
 @contextmanager
 def _telling(options: SnowflakeOptions) -> Iterator[None]:
     """Says whom it waits for, after a moment."""
-    seconds = options.further()["login_timeout"]
+    seconds = options.further()["login_timeout"] + _LONGEST_PAUSE
     told = "waiting for Snowflake at %s, up to %d s"
     timer = threading.Timer(MOMENT, _log.warning, (told, options.server, seconds))
     timer.daemon = True
