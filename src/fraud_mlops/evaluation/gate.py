@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fraud_mlops.evaluation.bootstrap import PairedGain, paired_gain
 from fraud_mlops.limits import Gate
+from fraud_mlops.words import counted
 
 MIN_FRAUDS = 20
 """With fewer frauds out of time no comparison is made: a single fraud that moves from the bottom
@@ -73,8 +74,8 @@ def decide(
     if frauds < MIN_FRAUDS:
         return decision(
             "hold",
-            f"Champion {champion_version} stays: the out-of-time window has {frauds} frauds, and "
-            f"a comparison needs {MIN_FRAUDS}.",
+            f"Champion {champion_version} stays: the out-of-time window has "
+            f"{counted(frauds, 'fraud')}, and a comparison needs {MIN_FRAUDS}.",
         )
     gain = paired_gain(
         labels,
