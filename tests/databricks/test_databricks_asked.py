@@ -133,6 +133,7 @@ def test_an_interrupt_before_the_first_look_cancels_what_was_started(
     (started,) = [r for r in workspace.jobs.runs.values() if r.run_id == number_in(told)]
     assert f"run {started.run_id}: TERMINATED CANCELED" in told
     assert started.last.cancelled
+    assert workspace.calls["jobs/runs/list"] == 0  # which may lag behind
 
 
 # -- repairs ---------------------------------------------------------------------------------------
@@ -242,7 +243,8 @@ def test_lists_are_read_to_their_end(run: Script, stage: ShellRuns) -> None:
     started = stage.backend().launch(stage.request(), prepared)
     for _ in range(5):
         stage.launched()
-    assert stage.backend().run_of(prepared) == started["run"]
+    elsewhere = {**prepared, "folder": str(stage.folder / "elsewhere")}
+    assert stage.backend().run_of(elsewhere) == started["run"]
     assert stage.workspace.calls["jobs/runs/list"] >= 3
     jobs.page = 1
     task = {"task_key": "x", "spark_python_task": {"python_file": "x"}, "existing_cluster_id": "c"}

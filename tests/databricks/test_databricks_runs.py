@@ -122,6 +122,7 @@ def test_a_start_whose_answer_was_lost_is_found_by_its_name(stage: ShellRuns) ->
     backend = stage.backend()
     prepared = backend.prepare(stage.request())
     backend.launch(stage.request(), prepared)
+    prepared = {**prepared, "folder": str(stage.folder / "another-machine")}
     assert stage.ended(prepared).state is RunState.SUCCEEDED
     assert backend.links(prepared)["databricks_run"].startswith(stage.workspace.url)
 

@@ -100,6 +100,8 @@ class DatabricksBackend(DatabricksOptions):
             write_file(_noted(place), json.dumps(noted).encode())
         with said("to start the run"), held_back():
             run = self.workspace().submit(body)
+            with suppress(OSError):  # a run is under way, whatever becomes of this file
+                _number(folder).write_text(str(run), encoding="utf-8")
         say(folder, f"Databricks run {run}: {found.source.words()}")
         try:
             write_file(_noted(place), json.dumps({**noted, "run": run}).encode())
@@ -230,6 +232,8 @@ class DatabricksBackend(DatabricksOptions):
         """By its name when whoever started it could not note its number."""
         if "run" in handle:
             return int(handle["run"])
+        with suppress(OSError, ValueError):
+            return int(_number(_folder(handle)).read_text(encoding="utf-8"))
         since = datetime.fromisoformat(str(handle["prepared"])) - _CLOCKS
         with said("to look for the run"):
             return self.workspace().find_run(str(handle["name"]), since)
@@ -260,6 +264,11 @@ _NOT_REPAIRED = {RunState.RUNNING: _GOES_ON, RunState.SUCCEEDED: _ENDED_WELL}
 
 def _folder(handle: Handle) -> Path:
     return Path(str(handle["folder"]))
+
+
+def _number(folder: Path) -> Path:
+    """The file with the run's number: a start that is interrupted gives nobody a handle."""
+    return folder / "databricks_run"
 
 
 def _store(handle: Handle) -> str:

@@ -227,7 +227,11 @@ def ends_on_request() -> Iterator[Interrupt]:
 def _cancelled(
     backend: DatabricksBackend, started: Callable[[], int | None], interrupt: Interrupt
 ) -> int:
-    if (run := started()) is None:
+    try:
+        run = started()
+    except LaunchError as error:
+        raise LaunchError(f"{error} A run may have been started: see the page Job Runs.") from None
+    if run is None:
         print("no run was started", file=sys.stderr)
         return interrupt.exit_code
     print(f"cancelling run {run}", file=sys.stderr)
