@@ -235,6 +235,13 @@ def test_a_job_is_made_and_started_once(
     assert (len(jobs.jobs), len(jobs.runs) - before) == (1, 1)
 
 
+def test_a_job_that_is_refused_is_not_asked_for_again(run: Script, stage: ShellRuns) -> None:
+    stage.workspace.fail("jobs/create", 403, ALWAYS, code="PERMISSION_DENIED")
+    code, told = run("--existing-job", "shell")
+    assert (code, "Give the caller the permission" in told) == (1, True), told
+    assert stage.workspace.calls["jobs/create"] == 1
+
+
 def test_lists_are_read_to_their_end(run: Script, stage: ShellRuns) -> None:
     jobs = stage.workspace.jobs
     jobs.page = 2
