@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, BinaryIO
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.lakehouse.content import DATA_VERSION
-from fraud_mlops.lakehouse.stores import is_local, open_input
+from fraud_mlops.lakehouse.stores import filesystem, is_local, open_input
 
 _SPAN = 64 << 20
 """Bytes of row groups, as they are in memory, that are fetched at a time from another store."""
@@ -28,7 +28,7 @@ def open_parquet(uri: str) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
     """A Parquet object on any store. Raises FileNotFoundError, LakehouseError for a damaged one."""
     with ExitStack() as stack:
         try:
-            stream = stack.enter_context(open_input(uri))
+            stream = stack.enter_context(_opened(uri))
             parquet = pq.ParquetFile(stream, pre_buffer=not is_local(uri))
         except (FileNotFoundError, StoreError):
             raise
@@ -37,6 +37,14 @@ def open_parquet(uri: str) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
                 f"{uri}: damaged or truncated Parquet: {str(error).rstrip('.')}. {WRITE_AGAIN}"
             ) from None
         yield parquet, stream
+
+
+def _opened(uri: str) -> AbstractContextManager[BinaryIO]:
+    """A local file by Arrow itself: its threads let go of what they have read when they like, and
+    of Python's bytes they cannot while Python is ending."""
+    if is_local(uri):
+        return cast("AbstractContextManager[BinaryIO]", pa.OSFile(filesystem(uri)[1]))
+    return open_input(uri)
 
 
 def stored_version(uri: str, parquet: pq.ParquetFile) -> str:
