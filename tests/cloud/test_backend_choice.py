@@ -39,3 +39,17 @@ def test_the_backend_is_chosen(
     (words,) = failures(result)
     assert NOWHERE in words
     toy.instance.dispose()
+
+
+@pytest.mark.parametrize("backend", ["batch", "step_functions"])
+def test_tasks_elsewhere_are_not_told_to_write_to_a_folder_of_this_machine(
+    aws: LocalAws, tmp_path: Path, backend: str
+) -> None:
+    toy = CloudToy(aws, tmp_path)
+    environment = {**toy.environment(), "AWS_ENDPOINT_URL": "https://aws.example.com"}
+    result = toy.materialize(backend, toy.resource(common={"environment": environment}))
+    (words,) = failures(result)
+    assert f"{toy.lake} is a folder of this machine" in words
+    assert "s3://... (LAKEHOUSE_URI)" in words
+    assert toy.launches == []
+    toy.instance.dispose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws, said
 from dagster_metaflow.backends.local import LocalBackend
 from dagster_metaflow.backends.protocol import Handle, LaunchError, LaunchRequest, MetaflowClient
-from dagster_metaflow.backends.travelling import travelled
+from dagster_metaflow.backends.travelling import refuse_folder, travelled
 
 
 class BatchBackend(LocalBackend):
@@ -23,6 +24,7 @@ class BatchBackend(LocalBackend):
     )
 
     def prepare(self, request: LaunchRequest) -> Handle:
+        refuse_folder(request, {**os.environ, **self.environment})
         return {**super().prepare(request), "flow": request.flow_name}
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:

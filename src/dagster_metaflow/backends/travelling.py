@@ -1,13 +1,16 @@
-"""Files that a run reads as it begins, brought to where its tasks can read them."""
+"""What a run elsewhere can reach: files that it reads as it begins are brought to it, and a ledger
+that is a folder of this machine is refused."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import posixpath
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest
+from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest, UsageError
 from dagster_metaflow.stores import write_file
 
 
@@ -18,7 +21,7 @@ def travelled(request: LaunchRequest) -> LaunchRequest:
     Where the ledger is a folder of this machine, tasks see this machine's files, and none travels.
     """
     store = request.ledger_root
-    if not request.inputs or "://" not in store or store.startswith("file://"):
+    if not request.inputs or _is_folder(store):
         return request
     known = {str(path): path for path in request.inputs}
     parameters = {
@@ -27,6 +30,25 @@ def travelled(request: LaunchRequest) -> LaunchRequest:
         if isinstance(value, str)
     }
     return dataclasses.replace(request, parameters={**request.parameters, **parameters})
+
+
+def refuse_folder(request: LaunchRequest, known: Mapping[str, str]) -> None:
+    """Tasks would write to a folder of that name in their containers, which goes away with them.
+
+    known: variables of the backend. Raises UsageError; not where AWS itself is this machine, as in
+    tests.
+    """
+    store = request.ledger_root
+    host = urlsplit(known.get("AWS_ENDPOINT_URL", "")).hostname
+    if store and _is_folder(store) and host not in ("127.0.0.1", "localhost"):
+        raise UsageError(
+            f"to run on AWS a store is missing that its tasks reach, s3://... (LAKEHOUSE_URI): "
+            f"{store} is a folder of this machine"
+        )
+
+
+def _is_folder(store: str) -> bool:
+    return "://" not in store or store.startswith("file://")
 
 
 def _brought(path: Path, store: str) -> str:
