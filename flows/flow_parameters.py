@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import flow_environment  # noqa: F401 - sets what Metaflow reads when it is imported
 
 # isort: split
@@ -9,6 +11,18 @@ import flow_environment  # noqa: F401 - sets what Metaflow reads when it is impo
 from metaflow import FlowSpec, Parameter  # noqa: TID253 - this file is part of the flows
 
 from flow_package import Packed
+from fraud_mlops.fields import refuse_credentials
+
+
+def store_of(variable: str) -> str | None:
+    """A store that this shell names: with the run it goes to tasks that do not see this shell, and
+    with a deployment to all its runs. Of a folder, or a mistyped one, the task itself decides."""
+    uri = os.environ.get(variable, "")
+    try:
+        refuse_credentials(uri)
+    except ValueError:
+        return None
+    return uri if "://" in uri and not uri.startswith("file:") else None
 
 
 @Packed
@@ -23,14 +37,14 @@ class FraudFlow(FlowSpec):  # type: ignore[misc]
     output_uri = Parameter(
         "output-uri",
         type=str,
-        default=None,
+        default=store_of("LAKEHOUSE_URI"),
         required=False,
         help="Root of the lakehouse; LAKEHOUSE_URI, or ./lakehouse, when left out.",
     )
     model_uri = Parameter(
         "model-uri",
         type=str,
-        default=None,
+        default=store_of("FRAUD_MODEL_URI"),
         required=False,
         help="Root of the model registry; `models` in the lakehouse when left out.",
     )

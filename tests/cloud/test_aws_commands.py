@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from aws import SECRET, LocalAws
+from aws import BUCKET, SECRET, LocalAws
 from shell_kit import FLOW, StepFunctionsStage
 
 pytestmark = pytest.mark.flow
@@ -75,6 +75,37 @@ def test_the_commands_of_the_readme_and_no_secret_in_what_they_leave(
     for secret in SECRETS.values():
         assert [where for where, data in everything if secret.encode() in data] == []
         assert secret not in told
+
+
+def test_the_lakehouse_of_the_shell_goes_to_tasks_that_do_not_see_the_shell(
+    aws: LocalAws, tmp_path: Path
+) -> None:
+    lake = f"s3://{BUCKET}/of-the-shell"
+    words = ("run", "--with", "batch", "--sample-size", "1000")
+    done = metaflow(aws, tmp_path, "ingest_flow.py", *words, LAKEHOUSE_URI=lake)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = aws.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="of-the-shell/raw/")
+    assert found["KeyCount"] > 0
+    assert not (tmp_path / "lakehouse").exists()
+
+
+def test_a_deployment_keeps_the_lakehouse_of_whoever_made_it(aws: LocalAws, tmp_path: Path) -> None:
+    words = ("step-functions", "create", "--only-json")
+    roots = {"LAKEHOUSE_URI": "s3://here/lake", "FRAUD_MODEL_URI": "s3://there/models"}
+    made = metaflow(aws, tmp_path, "scoring_flow.py", *words, **roots)
+    assert made.returncode == 0, made.stdout + made.stderr
+    for root in roots.values():
+        assert root in made.stdout
+    signed = {"LAKEHOUSE_URI": "https://account.blob.core.windows.net/lake?sig=s3cr3t"}
+    made = metaflow(aws, tmp_path, "scoring_flow.py", *words, **signed)
+    assert "s3cr3t" not in made.stdout + made.stderr
+
+
+def test_a_job_refuses_a_lakehouse_that_would_go_with_it(aws: LocalAws, tmp_path: Path) -> None:
+    words = ("run", "--with", "batch", "--sample-size", "1000")
+    done = metaflow(aws, tmp_path, "ingest_flow.py", *words)
+    assert done.returncode != 0
+    assert "would be a folder of a job of AWS Batch, and go with it" in done.stdout + done.stderr
 
 
 LOOK = """

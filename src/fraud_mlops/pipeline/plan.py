@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from fraud_mlops import catalog
 from fraud_mlops.contract import Contract, SyntheticSource
 from fraud_mlops.errors import ContractError, SettingsError
 from fraud_mlops.lakehouse.ranges import PartitionRange
-from fraud_mlops.lakehouse.stores import absolute, join
+from fraud_mlops.lakehouse.stores import absolute, is_local, join
 from fraud_mlops.models.candidates import Candidate, draw_candidates, load_candidates
 from fraud_mlops.registry.pointers import read_pointer
 from fraud_mlops.settings import settings
@@ -21,6 +22,7 @@ from fraud_mlops.spark.choice import ENGINES, Engine
 ASSETS = ("raw_zone", "model_artifact", "ml_outputs", "metrics")
 """What flows publish, in the order in which each builds on those before it."""
 
+_BATCH_JOB = "AWS_BATCH_JOB_ID"
 _LAUNCH_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
@@ -88,6 +90,7 @@ def plan_run(
     contract = catalog.load(dataset)
     root = absolute(output_uri or settings().lakehouse_uri)
     models = absolute(model_uri or settings().model_uri or join(root, "models"))
+    _require_lasting(root, models)
     chosen = _candidates(candidates, candidates_file, seed or 0)
     pointer = read_pointer(models, contract.name, "champion")
     return RunPlan(
@@ -107,6 +110,17 @@ def plan_run(
         assets=_assets(assets, of_assets),
         engine=_engine(engine),
     )
+
+
+def _require_lasting(*roots: str) -> None:
+    """A job of AWS Batch has a disk that goes with it."""
+    lost = [root for root in roots if is_local(root)]
+    if lost and _BATCH_JOB in os.environ:
+        raise SettingsError(
+            f"{lost[0]} would be a folder of a job of AWS Batch, and go with it. Where the run is "
+            "started, or the flow is deployed, set LAKEHOUSE_URI=s3://BUCKET/FOLDER (and "
+            "FRAUD_MODEL_URI, if that is a folder), or give --output-uri"
+        )
 
 
 def _engine(name: str) -> Engine:
