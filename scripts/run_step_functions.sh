@@ -5,7 +5,8 @@
 #
 # What comes after the flow are its parameters. Options of Metaflow's before `step-functions`, such
 # as --with retry, go into METAFLOW_OPTIONS. Ends with 0 when the run has succeeded, with 1 when it
-# has not, with 2 for wrong usage; Ctrl-C stops the run. docs/aws.md says what must be set before.
+# has not, with 2 for wrong usage, a parameter that the flow does not have among it (which Metaflow
+# tells after it has deployed). Ctrl-C and SIGTERM stop the run. docs/aws.md says what must be set.
 set -euo pipefail
 
 if [[ $# -lt 1 || $1 == -* ]]; then
@@ -21,12 +22,7 @@ flow=$1
 shift
 python=${PYTHON:-python}
 read -r -a options <<<"--datastore=s3 ${METAFLOW_OPTIONS:-}"
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
 
-"$python" "$flow" "${options[@]}" step-functions create || exit 1
-"$python" "$flow" "${options[@]}" step-functions trigger \
-  --deployer-attribute-file="$folder/triggered.json" "$@" || exit 1
-# It hears Ctrl-C too, and stops the run: its own end is waited for.
-trap ':' INT
-"$python" -m dagster_metaflow.backends.watch_execution "$folder/triggered.json"
+"$python" "$flow" "${options[@]}" step-functions create
+exec "$python" -m dagster_metaflow.backends.watch_execution \
+  "$python" "$flow" "${options[@]}" step-functions trigger "$@"

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,12 @@ def stage(aws: LocalAws, tmp_path: Path) -> StepFunctionsStage:
 def script(stage: StepFunctionsStage, *arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [SCRIPT, *arguments],
-        env={**os.environ, **stage.environment(), "PYTHON": sys.executable},
+        env={
+            **os.environ,
+            **stage.environment(),
+            "PYTHON": sys.executable,
+            "TMPDIR": str(stage.folder),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -182,17 +188,48 @@ def test_of_a_run_that_fails_it_tells_the_step(stage: StepFunctionsStage) -> Non
     assert "failed: step work: Essential container in task exited (exit code 1)" in told
 
 
-def test_ctrl_c_stops_the_run(stage: StepFunctionsStage) -> None:
+@pytest.mark.parametrize("to_all", [True, False], ids=["to all", "to the script"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_stop_the_run(
+    stage: StepFunctionsStage, number: int, code: int, to_all: bool
+) -> None:
     stage.hold()
     done = script(stage, FLOW)
     assert done.stdout is not None
     while "work runs" not in done.stdout.readline():
         pass
-    os.killpg(done.pid, signal.SIGINT)
+    (os.killpg if to_all else os.kill)(done.pid, number)
     done.communicate(timeout=60)
-    assert done.returncode == 130
-    processes = subprocess.run(["pgrep", "-f", f"cd {stage.folder};"], capture_output=True)
-    assert not processes.stdout
+    assert done.returncode == code
+    assert not going(stage)
+    assert not list(stage.folder.glob("tmp*"))
+
+
+def test_it_leaves_no_job_of_a_run_that_took_too_long(stage: StepFunctionsStage) -> None:
+    stage.variables["SHELL_TIMEOUT"] = "2"
+    stage.hold()
+    done = script(stage, FLOW)
+    told, _ = done.communicate(timeout=60)
+    assert done.returncode == 1
+    assert "failed: the execution took longer than the state machine's time-out" in told
+    assert not going(stage)
+
+
+def going(stage: StepFunctionsStage) -> bytes:
+    """Processes of jobs; one that is terminated takes a moment to end, there as here."""
+    deadline = time.monotonic() + 5
+    while True:
+        found = subprocess.run(["pgrep", "-f", f"cd {stage.folder};"], capture_output=True).stdout
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
+
+
+def test_a_parameter_that_the_flow_does_not_have_is_wrong_usage(stage: StepFunctionsStage) -> None:
+    done = script(stage, FLOW, "--no-such=1")
+    told, _ = done.communicate(timeout=60)
+    assert done.returncode == 2
+    assert "--no-such" in told
 
 
 @pytest.mark.parametrize("arguments", [(), ("--dataset", "x"), ("no_such_flow.py",)])

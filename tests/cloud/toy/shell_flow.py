@@ -142,10 +142,12 @@ def main():
     parser.add_argument("--origin-run-id")
     parser.add_argument("--deployer-attribute-file")
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    given, _ = parser.parse_known_args()
+    given, rest = parser.parse_known_args()
     if words == ["step-functions", "create"]:
         create()
     elif words == ["step-functions", "trigger"]:
+        if wrong := [word for word in rest if word.startswith("--no-such")]:
+            parser.error(f"no such option: {wrong[0]}")
         trigger(given.deployer_attribute_file)
     elif "batch" in os.environ["METAFLOW_DEFAULT_DECOSPECS"]:
         Run(given.runner_attribute_file, given.origin_run_id).play()
