@@ -7,21 +7,27 @@
 
 Dagster's time is that of its step, from STEP_START to STEP_SUCCESS, with a persistent instance.
 They take turns, in another order each time, after one pair that is not counted. The ratio is the
-median of the pairs' ratios. `later` is how long after a report was written its event stands in
-Dagster's log. PYTHON has metaflow-dagster and Dagster installed; its time is that of
-`dagster job execute`, the only way it has, so that Dagster's own start counts there.
+median of the pairs' ratios. Beside it stands how long after its task's end an asset's event stands
+in Dagster's log, by two clocks: since Metaflow recorded the end (`Task.finished_at`; a task makes
+its cards after that), and since Metaflow's scheduler saw it ("Task finished successfully").
+
+PYTHON has metaflow-dagster and Dagster installed; its time is that of `dagster job execute`, the
+only way it has, so that Dagster's own start counts there.
 """
 
 import argparse
 import contextlib
+import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +45,13 @@ QUICK = """\
 - {name: logistic-1, family: logistic, seed: 2}
 """
 FRAUD_ASSETS = ("raw_zone", "model_artifact", "ml_outputs", "metrics")
+RECORDED_ENDS = """\
+import json, sys
+import metaflow
+metaflow.namespace(None)
+print(json.dumps({task: metaflow.Task(task).finished_at.timestamp() for task in sys.argv[1:]}))
+"""
+SEEN_END = re.compile(r"(\S+ \S+) \[([^/]+/[^/]+/[^/\] ]+)[^\]]*\] Task finished successfully\.")
 
 
 @dataclass(frozen=True)
@@ -57,10 +70,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Measured:
-    """seconds: of the run. later: of each event, after its report was written."""
+    """seconds: of the run. events: of each materialization, its task and when it stood in Dagster's
+    log. since_recorded, since_seen: seconds of each since its task's end."""
 
     seconds: float
-    later: tuple[float, ...] = ()
+    events: tuple[tuple[str, float], ...] = ()
+    since_recorded: tuple[float, ...] = ()
+    since_seen: tuple[float, ...] = ()
 
 
 Contenders = dict[str, Callable[[Work, Path], Measured]]
@@ -85,7 +101,7 @@ def through_dagster(work: Work, folder: Path) -> Measured:
 
     local = LocalBackend(working_directory=str(folder), environment=_variables(folder))
     resource = MetaflowResource(ledger_root=str(folder / "lake"), local=local)
-    return _materialized(assets, work, folder, {"metaflow": resource})
+    return _later(_materialized(assets, work, folder, {"metaflow": resource}), folder)
 
 
 def dagster_alone(work: Work, folder: Path) -> Measured:
@@ -98,8 +114,7 @@ def dagster_alone(work: Work, folder: Path) -> Measured:
     )
     def assets() -> Iterator[dg.MaterializeResult[Any]]:
         for spec in work.assets:
-            at = dg.MetadataValue.timestamp(time.time())
-            yield dg.MaterializeResult(spec.key, metadata={"published": at})
+            yield dg.MaterializeResult(spec.key, metadata={"metaflow_run": "none"})
 
     return _materialized(assets, work, folder, {})
 
@@ -117,7 +132,7 @@ def _materialized(
 
 
 def _of_events(instance: dg.DagsterInstance, run: str) -> Measured:
-    seconds, later = 0.0, []
+    seconds, events = 0.0, []
     for entry in instance.all_logs(run):
         event = entry.dagster_event
         if event is None:
@@ -127,9 +142,40 @@ def _of_events(instance: dg.DagsterInstance, run: str) -> Measured:
         elif event.event_type is dg.DagsterEventType.STEP_START:
             seconds -= entry.timestamp
         elif event.is_step_materialization:
-            told = event.step_materialization_data.materialization.metadata["published"].value
-            later.append(entry.timestamp - float(str(told)))
-    return Measured(seconds, tuple(later))
+            task = event.step_materialization_data.materialization.metadata["metaflow_run"].value
+            events.append((str(task), entry.timestamp))
+    return Measured(seconds, tuple(events))
+
+
+def _later(measured: Measured, folder: Path) -> Measured:
+    """With the seconds since the ends of tasks, as Metaflow has them."""
+    tasks = sorted({task for task, _ in measured.events})
+    told = subprocess.run(
+        [sys.executable, "-c", RECORDED_ENDS, *tasks],
+        cwd=folder,
+        env=os.environ | _variables(folder),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    recorded: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
+    seen = _seen_ends(folder, tasks[0].partition("/")[0])
+    return replace(
+        measured,
+        since_recorded=tuple(at - recorded[task] for task, at in measured.events),
+        since_seen=tuple(at - seen[task] for task, at in measured.events),
+    )
+
+
+def _seen_ends(folder: Path, flow: str) -> dict[str, float]:
+    """By task, from the scheduler's log."""
+    [log] = folder.glob("**/metaflow_launches/*/*/log")
+    lines = (SEEN_END.fullmatch(line) for line in log.read_text().splitlines())
+    return {
+        f"{flow}/{line[2]}": datetime.fromisoformat(line[1]).timestamp()
+        for line in lines
+        if line is not None
+    }
 
 
 def peer(python: str) -> Callable[[Work, Path], Measured]:
@@ -203,15 +249,20 @@ def compare(work: Work, contenders: Contenders, pairs: int) -> None:
 def report(found: Mapping[str, list[Measured]], partitions: int) -> None:
     """The first contender is what the others are compared with."""
     first = next(iter(found.values()))
-    print(f"\nmedian of {len(first)} turns\n{'':18}{'seconds':>10}{'ratio':>8}{'later, s':>18}")
+    ends = f"{'since recorded end':>22}{'since seen end':>22}"
+    print(f"\nmedian of {len(first)} turns\n{'':18}{'seconds':>10}{'ratio':>8}{ends}")
     for name, runs in found.items():
         seconds = statistics.median(run.seconds for run in runs)
         ratios = [b.seconds / a.seconds for a, b in zip(first, runs, strict=True)]
-        later = [one for run in runs for one in run.later]
-        tail = f"{statistics.median(later):.2f}, most {max(later):.2f}" if later else ""
-        print(f"{name:18}{seconds:10.2f}{statistics.median(ratios):8.2f}{tail:>18}")
+        recorded = _told([one for run in runs for one in run.since_recorded])
+        seen = _told([one for run in runs for one in run.since_seen])
+        print(f"{name:18}{seconds:10.2f}{statistics.median(ratios):8.2f}{recorded:>22}{seen:>22}")
         if partitions:
             print(f"{'':18}{1000 * seconds / partitions:10.2f} ms a partition of two assets")
+
+
+def _told(later: list[float]) -> str:
+    return f"{statistics.median(later):.2f}, most {max(later):.2f} s" if later else ""
 
 
 def _work(options: argparse.Namespace, folder: Path) -> Work:
