@@ -23,6 +23,7 @@ shift
 python=${PYTHON:-python}
 read -r -a options <<<"--datastore=s3 ${METAFLOW_OPTIONS:-}"
 
+"$python" -m dagster_metaflow.backends.metaflow_settings # no secret goes into what AWS shows
 "$python" "$flow" "${options[@]}" step-functions create
 exec "$python" -m dagster_metaflow.backends.watch_execution \
   "$python" "$flow" "${options[@]}" step-functions trigger "$@"

@@ -33,6 +33,7 @@ KEY = "AKIDCLIENT"
 SECRET = "a-secret-of-the-client"  # noqa: S105 - of nothing but this server
 _ROLE = "arn:aws:iam::123456789012:role/local"
 _STOP_SECONDS = 20
+_STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ class LocalAws:
         return summaries
 
     def everything(self) -> Iterator[tuple[str, bytes]]:
-        """All that could hold a secret, and where: definitions, jobs, objects unpacked, logs."""
+        """All that could hold a secret, and where: definitions, jobs with their variables,
+        objects unpacked, logs."""
         states, batch, logs = (self.client(name) for name in ("stepfunctions", "batch", "logs"))
         for machine in states.list_state_machines()["stateMachines"]:
             arn = machine["stateMachineArn"]
@@ -131,6 +133,10 @@ class LocalAws:
                 yield f"execution {one['name']}", told["input"].encode()
         for definition in batch.describe_job_definitions()["jobDefinitions"]:
             yield "a job definition", json.dumps(definition, default=str).encode()
+        ids = [job["jobId"] for status in _STATUSES for job in self.jobs(status)]
+        for first in range(0, len(ids), 100):
+            for job in batch.describe_jobs(jobs=ids[first : first + 100])["jobs"]:
+                yield f"job {job['jobName']}", json.dumps(job, default=str).encode()
         for key, data in self.objects().items():
             yield key, gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName="/aws/batch/job")

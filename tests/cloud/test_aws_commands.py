@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from aws import BUCKET, SECRET, LocalAws
+from aws import BUCKET, KEY, SECRET, LocalAws
 from shell_kit import FLOW, StepFunctionsStage
 
 pytestmark = pytest.mark.flow
@@ -73,6 +73,10 @@ def test_the_commands_of_the_readme_and_no_secret_in_what_they_leave(
     everything = list(aws.everything())
     assert any(b"class FraudDetectionFlow" in data for _, data in everything)
     assert any(b"name: synthetic_claims" in data for _, data in everything)
+    assert_no_secret(everything, told)
+
+
+def assert_no_secret(everything: list[tuple[str, bytes]], told: str) -> None:
     for secret in SECRETS.values():
         assert [where for where, data in everything if secret.encode() in data] == []
         assert secret not in told
@@ -83,8 +87,11 @@ def test_the_lakehouse_of_the_shell_goes_to_tasks_that_do_not_see_the_shell(
 ) -> None:
     lake = f"s3://{BUCKET}/of-the-shell"
     words = ("run", "--with", "batch", "--sample-size", "1000")
-    done = metaflow(aws, tmp_path, "ingest_flow.py", *words, LAKEHOUSE_URI=lake)
+    done = metaflow(aws, tmp_path, "ingest_flow.py", *words, LAKEHOUSE_URI=lake, **SECRETS)
     assert done.returncode == 0, done.stdout + done.stderr
+    everything = list(aws.everything())
+    assert any(b'"METAFLOW_CODE_SHA"' in data for where, data in everything if where[:4] == "job ")
+    assert_no_secret(everything, done.stdout + done.stderr)
     found = aws.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="of-the-shell/raw/")
     assert found["KeyCount"] > 0
     assert not (tmp_path / "lakehouse").exists()
@@ -238,3 +245,12 @@ def test_wrong_usage_is_told(stage: StepFunctionsStage, arguments: tuple[str, ..
     told, _ = done.communicate(timeout=10)
     assert done.returncode == 2
     assert "flow" in told
+
+
+def test_with_a_key_of_the_metadata_service_nothing_is_deployed(stage: StepFunctionsStage) -> None:
+    stage.variables["METAFLOW_SERVICE_AUTH_KEY"] = "service-4e2f"
+    told, _ = (done := script(stage, FLOW)).communicate(timeout=10)
+    assert done.returncode == 2
+    assert "METAFLOW_SERVICE_AUTH_KEY: on AWS whoever may look" in told
+    assert "service-4e2f" not in told
+    assert not stage.aws.calls(KEY)

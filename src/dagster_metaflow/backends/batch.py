@@ -11,6 +11,7 @@ from pydantic import Field
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws, said
 from dagster_metaflow.backends.local import LocalBackend
+from dagster_metaflow.backends.metaflow_settings import refuse_secrets
 from dagster_metaflow.backends.protocol import Handle, LaunchError, LaunchRequest, MetaflowClient
 from dagster_metaflow.backends.travelling import refuse_folder, travelled
 
@@ -24,7 +25,9 @@ class BatchBackend(LocalBackend):
     )
 
     def prepare(self, request: LaunchRequest) -> Handle:
-        refuse_folder(request, {**os.environ, **self.environment})
+        known = {**os.environ, **self.environment}
+        refuse_folder(request, known)
+        refuse_secrets(known)
         return {**super().prepare(request), "flow": request.flow_name}
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:

@@ -1,0 +1,68 @@
+"""What Metaflow's commands are set up by: METAFLOW_ variables, and `metaflow configure`'s file.
+
+    python -m dagster_metaflow.backends.metaflow_settings
+
+ends with 2 where a secret among them would go into what AWS shows of jobs and state machines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dagster_metaflow.backends.protocol import LaunchError, UsageError
+
+_SECRETS = ("METAFLOW_SERVICE_AUTH_KEY", "METAFLOW_SERVICE_HEADERS")
+_PLACE = ("METAFLOW_HOME", "METAFLOW_PROFILE")
+
+
+def metaflow_settings(known: Mapping[str, str]) -> dict[str, Any]:
+    """By the names of the variables, which go before the file; without those that say where it is.
+
+    known: variables of the command. Raises LaunchError for a file that is none of Metaflow's.
+    """
+    of_file = _of_file(known)
+    variables = {k: v for k, v in known.items() if k.startswith("METAFLOW_") and k not in _PLACE}
+    return {**of_file, **variables}
+
+
+def _of_file(known: Mapping[str, str]) -> dict[str, Any]:
+    profile = known.get("METAFLOW_PROFILE")
+    name = f"config_{profile}.json" if profile else "config.json"
+    path = Path(known.get("METAFLOW_HOME", "~/.metaflowconfig"), name).expanduser()
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"Metaflow's configuration {path} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise LaunchError(f"Metaflow's configuration {path} is no JSON object")
+    return found
+
+
+def refuse_secrets(known: Mapping[str, str]) -> None:
+    """Metaflow writes these into the environment of jobs. Raises UsageError."""
+    settings = metaflow_settings(known)
+    if told := [name for name in _SECRETS if settings.get(name) not in (None, "", "{}", {})]:
+        raise UsageError(
+            f"{' and '.join(told)}: on AWS whoever may look at jobs or the state machine would "
+            "read it. Unset it, and let the network guard the metadata service instead."
+        )
+
+
+def _main() -> int:
+    try:
+        refuse_secrets(os.environ)
+    except LaunchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
