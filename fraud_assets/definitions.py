@@ -8,6 +8,7 @@ import dagster as dg
 
 from dagster_metaflow import MetaflowResource, build_external_runs_sensor
 from dagster_metaflow.backends.databricks import DatabricksBackend
+from dagster_metaflow.backends.step_functions import StepFunctionsBackend
 from fraud_assets.assets.landing import landing
 from fraud_assets.assets.model_artifact import model_artifact
 from fraud_assets.assets.raw_zone import raw_zone
@@ -29,6 +30,9 @@ from fraud_assets.warehouse import warehouse_resource
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.settings import settings
 
+_AT_DEPLOY = ["FRAUD_SCORING_CRON", "LAKEHOUSE_URI", "FRAUD_MODEL_URI"]
+"""What a state machine of ours holds beside Metaflow's own settings: flows/ read it."""
+
 
 def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
     """Everything of these datasets, in these stores."""
@@ -43,6 +47,7 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
             resources={
                 "metaflow": MetaflowResource(
                     ledger_root=stores.root,
+                    step_functions=StepFunctionsBackend(deploy_variables=_AT_DEPLOY),
                     databricks=_databricks(),
                     cards_url=settings().cards_url,
                 ),

@@ -21,7 +21,9 @@ from filelock import FileLock
 
 import dagster_metaflow
 from dagster_metaflow.backends.aws_api import Aws, code_of, said
+from dagster_metaflow.backends.metaflow_settings import metaflow_settings
 from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest
+from dagster_metaflow.backends.sfn_schedule import kept_schedule
 from dagster_metaflow.parameters import to_text
 
 CODE_TAG = "dagster_metaflow/code"
@@ -39,7 +41,7 @@ _UNSAFE = "$`"
 class Deployer:
     """python, working_directory, environment: of Metaflow's command. options: before
     `step-functions`. create_options: after `create`. name: of the state machine, the flow's when
-    None."""
+    None. read: names of variables that the flow reads while it is deployed."""
 
     aws: Aws
     python: str
@@ -48,18 +50,20 @@ class Deployer:
     options: Sequence[str]
     create_options: Sequence[str]
     name: str | None
+    read: Sequence[str] = ()
 
     def machine(self, request: LaunchRequest) -> str:
         """Its name, as Metaflow makes it."""
         name = self.name or request.flow_name
-        known = {**os.environ, **self.environment}
-        prefix = known.get("METAFLOW_SFN_STATE_MACHINE_PREFIX")
+        prefix = metaflow_settings(self._variables()).get("METAFLOW_SFN_STATE_MACHINE_PREFIX")
         return name if not prefix or name.startswith(prefix) else f"{prefix}_{name}"
 
     def code(self, request: LaunchRequest) -> str:
-        """Hash of all that a deployment is made of."""
-        metaflow = {k: v for k, v in self._variables().items() if k.startswith("METAFLOW_")}
-        parts = [request.code_version, _own_code(), self.options, self.create_options, metaflow]
+        """Hash of all that a deployment is made of; the same for whoever deploys, from any host."""
+        known = self._variables()
+        settings = {k: v for k, v in metaflow_settings(known).items() if k != "METAFLOW_USER"}
+        settings |= {name: known.get(name) for name in self.read}
+        parts = [request.code_version, _own_code(), self.options, self.create_options, settings]
         text = json.dumps(parts, sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -73,7 +77,8 @@ class Deployer:
             with said("to look at the state machine"):
                 if self._is_deployed(arn, self.code(request)):
                     return arn
-            self._create(request)
+            with kept_schedule(self.aws, self.machine(request)):
+                self._create(request)
             with said("to tag the state machine"):
                 self._note(arn, self.code(request))
         return arn

@@ -59,6 +59,11 @@ class StepFunctionsBackend(BatchBackend):
     state_machine: str | None = Field(
         default=None, description="Name of the state machine; the flow's when left out."
     )
+    deploy_variables: list[str] = Field(
+        default=[],
+        description="Names of variables that flows read while they are deployed: a flow is "
+        "deployed again when one has another value. METAFLOW_ variables always count.",
+    )
     when_not_redriven: Literal["resume", "restart"] = Field(
         default="resume",
         description="What becomes of a failed run that AWS does not redrive, or whose code has "
@@ -223,6 +228,7 @@ class StepFunctionsBackend(BatchBackend):
             options=[*self.options, *decorators],
             create_options=self.create_options,
             name=self.state_machine,
+            read=self.deploy_variables,
         )
 
     def _arn(self, handle: Handle) -> str:

@@ -7,6 +7,7 @@ Files in SHELL_FOLDER: `hold_STEP`, `fail_STEP` (as the cloud toy), `count`, `do
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -73,6 +74,16 @@ def create():
     except states_client.exceptions.StateMachineAlreadyExists as error:
         arn = str(error).split("'")[1]
         states_client.update_state_machine(stateMachineArn=arn, definition=text)
+    schedule(client("events"), os.environ.get("SHELL_CRON"))
+
+
+def schedule(events, cron):
+    """As Metaflow does it: without a time it is switched off."""
+    if cron:
+        events.put_rule(Name="ShellFlow", ScheduleExpression=f"cron({cron})", State="ENABLED")
+        return
+    with contextlib.suppress(events.exceptions.ResourceNotFoundException):
+        events.disable_rule(Name="ShellFlow")
 
 
 def trigger(attributes):

@@ -1,0 +1,98 @@
+"""What a deployment is made of: what one sets, wherever Metaflow reads it, and not who deploys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from aws import LocalAws
+from shell_kit import StepFunctionsStage
+
+from dagster_metaflow.backends.protocol import LaunchError
+from dagster_metaflow.backends.sfn_deployment import Deployer
+
+pytestmark = pytest.mark.flow
+
+
+@pytest.fixture
+def stage(aws: LocalAws, tmp_path: Path) -> StepFunctionsStage:
+    found = StepFunctionsStage(aws, tmp_path)
+    found.variables["METAFLOW_HOME"] = str(tmp_path / "home")
+    return found
+
+
+def deployer(stage: StepFunctionsStage, **variables: str) -> Deployer:
+    return Deployer(
+        aws=stage.backend().aws(),
+        python="python",
+        working_directory=None,
+        environment={**stage.environment(), **variables},
+        options=[],
+        create_options=[],
+        name=None,
+        read=["SHELL_CRON"],
+    )
+
+
+def configure(folder: Path, name: str = "config.json", **values: str) -> None:
+    """As `metaflow configure aws` leaves it."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(json.dumps(values))
+
+
+def code(stage: StepFunctionsStage, **variables: str) -> str:
+    return deployer(stage, **variables).code(stage.request())
+
+
+def test_what_metaflow_configure_sets_is_part_of_it(stage: StepFunctionsStage) -> None:
+    home, found = stage.folder / "home", [code(stage)]
+    for version in ("1", "2"):
+        configure(home, METAFLOW_SERVICE_URL=f"https://metadata.example.com/{version}")
+        found.append(code(stage))
+    configure(home, "config_team.json", METAFLOW_SERVICE_URL="https://team.example.com")
+    found.append(code(stage, METAFLOW_PROFILE="team"))
+    assert len({*found}) == 4
+    # A variable goes before the file.
+    image = stage.environment()["METAFLOW_BATCH_CONTAINER_IMAGE"]
+    configure(home)
+    assert code(stage) == found[0]
+    configure(home, METAFLOW_BATCH_CONTAINER_IMAGE=f"other-{image}")
+    assert code(stage) == found[0]
+
+
+def test_who_deploys_and_where_the_settings_lie_is_not(stage: StepFunctionsStage) -> None:
+    elsewhere = str(stage.folder / "elsewhere")
+    assert code(stage) == code(stage, METAFLOW_USER="other", METAFLOW_HOME=elsewhere)
+
+
+def test_a_variable_that_the_flow_reads_is(stage: StepFunctionsStage) -> None:
+    assert code(stage) != code(stage, SHELL_CRON="0 5 * * ? *")
+    assert code(stage) == code(stage, SHELL_OTHER="x")
+
+
+def test_a_prefix_of_machines_is_read_where_metaflow_reads_it(stage: StepFunctionsStage) -> None:
+    configure(stage.folder / "home", METAFLOW_SFN_STATE_MACHINE_PREFIX="team")
+    assert deployer(stage).machine(stage.request()) == "team_ShellFlow"
+
+
+def test_settings_that_cannot_be_read_are_named(stage: StepFunctionsStage) -> None:
+    (stage.folder / "home").mkdir()
+    (stage.folder / "home" / "config.json").write_text("{")
+    with pytest.raises(LaunchError, match=r"config\.json cannot be read"):
+        stage.backend().prepare(stage.request())
+
+
+def test_a_launch_leaves_on_the_schedule_that_a_shell_has_set(stage: StepFunctionsStage) -> None:
+    events = stage.aws.client("events")
+    stage.variables["SHELL_CRON"] = "0 5 * * ? *"
+    stage.backend().launch(stage.request(), stage.backend().prepare(stage.request()))
+    assert events.describe_rule(Name="ShellFlow")["State"] == "ENABLED"
+    del stage.variables["SHELL_CRON"]
+    stage.code_version = "changed"
+    stage.ended(stage.launched())
+    assert events.describe_rule(Name="ShellFlow")["State"] == "ENABLED"
+    events.disable_rule(Name="ShellFlow")
+    stage.code_version = "changed again"
+    stage.ended(stage.launched())
+    assert events.describe_rule(Name="ShellFlow")["State"] == "DISABLED"
