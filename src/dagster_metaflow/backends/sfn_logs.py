@@ -37,11 +37,13 @@ class Line(NamedTuple):
 def new_lines(aws: Aws, group: str, cursors: Mapping[str, Cursor]) -> list[Line]:
     """In order of time; the cursors move on."""
     owners = {name: job for job, cursor in cursors.items() for name in cursor.streams}
+    forgotten = {job: _forgotten(cursor) for job, cursor in cursors.items()}
     found = []
     for event in _events(aws, group, list(owners), _first(cursors)):
         job = owners[event["logStreamName"]]
         cursor = cursors[job]
-        if event["eventId"] in cursor.seen:
+        # All streams are read from where the slowest has come to.
+        if event["timestamp"] < forgotten[job] or event["eventId"] in cursor.seen:
             continue
         cursor.seen[event["eventId"]] = event["timestamp"]
         cursor.since = max(cursor.since, event["timestamp"])
@@ -51,10 +53,18 @@ def new_lines(aws: Aws, group: str, cursors: Mapping[str, Cursor]) -> list[Line]
             for text in texts
             if not text.startswith(_OF_THE_RUNTIME)
         ]
+    newest = max((cursor.since for cursor in cursors.values()), default=0)
     for cursor in cursors.values():
-        oldest = cursor.since - 2 * _OVERLAP
+        # A silent job's too, or all would be read from its beginning at each look.
+        cursor.since = max(cursor.since, newest - _OVERLAP)
+        oldest = _forgotten(cursor)
         cursor.seen = {name: at for name, at in cursor.seen.items() if at >= oldest}
     return sorted(found, key=lambda line: line.at)
+
+
+def _forgotten(cursor: Cursor) -> int:
+    """Time before which events have been read, and are not remembered any more."""
+    return cursor.since - 2 * _OVERLAP
 
 
 def _first(cursors: Mapping[str, Cursor]) -> int:
