@@ -5,6 +5,7 @@ Queues, compute environments and job definitions are moto's; jobs are kept here.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -25,6 +26,8 @@ import psutil
 GROUP = "/aws/batch/job"
 UNFINISHED = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 _EXITED = "Essential container in task exited"
+_MOST_OVERRIDES = 8_192
+_TOO_LONG = f"Container Overrides length must be at most {_MOST_OVERRIDES}"
 Logs = Callable[[str, str], None]
 
 
@@ -103,6 +106,9 @@ class Jobs:
         job = Job(name, spec, int(retry.get("attempts") or 1), seconds and float(seconds))
         with self._lock:
             self._jobs[name] = job
+        if len(json.dumps(given, separators=(",", ":"))) > _MOST_OVERRIDES:
+            self._end(job, "FAILED", _TOO_LONG)  # taken, and failed: as AWS does
+            return job
         job.status = "RUNNABLE"
         self._pool.submit(self._run, job)
         return job

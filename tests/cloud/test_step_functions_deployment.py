@@ -136,7 +136,14 @@ def test_or_started_anew_where_one_wants_that(stage: StepFunctionsStage) -> None
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [("$(touch here)", "may hold no [$]"), ("a`b`", "may hold no [$]"), ("x" * 21_000, "20,480")],
+    [
+        ("$(touch here)", "may hold no [$]"),
+        ("a`b`", "may hold no [$]"),
+        ("s3://bucket/Zürich", "no letter beyond ASCII"),
+        ("two\nlines", "no line break"),
+        ("a\ttab", "no tab"),
+        ("x" * 8_000, "step start: .* characters, and AWS Batch takes 8,192"),
+    ],
 )
 def test_values_that_tasks_cannot_take_are_refused(
     stage: StepFunctionsStage, value: str, words: str

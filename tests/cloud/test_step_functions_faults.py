@@ -51,6 +51,22 @@ def test_a_queue_that_takes_no_more_jobs_is_asked_again_by_the_state_machine(
     assert stage.ended(stage.launched()).state is RunState.SUCCEEDED
 
 
+def test_a_job_with_more_overrides_than_batch_takes_ends_the_run_with_its_words(
+    stage: StepFunctionsStage,
+) -> None:
+    handle = stage.launched()
+    stage.ended(handle)
+    by_hand = {**handle, "execution": f"{handle['execution']}-2", "folder": str(stage.folder / "2")}
+    stage.aws.client("stepfunctions").start_execution(
+        stateMachineArn=Aws(stage.environment()).machine_arn("ShellFlow"),
+        name=by_hand["execution"],
+        input=json.dumps({"Parameters": "x" * 9_000}),
+    )
+    status = stage.ended(by_hand)
+    assert status.state is RunState.FAILED
+    assert status.reason == "step start: Container Overrides length must be at most 8192"
+
+
 def test_a_job_that_is_killed_is_tried_again_by_batch(stage: StepFunctionsStage) -> None:
     stage.variables["SHELL_ATTEMPTS"] = "2"
     stage.hold()
@@ -90,6 +106,14 @@ def test_credentials_that_expire_end_no_run_and_are_told(stage: StepFunctionsSta
     stage.aws.mend()
     stage.release()
     assert stage.ended(other).state is RunState.SUCCEEDED
+
+
+def test_an_execution_that_is_not_seen_yet_is_not_lost(stage: StepFunctionsStage) -> None:
+    for operation in ("DescribeExecution", "GetExecutionHistory"):
+        stage.aws.fail("states", operation, "ExecutionDoesNotExist", times=2, key=KEY)
+    handle = stage.launched()
+    assert stage.backend().poll(handle).state is RunState.RUNNING
+    assert stage.ended(handle).state is RunState.SUCCEEDED
 
 
 def test_a_permission_that_lacks_is_named_at_once(stage: StepFunctionsStage) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from filelock import FileLock
 
@@ -24,17 +24,20 @@ from dagster_metaflow.backends.aws_api import Aws, code_of, said
 from dagster_metaflow.backends.metaflow_settings import metaflow_settings
 from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest
 from dagster_metaflow.backends.sfn_schedule import kept_schedule
-from dagster_metaflow.parameters import to_text
 
 CODE_TAG = "dagster_metaflow/code"
 DEFINITION_TAG = "dagster_metaflow/definition"
-MOST_PARAMETER_BYTES = 20_480
-"""As Metaflow limits them: a job takes no more than 30 KiB in all."""
 
 _DEPLOY_SECONDS = 600
 _TOLD_LINES = 12
 _NOT_THERE = ("ResourceNotFound", "StateMachineDoesNotExist")
-_UNSAFE = "$`"
+
+
+class Deployed(NamedTuple):
+    """A state machine, and the definition that it runs."""
+
+    arn: str
+    definition: str
 
 
 @dataclass(frozen=True)
@@ -67,42 +70,49 @@ class Deployer:
         text = json.dumps(parts, sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def deployed(self, request: LaunchRequest) -> str:
-        """The machine's ARN, once it runs the request's code. Raises LaunchError."""
+    def deployed(self, request: LaunchRequest) -> Deployed:
+        """The machine, once it runs the request's code. Raises LaunchError."""
         with said("to look at the state machine"):
             arn = self.aws.machine_arn(self.machine(request))
         # Two runs of one machine do not deploy at once; elsewhere the later one wins.
         request.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(request.folder.parent / f".{self.machine(request)}.deploying"):
             with said("to look at the state machine"):
-                if self._is_deployed(arn, self.code(request)):
-                    return arn
-            with kept_schedule(self.aws, self.machine(request)):
-                self._create(request)
-            with said("to tag the state machine"):
-                self._note(arn, self.code(request))
-        return arn
+                definition = self._deployed(arn, self.code(request))
+            if definition is None:
+                with kept_schedule(self.aws, self.machine(request)):
+                    self._create(request)
+                with said("to tag the state machine"):
+                    definition = self._note(arn, self.code(request))
+        return Deployed(arn, definition)
 
-    def _is_deployed(self, arn: str, code: str) -> bool:
+    def _deployed(self, arn: str, code: str) -> str | None:
+        """Its definition when it runs that code."""
         client = self.aws.client("stepfunctions")
         try:
             found = client.list_tags_for_resource(resourceArn=arn)["tags"]
             tags = {tag["key"]: tag["value"] for tag in found}
-            return tags.get(CODE_TAG) == code and tags.get(DEFINITION_TAG) == self._definition(arn)
+            if tags.get(CODE_TAG) != code:
+                return None
+            definition = self._definition(arn)
         except client.exceptions.ClientError as error:
             if code_of(error) in _NOT_THERE:
-                return False
+                return None
             raise
+        return definition if tags.get(DEFINITION_TAG) == _hash(definition) else None
 
     def _definition(self, arn: str) -> str:
         found = self.aws.client("stepfunctions").describe_state_machine(stateMachineArn=arn)
-        return hashlib.sha256(found["definition"].encode()).hexdigest()[:16]
+        return str(found["definition"])
 
-    def _note(self, arn: str, code: str) -> None:
-        tags = {CODE_TAG: code, DEFINITION_TAG: self._definition(arn)}
+    def _note(self, arn: str, code: str) -> str:
+        """The definition that has been tagged."""
+        definition = self._definition(arn)
+        tags = {CODE_TAG: code, DEFINITION_TAG: _hash(definition)}
         self.aws.client("stepfunctions").tag_resource(
             resourceArn=arn, tags=[{"key": key, "value": value} for key, value in tags.items()]
         )
+        return definition
 
     def _create(self, request: LaunchRequest) -> None:
         named = [] if self.name is None else [f"--name={self.name}"]
@@ -130,6 +140,10 @@ class Deployer:
         return {**os.environ, **self.environment}
 
 
+def _hash(definition: str) -> str:
+    return hashlib.sha256(definition.encode()).hexdigest()[:16]
+
+
 @cache
 def _own_code() -> str:
     """Of this library, which is in the code package too."""
@@ -137,24 +151,3 @@ def _own_code() -> str:
     for file in sorted(Path(dagster_metaflow.__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def execution_input(parameters: Mapping[str, Any], code: str) -> str:
-    """As `step-functions trigger` makes it, with the code that is meant beside.
-
-    Raises LaunchError for values that Metaflow's tasks cannot take: they pass through a shell.
-    """
-    given = {option: to_text(v) for option, v in parameters.items() if v is not None}
-    unsafe = [option for option, text in given.items() if set(_UNSAFE) & set(text)]
-    if unsafe:
-        raise LaunchError(
-            f"parameter {', '.join(unsafe)}: on Step Functions a value may hold no $ and no `, "
-            "which a shell would read. Give another value, or take the backend `batch`."
-        )
-    text = json.dumps(given)
-    if len(text.encode()) > MOST_PARAMETER_BYTES:
-        raise LaunchError(
-            f"the parameters take {len(text.encode()):,} bytes; Step Functions and Batch take "
-            f"{MOST_PARAMETER_BYTES:,}. Put large values in a file, and pass its address."
-        )
-    return json.dumps({"Parameters": text, "CodeVersion": code})

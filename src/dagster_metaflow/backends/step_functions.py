@@ -31,8 +31,9 @@ from dagster_metaflow.backends.protocol import (
     RunState,
     RunStatus,
 )
-from dagster_metaflow.backends.sfn_deployment import Deployer, execution_input
+from dagster_metaflow.backends.sfn_deployment import Deployer
 from dagster_metaflow.backends.sfn_following import Follower
+from dagster_metaflow.backends.sfn_input import execution_input, refuse_what_does_not_fit
 from dagster_metaflow.backends.travelling import travelled
 
 PREFIX = "sfn-"
@@ -97,10 +98,13 @@ class StepFunctionsBackend(BatchBackend):
         deployer = self._deployer()
         given = execution_input(request.parameters, deployer.code(request))
         machine = deployer.deployed(request)
+        refuse_what_does_not_fit(machine.definition, given, str(handle["execution"]))
         client = self.aws().client("stepfunctions")
         # It exists already when an answer was lost on its way, and the call made again.
         with said("to start the execution"), suppress(client.exceptions.ExecutionAlreadyExists):
-            client.start_execution(stateMachineArn=machine, name=handle["execution"], input=given)
+            client.start_execution(
+                stateMachineArn=machine.arn, name=handle["execution"], input=given
+            )
         return {**handle, "started": datetime.now(UTC).isoformat()}
 
     # -- resuming ------------------------------------------------------------------------------

@@ -49,6 +49,9 @@ def create():
     arn, states = definition(), {}
     for step, after in zip(STEPS, [*STEPS[1:], None], strict=True):
         told = {"metaflow.flow_name": "ShellFlow", "step_name": step}
+        variables = [{"Name": "RUN", "Value.$": "$$.Execution.Name"}]
+        if step == "start":
+            variables.append({"Name": "METAFLOW_PARAMETERS", "Value.$": "$.Parameters"})
         states[step] = {
             "Type": "Task",
             "Resource": _SUBMIT,
@@ -58,7 +61,7 @@ def create():
                 "JobDefinition": arn,
                 "ContainerOverrides": {
                     "Command": command(step),
-                    "Environment": [{"Name": "RUN", "Value.$": "$$.Execution.Name"}],
+                    "Environment": variables,
                 },
                 "RetryStrategy": {"Attempts": int(os.environ.get("SHELL_ATTEMPTS", "1"))},
                 "Parameters": {**told, "metaflow.run_id.$": "$$.Execution.Name"},
@@ -90,7 +93,7 @@ def trigger(attributes):
     states_client = client("stepfunctions")
     machines = states_client.list_state_machines()["stateMachines"]
     arn = next(m["stateMachineArn"] for m in machines if m["name"] == "ShellFlow")
-    started = states_client.start_execution(stateMachineArn=arn, input="{}")
+    started = states_client.start_execution(stateMachineArn=arn, input='{"Parameters": "{}"}')
     run_id = "sfn-" + started["executionArn"].rpartition(":")[2]
     told = {"name": "ShellFlow", "pathspec": f"ShellFlow/{run_id}"}
     Path(attributes).write_text(json.dumps(told))
