@@ -14,9 +14,10 @@ from cfnlint.decode import cfn_yaml
 
 ROOT = Path(__file__).parents[2]
 STACK = ROOT / "infra" / "aws" / "stack.yaml"
-NO_RESOURCE = {  # calls for which AWS takes none
-    "batch:Describe", "batch:ListJobs", "states:ListStateMachines", "logs:CreateLogDelivery",
-}  # fmt: skip
+NO_RESOURCE = (  # calls for which AWS takes none
+    r"batch:(Describe\w+|ListJobs)|states:ListStateMachines"
+    r"|logs:(\w+LogDelivery|ListLogDeliveries|PutResourcePolicy|Describe(ResourcePolicies|LogGroups))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +43,29 @@ def test_cloudformation_takes_the_template() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def actions(statement: dict[str, Any]) -> list[str]:
+    given = statement["Action"]
+    return [given] if isinstance(given, str) else list(given)
+
+
 def test_no_role_may_do_whatever_it_likes(resources: dict[str, Any]) -> None:
     for statement in statements(resources):
-        actions = statement["Action"]
-        actions = [actions] if isinstance(actions, str) else actions
-        assert not any("*" in action for action in actions)
-        if statement["Resource"] == "*":
-            assert any(actions[0].startswith(known) for known in NO_RESOURCE), actions
+        for action in actions(statement):
+            assert "*" not in action
+            if statement["Resource"] == "*":
+                assert re.fullmatch(NO_RESOURCE, action), action
+
+
+def test_a_state_machine_may_run_a_distributed_map(resources: dict[str, Any]) -> None:
+    """Whose iterations are executions that it starts, and whose results go through S3."""
+    found: dict[str, str] = {}
+    for statement in statements({"role": resources["StatesRole"]}):
+        found |= dict.fromkeys(actions(statement), str(statement["Resource"]))
+    assert "stateMachine:*Flow" in found["states:StartExecution"]
+    for action in ("DescribeExecution", "StopExecution", "RedriveExecution"):
+        assert "execution:*Flow/*:*" in found[f"states:{action}"]
+    for action in ("GetObject", "PutObject"):
+        assert "/metaflow/sfn_distributed_map_output/*" in found[f"s3:{action}"]
 
 
 def test_the_bucket_is_closed_and_encrypted(resources: dict[str, Any]) -> None:
@@ -61,15 +78,21 @@ def test_the_bucket_is_closed_and_encrypted(resources: dict[str, Any]) -> None:
 def test_what_the_stack_puts_out_is_what_metaflow_asks_for() -> None:
     outputs = re.findall(r"Description: (METAFLOW_\w+|LAKEHOUSE_URI)", STACK.read_text())
     page = (ROOT / "docs" / "aws.md").read_text()
-    assert len(outputs) == 8
+    assert len(outputs) == 9
     for name in outputs:
         assert f"`{name}`" in page
 
 
+def test_the_image_is_kept_where_no_tag_is_moved(resources: dict[str, Any]) -> None:
+    given = resources["Images"]["Properties"]
+    assert given["ImageTagMutability"] == "IMMUTABLE"
+    assert given["ImageScanningConfiguration"]["ScanOnPush"]
+
+
 def test_the_image_holds_the_packages_and_not_the_project() -> None:
     text = (ROOT / "infra" / "aws" / "Dockerfile").read_text()
-    copied = re.findall(r"^COPY (\S+)", text, re.MULTILINE)
-    assert copied == ["requirements.txt"]
+    (copied,) = re.findall(r"^(?:COPY|ADD) (.+)", text, re.MULTILINE)
+    assert copied.split()[:-1] == ["requirements.txt", "infra/requirements.lock"]
     assert re.search(r"^USER (?!root)", text, re.MULTILINE)
 
 
