@@ -17,7 +17,6 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.notifications import Notification, notify
 from fraud_mlops.notifications.builds import of_build
 from fraud_mlops.notifications.message import Status
@@ -27,11 +26,7 @@ def main() -> int:
     parser = _parser()
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    try:
-        done = notify(_message(parser, arguments))
-    except FraudMlopsError as error:  # mistaken settings
-        print(f"Nobody was told: {error}", file=sys.stderr)
-        return 0
+    done = notify(_message(parser, arguments))
     if done.sent:
         print(f"Told {', '.join(done.sent)}")
     if done.held_back:

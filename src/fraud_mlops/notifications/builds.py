@@ -29,11 +29,12 @@ def of_build(
         "Job": run.get("job"),
         "Quality gate": gate.get("summary"),
     }
+    step = ", ".join(one["stage"] for one in failed) or None
     return Notification(
-        key=f"build/{name}",
+        key=f"build/{name}" + (f"#{status}#{step or ''}" if status in BAD else ""),
         status=status,
         what=f"{name} {number}".strip(),
-        step=", ".join(one["stage"] for one in failed) or None,
+        step=step,
         reason=_reason(status, failed, run, gate),
         changed_by=last_change(Path.cwd()),
         link=link,

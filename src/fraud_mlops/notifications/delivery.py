@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.notifications.masking import MaskedLog, masker, parts_of_address
 from fraud_mlops.notifications.message import Notification
 from fraud_mlops.notifications.told import ToldFile
@@ -44,16 +45,18 @@ def notify(
 
     It takes FRAUD_NOTIFY_TIMEOUT at most, and never raises; what went wrong is a warning in `log`.
     """
-    given = given or settings()
-    addresses = _addresses(given)
-    if not addresses:
-        return Delivered(held_back="no address is set in FRAUD_NOTIFY_URLS")
-    mask = masker(os.environ, *(part for one in addresses for part in parts_of_address(one)))
-    MaskedLog(mask).install("urllib3.connectionpool")  # it logs paths, where keys are
+    mask = masker(os.environ)
     try:
+        given = given or settings()
+        addresses = _addresses(given)
+        if not addresses:
+            return Delivered(held_back="no address is set in FRAUD_NOTIFY_URLS")
+        mask = masker(os.environ, *(part for one in addresses for part in parts_of_address(one)))
+        MaskedLog(mask).install("urllib3.connectionpool")  # it logs paths, where keys are
         return _notify(message.masked(mask), given, addresses, log, mask)
     except Exception as error:  # whatever it is, the caller has other things to do
-        log.warning("Nobody was told that %s: %s", mask(message.title), mask(repr(error)))
+        why = str(error) if isinstance(error, FraudMlopsError) else repr(error)
+        log.warning("Nobody was told that %s: %s", mask(message.title), mask(why))
         return Delivered(failed=("all",))
 
 
@@ -69,8 +72,8 @@ def _notify(
     if decision.send is None:
         return Delivered(held_back=decision.why)
     outcome = _send_all(decision.send, addresses, given.notify_timeout, log, mask)
-    if not outcome.sent and message.bad:
-        told.was_not_told(message.key)
+    if not outcome.sent:
+        told.was_not_told(message.key, decision)
     return outcome
 
 
@@ -109,11 +112,16 @@ def _send_all(
 
     def send(number: int, channel: Any) -> None:
         for attempt in range(_ATTEMPTS):
-            if channel.notify(
-                body=message.body,
-                title=message.title,
-                notify_type=_KINDS.get(message.status, "warning"),
-            ):
+            try:
+                taken = channel.notify(
+                    body=message.body,
+                    title=message.title,
+                    notify_type=_KINDS.get(message.status, "warning"),
+                )
+            except Exception as error:  # else it would end on stderr, with addresses in it
+                log.warning("%s: %s", mask(names[number]), mask(repr(error)))
+                return
+            if taken:
                 done[number] = True
                 return
             pause = _PAUSE * 2**attempt

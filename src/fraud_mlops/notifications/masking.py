@@ -10,10 +10,13 @@ from urllib.parse import quote, unquote, urlsplit
 HIDDEN = "****"
 _NAMES = re.compile(
     r"TOKEN|SECRET|PASSW|PASSPHRASE|CONNECTION_STRING|CREDENTIAL|API_?KEY|ACCESS_KEY|ACCOUNT_KEY"
-    r"|PRIVATE_KEY|NOTIFY_URLS|WEBHOOK|_SAS",
+    r"|NOTIFY_URLS|WEBHOOK|_SAS|_KEY$|PSWD|_HEADERS$|AUTHORIZATION|_AUTH$",
     re.IGNORECASE,
 )
 _NO_SECRET = re.compile(r"(_PATH|_FILE|_URL|_ID)$", re.IGNORECASE)
+_IN_HEADERS = re.compile(r"[=:]\s*\"?([^\",]+)")
+"""Values alone, of `name=value,...` and of JSON."""
+
 _LEAST = 6
 """Shorter values are words that stand in every text."""
 
@@ -48,7 +51,7 @@ def masker(environment: Mapping[str, str], *others: str) -> Callable[[str], str]
     known = set(others)
     for name, value in environment.items():
         if _NAMES.search(name) and not _NO_SECRET.search(name):
-            parts = [value, *value.split()]
+            parts = [value, *value.split(), *_IN_HEADERS.findall(value)]
             known.update(part for part in parts if len(part) >= _LEAST)
     known |= {quote(value, safe="") for value in known}
     longest_first = sorted(known, key=len, reverse=True)
@@ -66,9 +69,14 @@ def masker(environment: Mapping[str, str], *others: str) -> Callable[[str], str]
 def parts_of_address(address: str) -> list[str]:
     """What of a notifier's address is secret: itself, its password, and pieces of path and query,
     where chat rooms have their keys."""
-    parts = urlsplit(address)
-    pieces = re.split(r"[/?&=#]+", f"{parts.path}?{parts.query}")
-    found = [address, parts.password or "", *(piece for piece in pieces if len(piece) >= _PIECE)]
+    try:
+        parts = urlsplit(address)
+        password, keys = parts.password, f"{parts.path}?{parts.query}"
+    except ValueError:  # a [ in a password, which apprise takes and urllib does not
+        login, _, keys = address.partition("://")[2].rpartition("@")
+        password = login.partition(":")[2]
+    pieces = re.split(r"[/?&=#]+", keys)
+    found = [address, password or "", *(piece for piece in pieces if len(piece) >= _PIECE)]
     return [*filter(None, found), *(unquote(piece) for piece in found if "%" in piece)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -45,10 +45,17 @@ class Told(BaseModel):
 
 
 class Decision(NamedTuple):
-    """send: None when it is not to be sent, for the reason `why`. begun: for the undoing."""
+    """send: None when it is not to be sent, for the reason `why`.
+
+    at, held_back, over: when it was counted as sent, the count that it tells of and the problems
+    that it ends, for `was_not_told` to put back.
+    """
 
     send: Notification | None
     why: str = ""
+    at: datetime | None = None
+    held_back: int = 0
+    over: Mapping[str, Problem] = {}
 
 
 class ToldFile:
@@ -61,11 +68,11 @@ class ToldFile:
         """Whether this is news; what is sent is taken for told until `was_not_told`."""
         with self._open() as told:
             told.sent = [at for at in told.sent if now - at < _HOUR]
-            problem = told.problems.get(told_now.key)
+            over = {} if told_now.bad else _below(told, told_now.key)
             if told_now.bad:
-                decision = self._bad(told, told_now, problem, now)
+                decision = self._bad(told, told_now, told.problems.get(told_now.key), now)
             else:
-                decision = _good(told, told_now, problem)
+                decision = _good(told_now, over)
             if decision.send is None:
                 return decision
             if len(told.sent) >= self._per_hour:
@@ -74,18 +81,22 @@ class ToldFile:
                     _not_told(told, told_now.key)
                 return Decision(None, f"{self._per_hour} were sent within the hour")
             told.sent.append(now)
-            send = decision.send
-            if told.held_back:
-                more = {
-                    "Held back": f"{told.held_back} more messages, of this last hour and before"
-                }
+            for key in over:
+                del told.problems[key]
+            send, held_back = decision.send, told.held_back
+            if held_back:
+                more = {"Held back": f"{held_back} more messages, of this last hour and before"}
                 send = send.model_copy(update={"facts": {**send.facts, **more}})
                 told.held_back = 0
-            return Decision(send)
+            return Decision(send, at=now, held_back=held_back, over=over)
 
-    def was_not_told(self, key: str) -> None:
-        """No channel took it: the next time is the first."""
+    def was_not_told(self, key: str, decision: Decision) -> None:
+        """No channel took it: it counts for nothing, and the next time is the first."""
         with self._open() as told:
+            if decision.at in told.sent:
+                told.sent.remove(decision.at)
+            told.held_back += decision.held_back
+            told.problems = {**decision.over, **told.problems}
             _not_told(told, key)
 
     def _bad(
@@ -143,15 +154,23 @@ class ToldFile:
             _log.warning("%s cannot be written, so that messages may repeat: %s", self._path, error)
 
 
-def _good(told: Told, told_now: Notification, problem: Problem | None) -> Decision:
+def _below(told: Told, key: str) -> dict[str, Problem]:
+    """The problem of that key, and those of its parts: `key#part`."""
+    return {
+        name: problem
+        for name, problem in told.problems.items()
+        if name == key or name.startswith(f"{key}#")
+    }
+
+
+def _good(told_now: Notification, over: Mapping[str, Problem]) -> Decision:
     """The end of a problem is news of its own, if it was told of at all."""
-    told.problems.pop(told_now.key, None)
-    if problem is None:
-        if told_now.status == "recovered":
-            return Decision(None, "there was no problem")
-        return Decision(told_now)
-    over = {"status": "recovered", "since": problem.first}
-    return Decision(told_now.model_copy(update=over))
+    if over:
+        since = min(problem.first for problem in over.values())
+        return Decision(told_now.model_copy(update={"status": "recovered", "since": since}))
+    if told_now.status == "recovered":
+        return Decision(None, "there was no problem")
+    return Decision(told_now)
 
 
 def _not_told(told: Told, key: str) -> None:
