@@ -16,6 +16,7 @@ Ctrl-C cancels the run, and so does SIGTERM: 130 and 143.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +27,8 @@ from fraud_mlops.errors import FraudMlopsError, LakehouseError, SettingsError
 WRONG_USAGE, INTERRUPTED = 2, 130
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ["requirements.txt", "infra/azure/requirements.txt"]
+FLOW, TARGET = "flows/fraud_detection_flow.py", "dev"
+_NO = ("0", "false", "no", "off")
 
 
 def main() -> int:
@@ -49,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--flow", default="flows/fraud_detection_flow.py", help="file of the flow")
+    parser.add_argument("--flow", help=f"file of the flow; {FLOW} when left out")
     parser.add_argument("--output-uri", help="root of the lakehouse; LAKEHOUSE_URI when left out")
     parser.add_argument("--no-wait", action="store_true", help="start it, and come back at once")
     parser.add_argument("--max-workers", type=int, help="tasks of the flow at a time")
@@ -57,8 +60,30 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--inspect-run-id", type=int, metavar="ID", help="tell of a run")
     what.add_argument("--repair", type=int, metavar="ID", help="go on with a run that failed")
     what.add_argument("--existing-job", metavar="NAME", help="a job of databricks.yml")
-    parser.add_argument("--target", default="dev", help="of databricks.yml; dev when left out")
+    parser.add_argument("--target", help=f"of databricks.yml; {TARGET} when left out")
     return parser
+
+
+def _refuse_what_does_not_apply(arguments: argparse.Namespace) -> None:
+    """Raises UsageError: what is passed over in silence is taken for done."""
+    there = arguments.inspect_run_id is not None or arguments.repair is not None
+    job = arguments.existing_job is not None
+    odd = {
+        "--flow": (there or job) and arguments.flow,
+        "--max-workers": (there or job) and arguments.max_workers,
+        "--output-uri": there and arguments.output_uri,
+        "--target": not job and arguments.target,
+        "--no-wait": arguments.inspect_run_id is not None and arguments.no_wait,
+    }
+    if job:
+        serverless = os.environ.get("DATABRICKS_SERVERLESS", "").lower()
+        odd["DATABRICKS_SERVERLESS"] = serverless in _NO
+        odd["DATABRICKS_SERVERLESS_ENVIRONMENT_KEY"] = os.environ.get(
+            "DATABRICKS_SERVERLESS_ENVIRONMENT_KEY"
+        )
+    if found := [name for name, is_odd in odd.items() if is_odd]:
+        what = "a job of databricks.yml" if job else "a run that is there" if there else "a new run"
+        raise UsageError(f"{', '.join(found)} cannot be had with {what}: leave it out")
 
 
 def _run(arguments: argparse.Namespace, rest: list[str], folder: Path) -> int:
@@ -67,6 +92,7 @@ def _run(arguments: argparse.Namespace, rest: list[str], folder: Path) -> int:
     from fraud_mlops.lakehouse.stores import absolute
     from fraud_mlops.settings import settings
 
+    _refuse_what_does_not_apply(arguments)
     job = Job(root=ROOT, folder=folder, requirements=REQUIREMENTS, wait=not arguments.no_wait)
     if arguments.inspect_run_id is not None or arguments.repair is not None:
         if rest:
@@ -75,16 +101,26 @@ def _run(arguments: argparse.Namespace, rest: list[str], folder: Path) -> int:
             return job.repair(arguments.repair)
         return job.inspect(arguments.inspect_run_id)
     try:
-        store = absolute(arguments.output_uri or settings().lakehouse_uri)
+        store = absolute(arguments.output_uri or _lakehouse(arguments) or settings().lakehouse_uri)
     except LakehouseError as error:
         raise UsageError(str(error)) from None
     model = {"model-uri": uri} if (uri := settings().model_uri) else {}
-    given = {**model, **parameters_of(rest), "output-uri": store}
+    own = {**model, **parameters_of(rest)}
     if arguments.existing_job is None:
-        return job.submit(arguments.flow, given, store, max_workers=arguments.max_workers)
-    variables = {"lakehouse_uri": store}
-    file = ROOT / "databricks.yml"
-    return job.existing(file, arguments.existing_job, arguments.target, variables, rest)
+        flow, given = arguments.flow or FLOW, {**own, "output-uri": store}
+        return job.submit(flow, given, store, max_workers=arguments.max_workers)
+    scope = os.environ.get("DATABRICKS_SECRET_SCOPE")
+    variables = {"lakehouse_uri": store, **({"secret_scope": scope} if scope else {})}
+    return job.existing(
+        ROOT / "databricks.yml", arguments.existing_job, arguments.target or TARGET, variables, own
+    )
+
+
+def _lakehouse(arguments: argparse.Namespace) -> str | None:
+    """Of the bundle, for its jobs, where this project's own setting says nothing."""
+    if arguments.existing_job is None or os.environ.get("LAKEHOUSE_URI"):
+        return None
+    return os.environ.get("BUNDLE_VAR_lakehouse_uri")  # noqa: SIM112 - as the CLI spells it
 
 
 if __name__ == "__main__":

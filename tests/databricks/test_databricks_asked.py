@@ -256,5 +256,5 @@ def test_lists_are_read_to_their_end(run: Script, stage: ShellRuns) -> None:
     jobs.page = 1
     task = {"task_key": "x", "spark_python_task": {"python_file": "x"}, "existing_cluster_id": "c"}
     for _ in range(2):
-        jobs.create({"name": "[dev] shell", "tasks": [task]})
-    assert "there are 2 jobs called '[dev] shell'" in run("--existing-job", "shell")[1]
+        jobs.create({"name": "[git dev] shell", "tasks": [task]})
+    assert "there are 2 jobs called '[git dev] shell'" in run("--existing-job", "shell")[1]

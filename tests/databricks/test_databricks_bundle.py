@@ -6,6 +6,7 @@ docs/databricks.md says how to check against it by hand.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ FILE = ROOT / "databricks.yml"
 LAKE = "abfss://lake@account.dfs.core.windows.net/fraud"
 GIT = {"git_url": "https://github.com/me/mine", "git_provider": "gitHub", "git_branch": "main"}
 TARGETS = ("dev", "staging", "prod")
+PRINCIPAL = "11111111-2222-3333-4444-555555555555"
+OF_PROD = {
+    "notified": "on-call@insurer.example",
+    "operators": "ops",
+    "service_principal": PRINCIPAL,
+}
 FLOWS = {
     "fraud_detection": "flows/fraud_detection_flow.py",
     "training": "flows/training_flow.py",
@@ -30,12 +37,15 @@ FLOWS = {
 }
 
 
-def job(key: str, target: str = "dev", lake: str | None = LAKE) -> dict[str, Any]:
+def job(
+    key: str, target: str = "dev", lake: str | None = LAKE, file: Path = FILE, **given: str
+) -> dict[str, Any]:
+    of_target = OF_PROD if target == "prod" and not given else given
     return job_settings(
-        FILE,
+        file,
         key,
         target,
-        variables={"lakehouse_uri": lake} if lake else {},
+        variables={**of_target, **({"lakehouse_uri": lake} if lake else {})},
         git_source=GIT,
         requirements=lambda path: (ROOT / path).read_text().splitlines(),
     )
@@ -60,7 +70,10 @@ def test_the_jobs_api_takes_each_job(key: str, target: str) -> None:
     made = job(key, target)
     access = made.pop("access_control_list")
     check_job(made)
-    assert access == [{"group_name": "users", "level": "CAN_MANAGE_RUN"}]
+    operators = "ops" if target == "prod" else "users"
+    assert access == [{"group_name": operators, "level": "CAN_MANAGE_RUN"}]
+    assert made["name"] == f"[git {target}] {key}"
+    assert made["tags"]["dagster_metaflow"] == "git"
     assert "${" not in str(made)
 
 
@@ -86,9 +99,72 @@ def test_what_a_run_leaves_is_found_by_its_number() -> None:
     assert place_by(parameters, "77") == f"{LAKE}/_databricks/scoring_flow/77"
 
 
-def test_schedules_run_in_production_only() -> None:
-    states = {target: job("scoring", target)["schedule"]["pause_status"] for target in TARGETS}
-    assert states == {"dev": "PAUSED", "staging": "PAUSED", "prod": "UNPAUSED"}
+def test_schedules_run_in_production_only_and_of_what_the_cli_deploys(
+    bundle: dict[str, Any],
+) -> None:
+    assert bundle["variables"]["schedules"]["default"] == "PAUSED"
+    unpaused = [
+        target
+        for target, about in bundle["targets"].items()
+        if about.get("variables", {}).get("schedules") == "UNPAUSED"
+    ]
+    assert unpaused == ["prod"]
+    states = {job("scoring", target)["schedule"]["pause_status"] for target in TARGETS}
+    assert states == {"PAUSED"}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nobody_else_can_write_the_code_that_runs_with_a_targets_secrets(
+    target: str, bundle: dict[str, Any]
+) -> None:
+    """/Workspace/Shared is every user's. In dev it is the CLI's own choice, the user's folder."""
+    root = bundle["targets"][target].get("workspace", {}).get("root_path")
+    owner = {
+        "dev": None,
+        "staging": "/Workspace/Users/${workspace.current_user.userName}/",
+        "prod": "/Workspace/Users/${var.service_principal}/",
+    }[target]
+    assert root is None if owner is None else str(root).startswith(owner)
+
+
+@pytest.mark.parametrize("name", OF_PROD)
+def test_production_has_no_silent_defaults(name: str, bundle: dict[str, Any]) -> None:
+    assert "default" not in bundle["variables"][name]
+    assert name not in bundle["targets"]["prod"].get("variables", {})
+    for target in set(TARGETS) - {"prod"}:
+        assert name in bundle["targets"][target]["variables"]
+    given = {key: value for key, value in OF_PROD.items() if key != name}
+    with pytest.raises(LaunchError, match=f"BUNDLE_VAR_{name}"):
+        job("scoring", "prod", **given)
+
+
+def test_production_runs_as_its_service_principal() -> None:
+    assert job("scoring", "prod")["run_as"] == {"service_principal_name": PRINCIPAL}
+    assert "run_as" not in job("scoring", "staging")
+
+
+@pytest.mark.parametrize(
+    ("where", "odd", "words"),
+    [
+        ((), {"resources": {"jobs": {}}}, "resources of target 'staging'"),
+        (("presets",), {"trigger_pause_status": "PAUSED"}, "presets.trigger_pause_status"),
+    ],
+)
+def test_what_only_the_cli_does_is_refused(
+    bundle: dict[str, Any],
+    tmp_path: Path,
+    where: tuple[str, ...],
+    odd: dict[str, Any],
+    words: str,
+) -> None:
+    changed = copy.deepcopy(bundle)
+    at = changed["targets"]["staging"]
+    for name in where:
+        at = at[name]
+    at |= odd
+    (tmp_path / "databricks.yml").write_text(yaml.safe_dump(changed))
+    with pytest.raises(LaunchError, match=words):
+        job("scoring", "staging", file=tmp_path / "databricks.yml")
 
 
 def test_what_has_no_value_is_named_with_how_to_give_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,19 @@ def test_all_that_is_missing_is_told_and_nothing_else(
         (["--existing-job", "shell", "--size"], 2, "--option VALUE"),
         (["--flow", "flows/none.py"], 2, "there is no such flow"),
         (["--output-uri", "https://me:secret@host/lake"], 2, "holds a password"),
+        (["--target", "prod"], 2, "--target cannot be had with a new run"),
+        (
+            ["--existing-job", "shell", *FLOW],
+            2,
+            "--flow cannot be had with a job of databricks.yml",
+        ),
+        (["--existing-job", "shell", "--max-workers", "2"], 2, "--max-workers cannot be had"),
+        (
+            ["--repair", "1", "--output-uri", "x"],
+            2,
+            "--output-uri cannot be had with a run that is",
+        ),
+        (["--inspect-run-id", "1", "--no-wait"], 2, "--no-wait cannot be had"),
         (["--repair", "1"], 1, "Run 1 does not exist"),
     ],
 )
@@ -143,14 +156,52 @@ def test_a_job_is_made_from_the_bundle_kept_up_to_date_and_run(
     run: Callable[..., tuple[int, str]], stage: ShellRuns
 ) -> None:
     code, told = run("--existing-job", "shell")
-    assert (code, "[dev] shell: created" in told) == (0, True), told
+    assert (code, "[git dev] shell: created" in told) == (0, True), told
     assert '"--size=5"' in (stage.folder / "arguments").read_text()
     code, told = run("--existing-job", "shell", "--size", "7")
-    assert (code, "[dev] shell: as it was" in told) == (0, True), told
+    assert (code, "[git dev] shell: as it was" in told) == (0, True), told
     assert '"--size=7"' in (stage.folder / "arguments").read_text()
     (stage.repository.root / "note").write_text(stage.launch_id)
     commit = stage.repository.commit("newer")
     code, told = run("--existing-job", "shell")
-    assert (code, "[dev] shell: updated" in told) == (0, True), told
+    assert (code, "[git dev] shell: updated" in told) == (0, True), told
     assert f"of commit {commit}" in told
     assert len(stage.workspace.jobs.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    "theirs", [{"deployment": {"kind": "BUNDLE"}, "tags": {"dagster_metaflow": "git"}}, {}]
+)
+def test_a_job_that_somebody_else_has_made_is_left_as_it_is(
+    run: Callable[..., tuple[int, str]], stage: ShellRuns, theirs: dict[str, object]
+) -> None:
+    jobs = stage.workspace.jobs
+    task = {"task_key": "x", "spark_python_task": {"python_file": "x"}, "existing_cluster_id": "c"}
+    names = ("shell", "[git prod] shell")
+    numbers = [
+        jobs.create({"name": name, "tasks": [task], "max_concurrent_runs": 7, **theirs})["job_id"]
+        for name in names
+    ]
+    before = [dict(jobs.jobs[number]) for number in numbers]
+    code, told = run("--existing-job", "shell", "--target", "prod")
+    assert (code, "was not made from here" in told) == (1, True), told
+    assert [jobs.jobs[number] for number in numbers] == before
+    assert len(jobs.jobs) == len(names)
+
+
+def test_a_job_has_what_the_shell_says_of_store_scope_and_registry(
+    run: Callable[..., tuple[int, str]], stage: ShellRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAKEHOUSE_URI")
+    monkeypatch.setenv("BUNDLE_VAR_lakehouse_uri", str(stage.folder / "other"))
+    monkeypatch.setenv("FRAUD_MODEL_URI", "s3://there/models")
+    code, told = run("--existing-job", "shell")
+    assert code == 0, told
+    assert "--model-uri=s3://there/models" in (stage.folder / "arguments").read_text()
+    assert (stage.folder / "other" / "_databricks").is_dir()
+    monkeypatch.setenv("DATABRICKS_SECRET_SCOPE", "mine")
+    code, told = run("--existing-job", "shell")
+    assert (code, "has no variable secret_scope" in told) == (2, True), told
+    monkeypatch.setenv("DATABRICKS_SERVERLESS", "false")
+    code, told = run("--existing-job", "shell")
+    assert (code, "DATABRICKS_SERVERLESS cannot be had with" in told) == (2, True), told

@@ -2,6 +2,9 @@
 
 What the Databricks CLI does when it deploys a bundle, for one job and without an upload: variables
 are resolved for a target, requirements files become lines, and the task's file comes from Git.
+
+Such a job is another than the one that the CLI deploys: it has a name and a tag of its own, and no
+schedule runs it. What does not bear the tag is not touched.
 """
 
 from __future__ import annotations
@@ -23,6 +26,13 @@ if TYPE_CHECKING:
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
 _FILE = re.compile(r"-r\s+(.+)")
 _NOT_A_JOBS = ("permissions", "lifecycle")
+_OF_TARGETS = {
+    "mode", "default", "presets", "workspace", "run_as", "permissions", "variables",
+}  # fmt: skip
+_OF_PRESETS = {"name_prefix", "tags"}
+_SCHEDULES = ("schedule", "trigger", "continuous")
+MARK = "dagster_metaflow"
+"""Tag of the jobs that are made here."""
 
 
 def job_settings(
@@ -36,7 +46,7 @@ def job_settings(
 ) -> dict[str, Any]:
     """variables: before the file's own. requirements: lines of a file in the repository.
 
-    Raises UsageError that names what is not there, or has no value.
+    Raises UsageError that names what is not there, has no value, or is not done here.
     """
     bundle = _load(file)
     jobs = bundle.get("resources", {}).get("jobs", {})
@@ -44,7 +54,9 @@ def job_settings(
     for name, known, what in ((key, jobs, "job"), (target, targets, "target")):
         if name not in known:
             raise UsageError(f"{file}: there is no {what} {name!r}; it has {', '.join(known)}")
-    values = _values(bundle, targets[target] or {}, variables)
+    of_target = targets[target] or {}
+    _require_known(file, target, of_target)
+    values = _values(bundle, of_target, variables, file)
     values |= {"bundle.target": target, "bundle.name": bundle.get("bundle", {}).get("name", "")}
     job = _resolved(deepcopy(jobs[key]), values, str(file))
     for environment in job.get("environments", []):
@@ -53,7 +65,14 @@ def job_settings(
     for task in job["tasks"]:
         task["spark_python_task"]["source"] = "GIT"
     job["git_source"] = dict(git_source)
-    job["name"] = _prefix(targets[target] or {}, target) + job.get("name", key)
+    job["name"] = f"[git {target}] {job.get('name', key)}"
+    tags = of_target.get("presets", {}).get("tags", {})
+    job["tags"] = {**tags, **job.get("tags", {}), MARK: "git"}
+    if run_as := of_target.get("run_as") or bundle.get("run_as"):
+        job["run_as"] = _resolved(run_as, values, str(file))
+    for name in _SCHEDULES:
+        if name in job:
+            job[name]["pause_status"] = "PAUSED"
     permissions = job.pop("permissions", [])
     job |= {"access_control_list": permissions} if permissions else {}
     return {name: value for name, value in job.items() if name not in _NOT_A_JOBS}
@@ -62,7 +81,8 @@ def job_settings(
 def put_job(workspace: Workspace, settings: Mapping[str, Any]) -> tuple[int, str]:
     """Makes the job of that name, or sets it to these settings: its number, and what was done.
 
-    Who may do what with a job that is there already is left as it is.
+    Who may do what with a job that is there already is left as it is. Raises LaunchError for a job
+    of that name that somebody else has made, such as the CLI.
     """
     name = str(settings["name"])
     found = workspace.jobs_named(name)
@@ -72,6 +92,11 @@ def put_job(workspace: Workspace, settings: Mapping[str, Any]) -> tuple[int, str
     if not found:
         return workspace.create_job(settings), "created"
     before = workspace.job(found[0])
+    if before is None or before.deployment is not None or MARK not in (before.tags or {}):
+        raise LaunchError(
+            f"job {found[0]}, {name!r}, was not made from here (it lacks the tag {MARK}, or a "
+            "bundle has deployed it), and is left as it is. Rename it, or run it in the workspace"
+        )
     wanted = {k: v for k, v in settings.items() if k != "access_control_list"}
     workspace.reset_job(found[0], wanted)
     # Compared as the workspace tells it, with all that it was not set to filled in.
@@ -87,9 +112,11 @@ def _load(file: Path) -> dict[str, Any]:
 
 
 def _values(
-    bundle: Mapping[str, Any], target: Mapping[str, Any], given: Mapping[str, str]
+    bundle: Mapping[str, Any], target: Mapping[str, Any], given: Mapping[str, str], file: Path
 ) -> dict[str, str]:
     """Of variables: as given, by BUNDLE_VAR_ as the CLI takes them, of the target, by default."""
+    if unknown := sorted(set(given) - set(bundle.get("variables", {}))):
+        raise UsageError(f"{file} has no variable {', '.join(unknown)}")
     values = dict[str, str]()
     overrides = target.get("variables", {})
     for name, about in bundle.get("variables", {}).items():
@@ -133,8 +160,12 @@ def _lines(dependencies: Sequence[str], read: Callable[[str], Sequence[str]]) ->
     return list(dict.fromkeys(lines))
 
 
-def _prefix(target: Mapping[str, Any], name: str) -> str:
-    """As the CLI puts it before a job's name; in its mode `development` with the user's besides."""
-    if prefix := target.get("presets", {}).get("name_prefix"):
-        return str(prefix)
-    return f"[{name}] " if target.get("mode") == "development" else ""
+def _require_known(file: Path, name: str, target: Mapping[str, Any]) -> None:
+    """What else the CLI makes of a target would be passed over here in silence."""
+    odd = set(target) - _OF_TARGETS
+    odd |= {f"presets.{preset}" for preset in set(target.get("presets", {})) - _OF_PRESETS}
+    if odd:
+        raise UsageError(
+            f"{file}: {', '.join(sorted(odd))} of target {name!r} is for the Databricks CLI alone: "
+            "deploy the job with it, or take another target"
+        )

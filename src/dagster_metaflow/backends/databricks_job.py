@@ -78,11 +78,11 @@ class Job:
         key: str,
         target: str,
         variables: Mapping[str, str],
-        parameters: Sequence[str],
+        more: Mapping[str, str],
     ) -> int:
         """A run of a job, which is made or brought up to date first. variables: of the bundle, with
-        `lakehouse_uri` among them."""
-        backend, more = self._backend(), parameters_of(parameters)
+        `lakehouse_uri` among them. more: parameters, before the job's own."""
+        backend = self._backend()
         made = self._settings(backend, file, key, target, variables)
         own = made["tasks"][0]["spark_python_task"]["parameters"]
         sent = _with(own, more) if more else None
