@@ -217,7 +217,8 @@ class Walker:
         try:
             result = self._called(service, action, parameters, branch)
         except StatesError as error:
-            self._note(branch, "TaskFailed", **where, error=error.error, cause=error.cause)
+            kind = "TaskSubmitFailed" if error.error.startswith("Batch.") else "TaskFailed"
+            self._note(branch, kind, **where, error=error.error, cause=error.cause)
             raise
         self._note(branch, "TaskSucceeded", **where, output=json.dumps(result))
         return result

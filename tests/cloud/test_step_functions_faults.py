@@ -51,6 +51,14 @@ def test_a_queue_that_takes_no_more_jobs_is_asked_again_by_the_state_machine(
     assert stage.ended(stage.launched()).state is RunState.SUCCEEDED
 
 
+def test_a_queue_that_takes_no_job_at_all_is_told_with_the_step(stage: StepFunctionsStage) -> None:
+    refused = "batch", "SubmitJob", "AccessDeniedException"
+    stage.aws.fail(*refused, times=ALWAYS, key="states")
+    status = stage.ended(stage.launched())
+    words = "step start: Batch.AWSBatchException: AccessDeniedException: as the test says"
+    assert (status.state, status.reason) == (RunState.FAILED, words)
+
+
 def test_a_job_with_more_overrides_than_batch_takes_ends_the_run_with_its_words(
     stage: StepFunctionsStage,
 ) -> None:

@@ -15,6 +15,7 @@ _ENDS = {
     "ExecutionAborted": "ABORTED",
 }
 _LONGEST_CAUSE = 400
+_REFUSED = ("TaskSubmitFailed", "TaskStartFailed")
 
 
 @dataclass
@@ -37,7 +38,8 @@ class History:
     """Of one execution, as far as it has been read.
 
     last: id of the last event that was taken. end: how the execution ended, as its status; None
-    while it goes on. failed: the task that ended it.
+    while it goes on. failed: the task that ended it. failed_step: its step, or the one at which the
+    execution ended without a job that failed.
     """
 
     last: int = 0
@@ -45,9 +47,11 @@ class History:
     ended: datetime | None = None
     why: str = ""
     failed: Task | None = None
+    failed_step: str = ""
     tasks: dict[str, Task] = field(default_factory=dict)
     _steps: dict[int, str] = field(default_factory=dict)
     _jobs: dict[int, str] = field(default_factory=dict)
+    _refusals: dict[str, str] = field(default_factory=dict)  # steps, by the words of a refused call
 
     def take(self, events: Iterable[Mapping[str, Any]]) -> None:
         """events: in order, those of `last` and before are passed over."""
@@ -59,7 +63,7 @@ class History:
     def _take(self, event: Mapping[str, Any]) -> None:
         kind, number, before = event["type"], event["id"], event.get("previousEventId", 0)
         if "stateEnteredEventDetails" in event:
-            self._steps[number] = event["stateEnteredEventDetails"]["name"]
+            self._steps[number] = _step(event["stateEnteredEventDetails"]["name"], kind)
         elif before in self._steps:
             self._steps[number] = self._steps[before]
         if before in self._jobs and not kind.endswith("Exited"):
@@ -68,9 +72,11 @@ class History:
             self._over(kind, event)
         elif kind == "ExecutionRedriven":
             self.end, self.ended, self.why, self.failed = None, None, "", None
+            self.failed_step = ""
+            self._refusals.clear()
         elif kind == "TaskSubmitted":
             self._submitted(event)
-        elif kind in ("TaskSucceeded", "TaskFailed", "TaskTimedOut"):
+        elif kind in ("TaskSucceeded", "TaskFailed", "TaskTimedOut", *_REFUSED):
             self._ended(event, kind)
 
     def _submitted(self, event: Mapping[str, Any]) -> None:
@@ -82,10 +88,10 @@ class History:
 
     def _ended(self, event: Mapping[str, Any], kind: str) -> None:
         task = self.tasks.get(self._jobs.get(event["id"], ""))
-        details = event.get(kind[0].lower() + kind[1:] + "EventDetails", {})
+        details = _details(event, kind)
         if task is None:
             if kind != "TaskSucceeded":  # a call that was refused, or an item that is not there
-                self.why = _short(details)
+                self._refusals[_short(details)] = self._steps.get(event["id"], "")
             return
         told = _read(details.get("output") or details.get("cause"))
         task.ended, task.well = event["timestamp"], kind == "TaskSucceeded"
@@ -96,8 +102,14 @@ class History:
 
     def _over(self, kind: str, event: Mapping[str, Any]) -> None:
         self.end, self.ended = _ENDS[kind], event["timestamp"]
-        details = event.get(kind[0].lower() + kind[1:] + "EventDetails", {})
-        self.why = self.failed.why if self.failed else self.why or _short(details)
+        if self.failed is not None:
+            self.why, self.failed_step = self.failed.why, self.failed.step
+            return
+        # A refused call that was made again and went well has ended nothing: only the end's own
+        # words say which one it was.
+        self.why = _short(_details(event, kind))
+        here = self._steps.get(event["id"], "") if kind == "ExecutionFailed" else ""
+        self.failed_step = self._refusals.get(self.why, here)
 
     @property
     def running(self) -> Sequence[Task]:
@@ -112,6 +124,17 @@ def streams(job: Mapping[str, Any]) -> list[str]:
     places.append(lowered.get("container") or {})
     names = [place.get("logStreamName") or place.get("LogStreamName") for place in places]
     return list(dict.fromkeys(name for name in names if name))
+
+
+def _step(state: str, kind: str) -> str:
+    """Metaflow's states are steps; `#STEP` and `*STEP` count and spread one. A split's branches
+    are a state too, which is none."""
+    return "" if kind == "ParallelStateEntered" else state.lstrip("#*").partition("_*")[0]
+
+
+def _details(event: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = event.get(kind[0].lower() + kind[1:] + "EventDetails", {})
+    return found
 
 
 def _reason(job: Mapping[str, Any]) -> str:

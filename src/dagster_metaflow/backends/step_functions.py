@@ -285,5 +285,5 @@ def _why(follower: Follower) -> str | None:
         return "the execution took longer than the state machine's time-out"
     if history.end == "ABORTED":
         return "it was stopped"
-    step = f"step {history.failed.step}: " if history.failed else ""
+    step = f"step {history.failed_step}: " if history.failed_step else ""
     return f"{step}{history.why or 'no reason was given'}"
