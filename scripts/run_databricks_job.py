@@ -27,6 +27,7 @@ from fraud_mlops.errors import FraudMlopsError, LakehouseError, SettingsError
 WRONG_USAGE, INTERRUPTED = 2, 130
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ["requirements.txt", "infra/azure/requirements.txt"]
+FORWARDED = ["FRAUD_THREADS"]  # by which a model's last digits differ
 FLOW, TARGET = "flows/fraud_detection_flow.py", "dev"
 _NO = ("0", "false", "no", "off")
 
@@ -93,7 +94,13 @@ def _run(arguments: argparse.Namespace, rest: list[str], folder: Path) -> int:
     from fraud_mlops.settings import settings
 
     _refuse_what_does_not_apply(arguments)
-    job = Job(root=ROOT, folder=folder, requirements=REQUIREMENTS, wait=not arguments.no_wait)
+    job = Job(
+        root=ROOT,
+        folder=folder,
+        requirements=REQUIREMENTS,
+        wait=not arguments.no_wait,
+        forwarded=FORWARDED,
+    )
     if arguments.inspect_run_id is not None or arguments.repair is not None:
         if rest:
             raise UsageError(f"{' '.join(rest)}: a run that is there keeps its parameters")

@@ -12,8 +12,6 @@ from databricks_kit import ShellRuns
 from dagster_metaflow.backends.databricks_driver import records_in
 from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState
 
-SCOPE, NOWHERE = "toy", "nowhere"
-
 
 @pytest.mark.parametrize(
     ("named", "argv0"),
@@ -125,31 +123,6 @@ def test_a_start_whose_answer_was_lost_is_found_by_its_name(stage: ShellRuns) ->
     prepared = {**prepared, "folder": str(stage.folder / "another-machine")}
     assert stage.ended(prepared).state is RunState.SUCCEEDED
     assert backend.links(prepared)["databricks_run"].startswith(stage.workspace.url)
-
-
-def test_secrets_come_from_the_scope_and_are_seen_nowhere(stage: ShellRuns) -> None:
-    stage.workspace.secrets[SCOPE] = {"toy-secret": "sesame-open"}
-    handle = stage.launched(secret_scope=SCOPE)
-    assert stage.ended(handle).state is RunState.SUCCEEDED
-    assert any("the secret is [REDACTED]" in line for line in stage.log(handle))
-    attempt = stage.workspace.jobs.runs[handle["run"]].last
-    assert "[REDACTED]" in attempt.logs()
-    left = [p.read_text() for p in (stage.folder / "lake").rglob("*") if p.is_file()]
-    seen = [*stage.workspace.bodies, attempt.logs(), *left]
-    assert not any("sesame-open" in text for text in seen)
-
-
-def test_a_scope_that_is_not_there_is_named(stage: ShellRuns) -> None:
-    status = stage.ended(stage.launched(secret_scope=NOWHERE))
-    assert status.state is RunState.FAILED
-    assert "Scope nowhere does not exist" in str(status.reason)
-
-
-def test_a_secret_among_the_variables_is_refused(stage: ShellRuns) -> None:
-    stage.variables |= {"AZURE_STORAGE_SAS_TOKEN": "sig=x"}
-    with pytest.raises(LaunchError, match=r"AZURE_STORAGE_SAS_TOKEN.*secret scope") as told:
-        stage.launched()
-    assert "sig=x" not in str(told.value)
 
 
 def test_all_that_is_missing_is_told_at_once(

@@ -19,7 +19,7 @@ from fraud_mlops.synthetic.generator import generate
 OTHERS = (
     "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "DATABRICKS_TOKEN",
     "DAGSTER_WEBSERVER_TOKEN", "METAFLOW_SERVICE_AUTH_KEY", "GITHUB_TOKEN", "PGPASSWORD",
-    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_HEADERS", "METAFLOW_SERVICE_HEADERS",
 )  # fmt: skip
 """Secrets that are no settings of the project's own, and stand beside them."""
 

@@ -121,7 +121,8 @@ class DatabricksBackend(DatabricksOptions):
     ) -> list[str]:
         """Of the driver. Raises UsageError when there is more than a run can take."""
         place = str(handle["place"])
-        variables = settings.variables({**self.environment, **request.environment})
+        own = {**self.environment, **request.environment}
+        variables = settings.variables(own, self.forwarded)
         told = [f"--tag={tag}" for tag in request.tags]
         if self.max_workers is not None:
             told.append(f"--max-workers={self.max_workers}")
@@ -137,6 +138,7 @@ class DatabricksBackend(DatabricksOptions):
             "--",
             *to_arguments(request.parameters),
         ]
+        settings.refuse_credentials(given)
         if len(json.dumps(given)) > settings.MOST_PARAMETER_BYTES:
             raise UsageError(
                 f"the run's parameters take more than {settings.MOST_PARAMETER_BYTES:,} bytes, "

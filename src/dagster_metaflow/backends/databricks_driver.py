@@ -35,6 +35,8 @@ SHIP_SECONDS = 2.0
 OWN_NUMBER = "{{job.run_id}}"  # for which Databricks puts the run's
 _MASK = "[REDACTED]"
 _SHORTEST_SECRET = 4
+_SHORTEST_PART = 8  # of a secret that is made of several
+_PROCESS_S_OWN = re.compile(r"PATH|HOME|SHELL|ENV|BASH_ENV|IFS|LD_\w+|DYLD_\w+|PYTHON\w*")
 _END_SECONDS = 30.0  # of a flow that is asked to end
 _DRAIN_SECONDS = 10.0  # of output, when the flow has ended
 _PR_SET_PDEATHSIG = 1
@@ -84,7 +86,8 @@ class Output:
 
     def __init__(self, attempt: Attempt, secrets: Sequence[str]) -> None:
         self.attempt = attempt
-        hidden = [re.escape(s) for s in secrets if len(s) >= _SHORTEST_SECRET]
+        texts = {text for secret in secrets for text in parts_of(secret)}
+        hidden = [re.escape(text) for text in sorted(texts, key=len, reverse=True)]
         self._secret = re.compile("|".join(hidden)) if hidden else None
         self._lines: list[str] = []
         self._lock = threading.Lock()
@@ -109,6 +112,34 @@ class Output:
             return
         with self._lock:
             del self._lines[: len(lines)]
+
+
+def parts_of(secret: str) -> set[str]:
+    """All that is hidden of a secret: itself, its lines, and what it is made of where it is a
+    connection string (`Key=value;...`), a JSON document or an address with a password."""
+    whole = {secret} if len(secret) >= _SHORTEST_SECRET else set()
+    parts = [*secret.splitlines(), *_values_in(secret)]
+    parts += [pair.partition("=")[2] for pair in secret.split(";") if ";" in secret]
+    with contextlib.suppress(ValueError):
+        parts.append(urlsplit(secret).password or "")
+    lines = (line.strip() for part in parts for line in [part, *part.splitlines()])
+    return whole | {line for line in lines if len(line) >= _SHORTEST_PART}
+
+
+def _values_in(secret: str) -> list[str]:
+    """Texts of a JSON document; none of what is none."""
+    try:
+        rest = [json.loads(secret)]
+    except ValueError:
+        return []
+    found = list[str]()
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict | list):
+            rest += one.values() if isinstance(one, dict) else one
+        elif isinstance(one, str):
+            found.append(one)
+    return found
 
 
 def _run(
@@ -230,6 +261,11 @@ def _secrets(scope: str | None) -> dict[str, str]:
 
     keys = [item.key for item in dbutils.secrets.list(scope)]
     names = {key: re.sub(r"[^A-Za-z0-9]", "_", key).upper() for key in keys}
+    if odd := sorted(key for key, name in names.items() if _PROCESS_S_OWN.fullmatch(name)):
+        raise FlowFailed(
+            f"scope {scope}: {', '.join(odd)} would change which code runs here, since each "
+            "key is a variable. Rename it"
+        )
     return {name: dbutils.secrets.get(scope, key) for key, name in names.items()}
 
 

@@ -43,12 +43,14 @@ def parameters_of(words: Sequence[str]) -> dict[str, str]:
 @dataclass(frozen=True)
 class Job:
     """root: of this machine's checkout. folder: for this call's files. requirements: files in the
-    repository. wait: follow the run to its end."""
+    repository. wait: follow the run to its end. forwarded: variables of this process that one-time
+    runs have too."""
 
     root: Path
     folder: Path
     requirements: Sequence[str]
     wait: bool = True
+    forwarded: Sequence[str] = ()
 
     def submit(
         self, flow: str, parameters: Mapping[str, str], store: str, *, max_workers: int | None
@@ -86,6 +88,7 @@ class Job:
         made = self._settings(backend, file, key, target, variables)
         own = made["tasks"][0]["spark_python_task"]["parameters"]
         sent = _with(own, more) if more else None
+        settings.refuse_credentials(sent or own)
         _place_by(own, 0)  # before there is a run that could not be followed
         workspace = backend.workspace()
         with said(f"to make the job {made['name']}"):
@@ -146,7 +149,10 @@ class Job:
 
     def _backend(self, **given: Any) -> DatabricksBackend:
         return DatabricksBackend(
-            repository=str(self.root), requirements=list(self.requirements), **given
+            repository=str(self.root),
+            requirements=list(self.requirements),
+            forwarded=list(self.forwarded),
+            **given,
         )
 
     @property

@@ -60,6 +60,10 @@ class DatabricksOptions(Config):
         default={},
         description="Variables of the runs, none of them secret; DATABRICKS_ ones sign in here.",
     )
+    forwarded: list[str] = Field(
+        default=[],
+        description="Variables of this process that runs have too, where they are set here.",
+    )
     store: str | None = Field(
         default=None,
         description="Where drivers leave their log and records; the ledger's root by default.",

@@ -27,10 +27,25 @@ TASK = "flow"
 DEFAULT_KEY = "Default"
 ENVIRONMENT_VERSION = "4"
 MOST_PARAMETER_BYTES = 10_000
-_SECRET = re.compile("TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE|SECRET|SAS")
-_FORWARDED = re.compile(r"METAFLOW_(DEFAULT|DATASTORE|AZURE|S3|SERVICE|USER)\w*")
+_SECRET = re.compile(
+    "TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE|SECRET|SAS|HEADERS|CREDENTIAL|NOTIFY"
+)
+FORWARDED = (
+    "METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT", "METAFLOW_DATASTORE_SYSROOT_AZURE",
+    "METAFLOW_DATASTORE_SYSROOT_S3", "METAFLOW_DEFAULT_DATASTORE", "METAFLOW_DEFAULT_METADATA",
+    "METAFLOW_S3_ENDPOINT_URL", "METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "METAFLOW_SERVICE_URL",
+    "METAFLOW_USER", "AZURE_STORAGE_ACCOUNT_NAME",
+)  # fmt: skip
+"""Variables of this process that a driver needs: no others go with a run unasked."""
+_CREDENTIAL = re.compile(
+    r"://[^?#\s]*:[^?#\s@]*@|https?://[^/?#\s]*@"  # a login; a password may hold a slash
+    r"|[?&](sig|signature|x-amz-\w+|x-goog-\w+|\w*token|\w*key|\w*secret|password|pwd)="
+    r"|(AccountKey|SharedAccessKey|SharedAccessSignature|Password|Pwd)="
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
+    r"|\b(authorization|(x-)?api-key)\b[\"']?\s*[:=]|\bbearer\s+\S",
+    re.IGNORECASE,
+)
 _NO = ("0", "false", "no", "off")
-_HERE = "METAFLOW_DATASTORE_SYSROOT_LOCAL"  # a folder of this machine
 
 
 @dataclass(frozen=True)
@@ -117,14 +132,17 @@ def requirements(root: Path, source: Source, files: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(line for line in plain if line and not line.startswith("#")))
 
 
-def variables(environment: Mapping[str, str]) -> dict[str, str]:
+def variables(environment: Mapping[str, str], forwarded: Sequence[str] = ()) -> dict[str, str]:
     """Of the run: those that the backend is given, and this process's that a run elsewhere wants.
+
+    forwarded: names of more of the latter.
 
     Raises UsageError for what looks like a secret: the run's settings are read by many.
     """
-    found = {k: v for k, v in os.environ.items() if _FORWARDED.fullmatch(k)}
-    here = {k: v for k, v in found.items() if k != _HERE and not _SECRET.search(k)}
-    given = {k: v for k, v in environment.items() if not k.startswith(("DATABRICKS_", "ARM_"))}
+    here = {name: os.environ[name] for name in FORWARDED if os.environ.get(name)}
+    more = {name: os.environ[name] for name in forwarded if os.environ.get(name)}
+    own = {k: v for k, v in environment.items() if not k.startswith(("DATABRICKS_", "ARM_"))}
+    given = {**more, **own}
     if secret := sorted(name for name in given if _SECRET.search(name)):
         raise UsageError(
             f"{', '.join(secret)}: would be readable in the run's settings. Put it into a secret "
@@ -132,6 +150,18 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
             "DATABRICKS_SECRET_SCOPE."
         )
     return {**here, **given}
+
+
+def refuse_credentials(arguments: Sequence[str]) -> None:
+    """For all that a run is given: it is read by many. Raises UsageError with names, no value."""
+    named = [word.removeprefix("--variable=") for word in arguments]
+    odd = [word.partition("=")[0] for word in named if _CREDENTIAL.search(word)]
+    if odd:
+        raise UsageError(
+            f"{', '.join(odd)}: looks like it holds a login, a signature or a key, and would be "
+            "readable in the run's settings. Take it out, and put it into a secret scope "
+            "(databricks secrets put-secret SCOPE NAME)."
+        )
 
 
 def local_root(request: LaunchRequest, repository: str | None) -> Path:

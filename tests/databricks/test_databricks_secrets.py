@@ -1,0 +1,135 @@
+"""What is secret comes from a scope, is masked in what a run says, and is not sent."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from databricks_kit import ShellRuns, left
+
+from dagster_metaflow.backends.databricks_driver import Output
+from dagster_metaflow.backends.databricks_settings import refuse_credentials, variables
+from dagster_metaflow.backends.protocol import LaunchError, RunState, UsageError
+
+SCOPE, NOWHERE = "toy", "nowhere"
+
+
+def test_secrets_come_from_the_scope_and_are_seen_nowhere(stage: ShellRuns) -> None:
+    stage.workspace.secrets[SCOPE] = {"toy-secret": "sesame-open"}
+    handle = stage.launched(secret_scope=SCOPE)
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    assert any("the secret is [REDACTED]" in line for line in stage.log(handle))
+    attempt = stage.workspace.jobs.runs[handle["run"]].last
+    assert "[REDACTED]" in attempt.logs()
+    left = [p.read_text() for p in (stage.folder / "lake").rglob("*") if p.is_file()]
+    seen = [*stage.workspace.bodies, attempt.logs(), *left]
+    assert not any("sesame-open" in text for text in seen)
+
+
+def test_a_scope_that_is_not_there_is_named(stage: ShellRuns) -> None:
+    status = stage.ended(stage.launched(secret_scope=NOWHERE))
+    assert status.state is RunState.FAILED
+    assert "Scope nowhere does not exist" in str(status.reason)
+
+
+def test_a_secret_among_the_variables_is_refused(stage: ShellRuns) -> None:
+    stage.variables |= {"AZURE_STORAGE_SAS_TOKEN": "sig=x"}
+    with pytest.raises(LaunchError, match=r"AZURE_STORAGE_SAS_TOKEN.*secret scope") as told:
+        stage.launched()
+    assert "sig=x" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgres://me:sesame@host/db"),
+        ("MODEL_STORE", "https://ghp_sesame@github.com/me"),
+        ("LANDING", "https://a.blob.core.windows.net/c?sv=1&sig=sesame"),
+        ("STORE", "AccountName=a;AccountKey=sesame"),
+        ("CERTIFICATE", "-----BEGIN RSA PRIVATE KEY-----sesame"),
+        ("EXTRA", '{"x-api-key": "sesame"}'),
+        ("OTHER", "Authorization: Bearer sesame"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "sesame"),
+    ],
+)
+def test_a_credential_in_whatever_is_sent_is_refused_by_its_name(
+    stage: ShellRuns, name: str, value: str
+) -> None:
+    stage.variables |= {name: value}
+    with pytest.raises(UsageError, match=rf"^{name}: .*secret scope") as told:
+        stage.launched()
+    assert "sesame" not in str(told.value)
+    assert not stage.workspace.calls["jobs/runs/submit"]
+
+
+def test_a_credential_among_the_parameters_is_refused(stage: ShellRuns) -> None:
+    request = stage.request(source="s3://b/c?X-Amz-Signature=sesame")
+    backend = stage.backend()
+    with pytest.raises(UsageError, match=r"--source: looks like") as told:
+        backend.launch(request, backend.prepare(request))
+    assert "sesame" not in str(told.value)
+
+
+def test_of_this_processs_variables_only_those_go_that_a_driver_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    needed = {
+        "METAFLOW_SERVICE_URL": "https://metadata.example/",
+        "METAFLOW_DATASTORE_SYSROOT_AZURE": "lake/records",
+        "AZURE_STORAGE_ACCOUNT_NAME": "account",
+    }
+    others = {
+        "METAFLOW_SERVICE_HEADERS": '{"x-api-key": "sesame"}',
+        "METAFLOW_SERVICE_AUTH_KEY": "sesame",
+        "METAFLOW_DATASTORE_SYSROOT_LOCAL": "/here",
+        "METAFLOW_DEFAULT_SECRET_ROLE": "role",
+    }
+    for name, value in (needed | others).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("THREADS", "3")
+    sent = variables({}, forwarded=["THREADS", "NOT_SET"])
+    assert sent.pop("THREADS") == "3"
+    assert "NOT_SET" not in sent
+    assert needed.items() <= sent.items()
+    assert not set(others) & set(sent)
+    refuse_credentials([f"--variable={name}={value}" for name, value in sent.items()])
+    refuse_credentials(["--output-uri=abfss://lake@account.dfs.core.windows.net/fraud"])
+
+
+PEM = "-----BEGIN PRIVATE KEY-----\nMIIEsesame1\nsesame2line\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("secret", "printed"),
+    [
+        ("line-one-sesame\nline-two-sesame", "it says line-two-sesame"),
+        (PEM, "key: sesame2line"),
+        (json.dumps({"private_key": PEM, "id": 7}), "MIIEsesame1 here"),
+        ("AccountName=account1;AccountKey=sesame+key==;x=1", "key sesame+key=="),
+        ("postgres://me:sesame-password@host/db", "login sesame-password"),
+    ],
+)
+def test_parts_of_a_secret_are_masked_too(
+    stage: ShellRuns, secret: str, printed: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    attempt = left(stage, stage.launch_id, None)
+    output = Output(attempt, [secret])
+    output.take(printed)
+    output.take("abc")
+    output.ship()
+    kept = "".join(p.read_text() for p in (stage.folder / "lake").rglob("*.log"))
+    for text in (capfd.readouterr().out, kept):
+        assert "sesame" not in text
+        assert "[REDACTED]" in text
+        assert "abc" in text
+
+
+@pytest.mark.parametrize("key", ["path", "PYTHONPATH", "ld-preload", "bash-env"])
+def test_a_key_of_the_scope_that_would_change_what_runs_is_refused(
+    stage: ShellRuns, key: str
+) -> None:
+    stage.workspace.secrets[SCOPE] = {key: "/evil/sesame"}
+    status = stage.ended(stage.launched(secret_scope=SCOPE))
+    assert status.state is RunState.FAILED
+    assert f"scope toy: {key} would change which code runs" in str(status.reason)
+    assert "sesame" not in str(status.reason)
