@@ -16,6 +16,7 @@ from fraud_assets.run_requests import RANGE_END, RANGE_START
 from fraud_assets.stores import Stores
 from fraud_mlops.notifications import Notification
 from fraud_mlops.notifications.changes import last_change
+from fraud_mlops.settings import settings
 
 _METAFLOW_TAG = "metaflow/"
 _WILL_RETRY = "dagster/will_retry"
@@ -93,8 +94,10 @@ def page(path: str) -> str | None:
 
 
 def code_changed() -> str | None:
-    """Who last changed what runs here, where it runs from a checkout."""
-    return last_change(FOLDER.parent, [FOLDER.name, "src", "fraud_assets", "datasets"])
+    """Who last changed what runs here: as its image says, or Git, where it runs from a checkout."""
+    return settings().changed_by or last_change(
+        FOLDER.parent, [FOLDER.name, "src", "fraud_assets", "datasets"]
+    )
 
 
 def failure_facts(

@@ -249,6 +249,12 @@ class Settings(BaseSettings):
         description="File that keeps what was told already; `fraud-mlops/notifications.json` in "
         "`~/.local/state` when unset.",
     )
+    changed_by: str | None = Field(
+        None,
+        alias="FRAUD_CHANGED_BY",
+        description="Who changed the code last, for messages about failures; the image sets it. "
+        "Unset, Git is asked.",
+    )
 
 
 def variable(field: str) -> str:

@@ -97,6 +97,12 @@ def test_images_run_as_nobody_and_read_secrets_from_files() -> None:
                 assert (ROOT / source).exists(), f"{file}: {source}"
 
 
+def test_the_image_of_sensors_knows_who_changed_it_last() -> None:
+    text = (ROOT / "infra" / "docker" / "Dockerfile").read_text()
+    assert "\nARG CHANGED=\nENV FRAUD_CHANGED_BY=$CHANGED\n" in text
+    assert "--build-arg CHANGED=" in text
+
+
 def test_every_variable_of_the_gateway_is_given_by_both() -> None:
     text = (ROOT / "infra" / "gateway" / "gateway.conf").read_text()
     needed = set(re.findall(r"\$\{(\w+)\}", text))
@@ -149,6 +155,41 @@ def test_webservers_are_reached_through_the_gateway_only() -> None:
     assert [m["metadata"]["name"] for m in published] == ["fraud-gateway"]
     assert VALUES["dagsterWebserver"]["service"]["type"] == "ClusterIP"
     assert VALUES["dagsterWebserver"]["enableReadOnly"] is True
+
+
+def admits(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Whether a pod with these labels is one that a network policy means."""
+    wanted = selector.get("matchLabels", {}).items() <= labels.items()
+    return wanted and all(
+        labels.get(one["key"]) in one["values"] for one in selector.get("matchExpressions", ())
+    )
+
+
+@pytest.mark.parametrize("policy", ["metaflow", "dagster-code"])
+def test_the_pods_of_runs_reach_what_they_need(policy: str) -> None:
+    """With the labels that dagster-k8s gives them."""
+    from dagster_k8s.job import DagsterK8sJobConfig, construct_dagster_k8s_job
+
+    job = construct_dagster_k8s_job(
+        DagsterK8sJobConfig(job_image="image"), ["dagster"], "run-1", component="run_worker"
+    )
+    labels = job.to_dict()["spec"]["template"]["metadata"]["labels"]
+    (found,) = (m["spec"] for m in manifests() if named(m) == ("NetworkPolicy", policy))
+    (rule,) = found["ingress"]
+    assert any(admits(source["podSelector"], labels) for source in rule["from"])
+    other = {"app.kubernetes.io/name": "other"}
+    assert not any(admits(source["podSelector"], other) for source in rule["from"])
+
+
+def test_webservers_listen_where_they_may_and_where_the_gateway_asks() -> None:
+    webserver = VALUES["dagsterWebserver"]
+    port = webserver["service"]["port"]
+    assert port >= 1024  # nobody may bind a lower one without a capability
+    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
+        assert webserver[probe]["httpGet"]["port"] == port
+    (settings,) = (m["data"] for m in manifests() if named(m) == ("ConfigMap", "fraud-gateway"))
+    for name in ("DAGSTER_WEBSERVER", "DAGSTER_VIEWER"):
+        assert settings[name].endswith(f":{port}")
 
 
 def test_the_chart_gets_what_dagster_yaml_says() -> None:

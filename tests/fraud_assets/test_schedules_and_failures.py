@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import pytest
 from assets_kit import Place
 
 from fraud_assets.sensors.failures import (
+    code_changed,
     failure_facts,
     failure_message,
     resume_command,
     run_failure_sensor,
 )
 from fraud_mlops.registry.pointers import Pointer
+from fraud_mlops.settings import settings
 
 VERSION = "20240801-aaaaaaaaaaaa"
 
@@ -63,6 +66,15 @@ def test_a_failed_run_leaves_an_alert_that_says_how_to_go_on(landed: Place) -> N
     assert alert.facts["partition"] == "2024-01"
     assert alert.facts["metaflow_run"] == "IngestFlow/17"
     assert alert.facts["resume_by_hand"] == resume_command("IngestFlow/17")
+
+
+def test_an_image_without_git_says_who_changed_it_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAUD_CHANGED_BY", "Ann Lee, 2026-03-01: Read parcels by month (a1b2c3d)")
+    settings.cache_clear()
+    try:
+        assert code_changed() == "Ann Lee, 2026-03-01: Read parcels by month (a1b2c3d)"
+    finally:
+        settings.cache_clear()
 
 
 def test_a_run_that_never_started_a_step_has_a_reason_too() -> None:

@@ -176,19 +176,10 @@ def test_without_an_address_nobody_is_told_and_nothing_is_written(
 
 def test_who_changed_it_last_is_what_git_says(tmp_path: Path) -> None:
     assert last_change(tmp_path) is None
-    git = [
-        "git",
-        "-C",
-        str(tmp_path),
-        "-c",
-        "user.name=Ann Lee",
-        "-c",
-        "user.email=ann@example.org",
-    ]
+    who = ["-c", "user.name=Ann Lee", "-c", "user.email=ann@example.org"]
+    (tmp_path / "code.py").touch()
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "Read parcels by month"]):
-        (tmp_path / "code.py").touch()
-        subprocess.run([*git, *command], check=True)
+        subprocess.run(["git", "-C", str(tmp_path), *who, *command], check=True)
     found = last_change(tmp_path, ["code.py"])
-    assert found and re.fullmatch(
-        r"Ann Lee, \d+ seconds? ago: Read parcels by month \([0-9a-f]{7,}\)", found
-    )
+    expected = r"Ann Lee, \d+ seconds? ago: Read parcels by month \([0-9a-f]{7,}\)"
+    assert re.fullmatch(expected, str(found))

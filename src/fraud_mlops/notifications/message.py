@@ -14,7 +14,8 @@ _REASON_LENGTH = 1500
 
 
 class Notification(BaseModel):
-    """key: of the problem; what has the same key is the same problem told again.
+    """key: of the problem; what has the same key is the same problem told again,
+    and the end of `key` is that of `key#part` too.
 
     what: the thing, such as `ingest_job` or `fraud-mlops main #17`. since: when it began; filled in
     from earlier messages with that key when left out. changed_by: who last changed it, and how.
