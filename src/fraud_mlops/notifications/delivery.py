@@ -161,6 +161,7 @@ def _channel(address: str, connect: float, read: float) -> Any:
 def _name(channel: Any, number: int) -> str:
     if channel is None:
         return f"address {number} of FRAUD_NOTIFY_URLS, which is none that apprise knows,"
-    host = getattr(channel, "host", None)
     service = str(channel.service_name)
-    return f"{service} at {host}" if host else service
+    # Where Slack, Telegram and others have a key, apprise calls it the host all the same.
+    named = any("{host}" in form for form in channel.templates)
+    return f"{service} at {channel.host}" if named and channel.host else service

@@ -72,6 +72,9 @@ def parts_of_address(address: str) -> list[str]:
     try:
         parts = urlsplit(address)
         password, keys = parts.password, f"{parts.path}?{parts.query}"
+        port = parts.netloc.rpartition("@")[2].partition(":")[2]
+        if not port.isdigit():  # a bot's key, in a Telegram address
+            keys += f"/{port}"
     except ValueError:  # a [ in a password, which apprise takes and urllib does not
         login, _, keys = address.partition("://")[2].rpartition("@")
         password = login.partition(":")[2]
