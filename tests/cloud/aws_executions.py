@@ -88,8 +88,7 @@ class Execution:
         with self._lock:
             self._walk += 1
             walk, last = self._walk, self.events[-1]["id"]
-        limit = self.definition.get("TimeoutSeconds")
-        if limit:
+        if limit := self.definition.get("TimeoutSeconds"):
             timer = threading.Timer(limit, self._too_late, [walk])
             timer.daemon = True
             timer.start()

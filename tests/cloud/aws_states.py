@@ -13,6 +13,7 @@ from aws_executions import Execution, Services
 
 _ARN = "arn:aws:states:us-east-1:123456789012"
 _REDRIVABLE_DAYS = 14.0
+_KEPT_DAYS = 90.0
 
 
 class ApiError(Exception):
@@ -166,9 +167,10 @@ class States:
         return {"events": events[first:last], **more}
 
     def _execution(self, arn: str) -> Execution:
-        if arn not in self._executions:
+        found = self._executions.get(arn)
+        if found is None or _is_older(found, _KEPT_DAYS):
             raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
-        return self._executions[arn]
+        return found
 
 
 def _summary(execution: Execution) -> dict[str, Any]:
@@ -182,10 +184,15 @@ def _summary(execution: Execution) -> dict[str, Any]:
     }
 
 
+def _is_older(execution: Execution, days: float) -> bool:
+    """It has ended longer ago."""
+    return execution.stopped is not None and time.time() - execution.stopped > days * 86_400
+
+
 def _not_redrivable(execution: Execution) -> str | None:
     if execution.status in ("RUNNING", "SUCCEEDED"):
         return f"Execution is {execution.status} and cannot be redriven"
-    if time.time() - (execution.stopped or 0) > _REDRIVABLE_DAYS * 86_400:
+    if _is_older(execution, _REDRIVABLE_DAYS):
         return "Execution has exceeded the redrivable period of 14 days"
     return None
 

@@ -75,3 +75,23 @@ def test_it_links_to_its_jobs(stage: BatchStage) -> None:
     assert links["batch_jobs"] == (
         "https://us-east-1.console.aws.amazon.com/batch/home?region=us-east-1#jobs"
     )
+
+
+@pytest.mark.parametrize("where", ["variable", "file"])
+@pytest.mark.parametrize(
+    ("asked", "used"), [("retry", "retry batch"), ("batch:memory=9000", "batch:memory=9000")]
+)
+def test_decorators_that_metaflow_is_configured_with_are_kept(
+    stage: BatchStage, where: str, asked: str, used: str
+) -> None:
+    stage.variables["METAFLOW_HOME"] = str(stage.folder)
+    if where == "file":
+        (stage.folder / "config.json").write_text(f'{{"METAFLOW_DEFAULT_DECOSPECS": "{asked}"}}')
+    else:
+        stage.variables["METAFLOW_DEFAULT_DECOSPECS"] = asked
+    backend, request = stage.backend(), stage.request()
+    handle = backend.launch(request, backend.prepare(request))
+    noted = stage.folder / "decorators"
+    until(lambda: noted.exists() and noted.read_text() != "")
+    assert noted.read_text() == used
+    backend.cancel(handle)

@@ -114,6 +114,28 @@ def test_after_two_weeks_it_is_resumed_by_metaflow(stage: StepFunctionsStage) ->
     assert any("exceeded the redrivable period of 14 days" in line for line in stage.log(handle))
 
 
+def test_after_three_months_it_still_is_though_the_execution_is_gone(
+    stage: StepFunctionsStage,
+) -> None:
+    run_id, arn = failed(stage)
+    stage.aws.age(arn, 91)
+    handle = stage.resumed(run_id)
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    assert Counter(stage.executed()) == {"start": 1, "work": 2, "end": 1}
+    assert any("AWS has its execution no more" in line for line in stage.log(handle))
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "StateMachineDeleting"])
+def test_whatever_aws_refuses_a_redrive_for_it_is_resumed(
+    stage: StepFunctionsStage, code: str
+) -> None:
+    run_id, _ = failed(stage)
+    stage.aws.fail("states", "RedriveExecution", code)
+    handle = stage.resumed(run_id)
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    assert Counter(stage.executed()) == {"start": 1, "work": 2, "end": 1}
+
+
 def test_under_changed_code_it_is_resumed_by_metaflow(stage: StepFunctionsStage) -> None:
     run_id, _ = failed(stage)
     stage.code_version = "mended"

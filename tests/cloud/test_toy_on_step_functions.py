@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from aws import LocalAws
 from cloud_kit import CloudToy, failures, made
+
+from dagster_metaflow.backends.aws_api import Aws
 
 pytestmark = pytest.mark.flow
 
@@ -24,7 +27,8 @@ def test_a_run_that_fails_twice_is_redriven_twice_and_finished_steps_are_not_run
     toy: CloudToy, capfd: pytest.CaptureFixture[str]
 ) -> None:
     toy.fail("join", times=2)
-    result = toy.materialize("step_functions", retries=2)
+    resource = toy.resource(step_functions={"max_workers": 3})
+    result = toy.materialize("step_functions", resource, retries=2)
     assert result.success
     (record,) = toy.launches
     words, again = failures(result)
@@ -41,6 +45,15 @@ def test_a_run_that_fails_twice_is_redriven_twice_and_finished_steps_are_not_run
     assert toy.steps_run == {"start": 1, "work": 2, "join": 3}
     assert toy.aws.calls()["states:RedriveExecution"] == 2
     assert (toy.folder / "python_work").read_text() == str(toy.aws.image)
+    assert at_once(toy) == 3
+
+
+def at_once(toy: CloudToy) -> int:
+    """Tasks of the `foreach`, as they are deployed."""
+    found = toy.aws.client("stepfunctions").describe_state_machine(
+        stateMachineArn=Aws(toy.environment()).machine_arn("CloudToyFlow")
+    )
+    return int(json.loads(found["definition"])["States"]["*work"]["MaxConcurrency"])
 
 
 def test_the_python_of_tasks_does_not_know_the_project(aws: LocalAws) -> None:

@@ -11,9 +11,11 @@ from pydantic import Field
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws, said
 from dagster_metaflow.backends.local import LocalBackend
-from dagster_metaflow.backends.metaflow_settings import refuse_secrets
+from dagster_metaflow.backends.metaflow_settings import metaflow_settings, refuse_secrets
 from dagster_metaflow.backends.protocol import Handle, LaunchError, LaunchRequest, MetaflowClient
 from dagster_metaflow.backends.travelling import refuse_folder, travelled
+
+_DECORATORS = "METAFLOW_DEFAULT_DECOSPECS"
 
 
 class BatchBackend(LocalBackend):
@@ -38,8 +40,12 @@ class BatchBackend(LocalBackend):
 
     def _start(self, request: LaunchRequest, handle: Handle, command: Sequence[str]) -> Handle:
         # Not by --with, which a resumed run does not know.
-        specs = " ".join(["batch", *(self.decorators if command[0] == "resume" else [])])
-        environment = {**request.environment, "METAFLOW_DEFAULT_DECOSPECS": specs}
+        known = {**os.environ, **self.environment, **request.environment}
+        asked = str(metaflow_settings(known).get(_DECORATORS) or "").split()
+        specs = [*asked, *(self.decorators if command[0] == "resume" else [])]
+        if not any(spec.partition(":")[0] == "batch" for spec in specs):
+            specs.append("batch")
+        environment = {**request.environment, _DECORATORS: " ".join(specs)}
         return super()._start(
             dataclasses.replace(request, environment=environment), handle, command
         )

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from dagster_metaflow.backends import batch_jobs
-from dagster_metaflow.backends.aws_api import said
+from dagster_metaflow.backends.aws_api import code_of, said
 from dagster_metaflow.backends.batch import BatchBackend
 from dagster_metaflow.backends.copied_log import read_lines
 from dagster_metaflow.backends.looks import Followers, Pace
@@ -46,6 +46,10 @@ _STATES = {
     "ABORTED": RunState.CANCELLED,
 }
 _LONGEST_NAME = 80
+_NOT_REDRIVEN = (
+    "ExecutionNotRedrivable", "ExecutionDoesNotExist", "StateMachineDeleting",
+    "StateMachineDoesNotExist", "ValidationException",
+)  # fmt: skip
 _GOES_ON = ("RUNNING", "PENDING_REDRIVE", "SUCCEEDED")
 
 
@@ -115,12 +119,11 @@ class StepFunctionsBackend(BatchBackend):
         again = {**handle, "execution": origin_run_id.removeprefix(PREFIX)}
         with said("to look at the execution that failed"):
             found = self._described(again)
-            if found is None:
-                raise LaunchError(f"there is no execution {again['execution']} to resume")
-            again |= {"started": found["startDate"].isoformat()}
-            if found["status"] in _GOES_ON:
-                return again
-            again |= {"after": self._last_event(again)}
+            if found is not None:
+                again |= {"started": found["startDate"].isoformat()}
+                if found["status"] in _GOES_ON:
+                    return again
+                again |= {"after": self._last_event(again)}
         if (why_not := self._redriven(request, again, found)) is None:
             return again
         if self.when_not_redriven == "restart":
@@ -131,9 +134,11 @@ class StepFunctionsBackend(BatchBackend):
         return self._say(made, words)
 
     def _redriven(
-        self, request: LaunchRequest, handle: Handle, found: Mapping[str, Any]
+        self, request: LaunchRequest, handle: Handle, found: Mapping[str, Any] | None
     ) -> str | None:
         """Why it is not."""
+        if found is None:
+            return "AWS has its execution no more (it keeps one for 90 days after its end)"
         ran = json.loads(found["input"]).get("CodeVersion")
         if ran != self._deployer().code(request):
             return "the flow's code has changed, and a redrive would run the old one"
@@ -143,7 +148,9 @@ class StepFunctionsBackend(BatchBackend):
             batch_jobs.end(self.aws(), request.flow_name, handle["execution"], "redriven")
             try:
                 client.redrive_execution(executionArn=self._arn(handle))
-            except client.exceptions.ExecutionNotRedrivable as error:
+            except client.exceptions.ClientError as error:
+                if code_of(error) not in _NOT_REDRIVEN:
+                    raise
                 words = error.response["Error"]["Message"].rstrip(".")
                 return f"AWS does not redrive it ({words})"
         return None
@@ -224,13 +231,14 @@ class StepFunctionsBackend(BatchBackend):
 
     def _deployer(self) -> Deployer:
         decorators = [f"--with={name}" for name in self.decorators]
+        workers = [] if self.max_workers is None else [f"--max-workers={self.max_workers}"]
         return Deployer(
             aws=self.aws(),
             python=self.python,
             working_directory=self.working_directory,
             environment=self.environment,
             options=[*self.options, *decorators],
-            create_options=self.create_options,
+            create_options=[*workers, *self.create_options],
             name=self.state_machine,
             read=self.deploy_variables,
         )

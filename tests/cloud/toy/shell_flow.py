@@ -163,7 +163,8 @@ def main():
         if wrong := [word for word in rest if word.startswith("--no-such")]:
             parser.error(f"no such option: {wrong[0]}")
         trigger(given.deployer_attribute_file)
-    elif "batch" in os.environ["METAFLOW_DEFAULT_DECOSPECS"]:
+    elif "batch" in (decorators := os.environ["METAFLOW_DEFAULT_DECOSPECS"]):
+        (FOLDER / "decorators").write_text(decorators)
         Run(given.runner_attribute_file, given.origin_run_id).play()
 
 
