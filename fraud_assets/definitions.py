@@ -62,7 +62,10 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
 
 def _databricks() -> DatabricksBackend:
     """Where and as whom it runs is said by the environment: docs/databricks.md."""
-    return DatabricksBackend(requirements=["requirements.txt", "infra/azure/requirements.txt"])
+    return DatabricksBackend(
+        requirements=["requirements.txt", "infra/azure/requirements.txt"],
+        forwarded=["FRAUD_THREADS"],
+    )
 
 
 def _of_dataset(dataset: Dataset) -> dg.Definitions:

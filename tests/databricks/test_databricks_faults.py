@@ -92,7 +92,9 @@ def test_a_package_that_is_not_there_is_named(stage: ShellRuns) -> None:
 
 
 def test_a_revision_that_is_not_there_is_named(stage: ShellRuns) -> None:
-    status = stage.ended(stage.launched(git_commit="0" * 40))
+    here = str(stage.repository.root)
+    unseen = {"git_url": f"file://{here}-none", "repository": here}
+    status = stage.ended(stage.launched(**unseen, git_commit=stage.repository.head()))
     assert "Failed to checkout Git repository" in str(status.reason)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
 
 import pytest
-from databricks_kit import ShellRuns
+from databricks_kit import Repository, ShellRuns
 
-from dagster_metaflow.backends.databricks_driver import records_in
-from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState
+from dagster_metaflow.backends.databricks_git import PACKAGES_OF_HERE
+from dagster_metaflow.backends.databricks_records import records_in
+from dagster_metaflow.backends.databricks_settings import read
+from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState, UsageError
 
 
 @pytest.mark.parametrize(
@@ -169,13 +172,105 @@ def test_dependencies_are_the_environments_or_a_clusters_libraries(stage: ShellR
 
 def test_metaflows_records_lie_in_the_store_of_the_run() -> None:
     """By Metaflow's names, which its own configuration reads."""
-    assert records_in("abfss://lake@account.dfs.core.windows.net/fraud") == {
+    azure = {
         "METAFLOW_DEFAULT_DATASTORE": "azure",
         "METAFLOW_DATASTORE_SYSROOT_AZURE": "lake/fraud/_metaflow",
         "METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT": "https://account.blob.core.windows.net/",
     }
-    assert records_in("s3://lake/fraud") == {
-        "METAFLOW_DEFAULT_DATASTORE": "s3",
-        "METAFLOW_DATASTORE_SYSROOT_S3": "s3://lake/fraud/_metaflow",
-    }
-    assert records_in("/here") == {"METAFLOW_DATASTORE_SYSROOT_LOCAL": "/here/_metaflow"}
+    host = "account.dfs.core.windows.net"
+    for scheme in ("abfss", "abfs", "az"):
+        assert records_in(f"{scheme}://lake@{host}/fraud", {}) == azure
+        named = {"AZURE_STORAGE_ACCOUNT_NAME": "account"}
+        assert records_in(f"{scheme}://lake/fraud", named) == azure
+    for scheme in ("s3", "s3a"):
+        assert records_in(f"{scheme}://lake/fraud", {}) == {
+            "METAFLOW_DEFAULT_DATASTORE": "s3",
+            "METAFLOW_DATASTORE_SYSROOT_S3": "s3://lake/fraud/_metaflow",
+        }
+    for here in ("/here", "file:///here"):
+        assert records_in(here, {}) == {"METAFLOW_DATASTORE_SYSROOT_LOCAL": "/here/_metaflow"}
+
+
+@pytest.mark.parametrize(
+    ("store", "words"),
+    [
+        ("abfss://lake/fraud", "names no storage account"),
+        ("gs://lake/fraud", "keeps no records in a store gs://"),
+    ],
+)
+def test_a_store_in_which_a_run_could_not_be_repaired_is_refused_before_it_starts(
+    stage: ShellRuns, store: str, words: str
+) -> None:
+    environment = {**stage.environment(), "AZURE_STORAGE_ACCOUNT_NAME": ""}
+    with pytest.raises(UsageError, match=words):
+        read({}, environment, store)
+
+
+@pytest.mark.parametrize("store", ["file:///here/lake", "/here/lake"])
+def test_a_folder_is_no_store_of_a_workspace_elsewhere(stage: ShellRuns, store: str) -> None:
+    environment = {**stage.environment(), "DATABRICKS_HOST": "https://adb-1.2.azuredatabricks.net"}
+    with pytest.raises(UsageError, match=r"is a folder"):
+        read({}, environment, store)
+
+
+def test_whatever_the_sdk_signs_in_with_will_do(
+    stage: ShellRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profile in a file of one's own: no variable that is asked for is set."""
+    token = stage.workspace.environment["DATABRICKS_TOKEN"]
+    profile = f"[mine]\nhost = {stage.workspace.url}\ntoken = {token}\n"
+    (tmp_path / "config").write_text(profile)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "config"))
+    stage.variables |= {"DATABRICKS_HOST": "", "DATABRICKS_TOKEN": ""}
+    stage.variables |= {"DATABRICKS_CONFIG_PROFILE": "mine"}
+    read({}, stage.environment(), "s3://lake")
+    stage.variables |= {"DATABRICKS_CONFIG_PROFILE": "other"}
+    with pytest.raises(UsageError, match="no other profile configured"):
+        read({}, stage.environment(), "s3://lake")
+
+
+def test_packages_are_those_of_the_commit_that_runs(stage: ShellRuns, tmp_path: Path) -> None:
+    """Also where somebody else has pushed it, and this checkout has not fetched it."""
+    origin = stage.repository
+    here = Repository(tmp_path / "here")
+    origin.git("clone", "-q", str(origin.root), str(here.root))
+    (origin.root / "requirements.txt").write_text("pydantic>=2.1\n")
+    commit = origin.commit("another pin")
+    (here.root / "requirements.txt").write_text("of-nobody==1\n")
+    settings = {"repository": str(here.root), "git_url": origin.root.as_uri()}
+    request = dataclasses.replace(stage.request(), flow_file=here.root / "flows" / "shell_flow.py")
+    backend = stage.backend(**settings)
+    backend.launch(request, backend.prepare(request))
+    origin.git("revert", "--no-edit", "HEAD")  # other tests have this repository too
+    body = json.loads(next(b for b in reversed(stage.workspace.bodies) if "run_name" in b))
+    assert body["git_source"]["git_commit"] == commit
+    assert body["environments"][0]["spec"]["dependencies"] == ["pydantic>=2.1"]
+
+
+def test_packages_that_are_not_known_for_sure_are_told_or_nothing_starts(
+    stage: ShellRuns, tmp_path: Path
+) -> None:
+    unseen = {"git_url": (tmp_path / "none").as_uri(), "repository": str(stage.repository.root)}
+    assert PACKAGES_OF_HERE in stage.log(stage.launched(**unseen))
+    with pytest.raises(LaunchError, match=r"which packages commit 0{40} of .* is not known"):
+        stage.launched(**unseen, git_commit="0" * 40)
+
+
+def test_a_branch_that_is_not_there_starts_nothing(stage: ShellRuns) -> None:
+    with pytest.raises(UsageError, match="has no branch 'mian'"):
+        stage.launched(git_branch="mian")
+    assert not stage.workspace.calls["jobs/runs/submit"]
+
+
+def test_a_flow_that_is_not_committed_starts_nothing(stage: ShellRuns) -> None:
+    flow = stage.repository.root / "flows" / "new_flow.py"
+    flow.write_text("print('new')")
+    try:
+        request = dataclasses.replace(stage.request(), flow_file=flow)
+        backend = stage.backend()
+        with pytest.raises(UsageError, match=r"flows/new_flow.py: not in commit .* push it"):
+            backend.launch(request, backend.prepare(request))
+    finally:
+        flow.unlink()
+    assert not stage.workspace.calls["jobs/runs/submit"]

@@ -45,6 +45,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A repository with this project in it, as it lies here, and one light candidate."""
     made = Repository(tmp_path_factory.mktemp("project"))
     made.copy("flows", "src", "datasets", "scripts/databricks_entry.py", "pyproject.toml")
+    made.copy("requirements.txt", "infra/azure/requirements.txt")
     (made.root / "light.yaml").write_text(CANDIDATE)
     claims = tmp_path_factory.mktemp("landing") / "claims.parquet"
     write_claims(claims)

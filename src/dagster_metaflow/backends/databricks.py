@@ -29,7 +29,7 @@ from dagster_metaflow.backends.databricks_attempt import (
     store_of,
 )
 from dagster_metaflow.backends.databricks_following import Follower, say
-from dagster_metaflow.backends.databricks_git import differs
+from dagster_metaflow.backends.databricks_git import PACKAGES_OF_HERE, differs, require_files
 from dagster_metaflow.backends.databricks_options import DatabricksOptions
 from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, OtherCodeError, repair
 from dagster_metaflow.backends.databricks_states import commit_of, state_of
@@ -81,6 +81,8 @@ class DatabricksBackend(DatabricksOptions):
         origin: str | None = None,
     ) -> Handle:
         root = settings.local_root(request, self.repository)
+        files = [self.entry, settings.flow_in(root, request)]
+        require_files(root, found.source.commit, files)
         body = settings.submission(
             found,
             name=str(handle["name"]),
@@ -107,6 +109,8 @@ class DatabricksBackend(DatabricksOptions):
             write_file(_noted(place), json.dumps({**noted, "run": run}).encode())
         except OSError as error:
             say(folder, f"Its number is not kept in the store: {without_secrets(str(error))}")
+        if found.source.commit is None:
+            say(folder, PACKAGES_OF_HERE)
         if differs(root, found.source.commit):
             say(folder, f"What lies in {root} is something else: it is not what runs.")
         return {**handle, "run": run}

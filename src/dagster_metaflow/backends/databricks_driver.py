@@ -30,6 +30,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dagster_metaflow.backends.databricks_attempt import Attempt, place_of
+from dagster_metaflow.backends.databricks_records import records_in
 
 SHIP_SECONDS = 2.0
 OWN_NUMBER = "{{job.run_id}}"  # for which Databricks puts the run's
@@ -231,26 +232,11 @@ def _environment(store: str, root: Path) -> dict[str, str]:
     """The project is not installed here: its libraries are found in the checkout."""
     path = [str(root / "src"), str(root), os.environ.get("PYTHONPATH", "")]
     own = {"PYTHONPATH": os.pathsep.join(filter(None, path))}
-    return {**records_in(store), **os.environ, **own}
-
-
-def records_in(store: str) -> dict[str, str]:
-    """Metaflow's datastore beside the reports, so that another driver can resume the run."""
-    parts = urlsplit(store)
-    path = f"{parts.path.rstrip('/')}/_metaflow"
-    if parts.scheme in ("abfs", "abfss"):
-        container, _, account = parts.netloc.partition("@")
-        name, _, domain = account.partition(".")
-        blob = f"https://{name}.{domain.replace('dfs.', 'blob.', 1)}/"
-        return {
-            "METAFLOW_DEFAULT_DATASTORE": "azure",
-            "METAFLOW_DATASTORE_SYSROOT_AZURE": container + path,
-            "METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT": blob,
-        }
-    if parts.scheme == "s3":
-        root = f"s3://{parts.netloc}{path}"
-        return {"METAFLOW_DEFAULT_DATASTORE": "s3", "METAFLOW_DATASTORE_SYSROOT_S3": root}
-    return {"METAFLOW_DATASTORE_SYSROOT_LOCAL": path}
+    try:
+        records = records_in(store, os.environ)
+    except ValueError as error:
+        raise FlowFailed(str(error)) from None
+    return {**records, **os.environ, **own}
 
 
 def _secrets(scope: str | None) -> dict[str, str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,10 @@ PROVIDERS = {
     "bitbucket.org": "bitbucketCloud",
 }
 _SECONDS = 20
+_NO_SUCH_REF, _FAILED = 2, 128  # exit codes of Git
+PACKAGES_OF_HERE = (
+    "The commit is not known yet: packages are those that the requirements of this checkout name."
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -69,53 +74,91 @@ def refuse_login(url: str) -> None:
 
 
 def settled(source: Source) -> Source:
-    """With the commit that its branch is at now, where it can be seen from here."""
+    """With the commit that its branch is at now, where it can be seen from here.
+
+    Raises UsageError for a branch that the repository does not have.
+    """
     if source.commit is not None:
         if not _COMMIT.fullmatch(source.commit):
             raise UsageError(f"commit {source.commit!r}: give all 40 digits of its hash")
         return source
-    told = _git(["ls-remote", "--exit-code", source.url, f"refs/heads/{source.branch}"])
-    if told is None:
+    code, told = _ran("ls-remote", "--exit-code", source.url, f"refs/heads/{source.branch}")
+    if code == _NO_SUCH_REF:
+        raise UsageError(f"{source.url} has no branch {source.branch!r} (DATABRICKS_GIT_BRANCH)")
+    if code:
         return source
     return Source(source.url, source.provider, source.branch, told.split()[0])
 
 
 def root_of(file: Path) -> Path | None:
     """Of the checkout that the file is in."""
-    told = _git(["-C", str(file.parent), "rev-parse", "--show-toplevel"])
-    return Path(told.strip()) if told else None
+    code, told = _ran("-C", str(file.parent), "rev-parse", "--show-toplevel")
+    return None if code else Path(told.strip())
 
 
-def text_at(root: Path, commit: str | None, path: str) -> str:
-    """A file as it is at the commit, or as it lies there when this checkout lacks the commit."""
-    told = None if commit is None else _git(["-C", str(root), "show", f"{commit}:{path}"])
-    if told is not None:
-        return told
+def text_at(root: Path, source: Source, path: str) -> str:
+    """A file as it is at the commit, fetched where this checkout lacks it; as it lies here while it
+    is not known which commit that is. Raises LaunchError when it cannot be had."""
+    if source.commit is not None:
+        return _text_of(root, source.url, source.commit, path)
     try:
         return (root / path).read_text(encoding="utf-8")
     except OSError as error:
         raise LaunchError(f"the run's requirements cannot be read: {error}") from None
 
 
+def require_files(root: Path, commit: str | None, paths: Sequence[str]) -> None:
+    """Where this checkout has the commit. Raises UsageError for a file that is not in it."""
+    if commit is None or not _has(root, commit):
+        return
+    lacking = [
+        path for path in paths if _ran("-C", str(root), "cat-file", "-e", f"{commit}:{path}")[0]
+    ]
+    if lacking:
+        raise UsageError(
+            f"{', '.join(lacking)}: not in commit {commit}, which is what runs. Commit and push "
+            "it, or name another branch or commit"
+        )
+
+
 def differs(root: Path, commit: str | None) -> bool:
     """Whether what lies there is something else than what will run."""
-    head = _git(["-C", str(root), "rev-parse", "HEAD"])
-    changed = _git(["-C", str(root), "status", "--porcelain", "--untracked-files=no"])
-    return commit is not None and (bool(changed) or (head or "").strip() != commit)
-
-
-def _git(arguments: list[str]) -> str | None:
-    """What it says; None when it fails, for whatever reason."""
-    return _said(tuple(arguments)) if "show" in arguments else _ask(tuple(arguments))
+    _, head = _ran("-C", str(root), "rev-parse", "HEAD")
+    _, changed = _ran("-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    return commit is not None and (bool(changed) or head.strip() != commit)
 
 
 @lru_cache(maxsize=64)
-def _said(arguments: tuple[str, ...]) -> str | None:
-    """Of a commit, which does not change."""
-    return _ask(arguments)
+def _text_of(root: Path, url: str, commit: str, path: str) -> str:
+    """A commit does not change; failures are raised, and so are not remembered."""
+    if _has(root, commit):
+        return _shown(root, commit, path)
+    with tempfile.TemporaryDirectory() as folder:
+        bare = Path(folder)
+        _ran("-C", folder, "init", "--bare", "--quiet")
+        if _ran("-C", folder, "fetch", "--quiet", "--depth=1", url, commit)[0]:
+            raise LaunchError(
+                f"which packages commit {commit} of {url} needs is not known: this checkout lacks "
+                "it, and it cannot be fetched. Is it pushed? Run git fetch here, or sign Git in"
+            )
+        return _shown(bare, commit, path)
 
 
-def _ask(arguments: tuple[str, ...]) -> str | None:
+def _shown(root: Path, commit: str, path: str) -> str:
+    code, told = _ran("-C", str(root), "show", f"{commit}:{path}")
+    if code:
+        raise LaunchError(
+            f"the run's requirements cannot be read: {path} is not in commit {commit}"
+        )
+    return told
+
+
+def _has(root: Path, commit: str) -> bool:
+    return not _ran("-C", str(root), "cat-file", "-e", f"{commit}^{{commit}}")[0]
+
+
+def _ran(*arguments: str) -> tuple[int, str]:
+    """Exit code, and what it says; _FAILED when there was no end in time."""
     environment: Mapping[str, str] = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
@@ -128,5 +171,5 @@ def _ask(arguments: tuple[str, ...]) -> str | None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+        return _FAILED, ""
+    return done.returncode, done.stdout

@@ -18,6 +18,7 @@ from dagster_metaflow.backends.databricks import DatabricksBackend
 from dagster_metaflow.backends.databricks_api import said
 from dagster_metaflow.backends.databricks_bundle import job_settings, put_job
 from dagster_metaflow.backends.databricks_driver import OWN_NUMBER, place_by
+from dagster_metaflow.backends.databricks_git import PACKAGES_OF_HERE
 from dagster_metaflow.backends.databricks_looking import inspection, opened, watch
 from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, repair
 from dagster_metaflow.backends.databricks_states import is_over, words_of
@@ -121,6 +122,8 @@ class Job:
             return settings.requirements(self.root, found.source, [path])
 
         print(f"code: {found.source.words()}", flush=True)
+        if found.source.commit is None:
+            print(PACKAGES_OF_HERE, flush=True)
         return job_settings(
             file, key, target, variables=variables, git_source=found.source.as_dict(),
             requirements=lines,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from dagster_metaflow.backends.databricks_api import Workspace
 from dagster_metaflow.backends.databricks_git import (
     Source,
     provider_of,
@@ -21,7 +22,8 @@ from dagster_metaflow.backends.databricks_git import (
     settled,
     text_at,
 )
-from dagster_metaflow.backends.protocol import LaunchRequest, UsageError
+from dagster_metaflow.backends.databricks_records import NoAccountError, records_in
+from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest, UsageError
 
 TASK = "flow"
 DEFAULT_KEY = "Default"
@@ -45,6 +47,7 @@ _CREDENTIAL = re.compile(
     r"|\b(authorization|(x-)?api-key)\b[\"']?\s*[:=]|\bbearer\s+\S",
     re.IGNORECASE,
 )
+_HOST = "DATABRICKS_HOST: the workspace's address, https://adb-....azuredatabricks.net"
 _NO = ("0", "false", "no", "off")
 
 
@@ -73,11 +76,7 @@ def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -
     serverless = (of("serverless") or "true").lower() not in _NO
     cluster = of("cluster_id")
     missing = list(_missing(known, url, provider, branch or commit))
-    if "://" not in store and not _is_here(known.get("DATABRICKS_HOST")):
-        missing.append(
-            f"a store that Databricks reaches, abfss://... or s3://... (LAKEHOUSE_URI): {store} is "
-            "a folder of this machine"
-        )
+    missing += _wrong_with(store, known, scope=of("secret_scope"))
     if not serverless and not cluster and not given.get("new_cluster"):
         missing.append("DATABRICKS_CLUSTER_ID: the cluster to run on, since it is not serverless")
     if missing:
@@ -98,19 +97,40 @@ def _is_here(host: str | None) -> bool:
     return (urlsplit(host or "").hostname or "") in ("127.0.0.1", "localhost")
 
 
+def _wrong_with(store: str, known: Mapping[str, str], scope: str | None) -> Iterator[str]:
+    if "://" not in store or store.lower().startswith("file:"):
+        if not _is_here(known.get("DATABRICKS_HOST")):
+            yield (
+                "a store that Databricks and this machine reach, abfss://... or s3://... "
+                f"(LAKEHOUSE_URI): {store} is a folder"
+            )
+        return
+    try:
+        records_in(store, known)
+    except NoAccountError as error:
+        if scope is None:  # else it may stand there
+            yield str(error)
+    except ValueError as error:
+        yield str(error)
+
+
 def _missing(
     known: Mapping[str, str], url: str | None, provider: str | None, revision: str | None
 ) -> Iterator[str]:
-    profile = Path("~/.databrickscfg").expanduser().is_file()
-    profile = profile or bool(known.get("DATABRICKS_CONFIG_PROFILE"))
-    if not profile and not known.get("DATABRICKS_HOST"):
-        yield "DATABRICKS_HOST: the workspace's address, https://adb-....azuredatabricks.net"
-    ways = ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_ID", "ARM_CLIENT_ID", "DATABRICKS_AUTH_TYPE")
-    if not profile and not any(known.get(name) for name in ways):
-        yield (
-            "DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET: who runs it "
-            "(or sign in with `databricks auth login`)"
-        )
+    if not (known.get("DATABRICKS_HOST") and known.get("DATABRICKS_TOKEN")):
+        # Whatever else signs in (a profile, az login, OIDC, ...) only the SDK knows.
+        try:
+            found = Workspace({k: v for k, v in known.items() if v}).client.config
+        except LaunchError as error:
+            if not known.get("DATABRICKS_HOST"):
+                yield _HOST
+            yield (
+                "DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or "
+                f"another way to sign in. {error}"
+            )
+        else:
+            if not found.host:
+                yield _HOST
     if not url:
         yield "DATABRICKS_GIT_URL: the repository that Databricks clones, https://..."
     elif not provider:
@@ -126,8 +146,8 @@ def _missing(
 
 
 def requirements(root: Path, source: Source, files: Sequence[str]) -> list[str]:
-    """Lines of the files for pip, as they are at the commit that runs."""
-    lines = [line for file in files for line in text_at(root, source.commit, file).splitlines()]
+    """Lines of the files for pip, as they are at the commit that runs, where that is known."""
+    lines = [line for file in files for line in text_at(root, source, file).splitlines()]
     plain = (line.partition(" #")[0].strip() for line in lines)
     return list(dict.fromkeys(line for line in plain if line and not line.startswith("#")))
 
