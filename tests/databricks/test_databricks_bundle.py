@@ -1,7 +1,8 @@
-"""databricks.yml against the Jobs API's own shapes, as databricks-sdk has them.
+"""databricks.yml: jobs against the Jobs API's own shapes, as databricks-sdk has them, what stands
+around them against the keys that the documentation of bundles knows.
 
-The bundle's JSON schema is published under a licence that does not let it stand in this repository;
-docs/databricks.md says how to check against it by hand.
+The bundle's own JSON schema, and the package `databricks-bundles` that is made from it, are under a
+licence that does not let them into this repository; docs/databricks.md says how to check by hand.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from databricks_kit import ROOT
-from workspace_rules import check_job
+from workspace_rules import ApiError, check_bundle, check_job
 
 from dagster_metaflow.backends.databricks_bundle import job_settings
 from dagster_metaflow.backends.databricks_driver import place_by
@@ -92,6 +93,39 @@ def test_each_runs_its_flow_on_the_serverless_environment(key: str, bundle: dict
     assert spec["environment_version"] == ENVIRONMENT_VERSION
     assert spec["dependencies"][0] == "-r requirements.txt"
     assert all((ROOT / line.removeprefix("-r ")).is_file() for line in spec["dependencies"])
+
+
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [
+        ((), "target"),
+        (("bundle",), "title"),
+        (("variables", "dataset"), "defualt"),
+        (("targets", "staging"), "preset"),
+        (("targets", "staging", "presets"), "prefix"),
+        (("targets", "prod", "workspace"), "rootpath"),
+        (("targets", "prod", "run_as"), "service_principal"),
+        (("targets", "prod", "permissions", 0), "group"),
+        (("targets", "prod", "variables"), "schedule"),
+        (("resources",), "job"),
+        (("resources", "jobs", "scoring"), "schedules"),
+        (("resources", "jobs", "scoring", "schedule"), "cron"),
+        (("resources", "jobs", "scoring", "permissions", 0), "group"),
+        (("resources", "jobs", "scoring", "environments", 0, "spec"), "version"),
+        (("resources", "jobs", "scoring", "tasks", 0), "retries"),
+        (("resources", "jobs", "scoring", "tasks", 0, "spark_python_task"), "file"),
+    ],
+)
+def test_no_slip_of_a_key_passes(
+    bundle: dict[str, Any], place: tuple[str | int, ...], key: str
+) -> None:
+    check_bundle(bundle)
+    at: Any = (changed := copy.deepcopy(bundle))
+    for name in place:
+        at = at[name]
+    at[key] = "x"
+    with pytest.raises(ApiError, match=f"unknown .*{key}"):
+        check_bundle(changed)
 
 
 def test_what_a_run_leaves_is_found_by_its_number() -> None:

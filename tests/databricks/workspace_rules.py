@@ -16,6 +16,7 @@ from databricks.sdk.service.jobs import (  # noqa: TID253 -- the API's own shape
 
 _MOST_PARAMETER_BYTES = 10_000
 _REVISIONS = ("git_branch", "git_tag", "git_commit")
+_PRINCIPALS = ("group_name", "user_name", "service_principal_name")
 _COMPUTE = ("existing_cluster_id", "new_cluster", "job_cluster_key")
 
 
@@ -52,6 +53,39 @@ def known(kind: Any, given: Mapping[str, Any], what: str) -> None:
     kept = kind.from_dict(dict(given)).as_dict()
     if lost := sorted(_paths(given) - _paths(kept)):
         raise invalid(f"{what}: unknown fields {', '.join(lost)}")
+
+
+def check_bundle(bundle: Mapping[str, Any]) -> None:
+    """What the Databricks CLI warns of, or takes for nothing: keys that it does not know. Jobs by
+    the API's shapes, what stands around them by the documentation of bundles' settings."""
+    only(bundle, "bundle", "variables", "resources", "targets", "include", "sync", "workspace")
+    only(bundle["bundle"], "name", "databricks_cli_version", "git", "uuid")
+    for about in bundle["variables"].values():
+        only(about or {}, "description", "default", "type", "lookup")
+    only(bundle["resources"], "jobs")
+    for name, job in bundle["resources"]["jobs"].items():
+        for permission in job.get("permissions", []):
+            only(permission, "level", *_PRINCIPALS)
+        told = json.dumps({k: v for k, v in job.items() if k != "permissions"})
+        # The one variable in the place of a word of the API's.
+        known(JobSettings, json.loads(told.replace("${var.schedules}", "PAUSED")), f"job {name}")
+    for target in bundle["targets"].values():
+        _check_target(target, bundle["variables"])
+
+
+def _check_target(target: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
+    only(target, "mode", "default", "presets", "workspace", "run_as", "permissions", "variables")
+    only(target.get("presets", {}), "name_prefix", "tags", "trigger_pause_status")
+    only(target.get("workspace", {}), "host", "profile", "root_path")
+    only(target.get("run_as", {}), "user_name", "service_principal_name")
+    for permission in target.get("permissions", []):
+        only(permission, "level", *_PRINCIPALS)
+    only(target.get("variables", {}), *variables)
+
+
+def only(given: Mapping[str, Any], *keys: str) -> None:
+    if lost := sorted(set(given) - set(keys)):
+        raise invalid(f"unknown keys {', '.join(lost)}")
 
 
 def _paths(value: Any, at: str = "") -> set[str]:
