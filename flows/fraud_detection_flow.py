@@ -34,6 +34,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
     python flows/fraud_detection_flow.py resume --origin-run-id ID
     """
 
+    @retry(times=2, minutes_between_retries=0)
     @explained
     @step
     def start(self):
@@ -99,6 +100,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
         self.next(self.leaderboard)
 
     @card(type="blank", id="leaderboard", timeout=CARD_SECONDS)
+    @retry(times=2, minutes_between_retries=0)
     @explained
     @step
     def leaderboard(self, inputs):
@@ -138,6 +140,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
 
     @card(type="blank", id="oot", timeout=CARD_SECONDS)
     @resources(memory=8000)
+    @retry(times=2, minutes_between_retries=0)
     @explained
     @step
     def validate_oot(self):
@@ -206,6 +209,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
         )
         self.next(self.end)
 
+    @retry(times=2, minutes_between_retries=0)
     @step
     def end(self):
         """Say what came out, and where."""

@@ -25,6 +25,7 @@ class IngestFlow(FraudFlow, SampleSize, PartitionRange):
     python flows/ingest_flow.py resume --origin-run-id ID
     """
 
+    @retry(times=2, minutes_between_retries=0)
     @explained
     @step
     def start(self):
@@ -63,6 +64,7 @@ class IngestFlow(FraudFlow, SampleSize, PartitionRange):
         flow_cards.data(self.ingested, self.periods)
         self.next(self.end)
 
+    @retry(times=2, minutes_between_retries=0)
     @step
     def end(self):
         """Say what came out, and where."""

@@ -28,6 +28,7 @@ class ScoringFlow(FraudFlow, PartitionRange, Assets, Engine):
     python flows/scoring_flow.py resume --origin-run-id ID
     """
 
+    @retry(times=2, minutes_between_retries=0)
     @explained
     @step
     def start(self):
@@ -104,6 +105,7 @@ class ScoringFlow(FraudFlow, PartitionRange, Assets, Engine):
             flow_cards.drift(self.monitored, self.features)
         self.next(self.end)
 
+    @retry(times=2, minutes_between_retries=0)
     @step
     def end(self):
         """Say what came out, and where."""

@@ -34,6 +34,7 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
     python flows/training_flow.py resume --origin-run-id ID
     """
 
+    @retry(times=2, minutes_between_retries=0)
     @explained
     @step
     def start(self):
@@ -85,6 +86,7 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
         self.next(self.leaderboard)
 
     @card(type="blank", id="leaderboard", timeout=CARD_SECONDS)
+    @retry(times=2, minutes_between_retries=0)
     @explained
     @step
     def leaderboard(self, inputs):
@@ -124,6 +126,7 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
 
     @card(type="blank", id="oot", timeout=CARD_SECONDS)
     @resources(memory=8000)
+    @retry(times=2, minutes_between_retries=0)
     @explained
     @step
     def validate_oot(self):
@@ -159,6 +162,7 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
         )
         self.next(self.end)
 
+    @retry(times=2, minutes_between_retries=0)
     @step
     def end(self):
         """Say what came out, and where."""

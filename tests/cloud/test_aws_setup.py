@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -94,6 +95,18 @@ def test_the_image_holds_the_packages_and_not_the_project() -> None:
     (copied,) = re.findall(r"^(?:COPY|ADD) (.+)", text, re.MULTILINE)
     assert copied.split()[:-1] == ["requirements.txt", "infra/requirements.lock"]
     assert re.search(r"^USER (?!root)", text, re.MULTILINE)
+
+
+def test_a_step_whose_machine_is_taken_away_is_tried_again() -> None:
+    """Machines are Spot by default."""
+    flows = sorted((ROOT / "flows").glob("*_flow.py"))
+    assert len(flows) == 4
+    for flow in flows:
+        for node in ast.walk(ast.parse(flow.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                words = [ast.unparse(decorator) for decorator in node.decorator_list]
+                if "step" in words:
+                    assert any(w.startswith("retry(") for w in words), f"{flow.name}: {node.name}"
 
 
 def test_shell_scripts_are_clean() -> None:
