@@ -107,6 +107,11 @@ class LocalAws:
         """An execution that has ended has ended so many days ago."""
         self._ask("age", {"arn": execution, "days": days})
 
+    def start_stale(self, times: int) -> None:
+        """The next executions run what their machine was before its last change, as AWS does for
+        some seconds."""
+        self._ask("stale", {"times": times})
+
     def _ask(self, what: str, given: Mapping[str, Any]) -> dict[str, int]:
         request = Request(f"{self.url}/_local/{what}", json.dumps(given).encode())  # noqa: S310
         with urlopen(request, timeout=10) as answer:  # noqa: S310 - our own server

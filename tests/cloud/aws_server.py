@@ -160,6 +160,8 @@ class Cloud:
                 self._faults = [*self._faults, given] if given else []
             elif request.path == "/_local/age":
                 self._states.age(**given)
+            elif request.path == "/_local/stale":
+                self._states.start_stale(**given)
             elif request.path == "/_local/calls" and given:
                 self._calls.clear()
             answer = dict(self._calls) if request.path == "/_local/calls" else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from aws import LocalAws
 from shell_kit import StepFunctionsStage
 
+from dagster_metaflow.backends import sfn_start
 from dagster_metaflow.backends.aws_api import Aws
 from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState
 
@@ -64,6 +66,36 @@ def test_what_somebody_else_has_deployed_is_not_taken_for_ours(stage: StepFuncti
     stage.ended(stage.launched())
     assert deployments(stage) == 2
     assert Counter(stage.executed()) == {"start": 2, "work": 2, "end": 2}
+
+
+def test_what_still_runs_the_old_definition_is_stopped_and_started_again(
+    stage: StepFunctionsStage,
+) -> None:
+    stage.ended(stage.launched())
+    stage.code_version, stage.variables["SHELL_TIMEOUT"] = "changed", "500"
+    stage.aws.start_stale(1)
+    handle = stage.launched()
+    status = stage.ended(handle)
+    assert (status.state, status.run_id) == (RunState.SUCCEEDED, f"sfn-{handle['execution']}")
+    states, arn = stage.aws.client("stepfunctions"), execution(stage, handle)
+    ran = states.describe_state_machine_for_execution(executionArn=arn)["definition"]
+    assert json.loads(ran)["TimeoutSeconds"] == 500
+    told = states.describe_execution(executionArn=arn.removesuffix("-1"))
+    assert (told["status"], told["cause"]) == ("ABORTED", "not the definition that was deployed")
+
+
+def test_a_machine_that_others_deploy_all_the_time_is_given_up(
+    stage: StepFunctionsStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sfn_start, "_PAUSE_SECONDS", 0.0)
+    stage.ended(stage.launched())
+    stage.code_version, stage.variables["SHELL_TIMEOUT"] = "changed", "500"
+    stage.aws.start_stale(5)
+    with pytest.raises(LaunchError, match="Does somebody else deploy it now"):
+        stage.launched()
+    machine = Aws(stage.environment()).machine_arn("ShellFlow")
+    states = stage.aws.client("stepfunctions")
+    assert not states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]
 
 
 def test_two_launches_at_once_deploy_once_and_are_two_runs(stage: StepFunctionsStage) -> None:

@@ -12,7 +12,6 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +33,7 @@ from dagster_metaflow.backends.protocol import (
 from dagster_metaflow.backends.sfn_deployment import Deployer
 from dagster_metaflow.backends.sfn_following import Follower
 from dagster_metaflow.backends.sfn_input import execution_input, refuse_what_does_not_fit
+from dagster_metaflow.backends.sfn_start import LONGEST_NAME, execution_arn, started
 from dagster_metaflow.backends.travelling import travelled
 
 PREFIX = "sfn-"
@@ -45,7 +45,6 @@ _STATES = {
     "TIMED_OUT": RunState.FAILED,
     "ABORTED": RunState.CANCELLED,
 }
-_LONGEST_NAME = 80
 _NOT_REDRIVEN = (
     "ExecutionNotRedrivable", "ExecutionDoesNotExist", "StateMachineDeleting",
     "StateMachineDoesNotExist", "ValidationException",
@@ -93,7 +92,7 @@ class StepFunctionsBackend(BatchBackend):
 
     def prepare(self, request: LaunchRequest) -> Handle:
         name = re.sub(r"[^A-Za-z0-9_-]", "-", request.launch_id)
-        name = f"{name[: _LONGEST_NAME - 7]}-{secrets.token_hex(3)}"
+        name = f"{name[: LONGEST_NAME - 7]}-{secrets.token_hex(3)}"
         machine = self._deployer().machine(request)
         return {**super().prepare(request), "execution": name, "machine": machine}
 
@@ -103,12 +102,9 @@ class StepFunctionsBackend(BatchBackend):
         given = execution_input(request.parameters, deployer.code(request))
         machine = deployer.deployed(request)
         refuse_what_does_not_fit(machine.definition, given, str(handle["execution"]))
-        client = self.aws().client("stepfunctions")
-        # It exists already when an answer was lost on its way, and the call made again.
-        with said("to start the execution"), suppress(client.exceptions.ExecutionAlreadyExists):
-            client.start_execution(
-                stateMachineArn=machine.arn, name=handle["execution"], input=given
-            )
+        with said("to start the execution"):
+            name = started(self.aws(), machine, request.flow_name, handle["execution"], given)
+        handle = {**handle, "execution": name}
         return {**handle, "started": datetime.now(UTC).isoformat()}
 
     # -- resuming ------------------------------------------------------------------------------
@@ -245,7 +241,7 @@ class StepFunctionsBackend(BatchBackend):
 
     def _arn(self, handle: Handle) -> str:
         machine = self.aws().machine_arn(str(handle["machine"]))
-        return f"{machine.replace(':stateMachine:', ':execution:')}:{handle['execution']}"
+        return execution_arn(machine, str(handle["execution"]))
 
     def _described(self, handle: Handle) -> Mapping[str, Any] | None:
         client = self.aws().client("stepfunctions")
