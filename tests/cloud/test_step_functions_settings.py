@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from aws import LocalAws
-from shell_kit import StepFunctionsStage
+from shell_kit import BatchStage, StepFunctionsStage
 
 from dagster_metaflow.backends.protocol import LaunchError
 from dagster_metaflow.backends.sfn_deployment import Deployer
@@ -96,3 +96,20 @@ def test_a_launch_leaves_on_the_schedule_that_a_shell_has_set(stage: StepFunctio
     stage.code_version = "changed again"
     stage.ended(stage.launched())
     assert events.describe_rule(Name="ShellFlow")["State"] == "DISABLED"
+
+
+def test_a_run_is_linked_to_in_metaflows_ui_where_one_says_where_that_is(
+    stage: StepFunctionsStage,
+) -> None:
+    configure(stage.folder / "home", METAFLOW_UI_URL="https://metaflow.example.com/")
+    backend = stage.backend()
+    handle = backend.prepare(stage.request())
+    page = f"https://metaflow.example.com/ShellFlow/sfn-{handle['execution']}"
+    assert backend.links(handle)["run"] == page
+    batch = BatchStage(stage.aws, stage.folder)
+    batch.variables = stage.variables
+    handle = batch.backend().prepare(batch.request())
+    assert "run" not in batch.backend().links(handle)  # it has no id yet
+    Path(handle["folder"], "run.json").write_text('{"run_id": "7"}')
+    page = "https://metaflow.example.com/ShellFlow/7"
+    assert batch.backend().links(handle)["run"] == page

@@ -11,7 +11,11 @@ from pydantic import Field
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws, said
 from dagster_metaflow.backends.local import LocalBackend
-from dagster_metaflow.backends.metaflow_settings import metaflow_settings, refuse_secrets
+from dagster_metaflow.backends.metaflow_settings import (
+    metaflow_settings,
+    refuse_secrets,
+    run_page,
+)
 from dagster_metaflow.backends.protocol import Handle, LaunchError, LaunchRequest, MetaflowClient
 from dagster_metaflow.backends.travelling import refuse_folder, travelled
 
@@ -68,7 +72,13 @@ class BatchBackend(LocalBackend):
         return dataclasses.replace(found, environment=environment)
 
     def links(self, handle: Handle) -> Mapping[str, str]:
+        found = dict(super().links(handle))
         try:
-            return {**super().links(handle), "batch_jobs": self.aws().jobs_page()}
-        except LaunchError:  # without a region there is no page
-            return super().links(handle)
+            found |= self._run_page(handle, self.poll(handle).run_id)
+            found |= {"batch_jobs": self.aws().jobs_page()}
+        except LaunchError:  # it runs on another machine; without a region there is no page
+            pass
+        return found
+
+    def _run_page(self, handle: Handle, run_id: str | None) -> Mapping[str, str]:
+        return run_page({**os.environ, **self.environment}, str(handle["flow"]), run_id)

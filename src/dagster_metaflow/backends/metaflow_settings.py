@@ -55,6 +55,14 @@ def refuse_secrets(known: Mapping[str, str]) -> None:
         )
 
 
+def run_page(known: Mapping[str, str], flow: str, run_id: str | None) -> dict[str, str]:
+    """A link to the run in Metaflow's UI, where METAFLOW_UI_URL says where that is."""
+    place = metaflow_settings(known).get("METAFLOW_UI_URL")
+    if not place or run_id is None:
+        return {}
+    return {"run": f"{str(place).rstrip('/')}/{flow}/{run_id}"}
+
+
 def _main() -> int:
     try:
         refuse_secrets(os.environ)

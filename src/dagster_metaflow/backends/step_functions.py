@@ -221,7 +221,7 @@ class StepFunctionsBackend(BatchBackend):
             return {"log": str(_folder(handle) / "log")}
         if failed is not None and failed.streams:
             found["log of the failed task"] = aws.log_page(self.log_group, failed.streams[-1])
-        return found
+        return {**found, **self._run_page(handle, PREFIX + str(handle["execution"]))}
 
     # -- AWS -----------------------------------------------------------------------------------
 
