@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
+import venv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -39,6 +42,9 @@ class Machine:
     ends: list[str] = field(default_factory=list)
     """The next runs end with these results, and no driver is started for them."""
     variables: dict[str, str] = field(default_factory=dict)
+    builds: bool = False
+    """Runs have a clean environment with what they depend on and nothing else, as on Databricks;
+    else `python`, which has all packages of the tests, and versions are compared."""
 
     def start(self, run: Run, attempt: TaskRun, hold: Hold, again: Callable[[], None]) -> None:
         """hold: whether it has to wait for other runs, or may not run. again: tries it again."""
@@ -105,7 +111,7 @@ class Machine:
         attempt.folder.mkdir(parents=True)
         clone = attempt.folder / "clone"
         self._clone(run, attempt, clone)
-        self._check_dependencies(attempt)
+        interpreter = self._interpreter(attempt)
         python = attempt.task["spark_python_task"]
         file = clone / python["python_file"]
         if not file.is_file():
@@ -124,7 +130,7 @@ class Machine:
         driver.mkdir()
         with (attempt.folder / "output").open("wb") as output:
             attempt.process = subprocess.Popen(
-                [self.python, EXEC, attempt.folder / "task.json"],
+                [interpreter, EXEC, attempt.folder / "task.json"],
                 cwd=driver,
                 env={**self.environment, **self.variables, "HOME": str(driver)},
                 stdin=subprocess.DEVNULL,
@@ -153,13 +159,37 @@ class Machine:
         head = ["git", "-C", str(clone), "rev-parse", "HEAD"]
         run.commit = subprocess.run(head, **quiet).stdout.strip()
 
-    def _check_dependencies(self, attempt: TaskRun) -> None:
-        """The interpreter has the packages of this one: what it lacks cannot be installed."""
+    def _interpreter(self, attempt: TaskRun) -> Path:
         key = attempt.task.get("environment_key")
-        for environment in attempt.settings.get("environments") or []:
-            if environment["environment_key"] == key:
-                for line in environment["spec"].get("dependencies") or []:
-                    _check_dependency(line)
+        lines = [
+            line
+            for environment in attempt.settings.get("environments") or []
+            if environment["environment_key"] == key
+            for line in environment["spec"].get("dependencies") or []
+        ]
+        if self.builds:
+            return self._built(lines)
+        for line in lines:
+            _check_dependency(line)
+        return self.python
+
+    def _built(self, lines: list[str]) -> Path:
+        """An environment by its dependencies' hash, made once."""
+        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+        folder = self.folder / "environments" / digest
+        python, whole = folder / "bin" / "python", folder / "whole"
+        if whole.is_file():
+            return python
+        venv.create(folder, symlinks=True, clear=True)
+        wanted = folder / "requirements.txt"
+        wanted.write_text("\n".join(lines))
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q"]
+        pip += ["--disable-pip-version-check", "-r", str(wanted)]
+        done = subprocess.run(pip, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            raise BrokenRunError(f"Library installation failed: {done.stderr.strip()[-500:]}")
+        whole.touch()
+        return python
 
 
 def kill(attempt: TaskRun, how: signal.Signals = signal.SIGKILL) -> None:
