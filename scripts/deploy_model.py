@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 import time
 
@@ -33,7 +34,7 @@ def main(
     back: bool,
 ) -> None:
     """Bring a model to the servers of this machine."""
-    by = f"deploy_from_s3.sh, {getpass.getuser()}"
+    by = f"deploy_from_s3.sh, {_user()}"
     try:
         if back:
             undo(target, dataset, by=by, progress=click.echo)
@@ -50,6 +51,14 @@ def main(
     except FraudMlopsError as error:
         click.echo(str(error), err=True)
     sys.exit(1)
+
+
+def _user() -> str:
+    """A container may run as a number that has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _refused(server: str, version: str, timeout: float) -> str | None:
