@@ -124,6 +124,15 @@ def test_an_execution_that_is_not_seen_yet_is_not_lost(stage: StepFunctionsStage
     assert stage.ended(handle).state is RunState.SUCCEEDED
 
 
+def test_an_execution_that_is_not_seen_yet_is_cancelled(stage: StepFunctionsStage) -> None:
+    stage.hold()
+    handle = stage.launched()
+    stage.aws.fail("states", "DescribeExecution", "ExecutionDoesNotExist", key=KEY)
+    stage.backend().cancel(handle)
+    assert stage.ended(handle).state is RunState.CANCELLED
+    stage.wait_for_no_job(handle["execution"])
+
+
 def test_a_permission_that_lacks_is_named_at_once(stage: StepFunctionsStage) -> None:
     handle = stage.launched()
     denied = "states", "GetExecutionHistory", "AccessDeniedException"

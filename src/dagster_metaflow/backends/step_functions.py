@@ -12,6 +12,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -198,13 +199,17 @@ class StepFunctionsBackend(BatchBackend):
             super().cancel(handle)
             return
         with said("to stop the execution"):
-            found = self._described(handle)
-            if found is None or found["status"] == "SUCCEEDED":
+            found, client = self._described(handle), self.aws().client("stepfunctions")
+            if found is None and "started" not in handle:
                 return
-            if found["status"] in _GOES_ON:
-                self.aws().client("stepfunctions").stop_execution(
-                    executionArn=self._arn(handle), error="Cancelled", cause="ended from Dagster"
-                )
+            # What has just been started may not be seen yet, and is stopped all the same.
+            status = "RUNNING" if found is None else found["status"]
+            if status == "SUCCEEDED":
+                return
+            if status in _GOES_ON:
+                with suppress(client.exceptions.ExecutionDoesNotExist):
+                    arn, why = self._arn(handle), "ended from Dagster"
+                    client.stop_execution(executionArn=arn, error="Cancelled", cause=why)
             flow, name = str(handle["flow"]), str(handle["execution"])
             batch_jobs.end(self.aws(), flow, name, "ended from Dagster")
             self._follower(handle).hurry()
