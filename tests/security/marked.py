@@ -5,6 +5,7 @@ That one is a part of tests/databricks/test_fraud_flow_on_databricks.py.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ for place in ("api", "dagster_metaflow", "notifications", "warehouse"):
     sys.path.append(str(ROOT / "tests" / place))
 sys.path.append(str(ROOT / "benchmarks"))
 
-from api_kit import DATASET, keys, make_published, process_server  # noqa: E402
+from api_kit import DATASET, keys, process_server  # noqa: E402
 from dagster_servers import dagster  # noqa: E402
 from marks import MARKS, mark, write_claims, write_contract  # noqa: E402
 from toy_kit import wait_for  # noqa: E402
@@ -39,6 +40,7 @@ class Marked:
     environment: dict[str, str]
     marks: dict[str, str] = field(default_factory=lambda: MARKS | {"a wrong key": WRONG_KEY})
     codes: dict[str, int] = field(default_factory=dict)
+    commands: list[list[str]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
 
     def run(self, name: str, *command: Any, **more: str) -> str:
@@ -53,6 +55,7 @@ class Marked:
             timeout=300,
         )
         self.codes[name] = done.returncode
+        self.commands.append([str(part) for part in command])
         (self.place("output") / f"{name}.log").write_text(done.stdout)
         return done.stdout
 
@@ -84,13 +87,15 @@ def everything_marked(folder: Path) -> Iterator[Marked]:
             "AWS_ACCESS_KEY_ID": "AKIDNOTSECRET",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        given = kept | own | variables(snow) | MARKS | {"FRAUD_NOTIFY_URLS": address}
+        headers = json.dumps({"x-api-key": MARKS["METAFLOW_SERVICE_HEADERS"]})
+        formed = {"FRAUD_NOTIFY_URLS": address, "METAFLOW_SERVICE_HEADERS": headers}
+        given = kept | own | variables(snow) | MARKS | formed
         scene = Marked(folder, given)
         scene.place("home")
         with ThreadPoolExecutor(2) as pool:
             runs = pool.submit(by_dagster, scene, hook)
             run_schema(snow)
-            make_published(scene.lake)
+            publish(scene)
             Lake(scene.lake).fill()
             by_api(scene)
             by_hand(scene)
@@ -122,6 +127,15 @@ def by_dagster(scene: Marked, hook: Webhook) -> None:
         write_claims(late)
         run_id = failed.partition("launched as ")[2].split()[0]
         scene.python("resume", *launch, "--from-failure", run_id, **reach)
+        record = (ROOT / "scripts" / "log_metaflow_run.py", "--run", run_id)
+        scene.python("run log", *record, "--folder", scene.place("ci"), **reach)
+
+
+def publish(scene: Marked) -> None:
+    """Claims to a champion and scores, in a process that has the marks: bundles, cards, ledgers."""
+    made = "import sys, pathlib, api_kit; api_kit.make_published(pathlib.Path(sys.argv[1]))"
+    path = f"{ROOT / 'tests' / 'api'}{os.pathsep}{ROOT}"
+    scene.python("publish", "-c", made, scene.lake, PYTHONPATH=path)
 
 
 def by_api(scene: Marked) -> None:
@@ -162,6 +176,20 @@ def by_hand(scene: Marked) -> None:
     scene.python("model card", *shell, "model-card", "--dataset", DATASET)
     scene.python("doctor", *shell, "doctor", "--json", "--timeout", "200")
     scene.python("wrong settings", *shell, "datasets", FRAUD_THREADS="many")
+    contract = scene.lake / f"{DATASET}.yaml"
+    scene.python("check", *shell, "check", contract)
+    scene.python("metrics", *shell, "metrics", "--dataset", "motor")
+    for name in ("quarantine", "scores"):
+        scene.python(name, *shell, name, "--dataset", DATASET)
+    scene.python("models", *shell, "models", "list", "--dataset", DATASET)
+    scene.python("lake", *shell, "lake", "list")
+    scripts, of = ROOT / "scripts", ("--dataset", DATASET)
+    scene.python("gate", scripts / "quality_gate.py", *of, "--folder", scene.place("ci"))
+    registry, served = scene.lake / "models", scene.place("served")
+    deploy = (scripts / "deploy_from_s3.sh", "--from", registry, "--to", served, *of)
+    scene.run("deploy", *deploy, PYTHON=sys.executable)
+    erase = ("erase", "--dataset", contract, "--entity", "provider", "--value", "P1", "--yes")
+    scene.python("erase", *shell, *erase)
 
 
 def read(scene: Marked, name: str) -> str:

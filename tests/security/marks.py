@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +20,7 @@ from fraud_mlops.synthetic.generator import generate
 OTHERS = (
     "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "DATABRICKS_TOKEN",
     "DAGSTER_WEBSERVER_TOKEN", "METAFLOW_SERVICE_AUTH_KEY", "GITHUB_TOKEN", "PGPASSWORD",
-    "OTEL_EXPORTER_OTLP_HEADERS", "METAFLOW_SERVICE_HEADERS",
+    "OTEL_EXPORTER_OTLP_HEADERS",
 )  # fmt: skip
 """Secrets that are no settings of the project's own, and stand beside them."""
 
@@ -59,6 +60,10 @@ def mark(name: str) -> str:
 
 
 MARKS = {name: mark(name) for name in (*secret_settings(), *OTHERS)}
+IN_JSON = {name: mark(name) for name in ("METAFLOW_SERVICE_HEADERS",)}
+"""Of secrets that Metaflow takes as a JSON document, and as nothing else."""
+HEADERS = {name: json.dumps({"x-api-key": hidden}) for name, hidden in IN_JSON.items()}
+"""The variables with those marks in them."""
 
 
 def write_claims(path: Path) -> None:

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from left_behind import leaks
-from marked import Marked, everything_marked, read
+from left_out import LEFT_OUT
+from marked import ROOT, Marked, everything_marked, read
 from marks import MARKS, secret_settings
 
 pytestmark = pytest.mark.flow
@@ -37,11 +38,23 @@ def test_every_way_in_was_gone(scene: Marked) -> None:
         **{"launch": 1, "resume": 0, "notify": 0, "summary": 0, "model card": 0},
         **{"sync": 0, "sync set up by half": 1, "doctor": 0, "wrong settings": 1},
         **{"api 0": 200, "api 1": 401, "api 2": 422, "api 3": 400, "api 4": 200, "api 5": 200},
-        "api 6": 404,
+        **{"api 6": 404, "publish": 0, "run log": 0, "check": 0, "metrics": 0, "quarantine": 0},
+        **{"scores": 0, "models": 0, "lake": 0, "gate": 0, "deploy": 0, "erase": 0},
     }
     assert scene.codes.keys() == expected.keys()
     other = {name: code for name, code in scene.codes.items() if code != expected[name]}
     assert other == {}, [read(scene, "answers" if "api" in name else name) for name in other]
+
+
+def test_every_script_and_command_was_run_or_is_left_out_for_a_reason(scene: Marked) -> None:
+    from fraud_mlops.cli import main
+
+    run = {Path(part).name for command in scene.commands for part in command}
+    found = {path.name for path in (ROOT / "scripts").iterdir() if path.suffix in (".py", ".sh")}
+    found |= set(main.commands)
+    assert found - run - LEFT_OUT.keys() == set()
+    assert LEFT_OUT.keys() - found == set()
+    assert LEFT_OUT.keys() & run == set()
 
 
 def test_the_settings_that_are_secret_are_known() -> None:
