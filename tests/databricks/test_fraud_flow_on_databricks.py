@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from databricks_kit import ROOT, Repository
 from left_behind import held, leaks
-from marks import DATASET, MARKS, MARKUP, mark, write_claims, write_contract
+from marks import DATASET, HEADERS, IN_JSON, MARKS, MARKUP, mark, write_claims, write_contract
 from workspace_server import LocalWorkspace
 
 from dagster_metaflow.reports import read_reports
@@ -80,7 +80,8 @@ def test_the_flow_from_git_leaves_what_a_run_here_leaves(
     lake = str(tmp_path / "lake")
     workspace.tokens.add(MARKS["DATABRICKS_TOKEN"])
     workspace.secrets["marked"] = SCOPE
-    shell = {**MARKS, "DATABRICKS_HOST": workspace.url, "DATABRICKS_SECRET_SCOPE": "marked"}
+    shell = {**MARKS, **HEADERS, "DATABRICKS_HOST": workspace.url}
+    shell |= {"DATABRICKS_SECRET_SCOPE": "marked"}
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "run_databricks_job.py", "--dataset", "claims.yaml",
          "--candidates-file", "light.yaml", "--output-uri", lake],
@@ -105,7 +106,8 @@ def test_the_flow_from_git_leaves_what_a_run_here_leaves(
     logs = [run.last.logs() for run in workspace.jobs.runs.values()]
     (tmp_path / "workspace").write_text("\n".join([*workspace.bodies, *logs]))
     runs = workspace.machine.folder
-    assert leaks(tmp_path, MARKS | SCOPE) + leaks(runs, MARKS | SCOPE) == []
+    marks = MARKS | IN_JSON | SCOPE
+    assert leaks(tmp_path, marks) + leaks(runs, marks) == []
     cards = list(runs.rglob("blank-*.html"))
     assert len(cards) >= 4
     assert [path for path in cards if any(MARKUP.encode() in text for text in held(path))] == []
