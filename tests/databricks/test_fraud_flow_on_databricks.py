@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from databricks_kit import ROOT, Repository
 from left_behind import held, leaks
-from marks import DATASET, HEADERS, IN_JSON, MARKS, MARKUP, mark, write_claims, write_contract
+from marks import DATASET, HEADERS, MARKS, MARKUP, mark, write_claims, write_contract
 from workspace_server import LocalWorkspace
 
 from dagster_metaflow.reports import read_reports
@@ -106,7 +106,7 @@ def test_the_flow_from_git_leaves_what_a_run_here_leaves(
     logs = [run.last.logs() for run in workspace.jobs.runs.values()]
     (tmp_path / "workspace").write_text("\n".join([*workspace.bodies, *logs]))
     runs = workspace.machine.folder
-    marks = MARKS | IN_JSON | SCOPE
+    marks = MARKS | SCOPE
     assert leaks(tmp_path, marks) + leaks(runs, marks) == []
     cards = list(runs.rglob("blank-*.html"))
     assert len(cards) >= 4

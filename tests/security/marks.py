@@ -20,7 +20,7 @@ from fraud_mlops.synthetic.generator import generate
 OTHERS = (
     "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "DATABRICKS_TOKEN",
     "DAGSTER_WEBSERVER_TOKEN", "METAFLOW_SERVICE_AUTH_KEY", "GITHUB_TOKEN", "PGPASSWORD",
-    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_HEADERS", "METAFLOW_SERVICE_HEADERS",
 )  # fmt: skip
 """Secrets that are no settings of the project's own, and stand beside them."""
 
@@ -60,10 +60,8 @@ def mark(name: str) -> str:
 
 
 MARKS = {name: mark(name) for name in (*secret_settings(), *OTHERS)}
-IN_JSON = {name: mark(name) for name in ("METAFLOW_SERVICE_HEADERS",)}
-"""Of secrets that Metaflow takes as a JSON document, and as nothing else."""
-HEADERS = {name: json.dumps({"x-api-key": hidden}) for name, hidden in IN_JSON.items()}
-"""The variables with those marks in them."""
+HEADERS = {name: json.dumps({"x-api-key": MARKS[name]}) for name in ("METAFLOW_SERVICE_HEADERS",)}
+"""Variables that Metaflow takes as a JSON document only, with their marks in it."""
 
 
 def write_claims(path: Path) -> None:
