@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import flow_environment  # noqa: F401 - sets what Metaflow reads when it is imported
 
 # isort: split
@@ -11,16 +9,18 @@ import flow_environment  # noqa: F401 - sets what Metaflow reads when it is impo
 from metaflow import FlowSpec, Parameter  # noqa: TID253 - this file is part of the flows
 
 from flow_package import Packed
-from fraud_mlops.fields import refuse_credentials
+from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.lakehouse.addresses import require_root
+from fraud_mlops.settings import settings
 
 
-def store_of(variable: str) -> str | None:
+def store_of(setting: str) -> str | None:
     """A store that this shell names: with the run it goes to tasks that do not see this shell, and
-    with a deployment to all its runs. Of a folder, or a mistyped one, the task itself decides."""
-    uri = os.environ.get(variable, "")
+    with a deployment to all its runs. A folder is left to the task, and so are mistakes, of which
+    the first step tells."""
     try:
-        refuse_credentials(uri)
-    except ValueError:
+        uri = require_root(getattr(settings(), setting) or "")
+    except FraudMlopsError:
         return None
     return uri if "://" in uri and not uri.startswith("file:") else None
 
@@ -37,14 +37,14 @@ class FraudFlow(FlowSpec):  # type: ignore[misc]
     output_uri = Parameter(
         "output-uri",
         type=str,
-        default=store_of("LAKEHOUSE_URI"),
+        default=store_of("lakehouse_uri"),
         required=False,
         help="Root of the lakehouse; LAKEHOUSE_URI, or ./lakehouse, when left out.",
     )
     model_uri = Parameter(
         "model-uri",
         type=str,
-        default=store_of("FRAUD_MODEL_URI"),
+        default=store_of("model_uri"),
         required=False,
         help="Root of the model registry; `models` in the lakehouse when left out.",
     )

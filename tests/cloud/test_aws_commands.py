@@ -152,6 +152,12 @@ def test_scoring_is_scheduled_where_one_says_when(aws: LocalAws, tmp_path: Path)
     metaflow(aws, tmp_path, flow, "step-functions", "create")
     (rule,) = events.list_rules(NamePrefix="ScoringFlow")["Rules"]
     assert rule["State"] == "DISABLED"
+    mistaken = metaflow(
+        aws, tmp_path, flow, "step-functions", "create", **cron, FRAUD_THREADS="many"
+    )
+    told = mistaken.stdout + mistaken.stderr
+    assert (mistaken.returncode, "FRAUD_THREADS='many'" in told) == (1, True)
+    assert "Traceback" not in told
 
 
 # -- the script --------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ NOWHERE = {
     r"make (bench|lock)|python benchmarks/": "minutes of measuring, or all of the package index",
     r"\. \.venv/bin/activate|pip install": "is CI's stage Environment, scripts/ci_environment.sh",
     r"uvicorn api\.app:app --host": "listens to the whole network",
-    r"aws |docker (build|push)": "an account of AWS, a registry, Docker",
+    r"(image=\$\()?aws |docker (build|push)": "an account of AWS, a registry, Docker",
     r"databricks (secrets|bundle)|export BUNDLE_VAR|az login": "a workspace, Databricks' program",
     r"kubectl |helm ": "a cluster",
     r"openssl ": "OpenSSL's own commands; the key that they make goes to Snowflake",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
+"""adlfs' variable, for addresses that name a container alone."""
+
 
 class NoAccountError(ValueError):
     """An address of Azure's that names no storage account, nor do variables."""
@@ -40,11 +43,11 @@ def records_in(store: str, known: Mapping[str, str]) -> dict[str, str]:
 def _blob_service(store: str, account: str, known: Mapping[str, str]) -> str:
     if given := known.get("METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT"):
         return given
-    name, _, domain = (account or known.get("AZURE_STORAGE_ACCOUNT_NAME") or "").partition(".")
+    name, _, domain = (account or known.get(ACCOUNT) or "").partition(".")
     if not name:
         raise NoAccountError(
             f"{store} names no storage account: write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net"
-            "/PATH, or set AZURE_STORAGE_ACCOUNT_NAME"
+            f"/PATH, or set {ACCOUNT}"
         )
     domain = (domain or "dfs.core.windows.net").replace("dfs.", "blob.", 1)
     return f"https://{name}.{domain}/"

@@ -22,7 +22,7 @@ from dagster_metaflow.backends.databricks_git import (
     settled,
     text_at,
 )
-from dagster_metaflow.backends.databricks_records import NoAccountError, records_in
+from dagster_metaflow.backends.databricks_records import ACCOUNT, NoAccountError, records_in
 from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest, UsageError
 
 TASK = "flow"
@@ -36,7 +36,7 @@ FORWARDED = (
     "METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT", "METAFLOW_DATASTORE_SYSROOT_AZURE",
     "METAFLOW_DATASTORE_SYSROOT_S3", "METAFLOW_DEFAULT_DATASTORE", "METAFLOW_DEFAULT_METADATA",
     "METAFLOW_S3_ENDPOINT_URL", "METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "METAFLOW_SERVICE_URL",
-    "METAFLOW_USER", "AZURE_STORAGE_ACCOUNT_NAME",
+    "METAFLOW_USER", ACCOUNT,
 )  # fmt: skip
 """Variables of this process that a driver needs: no others go with a run unasked."""
 _CREDENTIAL = re.compile(
