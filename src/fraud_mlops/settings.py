@@ -5,9 +5,7 @@ docs/settings.md shows the same table; a test holds the two together.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,8 +16,6 @@ from fraud_mlops.errors import SettingsError
 from fraud_mlops.fields import Duration, FirstDay
 
 _SECRET = re.compile("TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE")
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-_ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
 
 
 def cores() -> int:
@@ -262,33 +258,15 @@ def variable(field: str) -> str:
     return str(Settings.model_fields[field].alias)
 
 
-def _wrong_endpoints() -> Iterator[str]:
-    """Of AWS's clients, which find them by themselves, and fail in words of their own. Not shown:
-    they may hold what is secret."""
-    for name in _ENDPOINTS:
-        given = os.environ.get(name)
-        if given and "@" in given:
-            yield (
-                f"{name} holds a login, and addresses are shown in logs; take it out, and give "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-            )
-        elif given and not _ENDPOINT.fullmatch(given):
-            yield f"{name} is no address of a server; write http://HOST:PORT or https://HOST"
-
-
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """The process's settings; SettingsError names every wrong variable at once."""
-    wrong = list(_wrong_endpoints())
     try:
-        found = Settings()
+        return Settings()
     except ValidationError as error:
-        wrong += [
-            f"{name}={'' if _SECRET.search(name) else e['input']!r}: {e['msg']}"
+        wrong = "\n".join(
+            f"  {name}={'' if _SECRET.search(name) else e['input']!r}: {e['msg']}"
             for e in error.errors(include_url=False)
             for name in [str(e["loc"][0])]
-        ]
-    if wrong:
-        listed = "\n".join(f"  {line}" for line in wrong)
-        raise SettingsError(f"environment variables are wrong:\n{listed}")
-    return found
+        )
+        raise SettingsError(f"environment variables are wrong:\n{wrong}") from None

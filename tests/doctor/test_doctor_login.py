@@ -174,7 +174,7 @@ def login(
     shell: Set, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Finding]]:
     """The doctor's finding of a login by a good key, which takes a second at most."""
-    monkeypatch.setattr("fraud_mlops.warehouse.options.LOGIN_SECONDS", 1)
+    monkeypatch.setattr("fraud_mlops.doctor.services.SECONDS", 1.0)
     monkeypatch.setattr("fraud_mlops.warehouse.snowflake_engine.MOMENT", 0.1)
     logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)
     (tmp_path / "loader.p8").write_bytes(private())
@@ -206,6 +206,22 @@ def test_a_host_where_nobody_is_is_not_blamed_on_the_key_and_is_waited_for_aloud
     assert found.mend == f"curl --max-time 10 https://{server}    # who answers?"
     waited = [r.getMessage() for r in caplog.records if r.name == "fraud.warehouse"]
     assert waited == [f"waiting for Snowflake at {server}, up to 17 s"]
+
+
+def test_whoever_listens_is_told_of_the_wait(
+    shell: Set, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the log of a Dagster run."""
+    monkeypatch.setattr("fraud_mlops.warehouse.snowflake_engine.MOMENT", 0.1)
+    (tmp_path / "loader.p8").write_bytes(private())
+    assert complaints(shell, tmp_path / "loader.p8") == ""
+    options = SnowflakeOptions.of(settings())
+    assert options is not None
+    away = SnowflakeWarehouse(replace(options, host="127.0.0.1", port=9, login_seconds=1))
+    said: list[str] = []
+    with pytest.raises(WarehouseUnavailable), away.session(said.append):
+        pass
+    assert said == ["waiting for Snowflake at 127.0.0.1:9, up to 17 s"]
 
 
 def test_an_address_that_no_client_can_read_is_not_blamed_on_the_key(

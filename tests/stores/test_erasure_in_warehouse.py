@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from person_kit import DATASET, PERSON, fill
 from fraud_mlops.cli import main
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import read_bytes
-from fraud_mlops.maintenance.erasure_warehouse import told_of_warehouse
+from fraud_mlops.maintenance.erasure import find_person
+from fraud_mlops.maintenance.erasure_warehouse import find_in_warehouse
 from fraud_mlops.settings import settings
 from fraud_mlops.warehouse.choice import warehouse_of
 from fraud_mlops.warehouse.engine import Warehouse
@@ -86,6 +88,7 @@ def test_a_warehouse_that_cannot_be_looked_into_is_told_and_stops_nothing(
     assert result.exit_code == 1
     (told,) = in_warehouse(result)
     assert "could not be looked into" in told
+    assert "that was looked into" not in result.stdout
     left = lake.read(lake.partitions("raw", DATASET))["policyholder"].to_pylist()
     assert PERSON not in left
 
@@ -100,13 +103,19 @@ def test_where_nothing_was_ever_synced_none_is_made_and_the_file_is_named(lake: 
 
 
 def test_for_a_lakehouse_elsewhere_the_file_is_looked_for_here_and_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lake: Lakehouse, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "warehouse.duckdb"
-    assert f"there is none at duckdb {file}. If" in told_of_warehouse("s3://bucket/lake")
-    file.touch()
-    assert told_of_warehouse("s3://bucket/lake").endswith(f"looked into is duckdb {file}.")
+    person = find_person(lake, DATASET, "policyholder", PERSON, ())
+    looked = find_in_warehouse("s3://bucket/lake", person)
+    assert f"there is none at duckdb {file}. If" in looked.told
+    Path(lake.root, "warehouse.duckdb").rename(file)
+    looked = find_in_warehouse("s3://bucket/lake", person)
+    assert looked.told == f"The warehouse that was looked into is duckdb {file}."
+    assert [one.rows for one in looked.found] == [3]
+    none = replace(person, contract=person.contract.model_copy(update={"categorical": None}))
+    assert find_in_warehouse("s3://bucket/lake", none).told.startswith("No warehouse was asked")
 
 
 def test_what_was_looked_through_has_the_warehouse(lake: Lakehouse, warehouse: Warehouse) -> None:

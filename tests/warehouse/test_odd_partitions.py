@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from warehouse_kit import DATASET, MONTHS, Lake, kpis, table_of
+from warehouse_kit import DATASET, MONTHS, Lake, answer, kpis, table_of
 
 from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 from fraud_mlops.warehouse.engine import Warehouse
@@ -99,7 +99,7 @@ def test_one_value_under_two_periods_is_neither_partitions(
     assert failed.value.failures.keys() == {monday}
     told = failed.value.failures[monday]
     assert "only one of day=2024-01-01 and week=2024-01-01 can be in the warehouse" in told
-    assert "remove those of the period that the contract no longer has" in told
+    assert "remove those of the period that the contract no longer has, and sync with --p" in told
     assert {row[0] for row in table_of(warehouse)} == {*MONTHS}
     compared = compare(lake.lakehouse, warehouse, DATASET)
     assert [(d.partition, d.broken) for d in compared.differences] == [(monday, True)]
@@ -142,3 +142,34 @@ def test_a_range_takes_whatever_partitions_lie_within_it(lake: Lake) -> None:
 
     assert within("2024-05", "2024-07") == [*MONTHS[1:], "2024-07-01", "2024-07-31"]
     assert within("2024-05-02", "2024-07-30") == ["2024-06", "2024-07-01"]
+
+
+def test_days_of_a_month_that_only_the_warehouse_has_wait_until_that_is_removed(
+    lake: Lake, warehouse: Warehouse
+) -> None:
+    """A contract has gone from months to days, and the old month was removed from the lakehouse."""
+    sync(lake.lakehouse, warehouse, DATASET)
+    (lake.root / lake.lakehouse.partition("metrics", DATASET, "month", MONTHS[0]).uri).unlink()
+    days = [f"{MONTHS[0]}-{day:02}" for day in (1, 30)]
+    for day in [*days, "2024-07-01"]:
+        lake.put(day, ROWS, key="day")
+    with pytest.raises(PartitionsError, match="sync with --prune") as failed:
+        sync(lake.lakehouse, warehouse, DATASET)
+    assert failed.value.failures.keys() == {*days}
+    assert {row[0] for row in table_of(warehouse)} == {*MONTHS, "2024-07-01"}
+    sync(lake.lakehouse, warehouse, DATASET, prune=True)
+    assert {row[0] for row in table_of(warehouse)} == {*MONTHS[1:], *days, "2024-07-01"}
+    assert compare(lake.lakehouse, warehouse, DATASET).holds
+
+
+def test_rows_whose_mark_was_lost_are_known_to_be_gone(lake: Lake, warehouse: Warehouse) -> None:
+    """As after the remedy for a column of the marks' table that was lost."""
+    sync(lake.lakehouse, warehouse, DATASET)
+    answer(warehouse, f"DELETE FROM {warehouse.tables.sync}")
+    (lake.root / lake.lakehouse.partition("metrics", DATASET, "month", MONTHS[0]).uri).unlink()
+    done = sync(lake.lakehouse, warehouse, DATASET)
+    assert (done.gone, done.datasets) == ((MONTHS[0],), (DATASET,))
+    [difference] = compare(lake.lakehouse, warehouse, DATASET).differences
+    assert difference.what == "rows without a mark, that the lakehouse has no more; sync --prune"
+    assert sync(lake.lakehouse, warehouse, DATASET, prune=True).pruned == (MONTHS[0],)
+    assert compare(lake.lakehouse, warehouse, DATASET).holds

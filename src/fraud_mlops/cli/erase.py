@@ -79,7 +79,6 @@ def erase(
     from fraud_mlops.errors import LakehouseError
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.maintenance.erasure import find_person
-    from fraud_mlops.maintenance.erasure_warehouse import told_of_warehouse
 
     value = value or _asked_for()
     lakehouse, began = Lakehouse(output_uri), datetime.now(UTC)
@@ -92,14 +91,14 @@ def erase(
         click.confirm(f"Erase {many} of this {entity}, and all that was made of them?", abort=True)
     found: list[Erased] = []
     try:
-        _everywhere(lakehouse, model_uri, person, found, by=by, dry=dry_run)
+        warehouse = _everywhere(lakehouse, model_uri, person, found, by=by, dry=dry_run)
     finally:
         if not dry_run:
             done = {"began": f"{began:%FT%TZ}", "ended": f"{datetime.now(UTC):%FT%TZ}"}
             run = {"entity": entity, "by": by, **done, "erased": [e._asdict() for e in found]}
             _record(record, dataset, [*earlier, run])
     _show(found, dry_run)
-    if warehouse := told_of_warehouse(lakehouse.root):
+    if warehouse:
         say(warehouse)
     if not any(e.rows for e in found):
         _show_looked(lakehouse, person, model_uri)
@@ -145,10 +144,11 @@ def _earlier_runs(record: str) -> list[Any]:
 
 def _everywhere(
     lakehouse: Lakehouse, model_uri: str, person: Person, found: list[Erased], *, by: str, dry: bool
-) -> None:
+) -> str:
     """Raw after what is found by its claims; the entity state is found by itself.
 
-    found: grows as things are found, so that it is known how far an erasure came that failed.
+    Returns what there is to tell of the warehouse. found: grows as things are found, so that it is
+    known how far an erasure came that failed.
     """
     from fraud_mlops.maintenance import erasure, erasure_files, erasure_models, erasure_texts
     from fraud_mlops.maintenance.erasure_warehouse import find_in_warehouse
@@ -164,7 +164,9 @@ def _everywhere(
     found.extend(erasure_models.erase_models(model_uri, person, by=by, dry=dry))
     found.extend(erasure.erase_raw(lakehouse, person, tuple(found), dry=dry))
     found.extend(erasure.erase_entity_state(lakehouse, person, dry=dry))
-    found.extend(find_in_warehouse(lakehouse.root, person))
+    warehouse = find_in_warehouse(lakehouse.root, person)
+    found.extend(warehouse.found)
+    return warehouse.told
 
 
 def _record(uri: str, dataset: str, runs: Sequence[Any]) -> None:

@@ -94,6 +94,8 @@ def _alerts(output_uri: str, found: list[Partition], top: int) -> list[str]:
         except LakehouseError:  # of the store, or replaced meanwhile
             raise
         except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno:  # of the disk, or of rights
+                raise LakehouseError(f"{partition.uri}: cannot be read: {error}") from None
             wrong.append(f"{partition.uri}: damaged: {error}. {WRITE_AGAIN}")
     best.sort(key=lambda row: (-row["score"], row["claim_id"]))
     rows = [(r["claim_id"], f"{r['probability']:.0%}", "\n".join(r["reasons"])) for r in best[:top]]

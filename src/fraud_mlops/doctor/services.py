@@ -65,7 +65,8 @@ def snowflake(given: Settings) -> Iterator[Finding]:
         options = SnowflakeOptions.of(given)
         if options is None:
             return
-        warehouse = SnowflakeWarehouse(replace(options, network_seconds=int(SECONDS)))
+        soon = replace(options, network_seconds=int(SECONDS), login_seconds=int(SECONDS))
+        warehouse = SnowflakeWarehouse(soon)
         with warehouse.session() as session:
             check_columns(session, warehouse)
             views = told_of_views(session, warehouse)

@@ -39,7 +39,8 @@ def local_writer(path: Path, replacing: str | None) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        _require(path, replacing)
+        if replacing:
+            _require(path, replacing, path.stat() if path.exists() else None)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -68,18 +69,20 @@ def _opened(temporary: Path) -> BinaryIO:
 def remove_version(path: Path, tag: str) -> None:
     """Removes the file of that tag. Raises FileNotFoundError; or ReplacedError, and removes
     nothing, where it is another."""
+    _require(path, tag, path.stat())
     aside = _temporary(path)
     path.rename(aside)  # at once, so that what is looked at is what is removed
-    if local_tag(aside.stat()) != tag:
-        with contextlib.suppress(FileExistsError):  # there is a newer one by now
-            path.hardlink_to(aside)
-        aside.unlink()
-        raise ReplacedError(f"{path}: was replaced by another run meanwhile")
+    try:
+        _require(path, tag, aside.stat())
+    except ReplacedError:  # in that instant
+        if not path.exists():
+            aside.rename(path)
+        raise
     aside.unlink()
 
 
-def _require(path: Path, tag: str | None) -> None:
-    if tag and (not path.exists() or local_tag(path.stat()) != tag):
+def _require(path: Path, tag: str, found: os.stat_result | None) -> None:
+    if found is None or local_tag(found) != tag:
         raise ReplacedError(f"{path}: was replaced by another run meanwhile; try again")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import urlsplit
 
 from aiohttp import ClientConnectorError, ClientPayloadError
@@ -16,7 +17,7 @@ from botocore.exceptions import (
     NoCredentialsError,
 )
 
-from fraud_mlops.errors import StoreError
+from fraud_mlops.errors import SettingsError, StoreError
 from fraud_mlops.settings import settings
 
 SETTINGS = "see AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, ~/.aws/config and credentials"
@@ -25,6 +26,7 @@ _BUSY = ("SlowDown", "503", "500", "InternalError", "ServiceUnavailable", "Reque
 _EXPIRED = ("ExpiredToken", "RequestExpired", "TokenRefreshRequired")
 _WRONG_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_ENDPOINT = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 _NEEDED = "s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and s3:AbortMultipartUpload"
 
 Told = tuple[str, str | None]
@@ -38,8 +40,24 @@ def code_of(error: BaseException) -> str:
 
 
 def endpoint_of_settings() -> str | None:
-    """Another endpoint than AWS's own, where one is set."""
-    return next((found for name in _ENDPOINTS if (found := os.environ.get(name))), None)
+    """Another endpoint than AWS's own, where one is set.
+
+    Raises SettingsError for what is none. It is not shown, for it may hold what is secret.
+    """
+    name = next((name for name in _ENDPOINTS if os.environ.get(name)), None)
+    if name is None:
+        return None
+    given = os.environ[name]
+    if "@" in given.partition("://")[2].partition("/")[0]:
+        raise SettingsError(
+            f"{name} holds a login, and addresses are shown in logs; take it out, and give "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+    if not _ENDPOINT.fullmatch(given):
+        raise SettingsError(
+            f"{name} is no address of a server; write http://HOST:PORT or https://HOST"
+        )
+    return given
 
 
 def said(error: Exception, bucket: str, key: str | None) -> StoreError | None:

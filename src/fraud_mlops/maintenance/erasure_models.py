@@ -114,11 +114,13 @@ def _replace(
     old, dataset = manifest.version, manifest.dataset
     files = {**files, DERIVED: derivation(models_uri, manifest)}
     new = bundle_version(files, manifest.trained_until)
-    pointers = {role: read_pointer(models_uri, dataset, role) for role in _ROLES}
-    roles = [role for role, pointer in pointers.items() if pointer and pointer.version == old]
     if not dry:
         told = manifest.model_copy(update={"version": new, "derived_from": old, "oot": oot})
         write_bundle(models_uri, dataset, new, files, told)
+    # Only now: the upload takes a while, and somebody may point elsewhere meanwhile.
+    pointers = {role: read_pointer(models_uri, dataset, role) for role in _ROLES}
+    roles = [role for role, pointer in pointers.items() if pointer and pointer.version == old]
+    if not dry:
         if "champion" in roles:
             promote(models_uri, dataset, new, expected=old, by=by, reason=_REASON)
         if "challenger" in roles:

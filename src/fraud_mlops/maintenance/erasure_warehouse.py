@@ -7,14 +7,13 @@ and it may have what the zone has no more: a run was killed before its sync, met
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from fraud_mlops.errors import SettingsError, WarehouseError
 from fraud_mlops.maintenance.erased import Erased, unread
 from fraud_mlops.maintenance.erasure import Person
 from fraud_mlops.settings import settings, variable
 from fraud_mlops.warehouse.choice import warehouse_of
-from fraud_mlops.warehouse.duckdb_engine import DuckDBWarehouse
 
 _PLACE = "warehouse"
 
@@ -25,19 +24,16 @@ def sync_command(dataset: str, root: str) -> str:
     return f"{script} --dataset {dataset} --output-uri {shlex.quote(root)} --prune"
 
 
-def told_of_warehouse(root: str) -> str:
-    """Which warehouse was looked into for the lakehouse of this root, or that there is none.
+class LookedInto(NamedTuple):
+    """told: which warehouse was looked into, or why none was; empty where `found` says it."""
 
-    Empty where what was found says that it could not be.
-    """
-    try:
-        warehouse = warehouse_of(settings(), root)
-    except (SettingsError, WarehouseError):
-        return ""
-    if not isinstance(warehouse, DuckDBWarehouse) or warehouse.path.exists():
-        return f"The warehouse that was looked into is {warehouse.address}."
+    found: tuple[Erased, ...]
+    told: str
+
+
+def _none_at(address: str) -> str:
     return (
-        f"No warehouse was looked into: there is none at {warehouse.address}. If metrics are "
+        f"No warehouse was looked into: there is none at {address}. If metrics are "
         f"synced elsewhere, set {variable('warehouse_path')} to that file, or Snowflake's "
         "variables (docs/settings.md), and erase again."
     )
@@ -58,17 +54,17 @@ def rows_in_warehouse(root: str, dataset: str) -> int | None:
     return int(rows)
 
 
-def find_in_warehouse(root: str, person: Person) -> Iterator[Erased]:
-    """Of the warehouse that the settings mean for the lakehouse of this root."""
+def find_in_warehouse(root: str, person: Person) -> LookedInto:
+    """In the warehouse that the settings mean for the lakehouse of this root."""
     if not person.slices:
-        return
+        return LookedInto((), "No warehouse was asked: no slice of metrics is named for a person.")
     where = _PLACE
     try:
         warehouse = warehouse_of(settings(), root)
         where = warehouse.address
         with warehouse.reading() as session:
             if session is None:
-                return
+                return LookedInto((), _none_at(where))
             marks = ", ".join("?" * len(person.slices))
             [(rows,)] = session.execute(
                 f"SELECT COUNT(*) FROM {warehouse.tables.metrics} "
@@ -76,8 +72,7 @@ def find_in_warehouse(root: str, person: Person) -> Iterator[Erased]:
                 [person.contract.name, *person.slices],
             )
     except (SettingsError, WarehouseError) as error:
-        yield unread(_PLACE, where, error)
-        return
-    if rows:
-        left = f"a sync takes them out: {sync_command(person.contract.name, root)}"
-        yield Erased(_PLACE, where, int(rows), left)
+        return LookedInto((unread(_PLACE, where, error),), "")
+    left = f"a sync takes them out: {sync_command(person.contract.name, root)}"
+    found = (Erased(_PLACE, where, int(rows), left),) if rows else ()
+    return LookedInto(found, f"The warehouse that was looked into is {where}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import NamedTuple
 
 from fraud_mlops.warehouse.columns import KEY, VALUES, Content
@@ -22,9 +23,12 @@ class Mark(NamedTuple):
 
 
 def datasets_of(session: Session, tables: Tables) -> list[str]:
-    """All that a sync has written."""
-    found = session.execute(f'SELECT DISTINCT "DATASET" FROM {tables.sync} ORDER BY "DATASET"')
-    return [name for (name,) in found]
+    """All that the table holds, or a sync has found to be empty."""
+    both = " UNION ".join(
+        f'SELECT "DATASET" FROM {table} WHERE "DATASET" IS NOT NULL'
+        for table in (tables.sync, tables.metrics)
+    )
+    return sorted(name for (name,) in session.execute(both))
 
 
 _MARK = '"DATA_VERSION", "ROW_COUNT", "CHECKSUM", "SYNC_ID"'
@@ -32,13 +36,29 @@ _ORDER = f'"PARTITION_KEY", "SYNCED_AT", {_MARK}'
 """The last one counts, where somebody has inserted another: Snowflake keeps no key."""
 
 
-def marks_of(session: Session, tables: Tables, dataset: str) -> dict[str, Mark]:
-    """By partition."""
+def marks_of(session: Session, tables: Tables, dataset: str) -> dict[str, Mark | None]:
+    """By partition; None for rows whose mark was lost."""
+    rows = session.execute(
+        f'SELECT DISTINCT "PARTITION_KEY" FROM {tables.metrics} WHERE "DATASET" = ? '
+        'AND "PARTITION_KEY" IS NOT NULL',
+        [dataset],
+    )
     found = session.execute(
         f'SELECT "PARTITION_KEY", {_MARK} FROM {tables.sync} WHERE "DATASET" = ? ORDER BY {_ORDER}',
         [dataset],
     )
-    return {partition: _mark(*values) for partition, *values in found}
+    marks = {partition: _mark(*values) for partition, *values in found}
+    return dict.fromkeys((partition for (partition,) in rows), None) | marks
+
+
+def days_of(session: Session, tables: Tables, dataset: str) -> dict[str, tuple[date, date]]:
+    """First day of each partition's rows, and the first after them."""
+    found = session.execute(
+        'SELECT "PARTITION_KEY", MIN("PERIOD_START"), MAX("PERIOD_END") '
+        f'FROM {tables.metrics} WHERE "DATASET" = ? GROUP BY "PARTITION_KEY"',
+        [dataset],
+    )
+    return {partition: (start, end) for partition, start, end in found if start and end}
 
 
 def mark_of(session: Session, tables: Tables, dataset: str, partition: str) -> Mark | None:

@@ -134,7 +134,12 @@ def _require_seen(
 
 
 def drop(
-    session: Session, warehouse: Warehouse, sync_id: str, dataset: str, partition: str, seen: Mark
+    session: Session,
+    warehouse: Warehouse,
+    sync_id: str,
+    dataset: str,
+    partition: str,
+    seen: Mark | None,
 ) -> int:
     """Rows and mark of a partition that the lakehouse has no more. Returns the rows.
 

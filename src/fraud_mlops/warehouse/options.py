@@ -45,6 +45,7 @@ class SnowflakeOptions:
     port: int | None = None
     protocol: str | None = None
     network_seconds: int = field(default=LOCK_SECONDS + 60, kw_only=True)
+    login_seconds: int = field(default=LOGIN_SECONDS, kw_only=True)
     """How long one request may take, retries of the connector's included."""
 
     @classmethod
@@ -120,7 +121,7 @@ class SnowflakeOptions:
             "paramstyle": "qmark",  # values go beside the statement, never into it
             "autocommit": True,  # transactions are begun and committed by statements
             "application": "fraud_mlops",
-            "login_timeout": LOGIN_SECONDS,
+            "login_timeout": self.login_seconds,
             "network_timeout": self.network_seconds,
             "session_parameters": {
                 "QUERY_TAG": "fraud-mlops metrics sync",

@@ -82,9 +82,7 @@ def compare(
                 differences.append(one.difference(partition, known.get(value)))
     if partitions is None:
         differences += [
-            Difference(
-                value, f"{counted(mark.rows, 'row')} that the lakehouse has no more; sync --prune"
-            )
+            Difference(value, f"{_rows_of(mark)} that the lakehouse has no more; sync --prune")
             for value, mark in known.items()
             if value not in there and value not in damaged
         ]
@@ -95,7 +93,7 @@ def compare(
 
 def _known(
     session: Session | None, warehouse: Warehouse, dataset: str
-) -> tuple[dict[str, Mark], list[str], str | None]:
+) -> tuple[dict[str, Mark | None], list[str], str | None]:
     """Marks of the dataset, all datasets, and what there is to tell of the views."""
     if session is None:
         return {}, [], None
@@ -106,6 +104,10 @@ def _known(
         datasets_of(session, tables),
         told_of_views(session, warehouse),
     )
+
+
+def _rows_of(mark: Mark | None) -> str:
+    return counted(mark.rows, "row") if mark else "rows without a mark,"
 
 
 def _not_there(value: str, error: Exception | None) -> Difference:

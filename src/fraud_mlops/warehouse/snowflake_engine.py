@@ -69,9 +69,9 @@ class SnowflakeWarehouse:
         return RUN_SCHEMA
 
     @contextmanager
-    def session(self, _say: Say = quiet, /) -> Iterator[SnowflakeSession]:
+    def session(self, say: Say = quiet, /) -> Iterator[SnowflakeSession]:
         opened = self.connect or (lambda: connection(self.options))
-        with told_of_login(self.options), _telling(self.options):
+        with told_of_login(self.options), _telling(self.options, say):
             manager = opened()
             raw = manager.__enter__()
         try:
@@ -91,11 +91,11 @@ class SnowflakeWarehouse:
 
 
 @contextmanager
-def _telling(options: SnowflakeOptions) -> Iterator[None]:
-    """Says whom it waits for, after a moment."""
+def _telling(options: SnowflakeOptions, say: Say) -> Iterator[None]:
+    """Says whom it waits for, after a moment; in the log, where nobody listens."""
     seconds = options.further()["login_timeout"] + _LONGEST_PAUSE
-    told = "waiting for Snowflake at %s, up to %d s"
-    timer = threading.Timer(MOMENT, _log.warning, (told, options.server, seconds))
+    told = f"waiting for Snowflake at {options.server}, up to {seconds} s"
+    timer = threading.Timer(MOMENT, _log.warning if say is quiet else say, (told,))
     timer.daemon = True
     timer.start()
     try:

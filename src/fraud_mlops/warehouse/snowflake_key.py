@@ -41,6 +41,8 @@ def wrong_key(path: Path, passphrase: SecretStr | None) -> list[str]:
     if "-----" in text or "\n" in text:
         return [f"{_PATH} holds the key itself; give the path of its file"]
     try:
+        if path.is_fifo():
+            return [_no_file(text, "is a pipe, which can be read once; give the path of a file")]
         with path.open("rb") as file:
             data = file.read(_LARGEST)
     except FileNotFoundError:

@@ -20,10 +20,10 @@ from fraud_mlops.errors import LakehouseError, StoreError, WarehouseError, Wareh
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.stores import list_children
 from fraud_mlops.settings import settings
-from fraud_mlops.warehouse.columns import ContentError, rows_of
+from fraud_mlops.warehouse.columns import ContentError, period_of, rows_of
 from fraud_mlops.warehouse.columns_drift import check_columns
 from fraud_mlops.warehouse.engine import Held, Say, Session, Warehouse, quiet
-from fraud_mlops.warehouse.marks import Mark, datasets_of, marks_of
+from fraud_mlops.warehouse.marks import Mark, datasets_of, days_of, marks_of
 from fraud_mlops.warehouse.moving import Move, Overtaken, drop
 from fraud_mlops.warehouse.views import told_of_views
 from fraud_mlops.warehouse.zone import ZONE, metrics_of
@@ -127,14 +127,14 @@ def sync(
     run = _Run(lakehouse, warehouse, dataset, partitions, force, prune, say)
     failed = 0
     while True:
-        before = len(run.done)
+        before = run.progress
         try:
             with warehouse.session(say) as session:
                 return run.all(session)
         except Held:
             raise
         except WarehouseUnavailable as error:
-            failed = 1 if len(run.done) > before else failed + 1
+            failed = 1 if run.progress > before else failed + 1
             if failed == tries:
                 raise WarehouseUnavailable(
                     f"{error}\nTried {tries} times (FRAUD_STORE_RETRIES). What was moved stays; "
@@ -162,6 +162,10 @@ class _Run:
     failed: dict[str, str] = field(default_factory=dict)
     dropped: set[str] = field(default_factory=set)
 
+    @property
+    def progress(self) -> int:
+        return len(self.done) + len(self.dropped)
+
     def all(self, session: Session) -> SyncResult:
         extra = check_columns(session, self.warehouse)
         # Before the listing: what another sync writes after it is not taken for gone.
@@ -172,14 +176,16 @@ class _Run:
         removed = [v for v in gone if self.prune and (self.asked is None or v in self.asked)]
         chosen = self._chosen(found, gone, removed)
         self.failed = {v: str(damaged.get(v, _NO_METRICS)) for v in chosen if v not in there}
-        for value in chosen:
-            if value in there and value not in self.done:
-                self._try(session, there[value], marks.get(value))
         if not found:
             self._require_lakehouse(removed)
         for value in removed:
             if value in marks:  # else its end was not heard, before the session was lost
                 self._drop(session, value, marks[value])
+        left = [value for value in gone if value not in removed]
+        apart = self._apart(session, [there[v] for v in chosen if v in there], left)
+        for partition in apart:
+            if partition.value not in self.done:
+                self._try(session, partition, marks.get(partition.value))
         done = SyncResult(
             self.warehouse.engine,
             self.warehouse.address,
@@ -196,6 +202,24 @@ class _Run:
             raise PartitionsError(done, self.failed)
         return done
 
+    def _apart(
+        self, session: Session, partitions: Sequence[Partition], left: Sequence[str]
+    ) -> list[Partition]:
+        """Those that share no day with rows of which the lakehouse has no more, and that stay."""
+        days = days_of(session, self.warehouse.tables, self.dataset) if left else {}
+        apart = []
+        for partition in partitions:
+            _, start, end = period_of(partition)
+            shared = [v for v in left if v in days and days[v][0] < end and start < days[v][1]]
+            if shared:
+                self.failed[partition.value] = (
+                    f"shares days with {_named(shared)}, of which the lakehouse has no more, and a "
+                    "dashboard would sum both: sync with --prune, which removes that"
+                )
+            else:
+                apart.append(partition)
+        return apart
+
     def _require_lakehouse(self, removed: Collection[str]) -> None:
         if removed and not list_children(self.lakehouse.root):
             raise LakehouseError(
@@ -203,7 +227,7 @@ class _Run:
                 "removed from the warehouse; correct LAKEHOUSE_URI, or --output-uri"
             )
 
-    def _drop(self, session: Session, value: str, seen: Mark) -> None:
+    def _drop(self, session: Session, value: str, seen: Mark | None) -> None:
         self.dropped.add(value)
         rows = drop(session, self.warehouse, self.sync_id, self.dataset, value, seen)
         self.say(f"{value}: {counted(rows, 'row')} removed, since the lakehouse has it no more")

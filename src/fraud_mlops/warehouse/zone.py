@@ -76,7 +76,7 @@ def _twice(folder: str, together: Iterable[_Span]) -> LakehouseError:
     )
     return LakehouseError(
         f"{folder}: only one of {told} can be in the warehouse, for they share days; remove those "
-        "of the period that the contract no longer has, and sync again"
+        "of the period that the contract no longer has, and sync with --prune"
     )
 
 
