@@ -6,6 +6,8 @@ import flow_environment  # noqa: F401 - sets what Metaflow reads when it is impo
 
 # isort: split
 
+from collections.abc import Callable
+
 from metaflow import FlowSpec, Parameter  # noqa: TID253 - this file is part of the flows
 
 from flow_package import Packed
@@ -14,15 +16,20 @@ from fraud_mlops.lakehouse.addresses import require_root
 from fraud_mlops.settings import settings
 
 
-def store_of(setting: str) -> str | None:
-    """A store that this shell names: with the run it goes to tasks that do not see this shell, and
-    with a deployment to all its runs. A folder is left to the task, and so are mistakes, of which
-    the first step tells."""
-    try:
-        uri = require_root(getattr(settings(), setting) or "")
-    except FraudMlopsError:
-        return None
-    return uri if "://" in uri and not uri.startswith("file:") else None
+def store_of(setting: str) -> Callable[[object], str]:
+    """A default that Metaflow asks for when a run is started, or the flow deployed: a store that
+    this shell names goes with the run to tasks that do not see the shell, and with a deployment to
+    all its runs. Empty for a folder, which is left to the task, and for mistakes, of which the
+    first step tells."""
+
+    def known(_context: object) -> str:
+        try:
+            uri = require_root(getattr(settings(), setting) or "")
+        except FraudMlopsError:
+            return ""
+        return uri if "://" in uri and not uri.startswith("file:") else ""
+
+    return known
 
 
 @Packed

@@ -149,8 +149,9 @@ def main(
         _require_writable(junit)
     story = Story(tell=lambda line: click.echo(line, err=as_json), verbose=verbose)
     report = Report(job or f"run {failed}", junit, as_json, story)
-    try:
-        with _signals() as told:
+    outcome = None
+    with _signals() as told:  # until the report is written: an abort comes more than once
+        try:
             server = Server(url, os.environ.get(TOKEN_VARIABLE))
             with server.patience(told.stop.is_set), told.before_launch():
                 if failed:
@@ -162,14 +163,13 @@ def main(
                 launched = launch(server, request, told.launching)
             told.launched = True
             report.launched(server, request, launched)
-            outcome = None
             if wait:
                 follower = Follower(server, request.job, story, told.stop, timeout)
                 outcome = follower.follow(launched)
-    except click.ClickException as error:
-        report.close(None, error.format_message())
-        raise
-    report.close(outcome, None)
+        except click.ClickException as error:
+            report.close(None, error.format_message())
+            raise
+        report.close(outcome, None)
     if outcome is not None and not outcome.good:
         raise RunProblem(sentence(report.job, outcome))
 

@@ -42,11 +42,12 @@ from fraud_mlops.landing.seen import EVER, NONE, Looked, SeenFiles
 SETTLE_SECONDS = 30.0
 """A file of this machine that changed more recently may still be being written. Object stores
 show whole objects only."""
-LIST_SECONDS = 30.0
+LIST_SECONDS = 40.0
 """Time in which a store has to list the landing zone. Its client tries for minutes, and Dagster
 gives a tick one."""
 TICK_SECONDS = 20.0
 """Time for reading files in one tick; the next tick goes on with the rest."""
+_LISTED_AND_READ = 50.0
 SAMPLED = 25
 """Files of the first tick that tell which columns are the usual ones."""
 _INTERVAL_SECONDS = 30
@@ -116,6 +117,7 @@ class Tick:
     def look(self) -> None:
         """Raises SourceError for a landing zone that cannot be listed, LakehouseError for a
         record that the cursor names and that is gone."""
+        began = time.monotonic()
         self.files = landed_files(self.source, self.closed, seconds=LIST_SECONDS)
         name, *judges = (self.cursor or "").split("@")
         self.seen = SeenFiles.read(self.lakehouse, self.dataset.name, name or None)
@@ -127,7 +129,7 @@ class Tick:
         fresh = self._settled(self.seen.fresh(self.files))
         due = self.seen.due(self.files, today(self.now))
         self.like = self._usual(fresh)
-        until = time.monotonic() + TICK_SECONDS
+        until = min(time.monotonic() + TICK_SECONDS, began + _LISTED_AND_READ)
         wanted = {**dict.fromkeys(fresh, NONE), **due}
         # What an older version looked at waits until all else is done.
         for file in sorted(wanted, key=lambda file: (wanted[file] == EVER, file.changed)):

@@ -114,13 +114,16 @@ class _Tick:
         """Fills `events`; gives the files that are left for the next tick."""
         left = list(files[_MOST_READ:])
         found: list[tuple[Report, ReportFile]] = []
+        late = False
         for file, data in zip(files, read_files(root, files[:_MOST_READ]), strict=False):
-            if data is None:
+            # What came later stays for the next tick with it: it would be recorded out of order.
+            late = late or data is None or isinstance(data, TimeoutError)
+            if late:
                 left.append(file)
             elif isinstance(data, OSError):
                 left.append(file)
                 self.tell(f"{file.path}: cannot be read, and is tried again: {data}")
-            elif (report := self._parsed(file, data)) is not None:
+            elif data is not None and (report := self._parsed(file, data)) is not None:
                 found.append((report, file))
         found.sort(key=lambda pair: (pair[0].content.written, pair[0].asset_key))
         recorded = Recorded(self._context.instance, [report for report, _ in found])

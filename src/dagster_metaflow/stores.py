@@ -47,7 +47,8 @@ def opened(uri: str, *, anew: bool = False, patience: float = 1.0) -> Iterator[t
             fs.invalidate_cache()
         yield _InTime.of(fs, seconds), path
     except FSTimeoutError:
-        raise TimeoutError(f"{without_secrets(uri)}: no answer in {seconds:g} s") from None
+        words = f"{without_secrets(uri)}: no answer in {seconds:g} s ({SECONDS})"
+        raise TimeoutError(words) from None
     except OSError:  # FileNotFoundError among them, which callers tell apart
         raise
     except Exception as error:

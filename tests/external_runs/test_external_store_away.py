@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -62,6 +63,26 @@ def test_a_store_that_nobody_can_open_is_a_skipped_tick(instance: dg.DagsterInst
     daemon = Daemon(build_external_runs_sensor(ledger_root="moon://lake"), instance)
     assert daemon.tick() == []
     assert "moon://lake cannot be looked at: Protocol not known: moon" in daemon.said[0]
+
+
+def test_what_came_after_a_report_that_is_slow_waits_with_it(
+    lake: Path, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else Dagster's latest materialization would be of older content."""
+    for launch in ("1", "2", "3"):
+        publish(lake, launch)
+
+    def slow(*asked: Any) -> list[bytes | OSError | None]:
+        first, _, last = read_files(*asked)
+        return [first, TimeoutError("no answer in 30 s"), last]
+
+    with monkeypatch.context() as hurried:
+        hurried.setattr(sensors, "read_files", slow)
+        daemon.tick()
+    assert materializations(daemon.instance) == ["1"]
+    assert "2 are left for the next tick" in daemon.said[-1]
+    daemon.tick()
+    assert materializations(daemon.instance) == ["1", "2", "3"]
 
 
 def test_what_is_not_read_in_the_time_of_a_tick_comes_with_the_next(

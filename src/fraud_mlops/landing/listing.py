@@ -57,7 +57,8 @@ def landed_files(
     except FileNotFoundError:
         raise SourceError(f"{source.uri}: there is no such file or folder yet") from None
     except OSError as error:
-        why = str(error) or f"no answer in {seconds:g} s"
+        silent = f"no answer in {seconds:g} s" if seconds else type(error).__name__
+        why = str(error) or silent
         raise SourceError(f"{source.uri}: cannot be listed: {why}") from None
 
 
