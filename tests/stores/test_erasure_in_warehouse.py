@@ -113,7 +113,7 @@ def test_for_a_lakehouse_elsewhere_the_file_is_looked_for_here_and_named(
     Path(lake.root, "warehouse.duckdb").rename(file)
     looked = find_in_warehouse("s3://bucket/lake", person)
     assert looked.told == f"The warehouse that was looked into is duckdb {file}."
-    assert [one.rows for one in looked.found] == [3]
+    assert [one.rows for one in looked.found] == [1]
     none = replace(person, contract=person.contract.model_copy(update={"categorical": None}))
     assert find_in_warehouse("s3://bucket/lake", none).told.startswith("No warehouse was asked")
 
