@@ -9,8 +9,9 @@
 Options that are not listed below are the flow's parameters. Variables: DATABRICKS_HOST, and
 DATABRICKS_TOKEN or what else databricks-sdk signs in with; DATABRICKS_GIT_URL, and
 DATABRICKS_GIT_BRANCH or _GIT_COMMIT; LAKEHOUSE_URI; docs/databricks.md lists the others. Secrets
-come from a secret scope. Ends with 0 (succeeded), 1 (not) or 2 (wrong usage: nothing was started).
-Ctrl-C cancels the run, and so does SIGTERM: 130 and 143.
+come from a secret scope: DATABRICKS_SECRET_SCOPE, else, for a job of databricks.yml, the one of its
+target. Ends with 0 (succeeded), 1 (not) or 2 (wrong usage: nothing was started). Ctrl-C cancels the
+run, and so does SIGTERM: 130 and 143.
 """
 
 from __future__ import annotations

@@ -71,8 +71,10 @@ def test_the_jobs_api_takes_each_job(key: str, target: str) -> None:
     made = job(key, target)
     access = made.pop("access_control_list")
     check_job(made)
-    operators = "ops" if target == "prod" else "users"
-    assert access == [{"group_name": operators, "level": "CAN_MANAGE_RUN"}]
+    may = ("ops", "CAN_MANAGE_RUN") if target == "prod" else ("users", "CAN_VIEW")
+    assert access == [{"group_name": may[0], "level": may[1]}]
+    python = made["tasks"][0]["spark_python_task"]
+    assert f"--secret-scope=fraud-mlops-{target}" in python["parameters"]
     assert made["name"] == f"[git {target}] {key}"
     assert made["tags"]["dagster_metaflow"] == "git"
     assert "${" not in str(made)
@@ -199,6 +201,30 @@ def test_what_only_the_cli_does_is_refused(
     (tmp_path / "databricks.yml").write_text(yaml.safe_dump(changed))
     with pytest.raises(LaunchError, match=words):
         job("scoring", "staging", file=tmp_path / "databricks.yml")
+
+
+def test_permissions_of_all_that_a_bundle_deploys_are_a_jobs_too(
+    bundle: dict[str, Any], tmp_path: Path
+) -> None:
+    """As the CLI has it: a job's own word on somebody goes before."""
+    changed = copy.deepcopy(bundle)
+    changed["permissions"] = [{"user_name": "me@insurer.example", "level": "CAN_MANAGE"}]
+    changed["targets"]["staging"]["permissions"] = [
+        {"group_name": "${var.operators}", "level": "CAN_RUN"},
+        {"service_principal_name": PRINCIPAL, "level": "CAN_RUN"},
+    ]
+    (tmp_path / "databricks.yml").write_text(yaml.safe_dump(changed))
+    assert job("scoring", "staging", file=tmp_path / "databricks.yml")["access_control_list"] == [
+        {"group_name": "users", "level": "CAN_VIEW"},
+        {"user_name": "me@insurer.example", "level": "CAN_MANAGE"},
+        {"service_principal_name": PRINCIPAL, "level": "CAN_MANAGE_RUN"},
+    ]
+
+
+def test_no_target_has_anothers_secrets(bundle: dict[str, Any]) -> None:
+    assert "default" not in bundle["variables"]["secret_scope"]
+    scopes = {about["variables"]["secret_scope"] for about in bundle["targets"].values()}
+    assert len(scopes) == len(TARGETS)
 
 
 def test_what_has_no_value_is_named_with_how_to_give_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ _OF_TARGETS = {
     "mode", "default", "presets", "workspace", "run_as", "permissions", "variables",
 }  # fmt: skip
 _OF_PRESETS = {"name_prefix", "tags"}
+_LEVELS = {"CAN_RUN": "CAN_MANAGE_RUN"}  # of a bundle, as the CLI has them of a job
 _SCHEDULES = ("schedule", "trigger", "continuous")
 MARK = "dagster_metaflow"
 """Tag of the jobs that are made here."""
@@ -73,7 +74,8 @@ def job_settings(
     for name in _SCHEDULES:
         if name in job:
             job[name]["pause_status"] = "PAUSED"
-    permissions = job.pop("permissions", [])
+    everywhere = [*bundle.get("permissions", []), *of_target.get("permissions", [])]
+    permissions = _permissions(job.pop("permissions", []), _resolved(everywhere, values, str(file)))
     job |= {"access_control_list": permissions} if permissions else {}
     return {name: value for name, value in job.items() if name not in _NOT_A_JOBS}
 
@@ -158,6 +160,20 @@ def _lines(dependencies: Sequence[str], read: Callable[[str], Sequence[str]]) ->
         found = _FILE.fullmatch(line)
         lines += read(found[1].strip()) if found else [line]
     return list(dict.fromkeys(lines))
+
+
+def _permissions(
+    own: Sequence[Mapping[str, str]], everywhere: Sequence[Mapping[str, str]]
+) -> list[dict[str, str]]:
+    """Of a job: its own, and of the bundle's those of whom it says nothing itself."""
+
+    def whose(permission: Mapping[str, str]) -> set[tuple[str, str]]:
+        return {(kind, name) for kind, name in permission.items() if kind != "level"}
+
+    named = [whose(permission) for permission in own]
+    more = [permission for permission in everywhere if whose(permission) not in named]
+    as_a_jobs = [{**one, "level": _LEVELS.get(one["level"], one["level"])} for one in more]
+    return [*map(dict, own), *as_a_jobs]
 
 
 def _require_known(file: Path, name: str, target: Mapping[str, Any]) -> None:
