@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 
 import pytest
 from databricks_kit import ShellRuns
 from workspace_rules import ApiError
 
-from dagster_metaflow.backends import databricks_driver
-from dagster_metaflow.backends.protocol import LaunchError, RunState
+from dagster_metaflow.backends import databricks_api, databricks_driver
+from dagster_metaflow.backends.protocol import LaunchError, RunState, UsageError
 
 ALWAYS = 10_000
 
@@ -71,6 +72,22 @@ def test_a_service_principal_signs_in_and_signs_in_again(stage: ShellRuns) -> No
     stage.workspace.expire_tokens()
     stage.release()
     assert stage.ended(handle).state is RunState.SUCCEEDED
+
+
+def test_a_workspace_that_does_not_answer_is_no_missing_token(
+    stage: ShellRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is set, and signing in goes over the network before anything is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        host = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    monkeypatch.setattr(databricks_api, "_RETRY_SECONDS", 1)
+    login = {**stage.workspace.oauth_environment, "DATABRICKS_HOST": host}
+    stage.variables |= {"DATABRICKS_TOKEN": "", **login}
+    with pytest.raises(LaunchError, match=f"Does {host} answer from here") as told:
+        stage.launched()
+    assert not isinstance(told.value, UsageError)
+    assert "missing" not in str(told.value)
+    assert login["DATABRICKS_CLIENT_SECRET"] not in str(told.value)
 
 
 def test_a_permission_that_lacks_is_told_at_once(stage: ShellRuns) -> None:

@@ -36,7 +36,12 @@ _RETRY_SECONDS = 60
 _TRIES = 4
 _PAUSE_SECONDS = 0.5
 _ONE_TRY_SECONDS = 1  # less than the SDK's pause before it tries again
+_NOTHING_FOUND = "cannot configure default credentials"  # in the SDK's words
 _MADE = Lock()
+
+
+class NoCredentialsError(LaunchError):
+    """There is nothing that signs in: no token, no profile, nothing else."""
 
 
 class Workspace:
@@ -49,7 +54,7 @@ class Workspace:
     @property
     def client(self) -> WorkspaceClient:
         with _MADE:
-            return _client(self._settings)
+            return _client(self._settings, _RETRY_SECONDS)
 
     def sign_in_anew(self) -> None:
         """Credentials that have expired are read again, where they come from, at the next call."""
@@ -159,9 +164,7 @@ class Workspace:
 
 
 @lru_cache(maxsize=16)
-def _client(
-    settings: tuple[str | None, ...], retry_seconds: int = _RETRY_SECONDS
-) -> WorkspaceClient:
+def _client(settings: tuple[str | None, ...], retry_seconds: int) -> WorkspaceClient:
     try:
         from databricks.sdk import WorkspaceClient
         from databricks.sdk.core import Config
@@ -175,11 +178,17 @@ def _client(
     try:
         config = Config(product="dagster-metaflow", product_version="1.0.0", **given)
         return WorkspaceClient(config=config)
-    except ValueError as error:  # what the SDK raises when nothing signs it in
+    except ValueError as error:  # what the SDK raises for all that signing in fails of
+        told = f"Databricks cannot be signed in to: {_first_line(error)}"
+        if _NOTHING_FOUND in str(error):
+            raise NoCredentialsError(
+                f"{told} Set DATABRICKS_HOST, and DATABRICKS_TOKEN or DATABRICKS_CLIENT_ID and "
+                "DATABRICKS_CLIENT_SECRET (or sign in with `databricks auth login`)."
+            ) from None
+        host = given.get("host") or "the workspace"
         raise LaunchError(
-            f"Databricks cannot be signed in to: {_first_line(error)} Set DATABRICKS_HOST, and "
-            "DATABRICKS_TOKEN or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET (or sign in "
-            "with `databricks auth login`)."
+            f"{told} Does {host} answer from here, and are DATABRICKS_HOST and what signs in (a "
+            "service principal's id and secret, a profile) right?"
         ) from None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dagster_metaflow.backends.databricks_api import Workspace
+from dagster_metaflow.backends.databricks_api import NoCredentialsError, Workspace
 from dagster_metaflow.backends.databricks_git import (
     Source,
     provider_of,
@@ -23,7 +23,7 @@ from dagster_metaflow.backends.databricks_git import (
     text_at,
 )
 from dagster_metaflow.backends.databricks_records import ACCOUNT, NoAccountError, records_in
-from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest, UsageError
+from dagster_metaflow.backends.protocol import LaunchRequest, UsageError
 
 TASK = "flow"
 DEFAULT_KEY = "Default"
@@ -64,7 +64,8 @@ class Settings:
 
 def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -> Settings:
     """given: by the name of the backend's field; None is the environment's. environment: variables
-    before those of this process. Raises UsageError that names all that is missing."""
+    before those of this process. Raises UsageError that names all that is missing, LaunchError when
+    what signs in is there and fails."""
     known = {**os.environ, **environment}
 
     def of(name: str) -> str | None:
@@ -121,7 +122,7 @@ def _missing(
         # Whatever else signs in (a profile, az login, OIDC, ...) only the SDK knows.
         try:
             found = Workspace({k: v for k, v in known.items() if v}).client.config
-        except LaunchError as error:
+        except NoCredentialsError as error:
             if not known.get("DATABRICKS_HOST"):
                 yield _HOST
             yield (
