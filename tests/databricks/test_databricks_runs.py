@@ -226,8 +226,9 @@ def test_whatever_the_sdk_signs_in_with_will_do(
     stage.variables |= {"DATABRICKS_CONFIG_PROFILE": "mine"}
     read({}, stage.environment(), "s3://lake")
     stage.variables |= {"DATABRICKS_CONFIG_PROFILE": "other"}
-    with pytest.raises(UsageError, match="no other profile configured"):
+    with pytest.raises(LaunchError, match="no other profile configured") as told:
         read({}, stage.environment(), "s3://lake")
+    assert "missing" not in str(told.value)
 
 
 def test_packages_are_those_of_the_commit_that_runs(stage: ShellRuns, tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ def test_packages_that_are_not_known_for_sure_are_told_or_nothing_starts(
 ) -> None:
     unseen = {"git_url": (tmp_path / "none").as_uri(), "repository": str(stage.repository.root)}
     assert PACKAGES_OF_HERE in stage.log(stage.launched(**unseen))
-    with pytest.raises(LaunchError, match=r"which packages commit 0{40} of .* is not known"):
+    with pytest.raises(LaunchError, match=r"what is in commit 0{40} of .* is not known.*pushed"):
         stage.launched(**unseen, git_commit="0" * 40)
 
 

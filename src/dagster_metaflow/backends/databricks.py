@@ -82,7 +82,7 @@ class DatabricksBackend(DatabricksOptions):
     ) -> Handle:
         root = settings.local_root(request, self.repository)
         files = [self.entry, settings.flow_in(root, request)]
-        require_files(root, found.source.commit, files)
+        require_files(root, found.source, files)
         body = settings.submission(
             found,
             name=str(handle["name"]),

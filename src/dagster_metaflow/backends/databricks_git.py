@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,8 +27,9 @@ PROVIDERS = {
     "gitlab.com": "gitLab",
     "bitbucket.org": "bitbucketCloud",
 }
-_SECONDS = 20
+_SECONDS, _FETCH_SECONDS = 20, 120
 _NO_SUCH_REF, _FAILED = 2, 128  # exit codes of Git
+_TIMED_OUT = 124  # as `timeout` has it
 PACKAGES_OF_HERE = (
     "The commit is not known yet: packages are those that the requirements of this checkout name."
 )
@@ -100,24 +104,25 @@ def text_at(root: Path, source: Source, path: str) -> str:
     """A file as it is at the commit, fetched where this checkout lacks it; as it lies here while it
     is not known which commit that is. Raises LaunchError when it cannot be had."""
     if source.commit is not None:
-        return _text_of(root, source.url, source.commit, path)
+        with _repository(root, source.url, source.commit) as there:
+            return _shown(there, source.commit, path)
     try:
         return (root / path).read_text(encoding="utf-8")
     except OSError as error:
         raise LaunchError(f"the run's requirements cannot be read: {error}") from None
 
 
-def require_files(root: Path, commit: str | None, paths: Sequence[str]) -> None:
-    """Where this checkout has the commit. Raises UsageError for a file that is not in it."""
-    if commit is None or not _has(root, commit):
+def require_files(root: Path, source: Source, paths: Sequence[str]) -> None:
+    """Where the commit is known. Raises UsageError for a file that is not in it, LaunchError when
+    it cannot be looked into."""
+    if source.commit is None:
         return
-    lacking = [
-        path for path in paths if _ran("-C", str(root), "cat-file", "-e", f"{commit}:{path}")[0]
-    ]
+    with _repository(root, source.url, source.commit) as there:
+        lacking = [path for path in paths if not _has(there, f"{source.commit}:{path}")]
     if lacking:
         raise UsageError(
-            f"{', '.join(lacking)}: not in commit {commit}, which is what runs. Commit and push "
-            "it, or name another branch or commit"
+            f"{', '.join(lacking)}: not in commit {source.commit}, which is what runs. Commit and "
+            "push it, or name another branch or commit"
         )
 
 
@@ -128,20 +133,38 @@ def differs(root: Path, commit: str | None) -> bool:
     return commit is not None and (bool(changed) or head.strip() != commit)
 
 
-@lru_cache(maxsize=64)
-def _text_of(root: Path, url: str, commit: str, path: str) -> str:
-    """A commit does not change; failures are raised, and so are not remembered."""
-    if _has(root, commit):
-        return _shown(root, commit, path)
-    with tempfile.TemporaryDirectory() as folder:
-        bare = Path(folder)
-        _ran("-C", folder, "init", "--bare", "--quiet")
-        if _ran("-C", folder, "fetch", "--quiet", "--depth=1", url, commit)[0]:
+@contextmanager
+def _repository(root: Path, url: str, commit: str) -> Iterator[Path]:
+    """One that has the commit: this checkout, else what is fetched of it."""
+    if _has(root, f"{commit}^{{commit}}"):
+        yield root
+        return
+    fetched = _fetched(url, commit)  # held: it is gone with the last who has it
+    yield fetched.folder
+
+
+class _Fetched:
+    """A bare repository with the commit alone, in a folder that goes when this does."""
+
+    def __init__(self, url: str, commit: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="databricks-git-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        at = ("-C", str(self.folder))
+        _ran(*at, "init", "--bare", "--quiet")
+        fetch = ("fetch", "--quiet", "--depth=1", url, commit)
+        if code := _ran(*at, *fetch, seconds=_FETCH_SECONDS)[0]:
+            took = f"was not fetched within {_FETCH_SECONDS:g} s. Is it large, or the network slow?"
             raise LaunchError(
-                f"which packages commit {commit} of {url} needs is not known: this checkout lacks "
-                "it, and it cannot be fetched. Is it pushed? Run git fetch here, or sign Git in"
+                f"what is in commit {commit} of {url} is not known: this checkout lacks it, and it "
+                f"{took if code == _TIMED_OUT else 'cannot be fetched. Is it pushed?'} "
+                "Run git fetch here, or sign Git in"
             )
-        return _shown(bare, commit, path)
+
+
+@lru_cache(maxsize=4)
+def _fetched(url: str, commit: str) -> _Fetched:
+    """A commit does not change; failures are raised, and so are not remembered."""
+    return _Fetched(url, commit)
 
 
 def _shown(root: Path, commit: str, path: str) -> str:
@@ -153,12 +176,12 @@ def _shown(root: Path, commit: str, path: str) -> str:
     return told
 
 
-def _has(root: Path, commit: str) -> bool:
-    return not _ran("-C", str(root), "cat-file", "-e", f"{commit}^{{commit}}")[0]
+def _has(root: Path, what: str) -> bool:
+    return not _ran("-C", str(root), "cat-file", "-e", what)[0]
 
 
-def _ran(*arguments: str) -> tuple[int, str]:
-    """Exit code, and what it says; _FAILED when there was no end in time."""
+def _ran(*arguments: str, seconds: float = _SECONDS) -> tuple[int, str]:
+    """Exit code, and what it says; _TIMED_OUT when there was no end in time."""
     environment: Mapping[str, str] = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
@@ -167,9 +190,11 @@ def _ran(*arguments: str) -> tuple[int, str]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_SECONDS,
+            timeout=seconds,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except subprocess.TimeoutExpired:
+        return _TIMED_OUT, ""
+    except OSError:
         return _FAILED, ""
     return done.returncode, done.stdout
