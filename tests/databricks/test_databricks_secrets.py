@@ -107,6 +107,11 @@ PEM = "-----BEGIN PRIVATE KEY-----\nMIIEsesame1\nsesame2line\n-----END PRIVATE K
         (json.dumps({"private_key": PEM, "id": 7}), "MIIEsesame1 here"),
         ("AccountName=account1;AccountKey=sesame+key==;x=1", "key sesame+key=="),
         ("postgres://me:sesame-password@host/db", "login sesame-password"),
+        (json.dumps({"store": "AccountName=a;AccountKey=sesame+key=="}), "sesame+key=="),
+        (json.dumps({"app": {"client_secret": ["sesame-1", "sesame-2"]}}), "or sesame-2"),
+        ("SharedAccessSignature=sv=2024&sig=sesame%2Bx;BlobEndpoint=https://a/", "sesame%2Bx"),
+        ("https://host/c?sv=1&sig=sesame%2Bx", "signed by sesame%2Bx"),
+        ("host = https://here\npassword = 'sesame-password'", "with sesame-password"),
     ],
 )
 def test_parts_of_a_secret_are_masked_too(
@@ -122,6 +127,41 @@ def test_parts_of_a_secret_are_masked_too(
         assert "sesame" not in text
         assert "[REDACTED]" in text
         assert "abc" in text
+
+
+SERVICE_ACCOUNT = json.dumps(
+    {
+        "type": "service_account",
+        "project_id": "fraud-project",
+        "private_key_id": "0123456789",
+        "private_key": PEM,
+        "client_email": "fraud@fraud-project.iam.gserviceaccount.com",
+        "token_uri": "https://oauth2.googleapis.com/token",
+        "token_server": "https://oauth2.googleapis.com/token",
+    }
+)
+CONNECTION = (
+    "DefaultEndpointsProtocol=https;AccountName=account1;AccountKey=sesame+key==;"
+    "EndpointSuffix=core.windows.net"
+)
+
+
+@pytest.mark.parametrize(
+    ("secret", "printed"),
+    [
+        (CONNECTION, "reads abfss://lake@account1.dfs.core.windows.net/fraud"),
+        (CONNECTION, "DefaultEndpointsProtocol"),
+        (SERVICE_ACCOUNT, "a service_account of fraud-project, by its key 0123456789"),
+        (SERVICE_ACCOUNT, "asks https://oauth2.googleapis.com/token"),
+        (SERVICE_ACCOUNT, "fraud@fraud-project.iam.gserviceaccount.com may not read"),
+    ],
+)
+def test_what_is_no_secret_of_it_stays_readable(
+    stage: ShellRuns, secret: str, printed: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = Output(left(stage, stage.launch_id, None), [secret])
+    output.take(printed)
+    assert capfd.readouterr().out == f"{printed}\n"
 
 
 @pytest.mark.parametrize("key", ["path", "PYTHONPATH", "ld-preload", "bash-env"])

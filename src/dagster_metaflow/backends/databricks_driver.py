@@ -27,6 +27,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from dagster_metaflow.backends.databricks_attempt import Attempt, place_of
@@ -37,6 +38,8 @@ OWN_NUMBER = "{{job.run_id}}"  # for which Databricks puts the run's
 _MASK = "[REDACTED]"
 _SHORTEST_SECRET = 4
 _SHORTEST_PART = 8  # of a secret that is made of several
+_SECRET_NAME = re.compile("key|secret|pass|pwd|sig|sas|token|auth(orization)?$", re.I)
+_PLAIN_NAME = re.compile("(id|name|type|ur[il]|endpoint)s?$", re.I)  # `token_uri`
 _PROCESS_S_OWN = re.compile(r"PATH|HOME|SHELL|ENV|BASH_ENV|IFS|LD_\w+|DYLD_\w+|PYTHON\w*")
 _END_SECONDS = 30.0  # of a flow that is asked to end
 _DRAIN_SECONDS = 10.0  # of output, when the flow has ended
@@ -116,30 +119,47 @@ class Output:
 
 
 def parts_of(secret: str) -> set[str]:
-    """All that is hidden of a secret: itself, its lines, and what it is made of where it is a
-    connection string (`Key=value;...`), a JSON document or an address with a password."""
+    """All that is hidden of a secret: itself, and what of it is secret where it is a connection
+    string (`Key=value;...`), a JSON document, a PEM file or an address with a password.
+
+    What is named otherwise (an account, a project) and addresses are not: a log is to be read.
+    """
     whole = {secret} if len(secret) >= _SHORTEST_SECRET else set()
-    parts = [*secret.splitlines(), *_values_in(secret)]
-    parts += [pair.partition("=")[2] for pair in secret.split(";") if ";" in secret]
-    with contextlib.suppress(ValueError):
-        parts.append(urlsplit(secret).password or "")
-    lines = (line.strip() for part in parts for line in [part, *part.splitlines()])
-    return whole | {line for line in lines if len(line) >= _SHORTEST_PART}
+    parts = list[str]()
+    for name, text in _texts_in(secret):
+        lines = text.splitlines()
+        if "PRIVATE KEY-----" in text or _is_secret(name):
+            parts += [line for line in (text, *lines) if "://" not in line]
+        for pairs in (re.split(r"[;\n]", text), re.split(r"[;&?\n]", text)):
+            named = (pair.partition("=") for pair in pairs)
+            parts += [value for key, _, value in named if key.strip() and _is_secret(key.strip())]
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                parts.append(urlsplit(line.strip()).password or "")
+    bare = (part.strip().strip("\"'") for part in parts)
+    return whole | {part for part in bare if len(part) >= _SHORTEST_PART}
 
 
-def _values_in(secret: str) -> list[str]:
-    """Texts of a JSON document; none of what is none."""
+def _is_secret(name: str) -> bool:
+    """By its name; what has none is."""
+    return not name or bool(_SECRET_NAME.search(name) and not _PLAIN_NAME.search(name))
+
+
+def _texts_in(secret: str) -> list[tuple[str, str]]:
+    """By the names above them, those of a JSON document; itself where it is none."""
     try:
-        rest = [json.loads(secret)]
+        rest: list[tuple[str, Any]] = [("", json.loads(secret))]
     except ValueError:
-        return []
-    found = list[str]()
+        return [("", secret)]
+    found = list[tuple[str, str]]()
     while rest:
-        one = rest.pop()
-        if isinstance(one, dict | list):
-            rest += one.values() if isinstance(one, dict) else one
+        name, one = rest.pop()
+        if isinstance(one, dict):
+            rest += [(f"{name}.{key}", value) for key, value in one.items()]
+        elif isinstance(one, list):
+            rest += [(name, value) for value in one]
         elif isinstance(one, str):
-            found.append(one)
+            found.append((name, one))
     return found
 
 
