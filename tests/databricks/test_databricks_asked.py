@@ -39,11 +39,14 @@ def away(stage: ShellRuns) -> Callable[[], None]:
 # -- the store -------------------------------------------------------------------------------------
 
 
-def test_nothing_is_started_that_could_not_be_followed(run: Script, stage: ShellRuns) -> None:
+@pytest.mark.parametrize("arguments", [FLOW, ("--existing-job", "shell")])
+def test_nothing_is_started_that_could_not_be_followed(
+    run: Script, stage: ShellRuns, arguments: tuple[str, ...]
+) -> None:
     (stage.folder / "lake").write_text("")
-    code, told = run(*FLOW)
+    code, told = run(*arguments)
     assert (code, "the store at" in told) == (1, True), told
-    assert stage.workspace.calls["jobs/runs/submit"] == 0
+    assert not stage.workspace.calls
 
 
 def test_a_run_whose_number_cannot_be_noted_is_followed_all_the_same(stage: ShellRuns) -> None:

@@ -4,6 +4,7 @@
 <store>/_databricks/<flow file>/<token>/<attempt>/000000.log  the log, in pieces
 <store>/_databricks/<flow file>/<token>/submitted.json        {"run", "commit"}, by who started
 <store>/_databricks/<flow file>/runs/<Metaflow run id>        the token
+<store>/_databricks/<flow file>/probe                         empty, by who starts a job
 """
 
 from __future__ import annotations
@@ -114,6 +115,13 @@ def store_of(place: str) -> Iterator[None]:
             f"the store at {without_secrets(place)} cannot be used from here: {words}. Is this "
             "machine signed in to it (az login, AWS_PROFILE), with the right to read and write?"
         ) from None
+
+
+def probe(place: str) -> None:
+    """Before a run of a job, whose own place has a name only when it is started. Raises LaunchError
+    for a store that cannot be written from here."""
+    with store_of(place):
+        write_file(posixpath.join(posixpath.dirname(place), "probe"), b"")
 
 
 def read_json(uri: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from dagster_metaflow.backends import databricks_settings as settings
 from dagster_metaflow.backends.databricks import DatabricksBackend
 from dagster_metaflow.backends.databricks_api import said
+from dagster_metaflow.backends.databricks_attempt import probe
 from dagster_metaflow.backends.databricks_bundle import job_settings, put_job
 from dagster_metaflow.backends.databricks_driver import OWN_NUMBER, place_by
 from dagster_metaflow.backends.databricks_git import PACKAGES_OF_HERE
@@ -90,7 +91,7 @@ class Job:
         own = made["tasks"][0]["spark_python_task"]["parameters"]
         sent = _with(own, more) if more else None
         settings.refuse_credentials(sent or own)
-        _place_by(own, 0)  # before there is a run that could not be followed
+        probe(_place_by(own, 0))  # before there is a run that could not be followed
         workspace = backend.workspace()
         with said(f"to make the job {made['name']}"):
             number, done = put_job(workspace, made)
