@@ -44,7 +44,7 @@ def stage(workspace: LocalWorkspace, repository: Repository, tmp_path: Path) -> 
 @pytest.fixture
 def run(
     stage: ShellRuns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
+) -> Iterator[Callable[..., tuple[int, str]]]:
     """The script, in the toy's checkout: its exit code and what it prints."""
     import run_databricks_job as script
 
@@ -66,4 +66,5 @@ def run(
         assert "Traceback" not in found.err
         return code, found.out + found.err
 
-    return one
+    yield one
+    settings.cache_clear()
