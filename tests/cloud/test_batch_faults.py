@@ -77,6 +77,12 @@ def test_it_links_to_its_jobs(stage: BatchStage) -> None:
     )
 
 
+def test_also_from_another_machine(stage: BatchStage) -> None:
+    handle = stage.backend().prepare(stage.request())
+    elsewhere = {**handle, "host": "other", "folder": str(stage.folder / "of_the_other")}
+    assert "batch_jobs" in stage.backend().links(elsewhere)
+
+
 @pytest.mark.parametrize("where", ["variable", "file"])
 @pytest.mark.parametrize(
     ("asked", "used"), [("retry", "retry batch"), ("batch:memory=9000", "batch:memory=9000")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from pydantic import Field
 
@@ -73,11 +74,10 @@ class BatchBackend(LocalBackend):
 
     def links(self, handle: Handle) -> Mapping[str, str]:
         found = dict(super().links(handle))
-        try:
+        with suppress(LaunchError):  # it runs on another machine
             found |= self._run_page(handle, self.poll(handle).run_id)
+        with suppress(LaunchError):  # without a region there is no page
             found |= {"batch_jobs": self.aws().jobs_page()}
-        except LaunchError:  # it runs on another machine; without a region there is no page
-            pass
         return found
 
     def _run_page(self, handle: Handle, run_id: str | None) -> Mapping[str, str]:
