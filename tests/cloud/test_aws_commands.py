@@ -218,6 +218,38 @@ def test_ctrl_c_and_sigterm_stop_the_run(
     assert not list(stage.folder.glob("tmp*"))
 
 
+def test_a_second_ctrl_c_ends_a_start_that_hangs(stage: StepFunctionsStage) -> None:
+    (stage.folder / "hold_trigger").touch()
+    done = script(stage, FLOW)
+    assert done.stdout is not None
+    while not (stage.folder / "triggering").exists():
+        assert done.poll() is None
+        time.sleep(0.05)
+    os.kill(done.pid, signal.SIGINT)
+    while "once more ends that" not in done.stdout.readline():
+        assert done.poll() is None
+    os.kill(done.pid, signal.SIGINT)
+    told, _ = done.communicate(timeout=30)  # which the start would hold open
+    assert done.returncode == 130
+    assert "a run may have started all the same" in told
+
+
+HANGING = """
+import sys
+from dagster_metaflow.backends import watch_execution
+watch_execution._START_SECONDS = 0.1
+command = [sys.executable, "-c", "import time; time.sleep(100)"]
+sys.exit(watch_execution.main(command, watch_execution.Signals()))
+"""
+
+
+def test_a_start_that_hangs_ends_in_time() -> None:
+    command = [sys.executable, "-c", HANGING]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert "a run may have started all the same" in done.stderr
+
+
 def test_it_leaves_no_job_of_a_run_that_took_too_long(stage: StepFunctionsStage) -> None:
     stage.variables["SHELL_TIMEOUT"] = "2"
     stage.hold()

@@ -4,18 +4,21 @@
 
 The words are a command of Metaflow's that starts an execution. Ends with 0 when the run has
 succeeded, with 1 when it has not, with the command's own code when that failed. Ctrl-C and SIGTERM
-stop the run, at whatever moment they come, and end with 130 and 143.
+stop the run, at whatever moment they come, and end with 130 and 143. A start that hangs is waited
+for until a second one comes, and ten minutes at most.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +30,14 @@ if TYPE_CHECKING:
     from dagster_metaflow.backends.step_functions import StepFunctionsBackend
 
 _SECONDS = 0.5
+_START_SECONDS = 600.0
 _SIGNALLED = 128
 """What a shell adds to a signal's number."""
+_ENOUGH_SIGNALS = 2
+_MAY_HAVE_STARTED = (
+    "the start was broken off, and a run may have started all the same: look at the executions of "
+    "the state machine, and stop what is there (aws stepfunctions list-executions, stop-execution)"
+)
 
 
 class Signals:
@@ -64,16 +73,32 @@ def watch(backend: StepFunctionsBackend, handle: dict[str, Any], signals: Signal
 def main(command: Sequence[str], signals: Signals) -> int:
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "triggered.json"
-        # In a session of its own: a signal to all does not break it off between the start of the
-        # execution and the word of it.
-        done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
-            [*command, f"--deployer-attribute-file={told}"], start_new_session=True, check=False
-        )
-        if done.returncode:
-            return done.returncode if done.returncode > 0 else _SIGNALLED - done.returncode
+        code = _triggered([*command, f"--deployer-attribute-file={told}"], signals)
+        if code is None:
+            print(_MAY_HAVE_STARTED, file=sys.stderr)
+            return _SIGNALLED + signals.heard[0] if signals.heard else 1
+        if code:
+            return code if code > 0 else _SIGNALLED - code
         from dagster_metaflow.backends.step_functions import StepFunctionsBackend
 
         return watch(StepFunctionsBackend(), _handle(told, folder), signals)
+
+
+def _triggered(command: Sequence[str], signals: Signals) -> int | None:
+    """The command's code; None when it was not waited for any longer, and killed."""
+    # In a session of its own: a signal to all does not break it off between the start of the
+    # execution and the word of it.
+    trigger = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - no shell
+    waited, told = time.monotonic(), False
+    while len(signals.heard) < _ENOUGH_SIGNALS and time.monotonic() - waited < _START_SECONDS:
+        if signals.heard and not told:
+            print("the start is waited for, to stop the run; once more ends that", file=sys.stderr)
+            told = True
+        with suppress(subprocess.TimeoutExpired):
+            return trigger.wait(_SECONDS)
+    os.killpg(trigger.pid, signal.SIGKILL)
+    trigger.wait()
+    return None
 
 
 def _handle(told: Path, folder: str) -> dict[str, Any]:

@@ -90,6 +90,9 @@ def schedule(events, cron):
 
 
 def trigger(attributes):
+    (FOLDER / "triggering").touch()
+    while (FOLDER / "hold_trigger").exists():
+        time.sleep(0.02)
     states_client = client("stepfunctions")
     machines = states_client.list_state_machines()["stateMachines"]
     arn = next(m["stateMachineArn"] for m in machines if m["name"] == "ShellFlow")
