@@ -112,6 +112,10 @@ class LocalAws:
         some seconds."""
         self._ask("stale", {"times": times})
 
+    def look_late(self, times: int) -> None:
+        """The next looks at the machine that is changed next show what it was before."""
+        self._ask("late", {"times": times})
+
     def _ask(self, what: str, given: Mapping[str, Any]) -> dict[str, int]:
         request = Request(f"{self.url}/_local/{what}", json.dumps(given).encode())  # noqa: S310
         with urlopen(request, timeout=10) as answer:  # noqa: S310 - our own server

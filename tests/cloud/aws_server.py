@@ -162,6 +162,8 @@ class Cloud:
                 self._states.age(**given)
             elif request.path == "/_local/stale":
                 self._states.start_stale(**given)
+            elif request.path == "/_local/late":
+                self._states.look_late(**given)
             elif request.path == "/_local/calls" and given:
                 self._calls.clear()
             answer = dict(self._calls) if request.path == "/_local/calls" else {}

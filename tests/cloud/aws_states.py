@@ -35,6 +35,7 @@ class States:
         self._executions: dict[str, Execution] = {}
         self._lock = threading.RLock()
         self._stale_starts = 0
+        self._late_looks = 0
 
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Raises ApiError."""
@@ -53,6 +54,10 @@ class States:
     def start_stale(self, times: int) -> None:
         """So many executions run the definition before the last change of their machine."""
         self._stale_starts = times
+
+    def look_late(self, times: int) -> None:
+        """So many looks at the machine that is changed next show what it was before."""
+        self._late_looks = times
 
     # -- machines ------------------------------------------------------------------------------
 
@@ -77,7 +82,8 @@ class States:
 
     def _update_state_machine(self, request: Mapping[str, Any]) -> dict[str, Any]:
         machine = self._machine(request["stateMachineArn"])
-        machine["before"] = machine["definition"]
+        machine["before"] = {k: machine.get(k) for k in ("definition", "revisionId")}
+        machine["late"], self._late_looks = self._late_looks, 0
         for key in ("definition", "roleArn", "loggingConfiguration"):
             if key in request:
                 machine[key] = request[key]
@@ -85,7 +91,12 @@ class States:
         return {"updateDate": time.time(), "revisionId": machine["revisionId"]}
 
     def _describe_state_machine(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return {k: v for k, v in self._machine(request["stateMachineArn"]).items() if k != "before"}
+        found = dict(machine := self._machine(request["stateMachineArn"]))
+        before, late = found.pop("before", {}), found.pop("late", 0)
+        if not late:
+            return found
+        machine["late"] -= 1
+        return {**found, **before}
 
     def _list_state_machines(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         keys = ("stateMachineArn", "name", "type", "creationDate")
@@ -123,7 +134,7 @@ class States:
         else:
             if self._stale_starts > 0 and "before" in machine:
                 self._stale_starts -= 1
-                machine = {**machine, "definition": machine["before"]}
+                machine = {**machine, **machine["before"]}
             definition = json.loads(machine["definition"])
             known = Execution(
                 arn, name, dict(machine), definition, given, self._services, self._pace

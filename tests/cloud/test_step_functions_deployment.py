@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from aws import LocalAws
+from aws import KEY, LocalAws
 from shell_kit import StepFunctionsStage
 
 from dagster_metaflow.backends import sfn_start
@@ -91,11 +91,86 @@ def test_a_machine_that_others_deploy_all_the_time_is_given_up(
     stage.ended(stage.launched())
     stage.code_version, stage.variables["SHELL_TIMEOUT"] = "changed", "500"
     stage.aws.start_stale(5)
+    backend, request = stage.backend(), stage.request()
+    prepared = backend.prepare(request)
     with pytest.raises(LaunchError, match="Does somebody else deploy it now"):
-        stage.launched()
+        backend.launch(request, prepared)
+    # There is nothing that a retry could go on with: it starts anew.
+    status = backend.poll(prepared)
+    assert (status.state, status.run_id) == (RunState.LOST, None)
+    backend.cancel(prepared)
     machine = Aws(stage.environment()).machine_arn("ShellFlow")
     states = stage.aws.client("stepfunctions")
     assert not states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]
+
+
+def changed(stage: StepFunctionsStage) -> None:
+    """A run of the flow as it was, and the next one, held, of an old definition."""
+    stage.ended(stage.launched())
+    stage.code_version, stage.variables["SHELL_TIMEOUT"] = "changed", "500"
+    stage.aws.start_stale(1)
+    stage.hold()
+
+
+def test_what_was_started_again_is_followed_and_cancelled_though_nobody_came_to_note_it(
+    stage: StepFunctionsStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sfn_start, "_PAUSE_SECONDS", 0.0)
+    changed(stage)
+    backend, request = stage.backend(), stage.request()
+    prepared = backend.prepare(request)
+    made = backend.launch(request, prepared)
+    assert made["execution"] == f"{prepared['execution']}-1"
+    assert backend.poll(prepared).run_id == f"sfn-{made['execution']}"
+    backend.cancel(prepared)
+    assert stage.ended(prepared).state is RunState.CANCELLED
+    stage.wait_for_no_job(made["execution"])
+
+
+def unseen(stage: StepFunctionsStage) -> tuple[Handle, Handle]:
+    """A run of an old definition of which AWS did not tell that it is one: its handle as it was
+    prepared, and as it was started."""
+    changed(stage)
+    stage.aws.fail("states", "DescribeStateMachineForExecution", "AccessDeniedException", key=KEY)
+    backend, request = stage.backend(), stage.request()
+    prepared = backend.prepare(request)
+    return prepared, backend.launch(request, prepared)
+
+
+def test_an_old_definition_that_nobody_came_to_stop_is_not_gone_on_with(
+    stage: StepFunctionsStage,
+) -> None:
+    prepared, made = unseen(stage)
+    status = stage.backend().poll(prepared)
+    assert (status.state, status.run_id) == (RunState.LOST, None)
+    stage.backend().cancel(prepared)  # as a launch does with what it does not go on with
+    assert stage.ended(made).state is RunState.CANCELLED
+    stage.wait_for_no_job(made["execution"])
+
+
+def test_an_old_definition_is_not_redriven_but_started_anew(stage: StepFunctionsStage) -> None:
+    _, made = unseen(stage)
+    stage.fail_once()
+    stage.release()
+    failure = stage.ended(made)
+    assert failure.state is RunState.FAILED
+    handle = stage.resumed(failure.run_id)
+    status = stage.ended(handle)
+    assert status.state is RunState.SUCCEEDED
+    assert status.run_id != failure.run_id
+    assert stage.log(handle)[0].startswith("A new execution, since AWS ran another definition")
+
+
+def test_a_definition_that_aws_shows_late_is_taken_for_the_one_deployed(
+    stage: StepFunctionsStage,
+) -> None:
+    stage.ended(stage.launched())
+    stage.code_version, stage.variables["SHELL_TIMEOUT"] = "changed", "500"
+    stage.aws.look_late(3)
+    assert stage.ended(stage.launched()).state is RunState.SUCCEEDED
+    assert stage.aws.calls(KEY)["states:StopExecution"] == 0
+    stage.ended(stage.launched())
+    assert deployments(stage) == 2
 
 
 def test_two_launches_at_once_deploy_once_and_are_two_runs(stage: StepFunctionsStage) -> None:
@@ -174,7 +249,7 @@ def test_under_changed_code_it_is_resumed_by_metaflow(stage: StepFunctionsStage)
     handle = stage.resumed(run_id)
     assert stage.ended(handle).state is RunState.SUCCEEDED
     assert Counter(stage.executed()) == {"start": 1, "work": 2, "end": 1}
-    assert any("the flow's code has changed" in line for line in stage.log(handle))
+    assert any("since code, or what it is deployed with" in line for line in stage.log(handle))
 
 
 def test_or_started_anew_where_one_wants_that(stage: StepFunctionsStage) -> None:

@@ -124,6 +124,15 @@ def test_an_execution_that_is_not_seen_yet_is_not_lost(stage: StepFunctionsStage
     assert stage.ended(handle).state is RunState.SUCCEEDED
 
 
+def test_where_it_may_not_be_seen_what_an_execution_runs_it_goes_on(
+    stage: StepFunctionsStage,
+) -> None:
+    denied = "states", "DescribeStateMachineForExecution", "AccessDeniedException"
+    stage.aws.fail(*denied, times=ALWAYS, key=KEY)
+    assert stage.ended(stage.launched()).state is RunState.SUCCEEDED
+    assert stage.aws.calls(KEY)["states:StopExecution"] == 0
+
+
 def test_an_execution_that_is_not_seen_yet_is_cancelled(stage: StepFunctionsStage) -> None:
     stage.hold()
     handle = stage.launched()

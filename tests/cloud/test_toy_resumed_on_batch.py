@@ -64,6 +64,6 @@ def test_finished_steps_are_taken_over_and_faults_are_borne(aws: LocalAws, tmp_p
     assert status.reason is None, log
     assert status.run_id != failed.run_id
     assert toy.steps_run == {"start": 1, "work": 1, "join": 4}  # killed once, retried by Metaflow
-    assert "the flow's code has changed, and a redrive would run the old one" in log
+    assert "code, or what it is deployed with, has changed, and a redrive runs the old one" in log
     assert "the total is 0" in log
     toy.instance.dispose()

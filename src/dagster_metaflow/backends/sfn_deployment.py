@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,7 @@ from typing import NamedTuple
 from filelock import FileLock
 
 import dagster_metaflow
-from dagster_metaflow.backends.aws_api import Aws, code_of, said
+from dagster_metaflow.backends.aws_api import Aws, said
 from dagster_metaflow.backends.metaflow_settings import metaflow_settings
 from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest
 from dagster_metaflow.backends.sfn_schedule import kept_schedule
@@ -30,7 +31,8 @@ DEFINITION_TAG = "dagster_metaflow/definition"
 
 _DEPLOY_SECONDS = 600
 _TOLD_LINES = 12
-_NOT_THERE = ("ResourceNotFound", "StateMachineDoesNotExist")
+_LATE_LOOKS = 20
+_LATE_SECONDS = 0.5
 
 
 class Deployed(NamedTuple):
@@ -78,41 +80,44 @@ class Deployer:
         request.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(request.folder.parent / f".{self.machine(request)}.deploying"):
             with said("to look at the state machine"):
-                definition = self._deployed(arn, self.code(request))
-            if definition is None:
-                with kept_schedule(self.aws, self.machine(request)):
-                    self._create(request)
-                with said("to tag the state machine"):
-                    definition = self._note(arn, self.code(request))
+                before, code = self._seen(arn), self.code(request)
+                if before is not None and self._is_tagged(arn, code, before[0]):
+                    return Deployed(arn, before[0])
+            with kept_schedule(self.aws, self.machine(request)):
+                self._create(request)
+            with said("to tag the state machine"):
+                definition = self._created(arn, before)
+                self._tag(arn, code, definition)
         return Deployed(arn, definition)
 
-    def _deployed(self, arn: str, code: str) -> str | None:
-        """Its definition when it runs that code."""
+    def _seen(self, arn: str) -> tuple[str, str] | None:
+        """Definition and revision, which AWS may show late; None when it is not there."""
         client = self.aws.client("stepfunctions")
         try:
-            found = client.list_tags_for_resource(resourceArn=arn)["tags"]
-            tags = {tag["key"]: tag["value"] for tag in found}
-            if tags.get(CODE_TAG) != code:
-                return None
-            definition = self._definition(arn)
-        except client.exceptions.ClientError as error:
-            if code_of(error) in _NOT_THERE:
-                return None
-            raise
-        return definition if tags.get(DEFINITION_TAG) == _hash(definition) else None
+            found = client.describe_state_machine(stateMachineArn=arn)
+        except client.exceptions.StateMachineDoesNotExist:
+            return None
+        return found["definition"], found.get("revisionId", "")
 
-    def _definition(self, arn: str) -> str:
-        found = self.aws.client("stepfunctions").describe_state_machine(stateMachineArn=arn)
-        return str(found["definition"])
+    def _created(self, arn: str, before: tuple[str, str] | None) -> str:
+        """The definition that came after `before`, which may have stayed the same."""
+        for _ in range(_LATE_LOOKS):
+            found = self._seen(arn)
+            if found not in (None, before):
+                break
+            time.sleep(_LATE_SECONDS)
+        if found is None:
+            raise LaunchError("AWS does not show the state machine. Re-execute in a minute.")
+        return found[0]
 
-    def _note(self, arn: str, code: str) -> str:
-        """The definition that has been tagged."""
-        definition = self._definition(arn)
-        tags = {CODE_TAG: code, DEFINITION_TAG: _hash(definition)}
-        self.aws.client("stepfunctions").tag_resource(
-            resourceArn=arn, tags=[{"key": key, "value": value} for key, value in tags.items()]
-        )
-        return definition
+    def _is_tagged(self, arn: str, code: str, definition: str) -> bool:
+        found = self.aws.client("stepfunctions").list_tags_for_resource(resourceArn=arn)["tags"]
+        tags = {tag["key"]: tag["value"] for tag in found}
+        return tags.items() >= _tags(code, definition).items()
+
+    def _tag(self, arn: str, code: str, definition: str) -> None:
+        tags = [{"key": key, "value": value} for key, value in _tags(code, definition).items()]
+        self.aws.client("stepfunctions").tag_resource(resourceArn=arn, tags=tags)
 
     def _create(self, request: LaunchRequest) -> None:
         named = [] if self.name is None else [f"--name={self.name}"]
@@ -140,8 +145,14 @@ class Deployer:
         return {**os.environ, **self.environment}
 
 
-def _hash(definition: str) -> str:
-    return hashlib.sha256(definition.encode()).hexdigest()[:16]
+def _tags(code: str, definition: str) -> dict[str, str]:
+    return {CODE_TAG: code, DEFINITION_TAG: definition_hash(definition)}
+
+
+def definition_hash(definition: str) -> str:
+    """However it is spaced and ordered."""
+    text = json.dumps(json.loads(definition), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @cache

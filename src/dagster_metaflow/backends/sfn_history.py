@@ -112,6 +112,18 @@ class History:
         self.failed_step = self._refusals.get(self.why, here)
 
     @property
+    def reason(self) -> str | None:
+        """Why it ended otherwise than well."""
+        if self.end == "SUCCEEDED":
+            return None
+        if self.end == "TIMED_OUT":
+            return "the execution took longer than the state machine's time-out"
+        if self.end == "ABORTED":
+            return "it was stopped"
+        step = f"step {self.failed_step}: " if self.failed_step else ""
+        return f"{step}{self.why or 'no reason was given'}"
+
+    @property
     def running(self) -> Sequence[Task]:
         return [task for task in self.tasks.values() if task.ended is None]
 

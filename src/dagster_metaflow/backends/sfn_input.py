@@ -16,8 +16,8 @@ MOST_OVERRIDES = 8_192
 _UNSAFE = "$`"
 
 
-def execution_input(parameters: Mapping[str, Any], code: str) -> str:
-    """As `step-functions trigger` makes it, with the code that is meant beside.
+def parameters_given(parameters: Mapping[str, Any]) -> str:
+    """As `step-functions trigger` gives them.
 
     Raises LaunchError for values that Metaflow's tasks cannot take: they pass through a shell, as
     JSON, of which it undoes no more than the escapes of quotes and backslashes.
@@ -30,7 +30,12 @@ def execution_input(parameters: Mapping[str, Any], code: str) -> str:
             "line break, no tab and no letter beyond ASCII, which a shell would read or change. "
             "Give another value, or take the backend `batch`."
         )
-    return json.dumps({"Parameters": json.dumps(given), "CodeVersion": code})
+    return json.dumps(given)
+
+
+def execution_input(parameters: str, code: str, definition: str) -> str:
+    """parameters: as given by `parameters_given`. code, definition: hashes of what is meant."""
+    return json.dumps({"Parameters": parameters, "CodeVersion": code, "Definition": definition})
 
 
 def _is_kept(letter: str) -> bool:

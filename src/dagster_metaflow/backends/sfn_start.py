@@ -1,26 +1,38 @@
 """Starts an execution, and makes sure that it runs the definition that was deployed.
 
 AWS changes a state machine in its own time: an execution that is started within some seconds of a
-change may still run the definition before it. And somebody else may have deployed in between.
+change may still run the definition before it. And somebody else may have deployed in between. So an
+execution's input says which definition is meant. One that runs another is stopped, and started
+again under the next of a few names, by which it is found also when its starter was killed.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws
 from dagster_metaflow.backends.protocol import LaunchError
-from dagster_metaflow.backends.sfn_deployment import Deployed
+from dagster_metaflow.backends.sfn_deployment import Deployed, definition_hash
 
 LONGEST_NAME = 80
+_NOT_MEANT = "not the definition that was deployed"
 _TRIES = 5
 _PAUSE_SECONDS = 3.0
 _UNSEEN_LOOKS = 10
 _UNSEEN_SECONDS = 0.5
+
+
+class Found(NamedTuple):
+    """An execution. told: by DescribeExecution. is_meant: it runs the definition that it should."""
+
+    name: str
+    told: Mapping[str, Any]
+    is_meant: bool
 
 
 def execution_arn(machine_arn: str, name: str) -> str:
@@ -35,19 +47,15 @@ def started(aws: Aws, machine: Deployed, flow: str, name: str, given: str) -> st
     when AWS goes on with another definition, and ClientError.
     """
     client = aws.client("stepfunctions")
-    for number in range(_TRIES):
-        tried = f"{name[: LONGEST_NAME - 2]}-{number}" if number else name
+    for tried in _names(name):
         # It exists already when an answer was lost on its way, and the call made again.
         with suppress(client.exceptions.ExecutionAlreadyExists):
             client.start_execution(stateMachineArn=machine.arn, name=tried, input=given)
         arn = execution_arn(machine.arn, tried)
-        try:
-            if _runs(client, arn, machine.definition):
-                return tried
-        except client.exceptions.ClientError:
-            _stop(aws, arn, flow)  # nobody would follow it
-            raise
-        _stop(aws, arn, flow)
+        if _runs_what_is_meant(client, arn, given):
+            return tried
+        client.stop_execution(executionArn=arn, error="Stopped", cause=_NOT_MEANT)
+        batch_jobs.end(aws, flow, tried, _NOT_MEANT)
         time.sleep(_PAUSE_SECONDS)
     raise LaunchError(
         f"AWS has started {_TRIES} executions of {flow} with another definition than the one that "
@@ -56,19 +64,56 @@ def started(aws: Aws, machine: Deployed, flow: str, name: str, given: str) -> st
     )
 
 
-def _runs(client: Any, arn: str, definition: str) -> bool:
-    """Also where AWS does not show the execution for long: it has been started."""
-    for _ in range(_UNSEEN_LOOKS):
+def described(aws: Aws, arn: str) -> Mapping[str, Any] | None:
+    """What AWS tells of an execution; None where there is none. Raises ClientError."""
+    client = aws.client("stepfunctions")
+    try:
+        found: dict[str, Any] = client.describe_execution(executionArn=arn)
+    except client.exceptions.ExecutionDoesNotExist:
+        return None
+    return found
+
+
+def found_again(aws: Aws, arn: str) -> Found | None:
+    """The execution of a start that nobody came to note: the one that was meant, or else the last.
+
+    arn: of the name that was asked for. None where there is none. Raises ClientError.
+    """
+    machine, _, name = arn.rpartition(":")
+    last = None
+    for tried in _names(name):
+        if (told := described(aws, f"{machine}:{tried}")) is None:
+            break
+        last = Found(tried, told, is_meant(aws, f"{machine}:{tried}", told))
+        if last.is_meant:
+            break
+    return last
+
+
+def is_meant(aws: Aws, arn: str, told: Mapping[str, Any]) -> bool:
+    """Whether an execution runs the definition that it was started for. told: of it."""
+    if told.get("cause") == _NOT_MEANT:
+        return False
+    return _runs_what_is_meant(aws.client("stepfunctions"), arn, told["input"])
+
+
+def _names(name: str) -> list[str]:
+    return [name, *(f"{name[: LONGEST_NAME - 2]}-{number}" for number in range(1, _TRIES))]
+
+
+def _runs_what_is_meant(client: Any, arn: str, given: str) -> bool:
+    """Also where AWS does not show it for long, or refuses to: it has been started, and only what
+    is known to be another one is stopped."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    meant = json.loads(given).get("Definition")
+    for _ in range(_UNSEEN_LOOKS if meant else 0):
         try:
             found = client.describe_state_machine_for_execution(executionArn=arn)["definition"]
         except client.exceptions.ExecutionDoesNotExist:
             time.sleep(_UNSEEN_SECONDS)
-            continue
-        return bool(json.loads(found) == json.loads(definition))
+        except (BotoCoreError, ClientError):
+            break
+        else:
+            return bool(definition_hash(found) == meant)
     return True
-
-
-def _stop(aws: Aws, arn: str, flow: str) -> None:
-    client, why = aws.client("stepfunctions"), "not the definition that was deployed"
-    client.stop_execution(executionArn=arn, error="Stopped", cause=why)
-    batch_jobs.end(aws, flow, arn.rpartition(":")[2], why)

@@ -1,9 +1,10 @@
 """Runs on AWS Step Functions: a flow is deployed once, and started as an execution.
 
-A Metaflow run there is `sfn-<name of the execution>`. The name is settled before the start, so that
-whatever happens the run is found again, from any machine. A failed execution is redriven: it goes
-on from the failed state in the same run. When AWS refuses that, or the flow's code has changed
-since, the run is resumed by Metaflow's own scheduler with its steps on Batch.
+A Metaflow run there is `sfn-<name of the execution>`. The name, and the few that may follow it when
+AWS starts an old definition, are settled before the start, so that whatever happens the run is
+found again, from any machine. A failed execution is redriven: it goes on from the failed state in
+the same run. When AWS refuses that, or the flow's code or what it is deployed with has changed, the
+run is resumed by Metaflow's own scheduler with its steps on Batch.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pydantic import Field
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import code_of, said
 from dagster_metaflow.backends.batch import BatchBackend
-from dagster_metaflow.backends.copied_log import read_lines
+from dagster_metaflow.backends.copied_log import Noted, append, read_lines
 from dagster_metaflow.backends.looks import Followers, Pace
 from dagster_metaflow.backends.protocol import (
     Handle,
@@ -31,10 +32,21 @@ from dagster_metaflow.backends.protocol import (
     RunState,
     RunStatus,
 )
-from dagster_metaflow.backends.sfn_deployment import Deployer
+from dagster_metaflow.backends.sfn_deployment import Deployer, definition_hash
 from dagster_metaflow.backends.sfn_following import Follower
-from dagster_metaflow.backends.sfn_input import execution_input, refuse_what_does_not_fit
-from dagster_metaflow.backends.sfn_start import LONGEST_NAME, execution_arn, started
+from dagster_metaflow.backends.sfn_input import (
+    execution_input,
+    parameters_given,
+    refuse_what_does_not_fit,
+)
+from dagster_metaflow.backends.sfn_start import (
+    LONGEST_NAME,
+    described,
+    execution_arn,
+    found_again,
+    is_meant,
+    started,
+)
 from dagster_metaflow.backends.travelling import travelled
 
 PREFIX = "sfn-"
@@ -51,6 +63,7 @@ _NOT_REDRIVEN = (
     "StateMachineDoesNotExist", "ValidationException",
 )  # fmt: skip
 _GOES_ON = ("RUNNING", "PENDING_REDRIVE", "SUCCEEDED")
+_NOT_MEANT = "AWS ran another definition than the one that was deployed"
 
 
 class StepFunctionsBackend(BatchBackend):
@@ -100,8 +113,10 @@ class StepFunctionsBackend(BatchBackend):
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
         request = travelled(request)
         deployer = self._deployer()
-        given = execution_input(request.parameters, deployer.code(request))
+        parameters = parameters_given(request.parameters)
         machine = deployer.deployed(request)
+        meant = definition_hash(machine.definition)
+        given = execution_input(parameters, deployer.code(request), meant)
         refuse_what_does_not_fit(machine.definition, given, str(handle["execution"]))
         with said("to start the execution"):
             name = started(self.aws(), machine, request.flow_name, handle["execution"], given)
@@ -115,7 +130,7 @@ class StepFunctionsBackend(BatchBackend):
             return self._by_metaflow(request, handle, origin_run_id)
         again = {**handle, "execution": origin_run_id.removeprefix(PREFIX)}
         with said("to look at the execution that failed"):
-            found = self._described(again)
+            found = described(self.aws(), self._arn(again))
             if found is not None:
                 again |= {"started": found["startDate"].isoformat()}
                 if found["status"] in _GOES_ON:
@@ -123,12 +138,15 @@ class StepFunctionsBackend(BatchBackend):
                 again |= {"after": self._last_event(again)}
         if (why_not := self._redriven(request, again, found)) is None:
             return again
-        if self.when_not_redriven == "restart":
+        if self.when_not_redriven == "restart" or why_not == _NOT_MEANT:
             made = self.launch(request, handle)
-            return self._say(made, f"A new execution, since {why_not}.")
+            append(_folder(handle), Noted(), f"A new execution, since {why_not}.\n".encode())
+            return made
         made = self._by_metaflow(request, handle, origin_run_id)
-        words = f"Resumed by Metaflow's own scheduler with steps on AWS Batch, since {why_not}."
-        return self._say(made, words)
+        words = f"Resumed by Metaflow's own scheduler with steps on AWS Batch, since {why_not}.\n"
+        with (_folder(handle) / "log").open("a", encoding="utf-8") as log:
+            log.write(words)
+        return made
 
     def _redriven(
         self, request: LaunchRequest, handle: Handle, found: Mapping[str, Any] | None
@@ -136,9 +154,11 @@ class StepFunctionsBackend(BatchBackend):
         """Why it is not."""
         if found is None:
             return "AWS has its execution no more (it keeps one for 90 days after its end)"
+        if not is_meant(self.aws(), self._arn(handle), found):
+            return _NOT_MEANT
         ran = json.loads(found["input"]).get("CodeVersion")
         if ran != self._deployer().code(request):
-            return "the flow's code has changed, and a redrive would run the old one"
+            return "code, or what it is deployed with, has changed, and a redrive runs the old one"
         client = self.aws().client("stepfunctions")
         with said("to redrive the execution"):
             # What the failure left running would go on beside its own repetition.
@@ -155,39 +175,35 @@ class StepFunctionsBackend(BatchBackend):
     def _by_metaflow(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
         return {**super().resume(request, handle, origin_run_id), "by": "metaflow"}
 
-    def _say(self, handle: Handle, words: str) -> Handle:
-        with (_folder(handle) / "log").open("a", encoding="utf-8") as log:
-            log.write(f"{words}\n")
-        return handle
-
     def _last_event(self, handle: Handle) -> int:
-        events = (
-            self.aws()
-            .client("stepfunctions")
-            .get_execution_history(executionArn=self._arn(handle), reverseOrder=True, maxResults=1)[
-                "events"
-            ]
-        )
-        return int(events[0]["id"]) if events else 0
+        found = self.aws().client("stepfunctions").get_execution_history(
+            executionArn=self._arn(handle), reverseOrder=True, maxResults=1
+        )  # fmt: skip
+        return int(found["events"][0]["id"]) if found["events"] else 0
 
     # -- following -----------------------------------------------------------------------------
 
     def poll(self, handle: Handle) -> RunStatus:
         if _is_by_metaflow(handle):
             return super().poll(handle)
-        run_id = PREFIX + str(handle["execution"])
         with said("to look at the execution"):
             follower = self._follower(handle)
-            unseen = "started" not in handle and not follower.history.last
-            if unseen and self._described(handle) is None:
-                return RunStatus(RunState.LOST, None, "it was never started")
+            if "started" not in handle and not follower.history.last:
+                found = found_again(self.aws(), self._arn(handle))
+                if found is None:
+                    return RunStatus(RunState.LOST, None, "it was never started")
+                if not found.is_meant:
+                    return RunStatus(RunState.LOST, None, _NOT_MEANT)
+                handle = {**handle, "execution": found.name}
+                follower = self._follower(handle)
+        run_id = PREFIX + str(handle["execution"])
         follower.look()
         if not follower.is_there:
             return RunStatus(RunState.LOST, run_id, "there is no such execution any more")
         history, end = follower.history, follower.history.end
         if end is None or not follower.is_over or history.last <= follower.after:
             return RunStatus(RunState.RUNNING, run_id)
-        return RunStatus(_STATES[end], run_id, _why(follower))
+        return RunStatus(_STATES[end], run_id, history.reason)
 
     def read_log(self, handle: Handle, offset: int) -> tuple[list[str], int]:
         if _is_by_metaflow(handle):
@@ -199,9 +215,13 @@ class StepFunctionsBackend(BatchBackend):
             super().cancel(handle)
             return
         with said("to stop the execution"):
-            found, client = self._described(handle), self.aws().client("stepfunctions")
-            if found is None and "started" not in handle:
+            client = self.aws().client("stepfunctions")
+            if "started" in handle:
+                found = described(self.aws(), self._arn(handle))
+            elif (again := found_again(self.aws(), self._arn(handle))) is None:
                 return
+            else:
+                handle, found = {**handle, "execution": again.name}, again.told
             # What has just been started may not be seen yet, and is stopped all the same.
             status = "RUNNING" if found is None else found["status"]
             if status == "SUCCEEDED":
@@ -248,14 +268,6 @@ class StepFunctionsBackend(BatchBackend):
         machine = self.aws().machine_arn(str(handle["machine"]))
         return execution_arn(machine, str(handle["execution"]))
 
-    def _described(self, handle: Handle) -> Mapping[str, Any] | None:
-        client = self.aws().client("stepfunctions")
-        try:
-            found: dict[str, Any] = client.describe_execution(executionArn=self._arn(handle))
-        except client.exceptions.ExecutionDoesNotExist:
-            return None
-        return found
-
     def _follower(self, handle: Handle) -> Follower:
         key = (self._arn(handle), str(_folder(handle)))
 
@@ -284,15 +296,3 @@ def _folder(handle: Handle) -> Path:
 def _is_by_metaflow(handle: Handle) -> bool:
     """Resumed by Metaflow's own scheduler; also when nobody came to note it."""
     return "by" in handle or (_folder(handle) / "supervisor").exists()
-
-
-def _why(follower: Follower) -> str | None:
-    history = follower.history
-    if history.end == "SUCCEEDED":
-        return None
-    if history.end == "TIMED_OUT":
-        return "the execution took longer than the state machine's time-out"
-    if history.end == "ABORTED":
-        return "it was stopped"
-    step = f"step {history.failed_step}: " if history.failed_step else ""
-    return f"{step}{history.why or 'no reason was given'}"
