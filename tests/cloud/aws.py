@@ -17,7 +17,7 @@ import sysconfig
 import venv
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,8 +138,9 @@ class LocalAws:
             found = states.describe_state_machine(stateMachineArn=arn)
             yield f"state machine {machine['name']}", found["definition"].encode()
             for one in states.list_executions(stateMachineArn=arn)["executions"]:
-                told = states.describe_execution(executionArn=one["executionArn"])
-                yield f"execution {one['name']}", told["input"].encode()
+                with suppress(states.exceptions.ExecutionDoesNotExist):  # AWS keeps it no more
+                    told = states.describe_execution(executionArn=one["executionArn"])
+                    yield f"execution {one['name']}", told["input"].encode()
         for definition in batch.describe_job_definitions()["jobDefinitions"]:
             yield "a job definition", json.dumps(definition, default=str).encode()
         ids = [job["jobId"] for status in _STATUSES for job in self.jobs(status)]
