@@ -13,6 +13,7 @@ from metaflow import FlowSpec, Parameter  # noqa: TID253 - this file is part of 
 from flow_package import Packed
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.lakehouse.addresses import require_root
+from fraud_mlops.lakehouse.stores import is_local
 from fraud_mlops.settings import settings
 
 
@@ -27,7 +28,7 @@ def store_of(setting: str) -> Callable[[object], str]:
             uri = require_root(getattr(settings(), setting) or "")
         except FraudMlopsError:
             return ""
-        return uri if "://" in uri and not uri.startswith("file:") else ""
+        return "" if is_local(uri) else uri
 
     return known
 

@@ -68,11 +68,16 @@ def test_what_somebody_else_has_deployed_is_not_taken_for_ours(stage: StepFuncti
     assert Counter(stage.executed()) == {"start": 2, "work": 2, "end": 2}
 
 
+def change(stage: StepFunctionsStage) -> None:
+    """Other code than has run, which makes another definition."""
+    stage.ended(stage.launched())
+    stage.code_version, stage.variables["SHELL_TIMEOUT"] = "changed", "500"
+
+
 def test_what_still_runs_the_old_definition_is_stopped_and_started_again(
     stage: StepFunctionsStage,
 ) -> None:
-    stage.ended(stage.launched())
-    stage.code_version, stage.variables["SHELL_TIMEOUT"] = "changed", "500"
+    change(stage)
     stage.aws.start_stale(1)
     handle = stage.launched()
     status = stage.ended(handle)
@@ -88,8 +93,7 @@ def test_a_machine_that_others_deploy_all_the_time_is_given_up(
     stage: StepFunctionsStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sfn_start, "_PAUSE_SECONDS", 0.0)
-    stage.ended(stage.launched())
-    stage.code_version, stage.variables["SHELL_TIMEOUT"] = "changed", "500"
+    change(stage)
     stage.aws.start_stale(5)
     backend, request = stage.backend(), stage.request()
     prepared = backend.prepare(request)
@@ -106,8 +110,7 @@ def test_a_machine_that_others_deploy_all_the_time_is_given_up(
 
 def changed(stage: StepFunctionsStage) -> None:
     """A run of the flow as it was, and the next one, held, of an old definition."""
-    stage.ended(stage.launched())
-    stage.code_version, stage.variables["SHELL_TIMEOUT"] = "changed", "500"
+    change(stage)
     stage.aws.start_stale(1)
     stage.hold()
 
@@ -164,8 +167,7 @@ def test_an_old_definition_is_not_redriven_but_started_anew(stage: StepFunctions
 def test_a_definition_that_aws_shows_late_is_taken_for_the_one_deployed(
     stage: StepFunctionsStage,
 ) -> None:
-    stage.ended(stage.launched())
-    stage.code_version, stage.variables["SHELL_TIMEOUT"] = "changed", "500"
+    change(stage)
     stage.aws.look_late(3)
     assert stage.ended(stage.launched()).state is RunState.SUCCEEDED
     assert stage.aws.calls(KEY)["states:StopExecution"] == 0

@@ -44,7 +44,7 @@ def endpoint_of_settings() -> str | None:
 
     Raises SettingsError for what is none. It is not shown, for it may hold what is secret.
     """
-    name = next((name for name in _ENDPOINTS if os.environ.get(name)), None)
+    name = _variable()
     if name is None:
         return None
     given = os.environ[name]
@@ -150,6 +150,11 @@ def place_of(error: Exception, *, otherwise: str) -> str:
     return f"{asked.scheme}://{asked.netloc.rpartition('@')[2]}"
 
 
+def _variable() -> str | None:
+    """The one that says the endpoint."""
+    return next((name for name in _ENDPOINTS if os.environ.get(name)), None)
+
+
 def _set_by() -> str:
-    named = next((name for name in _ENDPOINTS if os.environ.get(name)), None)
+    named = _variable()
     return f"{named}, which is set" if named else "AWS_DEFAULT_REGION"

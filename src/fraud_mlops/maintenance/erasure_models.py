@@ -28,14 +28,13 @@ from fraud_mlops.registry.bundle import (
 )
 from fraud_mlops.registry.lineage import DERIVED, derivation
 from fraud_mlops.registry.pointers import (
-    Role,
+    ROLES,
     promote,
     read_pointer,
     remove_version,
     set_challenger,
 )
 
-_ROLES: tuple[Role, ...] = ("champion", "challenger")
 _REASON = "rows erased from its sample of training claims"
 
 
@@ -118,7 +117,7 @@ def _replace(
         told = manifest.model_copy(update={"version": new, "derived_from": old, "oot": oot})
         write_bundle(models_uri, dataset, new, files, told)
     # Only now: the upload takes a while, and somebody may point elsewhere meanwhile.
-    pointers = {role: read_pointer(models_uri, dataset, role) for role in _ROLES}
+    pointers = {role: read_pointer(models_uri, dataset, role) for role in ROLES}
     roles = [role for role, pointer in pointers.items() if pointer and pointer.version == old]
     if not dry:
         if "champion" in roles:
