@@ -35,8 +35,8 @@ from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.models.candidates import Candidate, draw_candidates
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.ingesting import ingest, prepare
+from fraud_mlops.pipeline.outputs import OUTPUTS, outputs
 from fraud_mlops.pipeline.plan import plan_run
-from fraud_mlops.pipeline.scoring import OUTPUTS, outputs
 from fraud_mlops.pipeline.training import fit, training_claims
 
 SCORED_SHARE = 32 / 36

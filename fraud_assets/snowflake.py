@@ -6,7 +6,7 @@ from typing import Any
 
 from dagster import EnvVar
 
-from fraud_assets.warehouse import WarehouseResource
+from fraud_assets.warehouse_resource import WarehouseResource
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.settings import settings
 from fraud_mlops.warehouse.engine import Warehouse

@@ -14,7 +14,8 @@ from fraud_assets.automation import sync_when_measured
 from fraud_assets.code_version import code_version
 from fraud_assets.dataset import METRICS, SEMANTIC_MODEL, SNOWFLAKE_METRICS, Dataset
 from fraud_assets.stores import Stores
-from fraud_assets.warehouse import WarehouseResource, engine_kind
+from fraud_assets.warehouse import engine_kind
+from fraud_assets.warehouse_resource import WarehouseResource
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.warehouse import columns, marks, moving
 from fraud_mlops.warehouse.names import VIEWS

@@ -8,7 +8,7 @@ import dagster as dg
 
 from fraud_assets.dataset import METRICS, SNOWFLAKE_METRICS, Dataset
 from fraud_assets.stores import Stores
-from fraud_assets.warehouse import WarehouseResource
+from fraud_assets.warehouse_resource import WarehouseResource
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.warehouse.parity import Difference, Parity, compare
 

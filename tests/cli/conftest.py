@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from fraud_mlops.cli import main
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.pipeline.metrics import METRICS
-from fraud_mlops.pipeline.scoring import OUTPUTS
+from fraud_mlops.pipeline.outputs import OUTPUTS
 from fraud_mlops.registry.pointers import promote
 from fraud_mlops.settings import settings
 

@@ -27,6 +27,7 @@ from fraud_mlops.pipeline.closing import closing_words
 from fraud_mlops.pipeline.leading import pinned_champion
 from fraud_mlops.pipeline.metrics import METRICS
 from fraud_mlops.pipeline.monitoring import monitor
+from fraud_mlops.pipeline.outputs import OUTPUTS
 from fraud_mlops.pipeline.plan import plan_run
 from fraud_mlops.pipeline.publishing import publish
 from fraud_mlops.pipeline.ranges import (
@@ -37,7 +38,6 @@ from fraud_mlops.pipeline.ranges import (
     with_range,
 )
 from fraud_mlops.pipeline.reference import read_reference, reference_bytes
-from fraud_mlops.pipeline.scoring import OUTPUTS
 from fraud_mlops.pipeline.training import train_candidate, training_claims, validation_claims
 from fraud_mlops.pipeline.validation import Validated, oot_claims
 from fraud_mlops.pipeline.windows import thinned

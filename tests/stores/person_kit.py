@@ -19,8 +19,8 @@ from fraud_mlops.contract import Contract
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import atomic_writer, write_bytes
 from fraud_mlops.pipeline.metrics import METRICS
+from fraud_mlops.pipeline.outputs import OUTPUTS
 from fraud_mlops.pipeline.reference import REFERENCE
-from fraud_mlops.pipeline.scoring import OUTPUTS
 from fraud_mlops.registry.bundle import bundle_version, write_bundle
 from fraud_mlops.registry.pointers import promote, set_challenger
 from fraud_mlops.serving.entity_state import publish_entity_state

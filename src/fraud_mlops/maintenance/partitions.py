@@ -75,7 +75,7 @@ def _schema(zone: str, metadata: dict[str, str]) -> pa.Schema | None:
         except ValidationError:
             return pa.schema([])
     if zone == "ml_outputs":
-        from fraud_mlops.pipeline.scoring import OUTPUTS
+        from fraud_mlops.pipeline.outputs import OUTPUTS
 
         return OUTPUTS
     if zone == "metrics":

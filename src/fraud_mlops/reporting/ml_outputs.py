@@ -12,7 +12,7 @@ from fraud_mlops.claims.raw_zone import RawClaims
 from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.uniqueness import repeated_values
-from fraud_mlops.pipeline.scoring import OUTPUTS
+from fraud_mlops.pipeline.outputs import OUTPUTS
 from fraud_mlops.reporting.told import Facts, Finding, Told, published_partitions
 
 

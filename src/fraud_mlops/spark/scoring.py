@@ -13,7 +13,7 @@ from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.features.feature_set import FeatureSet
 from fraud_mlops.lakehouse.partitions import PART, Lakehouse, Partition
 from fraud_mlops.pipeline.leading import Leader
-from fraud_mlops.pipeline.scoring import OUTPUTS, of_one_size, outputs
+from fraud_mlops.pipeline.outputs import OUTPUTS, of_one_size, outputs
 from fraud_mlops.spark.claims import partition_value, positions, read
 from fraud_mlops.spark.delivery import PIECES, deliver, encoded
 from fraud_mlops.spark.features import SCRATCH
