@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws import BUCKET, KEY, SECRET, LocalAws
@@ -218,6 +219,60 @@ def test_ctrl_c_and_sigterm_stop_the_run(
     assert not list(stage.folder.glob("tmp*"))
 
 
+def test_an_execution_of_the_definition_from_before_is_started_again(
+    stage: StepFunctionsStage,
+) -> None:
+    script(stage, FLOW).communicate(timeout=60)
+    stage.variables["SHELL_TIMEOUT"] = "777"
+    stage.aws.start_stale(1)
+    stage.hold()
+    done = script(stage, FLOW)
+    assert done.stdout is not None
+    while "ran the definition from before; stopped, and started again" not in done.stdout.readline():
+        assert done.poll() is None
+    stage.release()
+    told, _ = done.communicate(timeout=60)
+    assert done.returncode == 0, told
+    states, (last, before, _) = stage.aws.client("stepfunctions"), executions(stage)[:3]
+    ran = states.describe_state_machine_for_execution(executionArn=last["executionArn"])
+    assert json.loads(ran["definition"])["TimeoutSeconds"] == 777
+    assert (last["status"], before["status"]) == ("SUCCEEDED", "ABORTED")
+
+
+def test_of_a_run_that_it_may_not_look_at_it_says_where_to(stage: StepFunctionsStage) -> None:
+    stage.aws.fail("states", "GetExecutionHistory", "AccessDeniedException", times=100)
+    told, _ = (done := script(stage, FLOW)).communicate(timeout=60)
+    stage.aws.mend()
+    (last, *_) = executions(stage)
+    assert done.returncode == 3, told
+    assert f"Execution {last['name']} of state machine ShellFlow goes on" in told
+    assert "re-execut" not in told.rpartition("\n")[2]
+    stage.aws.client("stepfunctions").stop_execution(executionArn=last["executionArn"])
+
+
+@pytest.mark.parametrize("value", ["$(echo pwned)", "a`b`", "Z\u00fcrich", "two\nlines", "\x7f"])
+def test_a_value_that_a_tasks_shell_would_read_is_wrong_usage(
+    stage: StepFunctionsStage, value: str
+) -> None:
+    for words in (("--word", value), (f"--word={value}",)):
+        told, _ = (done := script(stage, FLOW, *words)).communicate(timeout=10)
+        assert done.returncode == 2
+        assert "parameter --word: on Step Functions a value may hold no $" in told
+    assert not stage.aws.calls(KEY)
+
+
+def executions(stage: StepFunctionsStage) -> list[Any]:
+    """Of the flow, the newest first."""
+    states = stage.aws.client("stepfunctions")
+    (arn,) = (
+        machine["stateMachineArn"]
+        for machine in states.list_state_machines()["stateMachines"]
+        if machine["name"] == "ShellFlow"
+    )
+    found: list[Any] = states.list_executions(stateMachineArn=arn)["executions"]
+    return sorted(found, key=lambda each: each["startDate"], reverse=True)
+
+
 def test_a_second_ctrl_c_ends_a_start_that_hangs(stage: StepFunctionsStage) -> None:
     (stage.folder / "hold_trigger").touch()
     done = script(stage, FLOW)
@@ -285,10 +340,20 @@ def test_wrong_usage_is_told(stage: StepFunctionsStage, arguments: tuple[str, ..
     assert "flow" in told
 
 
-def test_with_a_key_of_the_metadata_service_nothing_is_deployed(stage: StepFunctionsStage) -> None:
-    stage.variables["METAFLOW_SERVICE_AUTH_KEY"] = "service-4e2f"
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("METAFLOW_SERVICE_AUTH_KEY", "service-4e2f"),
+        ("METAFLOW_SERVICE_URL", "https://someone:service-4e2f@metadata.example.com"),
+        ("METAFLOW_S3_ENDPOINT_URL", "https://s3.example.com/?key=service-4e2f"),
+    ],
+)
+def test_with_a_secret_that_jobs_would_show_nothing_is_deployed(
+    stage: StepFunctionsStage, name: str, value: str
+) -> None:
+    stage.variables[name] = value
     told, _ = (done := script(stage, FLOW)).communicate(timeout=10)
     assert done.returncode == 2
-    assert "METAFLOW_SERVICE_AUTH_KEY: on AWS whoever may look" in told
+    assert f"{name}: on AWS whoever may look" in told
     assert "service-4e2f" not in told
     assert not stage.aws.calls(KEY)

@@ -1,22 +1,17 @@
-"""What Metaflow's commands are set up by: METAFLOW_ variables, and `metaflow configure`'s file.
-
-    python -m dagster_metaflow.backends.metaflow_settings
-
-ends with 2 where a secret among them would go into what AWS shows of jobs and state machines.
-"""
+"""What Metaflow's commands are set up by: METAFLOW_ variables, and `metaflow configure`'s file."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dagster_metaflow.backends.protocol import LaunchError, UsageError
 
 _SECRETS = ("METAFLOW_SERVICE_AUTH_KEY", "METAFLOW_SERVICE_HEADERS")
+_URLS = ("METAFLOW_SERVICE_URL", "METAFLOW_S3_ENDPOINT_URL")
 _PLACE = ("METAFLOW_HOME", "METAFLOW_PROFILE")
 
 
@@ -53,6 +48,19 @@ def refuse_secrets(known: Mapping[str, str]) -> None:
             f"{' and '.join(told)}: on AWS whoever may look at jobs or the state machine would "
             "read it. Unset it, and let the network guard the metadata service instead."
         )
+    if told := [name for name in _URLS if _has_a_login(settings.get(name))]:
+        raise UsageError(
+            f"{' and '.join(told)}: on AWS whoever may look at jobs or the state machine would "
+            "read the login in this address. Give the address without it."
+        )
+
+
+def _has_a_login(address: object) -> bool:
+    try:
+        found = urlsplit(str(address or ""))
+    except ValueError:
+        return False
+    return bool(found.username or found.password or found.query)
 
 
 def run_page(known: Mapping[str, str], flow: str, run_id: str | None) -> dict[str, str]:
@@ -61,16 +69,3 @@ def run_page(known: Mapping[str, str], flow: str, run_id: str | None) -> dict[st
     if not place or run_id is None:
         return {}
     return {"run": f"{str(place).rstrip('/')}/{flow}/{run_id}"}
-
-
-def _main() -> int:
-    try:
-        refuse_secrets(os.environ)
-    except LaunchError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())

@@ -23,6 +23,12 @@ def parameters_given(parameters: Mapping[str, Any]) -> str:
     JSON, of which it undoes no more than the escapes of quotes and backslashes.
     """
     given = {option: to_text(v) for option, v in parameters.items() if v is not None}
+    refuse_what_a_shell_reads(given)
+    return json.dumps(given)
+
+
+def refuse_what_a_shell_reads(given: Mapping[str, str]) -> None:
+    """given: values by parameter. Raises LaunchError."""
     unsafe = [option for option, text in given.items() if not all(map(_is_kept, text))]
     if unsafe:
         raise LaunchError(
@@ -30,7 +36,6 @@ def parameters_given(parameters: Mapping[str, Any]) -> str:
             "line break, no tab and no letter beyond ASCII, which a shell would read or change. "
             "Give another value, or take the backend `batch`."
         )
-    return json.dumps(given)
 
 
 def execution_input(parameters: str, code: str, definition: str) -> str:
@@ -39,7 +44,7 @@ def execution_input(parameters: str, code: str, definition: str) -> str:
 
 
 def _is_kept(letter: str) -> bool:
-    return " " <= letter <= "\x7f" and letter not in _UNSAFE
+    return " " <= letter <= "~" and letter not in _UNSAFE
 
 
 def refuse_what_does_not_fit(definition: str, given: str, execution: str) -> None:

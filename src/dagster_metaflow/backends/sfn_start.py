@@ -21,8 +21,8 @@ from dagster_metaflow.backends.sfn_deployment import Deployed, definition_hash
 
 LONGEST_NAME = 80
 _NOT_MEANT = "not the definition that was deployed"
-_TRIES = 5
-_PAUSE_SECONDS = 3.0
+TRIES = 5
+PAUSE_SECONDS = 3.0
 _UNSEEN_LOOKS = 10
 _UNSEEN_SECONDS = 0.5
 
@@ -56,9 +56,9 @@ def started(aws: Aws, machine: Deployed, flow: str, name: str, given: str) -> st
             return tried
         client.stop_execution(executionArn=arn, error="Stopped", cause=_NOT_MEANT)
         batch_jobs.end(aws, flow, tried, _NOT_MEANT)
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(PAUSE_SECONDS)
     raise LaunchError(
-        f"AWS has started {_TRIES} executions of {flow} with another definition than the one that "
+        f"AWS has started {TRIES} executions of {flow} with another definition than the one that "
         "was deployed, and they were stopped. Does somebody else deploy it now? Re-execute in a "
         "minute; `state_machine` gives it a name of its own."
     )
@@ -97,8 +97,18 @@ def is_meant(aws: Aws, arn: str, told: Mapping[str, Any]) -> bool:
     return _runs_what_is_meant(aws.client("stepfunctions"), arn, told["input"])
 
 
+def is_current(aws: Aws, machine: str, name: str) -> bool:
+    """Whether an execution that Metaflow's command has just started runs the definition that its
+    state machine has now. machine, name: of both. Raises ClientError."""
+    arn = aws.machine_arn(machine)
+    client = aws.client("stepfunctions")
+    now = definition_hash(client.describe_state_machine(stateMachineArn=arn)["definition"])
+    given = json.dumps({"Definition": now})
+    return _runs_what_is_meant(client, execution_arn(arn, name), given)
+
+
 def _names(name: str) -> list[str]:
-    return [name, *(f"{name[: LONGEST_NAME - 2]}-{number}" for number in range(1, _TRIES))]
+    return [name, *(f"{name[: LONGEST_NAME - 2]}-{number}" for number in range(1, TRIES))]
 
 
 def _runs_what_is_meant(client: Any, arn: str, given: str) -> bool:

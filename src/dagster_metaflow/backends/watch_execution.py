@@ -3,9 +3,10 @@
     python -m dagster_metaflow.backends.watch_execution python FLOW.py step-functions trigger ...
 
 The words are a command of Metaflow's that starts an execution. Ends with 0 when the run has
-succeeded, with 1 when it has not, with the command's own code when that failed. Ctrl-C and SIGTERM
-stop the run, at whatever moment they come, and end with 130 and 143. A start that hangs is waited
-for until a second one comes, and ten minutes at most.
+succeeded, with 1 when it has not, with 3 when it goes on and cannot be seen from here any more, with
+the command's own code when that failed. Ctrl-C and SIGTERM stop the run, at whatever moment they
+come, and end with 130 and 143. A start that hangs is waited for until a second one comes, and ten
+minutes at most. An execution that AWS began with the definition from before is started again.
 """
 
 from __future__ import annotations
@@ -31,12 +32,19 @@ if TYPE_CHECKING:
 
 _SECONDS = 0.5
 _START_SECONDS = 600.0
+_OUT_OF_SIGHT = 3
 _SIGNALLED = 128
 """What a shell adds to a signal's number."""
 _ENOUGH_SIGNALS = 2
 _MAY_HAVE_STARTED = (
     "the start was broken off, and a run may have started all the same: look at the executions of "
     "the state machine, and stop what is there (aws stepfunctions list-executions, stop-execution)"
+)
+
+_WHERE = (
+    "Execution {execution} of state machine {machine} goes on, and starting once more would run "
+    "another beside it. Follow it in AWS's console, or by `aws stepfunctions describe-execution`, "
+    "end it by `aws stepfunctions stop-execution`."
 )
 
 
@@ -71,17 +79,46 @@ def watch(backend: StepFunctionsBackend, handle: dict[str, Any], signals: Signal
 
 
 def main(command: Sequence[str], signals: Signals) -> int:
+    from dagster_metaflow.backends.sfn_start import PAUSE_SECONDS, TRIES
+
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "triggered.json"
-        code = _triggered([*command, f"--deployer-attribute-file={told}"], signals)
-        if code is None:
-            print(_MAY_HAVE_STARTED, file=sys.stderr)
-            return _SIGNALLED + signals.heard[0] if signals.heard else 1
-        if code:
-            return code if code > 0 else _SIGNALLED - code
-        from dagster_metaflow.backends.step_functions import StepFunctionsBackend
+        for _ in range(TRIES):
+            code = _triggered([*command, f"--deployer-attribute-file={told}"], signals)
+            if code is None:
+                print(_MAY_HAVE_STARTED, file=sys.stderr)
+                return _SIGNALLED + signals.heard[0] if signals.heard else 1
+            if code:
+                return code if code > 0 else _SIGNALLED - code
+            if (code := _watched(_handle(told, folder), signals)) is not None:
+                return code
+            time.sleep(PAUSE_SECONDS)
+    raise LaunchError(
+        f"AWS has started {TRIES} executions with another definition than the state machine has, "
+        "and they were stopped. Does somebody else deploy it now? Try again in a minute."
+    )
 
-        return watch(StepFunctionsBackend(), _handle(told, folder), signals)
+
+def _watched(handle: dict[str, Any], signals: Signals) -> int | None:
+    """The code to end with; None when the execution was stopped, since AWS ran the definition from
+    before the deployment."""
+    from dagster_metaflow.backends.aws_api import said
+    from dagster_metaflow.backends.sfn_start import is_current
+    from dagster_metaflow.backends.step_functions import StepFunctionsBackend
+
+    backend = StepFunctionsBackend()
+    try:
+        with said("to look at the execution"):
+            current = is_current(backend.aws(), handle["machine"], handle["execution"])
+        if current or signals.heard:
+            return watch(backend, handle, signals)
+        backend.cancel(handle)
+    except LaunchError as error:
+        print(f"{error}\n{_WHERE.format(**handle)}", file=sys.stderr)
+        return _OUT_OF_SIGHT
+    again = "ran the definition from before; stopped, and started again"
+    print(f"{handle['execution']} {again}", flush=True)
+    return None
 
 
 def _triggered(command: Sequence[str], signals: Signals) -> int | None:
