@@ -228,7 +228,7 @@ def test_an_execution_of_the_definition_from_before_is_started_again(
     stage.hold()
     done = script(stage, FLOW)
     assert done.stdout is not None
-    while "ran the definition from before; stopped, and started again" not in done.stdout.readline():
+    while "from before; stopped, and started again" not in done.stdout.readline():
         assert done.poll() is None
     stage.release()
     told, _ = done.communicate(timeout=60)

@@ -98,7 +98,8 @@ class Follower:
             self.aws.sign_in_anew()
         if self._looks.outlasts(self.pace) or is_lasting(error):
             words = explained(error, f"to tell of execution {self.arn.rpartition(':')[2]}")
-            raise LaunchError(f"{words} The run goes on; Dagster finds it again when re-executed.") from None
+            on = "The run goes on; Dagster finds it again when re-executed."
+            raise LaunchError(f"{words} {on}") from None
 
     def _look(self) -> bool:
         """Whether there was anything new."""
