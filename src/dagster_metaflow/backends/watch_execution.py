@@ -4,9 +4,9 @@
 
 The words are a command of Metaflow's that starts an execution. Ends with 0 when the run has
 succeeded, with 1 when it has not, with 3 when it goes on and cannot be seen any more from here,
-with the command's own code when that failed. Ctrl-C and SIGTERM stop the run, at whatever moment they
-come, and end with 130 and 143. A start that hangs is waited for until a second one comes, and ten
-minutes at most. An execution that AWS began with the definition from before is started again.
+with the command's own code when that failed. Ctrl-C and SIGTERM stop the run, at whatever moment
+they come, and end with 130 and 143. A start that hangs is waited for until a second one comes, and
+ten minutes at most. An execution that AWS began with the definition from before is started again.
 """
 
 from __future__ import annotations
