@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 def raw_zone(plan: RunPlan, ingested: IngestReport, periods: Periods) -> None:
     from fraud_mlops.reporting.raw_zone import told
 
-    _report(plan, "raw_zone", told(Lakehouse(plan.output_uri), ingested, periods))
+    _report(plan, "raw_zone", told(Lakehouse(plan.output_uri), ingested, periods), "ingest")
 
 
 def model_artifact(run: Training) -> None:
     from fraud_mlops.reporting.model_artifact import told
 
-    _report(run.plan, "model_artifact", told(run))
+    _report(run.plan, "model_artifact", told(run), "validate_oot")
 
 
 def ml_outputs(
@@ -42,19 +42,21 @@ def ml_outputs(
 ) -> None:
     from fraud_mlops.reporting.ml_outputs import told
 
-    _report(plan, "ml_outputs", told(Lakehouse(plan.output_uri), raw, scores, model_version))
+    lakehouse = Lakehouse(plan.output_uri)
+    _report(plan, "ml_outputs", told(lakehouse, raw, scores, model_version), "monitor")
 
 
 def metrics(plan: RunPlan, monitored: Monitored) -> None:
     from fraud_mlops.reporting.metrics import told
 
-    _report(plan, "metrics", told(Lakehouse(plan.output_uri), plan.contract, monitored))
+    _report(plan, "metrics", told(Lakehouse(plan.output_uri), plan.contract, monitored), "monitor")
 
 
-def _report(plan: RunPlan, asset: str, told: Told) -> None:
+def _report(plan: RunPlan, asset: str, told: Told, card_step: str) -> None:
+    """card_step: the step of the same flow with the card that shows the asset."""
     common = {
         "run": pathspec(),
-        "card": card_command(),
+        "card": card_command(card_step),
         "plots": _drawn(plan, asset, told.figures),
         "duration_seconds": round(seconds(), 3),
     }

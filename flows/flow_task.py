@@ -28,10 +28,10 @@ def pathspec() -> str:
     return f"{current.flow_name}/{current.run_id}/{current.step_name}/{current.task_id}"
 
 
-def card_command() -> str:
-    """How a person looks at this step's card."""
+def card_command(step: str) -> str:
+    """How a person looks at the card of a step of this run."""
     flow = Path(sys.argv[0]).name
-    return f"python flows/{flow} card view {current.run_id}/{current.step_name}"
+    return f"python flows/{flow} card view {current.run_id}/{step}"
 
 
 def dagster_run_id() -> str | None:

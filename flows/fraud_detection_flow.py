@@ -213,9 +213,12 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
     @step
     def end(self):
         """Say what came out, and where."""
+        import flow_task
         from fraud_mlops.pipeline.closing import closing_words
 
-        print(closing_words(self.plan, self.ingested, self.validated, self.scores, self.monitored))
+        card = flow_task.card_command("validate_oot")
+        judged, scored = self.validated, self.scores
+        print(closing_words(self.plan, self.ingested, judged, scored, self.monitored, card))
 
 
 if __name__ == "__main__":

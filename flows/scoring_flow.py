@@ -109,9 +109,11 @@ class ScoringFlow(FraudFlow, PartitionRange, Assets, Engine):
     @step
     def end(self):
         """Say what came out, and where."""
+        import flow_task
         from fraud_mlops.pipeline.closing import words_of_scoring
 
-        print(words_of_scoring(self.plan, self.scores, self.monitored))
+        card = flow_task.card_command("monitor")
+        print(words_of_scoring(self.plan, self.scores, self.monitored, card))
 
 
 if __name__ == "__main__":

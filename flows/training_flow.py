@@ -166,9 +166,11 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
     @step
     def end(self):
         """Say what came out, and where."""
+        import flow_task
         from fraud_mlops.pipeline.closing import words_of_training
 
-        print(words_of_training(self.plan, self.validated))
+        card = flow_task.card_command("validate_oot")
+        print(words_of_training(self.plan, self.validated, card))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ Dagster ends with it; DAGSTER_HOME, which is ./.dagster when it is not set, keep
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import subprocess
@@ -62,6 +63,10 @@ def main() -> int:
 
 def _leave(number: int, _frame: object) -> None:
     sys.exit(128 + number)
+
+
+_CANCEL_SECONDS = 90
+"""In which a launcher cancels its run."""
 
 
 def _jobs(sample_size: int, candidates: int) -> list[tuple[str, list[str]]]:
@@ -151,9 +156,25 @@ def _program(name: str) -> str:
 
 
 def _command(module: str, *arguments: str) -> int:
+    """Its exit code. It has a session of its own, so that it hears once that the demo is stopped,
+    and can cancel its run."""
     command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=local_dagster.ROOT, check=False).returncode  # noqa: S603 - our own
+    process = subprocess.Popen(command, cwd=local_dagster.ROOT, start_new_session=True)  # noqa: S603 - our own
+    try:
+        return process.wait()
+    except (KeyboardInterrupt, SystemExit):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_CANCEL_SECONDS)
+        raise
+    finally:
+        if process.poll() is None:
+            process.kill()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\nThe demo was stopped; `make demo` begins again.")
+        sys.exit(128 + signal.SIGINT)

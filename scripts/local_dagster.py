@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 3000
@@ -41,8 +42,9 @@ def dagster(
     cards_port: where `make ui` serves cards, which what is materialized links to; None for nowhere.
     It has a session of its own: Ctrl-C is for whoever started it to hear, who ends it in order.
     """
-    print("Starting Dagster ...", flush=True)
     process: subprocess.Popen[bytes] | None = None
+    held = _hold(dagster_home())
+    print("Starting Dagster ...", flush=True)
     try:
         with _signals_wait():
             process = _start(port, log, cards_port)
@@ -51,6 +53,24 @@ def dagster(
     finally:
         if process is not None:
             _end(process)
+        held.close()
+
+
+def _hold(home: Path) -> IO[str]:
+    """Two daemons of one home would take the same runs out of its queue. Held until it is closed,
+    and not by what is started meanwhile. Ends the program where somebody else holds it."""
+    held = (home / "one-dagster.lock").open("a+")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.seek(0)
+        sys.exit(
+            f"Process {held.read().strip()}, a `make ui` or `make demo`, has a Dagster in {home}. "
+            "End that first, or set DAGSTER_HOME to another folder."
+        )
+    held.truncate(0)
+    print(os.getpid(), file=held, flush=True)
+    return held
 
 
 def _start(port: int, log: Path, cards_port: int | None) -> subprocess.Popen[bytes]:

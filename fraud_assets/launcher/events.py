@@ -121,7 +121,7 @@ class Story:
         self._tell_materializations(figures=True)
 
     def say(self, event: Mapping[str, Any], text: str) -> None:
-        self._tell_materializations()
+        self._tell_materializations(figures=True)
         self._say(_at(event), text)
 
     def _say(self, at: float, text: str) -> None:
@@ -136,6 +136,7 @@ class Story:
         name = event["stepKey"]
         step = self.steps.setdefault(name, Step(name, state, _at(event)))
         step.state, step.ended, step.message = state, _at(event), message
+        self._tell_materializations()
         seconds = f" after {step.ended - step.began:.1f} s" if state != "skipped" else ""
         self.say(event, f"{name}  {state}{seconds}" + (f": {message}" if message else ""))
 
@@ -160,7 +161,7 @@ class Story:
         numbers = {one["label"]: one["number"] for one in entries if "number" in one}
         made = Materialization(_key(event["assetKey"]), event["partition"], numbers, _at(event))
         if any(asset != made.asset for asset, _ in self._untold):
-            self._tell_materializations()
+            self._tell_materializations(figures=True)
         # Partitions of a range are said twice, the second time with figures of their own.
         key = (made.asset, made.partition)
         self._made[key] = self._untold[key] = made
@@ -168,7 +169,8 @@ class Story:
     def _tell_materializations(self, *, figures: bool = False) -> None:
         """A line each; one for them all where many partitions come at once.
 
-        figures: those that have some of their own; partitions without are said again, with theirs.
+        figures: those that have some of their own; partitions without are said again, with theirs,
+        before their step ends.
         """
         told = [
             made
@@ -212,6 +214,7 @@ class Story:
 
     def _run_failed(self, event: Mapping[str, Any]) -> None:
         self.failure = event["message"].strip()
+        self._tell_materializations()
         self.say(event, self.failure)
 
     def _logged(self, event: Mapping[str, Any]) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,3 +44,17 @@ def test_pins_that_stand_elsewhere_too_are_the_same() -> None:
     image = (ROOT / "infra" / "aws" / "Dockerfile").read_text()
     for name, version in re.findall(r'"([\w-]+)==([^"]+)"', image):
         assert pinned[canonical(name)] == version
+
+
+def test_every_pin_installs_on_the_first_python_that_is_promised() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    first = project["requires-python"].removeprefix(">=") + ".0"
+    pinned = pins("requirements.txt") | pins("infra/constraints.txt")
+    too_new = {
+        name: wanted
+        for package in distributions()
+        if (name := canonical(package.name)) in pinned
+        and (wanted := package.metadata["Requires-Python"])
+        and first not in SpecifierSet(wanted)
+    }
+    assert too_new == {}

@@ -149,7 +149,10 @@ def test_metrics_stand_in_the_partitions_that_were_scored(first: Run) -> None:
     assert metrics.schema.equals(METRICS, check_metadata=False)
     assert [p.period for p in monitored.outcomes.performance] == [p.value for p in scores]
     assert sum(p.rows for p in monitored.outcomes.performance) == first.features.windows["oot"].rows
-    words = closing_words(first.plan, first.ingested, first.validated, scores, monitored)
+    words = closing_words(
+        first.plan, first.ingested, first.validated, scores, monitored, "card view 1/oot"
+    )
+    assert "card view 1/oot" in words
     assert first.validated.version in words
 
 
@@ -185,7 +188,7 @@ def test_scores_that_may_be_chance_are_told(first: Run) -> None:
     by_chance = replace(first.validated, report=report)
 
     def words(validated: Validated) -> str:
-        return closing_words(first.plan, first.ingested, validated, scores, monitored)
+        return closing_words(first.plan, first.ingested, validated, scores, monitored, "")
 
     assert "no better than chance" in words(by_chance)
     assert "no better than chance" not in words(first.validated)

@@ -23,8 +23,9 @@ def closing_words(
     validated: Validated,
     scores: Sequence[Partition],
     monitored: Monitored,
+    card: str,
 ) -> str:
-    """Verdict, figures, places, and what to do next."""
+    """Verdict, figures, places, and what to do next. card: the command that shows it."""
     return "\n".join(
         [
             *_judged(plan, validated),
@@ -34,28 +35,28 @@ def closing_words(
             _model(plan, validated),
             "",
             _next_scores(plan),
-            _next_card(plan, "fraud_detection_flow.py", "validate_oot"),
+            _next_card(card),
         ]
     )
 
 
-def words_of_training(plan: RunPlan, validated: Validated) -> str:
-    """What a training has come to, and what to do next."""
+def words_of_training(plan: RunPlan, validated: Validated, card: str) -> str:
+    """What a training has come to, and what to do next. card: the command that shows it."""
     return "\n".join(
         [
             *_judged(plan, validated),
             _model(plan, validated),
             "",
             f"Next:   python flows/scoring_flow.py run --dataset {plan.named}",
-            _next_card(plan, "training_flow.py", "validate_oot"),
+            _next_card(card),
         ]
     )
 
 
 def words_of_scoring(
-    plan: RunPlan, scores: Sequence[Partition], monitored: Monitored | None
+    plan: RunPlan, scores: Sequence[Partition], monitored: Monitored | None, card: str
 ) -> str:
-    """What a scoring has written, and what to do next."""
+    """What a scoring has written, and what to do next. card: the command that shows it."""
     wanted = plan.partitions
     named = f", {wanted.first} to {wanted.last}" if wanted else ""
     return "\n".join(
@@ -66,7 +67,7 @@ def words_of_scoring(
             _scored(plan, scores),
             "",
             _next_scores(plan),
-            *([_next_card(plan, "scoring_flow.py", "monitor")] if monitored else []),
+            *([_next_card(card)] if monitored else []),
         ]
     )
 
@@ -103,8 +104,8 @@ def _next_scores(plan: RunPlan) -> str:
     return f"Next:   fraud-mlops scores --dataset {plan.contract.name} --alerts"
 
 
-def _next_card(plan: RunPlan, flow: str, step: str) -> str:
-    return f"        python flows/{flow} card view {plan.run.rpartition('/')[2]}/{step}"
+def _next_card(command: str) -> str:
+    return f"        {command}"
 
 
 def _no_better_than_chance(report: OotReport) -> list[str]:

@@ -158,7 +158,7 @@ def rollback(
     if version is None:
         raise RegistryError(
             f"the champion {current.version} replaced none, so that there is nothing to go back "
-            "to; name a version: fraud-mlops models rollback --to"
+            f"to; name a version: fraud-mlops models rollback --dataset {dataset} --to VERSION"
         )
     return promote(models_uri, dataset, version, expected=current.version, by=by, reason=reason)
 
