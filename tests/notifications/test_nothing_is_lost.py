@@ -14,7 +14,7 @@ from webhook import Webhook
 
 from fraud_mlops.notifications import Notification, notify
 from fraud_mlops.notifications.builds import of_build
-from fraud_mlops.notifications.masking import masker
+from fraud_mlops.notifications.masking import mask_values, masker
 from fraud_mlops.settings import Settings
 
 Given = Callable[..., Settings]
@@ -160,6 +160,20 @@ def test_secrets_are_known_by_the_names_of_their_variables(
     name: str, value: str, secret: str
 ) -> None:
     assert masker({name: value})(f"it said {secret}") == "it said ****"
+
+
+def test_what_is_masked_stays_json() -> None:
+    found = {
+        "reason": 'GET "https://host/x?sig=abcd" failed',
+        "tags": [{"key": "pwd=abcd"}],
+        "n": 1,
+    }
+    masked = mask_values(found, masker({}))
+    assert json.loads(json.dumps(masked)) == {
+        "reason": 'GET "https://host/x?sig=****" failed',
+        "tags": [{"key": "pwd=****"}],
+        "n": 1,
+    }
 
 
 def test_what_is_no_secret_stays_readable() -> None:
