@@ -169,7 +169,6 @@ def main(
                 follower = Follower(server, request.job, story, told.stop, timeout)
                 outcome = follower.follow(launched)
         except click.ClickException as error:
-            error.message = mask(error.message)
             report.close(None, error.format_message())
             raise
         report.close(outcome, None)

@@ -203,6 +203,17 @@ def test_what_nobody_could_be_told_of_is_told_at_the_next_look(
     assert len(landed.alerts()) == 1
 
 
+def test_the_end_is_told_though_the_file_of_what_was_told_is_lost(
+    hook: Webhook, landed: Place, tmp_path: Path
+) -> None:
+    evaluated(landed, "drift", passed=False)
+    first = look(landed)
+    (tmp_path / "told.json").unlink()
+    evaluated(landed, "drift", passed=True)
+    look(landed, first.cursor)
+    assert hook.titles[1:] == ["parcels/metrics drift recovered"]
+
+
 def test_what_the_hour_had_no_room_for_is_told_when_it_has(
     hook: Webhook, landed: Place, room: Callable[..., None]
 ) -> None:

@@ -166,13 +166,14 @@ def _below(told: Told, key: str) -> dict[str, Problem]:
 
 
 def _good(told: Told, told_now: Notification, over: Mapping[str, Problem]) -> Decision:
-    """The end of a problem is news of its own, if anybody was told of it at all."""
+    """The end of a problem is news of its own, if anybody was told of it at all: as this file has
+    it, or who tells, since when it was."""
     for key in over:
         del told.problems[key]
     known = [problem.first for problem in over.values() if problem.told]
     if known:
         return Decision(told_now.model_copy(update={"status": "recovered", "since": min(known)}))
-    if told_now.status == "recovered":
+    if told_now.status == "recovered" and told_now.since is None:
         return Decision(None, "nobody was told of a problem", needless=True)
     return Decision(told_now)
 
