@@ -39,25 +39,29 @@ def raise_alert(
     log: logging.Logger,
     *,
     message: Notification | None = None,
-) -> str:
-    """The one place that every alert goes through. Gives the record's address.
+) -> None:
+    """On record, and to people. message: theirs, where title and facts do not say it all."""
+    try:
+        record_alert(lakehouse, name, title, facts, log)
+    finally:  # people hear of it, the more so where the store is what is wrong
+        tell(message or Notification(key=name, status="warning", what=title, facts=facts), log)
 
-    name: of what happened; told again, it replaces the record. message: for people, where there is
-    more to say than title and facts.
-    """
+
+def record_alert(
+    lakehouse: Lakehouse, name: str, title: str, facts: dict[str, str], log: logging.Logger
+) -> str:
+    """Gives the record's address. name: of what happened; told again, it replaces the record."""
     alert = Alert(name=_UNSAFE.sub("-", name), title=title, facts=facts, at=datetime.now(UTC))
     told = "".join(f"\n  {key}: {value}" for key, value in facts.items())
     log.error(f"{title}{told}")
     uri = lakehouse.uri(FOLDER, f"{alert.at:%F}", f"{alert.name}.json")
-    try:
-        write_bytes(uri, alert.model_dump_json(indent=1).encode() + b"\n")
-    finally:  # people hear of it, the more so where the store is what is wrong
-        tell(message or Notification(key=name, status="warning", what=title, facts=facts), log)
+    write_bytes(uri, alert.model_dump_json(indent=1).encode() + b"\n")
     return uri
 
 
-def tell(message: Notification, log: logging.Logger) -> None:
-    """Sends it; why it was not sent stands in the log."""
+def tell(message: Notification, log: logging.Logger) -> bool:
+    """Sends it; why it was not sent stands in the log. False: it may be told again later."""
     done = notify(message, log=log)
     if done.held_back:
         log.info(f"No message was sent that {message.title}: {done.held_back}")
+    return done.done

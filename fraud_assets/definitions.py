@@ -21,7 +21,7 @@ from fraud_assets.dataset import Dataset, datasets
 from fraud_assets.jobs import jobs
 from fraud_assets.schedules import schedules
 from fraud_assets.sensors.champion import champion_sensor
-from fraud_assets.sensors.failures import run_failure_sensor
+from fraud_assets.sensors.failures import run_failure_sensor, run_recovery_sensor
 from fraud_assets.sensors.health import health_sensor
 from fraud_assets.sensors.landing import landing_sensor
 from fraud_assets.sensors.retraining import retraining_sensor
@@ -41,6 +41,7 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
         dg.Definitions(
             sensors=[
                 run_failure_sensor(stores),
+                run_recovery_sensor(),
                 health_sensor(given, stores),
                 _external_runs_sensor(stores),
             ],

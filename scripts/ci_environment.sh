@@ -3,10 +3,16 @@
 #
 #   CI_VENV    one that is there already, as in an agent's image; taken as it is
 #   CI_CACHE   where others are kept; ~/.cache/fraud-mlops/ci
+#   PYTHON     with which one is made; python3
 #
 # The key holds the checkout's path, since the project is installed in place. What nobody has used
 # for 30 days is removed.
 set -euo pipefail
+
+if [[ -e .venv && ! -L .venv ]]; then
+  echo ".venv is a folder, as make leaves it, and no link that could be set: remove it first" >&2
+  exit 1
+fi
 
 if [[ -n ${CI_VENV:-} ]]; then
   [[ -x $CI_VENV/bin/python ]] || { echo "CI_VENV=$CI_VENV has no bin/python" >&2; exit 1; }

@@ -11,6 +11,6 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
-python=${PYTHON:-$here/.venv/bin/python}
+python=$here/.venv/bin/python
 [ -x "$python" ] || python=$(command -v python3)
 PYTHONPATH="$here/scripts${PYTHONPATH:+:$PYTHONPATH}" exec "$python" "$here/scripts/deploy_model.py" "$@"

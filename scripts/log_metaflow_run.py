@@ -26,7 +26,7 @@ from fraud_assets.run_log import RunLog, described, read_run, to_json, to_markdo
 from fraud_mlops.cli.options import dataset_name
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.lakehouse.stores import join, read_bytes, write_bytes
-from fraud_mlops.notifications.masking import masker
+from fraud_mlops.notifications.masking import mask_values, masker
 from fraud_mlops.registry.bundle import read_manifest
 from fraud_mlops.registry.lineage import resolved_version
 from fraud_mlops.settings import settings
@@ -45,16 +45,16 @@ def main() -> int:
     except click.ClickException as error:
         print(f"Error: {error.format_message()}", file=sys.stderr)
         return error.exit_code
-    mask = masker(os.environ)
+    log = RunLog.model_validate(mask_values(log.model_dump(), masker(os.environ)))
     texts = {
         "run.json": to_json(log),
         "run.md": to_markdown(log),
         "description.txt": described(log),
     }
     for name, text in texts.items():
-        write_bytes(str(folder / name), mask(text).encode() + b"\n")
+        write_bytes(str(folder / name), text.encode() + b"\n")
     _copy_cards(log, folder)
-    print(mask(described(log)))
+    print(described(log))
     return 0
 
 

@@ -7,7 +7,7 @@
 Ends with 0 when it may be deployed, and when it was held back, which is no failure: the champion
 stays. Ends with 1 when a champion breaks a promise, and for an error. With --folder it leaves
 gate.json there, and its version in `deployable` when it may be deployed; nothing where there is
-nothing to judge yet: no champion, and no model of the build.
+nothing to judge yet: no champion, and no model of the build. That is an error with --deploy.
 """
 
 from __future__ import annotations
@@ -38,14 +38,23 @@ def main() -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     if gate is None:
-        print("Nothing to judge: there is no champion yet, and the build made no model")
-        return 0
+        return _nothing(arguments)
     for one in gate.criteria:
         print(f"{'ok' if one.passed else 'NO':2}  {one.name:28} {one.actual}  ({one.threshold})")
     print(gate.summary)
     if arguments.folder:
         _leave(arguments.folder, gate)
     return 0 if gate.passed else 1
+
+
+def _nothing(arguments: argparse.Namespace) -> int:
+    where = f"{arguments.dataset} in {_models(arguments.model_uri)}"
+    why = f"there is no champion of {where}, and the build made no model"
+    if not arguments.deploy:
+        print(f"Nothing to judge: {why}")
+        return 0
+    print(f"Error: asked to deploy, and there is nothing to deploy: {why}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model-uri", help="root of the registry; FRAUD_MODEL_URI when left out")
     parser.add_argument("--folder", type=Path, help="of the build's reports")
+    parser.add_argument(
+        "--deploy",
+        action="store_true",
+        default=os.environ.get("DEPLOY") == "true",
+        help="it is to be deployed: to have nothing to judge is an error; DEPLOY=true says so too",
+    )
     return parser
 
 

@@ -28,6 +28,7 @@ from fraud_assets.launcher.reexecution import find_failed
 from fraud_assets.launcher.report import Report, sentence
 from fraud_assets.launcher.run_config import read_run_config
 from fraud_assets.launcher.submit import Request, launch
+from fraud_mlops.notifications.masking import masker
 
 _NOTHING_LAUNCHED = "Stopped before anything was launched."
 _STOPPING = b"Stopping, which may take a minute; Ctrl-C ends this at once.\n"
@@ -147,8 +148,9 @@ def main(
     _check_usage(job, failed, taken=bool(keys or backend or config))
     if junit is not None:
         _require_writable(junit)
-    story = Story(tell=lambda line: click.echo(line, err=as_json), verbose=verbose)
-    report = Report(job or f"run {failed}", junit, as_json, story)
+    mask = masker(os.environ)  # what a run says of itself may hold what this shell knows, too
+    story = Story(tell=lambda line: click.echo(mask(line), err=as_json), verbose=verbose)
+    report = Report(job or f"run {failed}", junit, as_json, story, mask)
     outcome = None
     with _signals() as told:  # until the report is written: an abort comes more than once
         try:
@@ -171,7 +173,7 @@ def main(
             raise
         report.close(outcome, None)
     if outcome is not None and not outcome.good:
-        raise RunProblem(sentence(report.job, outcome))
+        raise RunProblem(mask(sentence(report.job, outcome)))
 
 
 def _keys(one: str | None, several: tuple[str, str] | None) -> tuple[str, ...]:

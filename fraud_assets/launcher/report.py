@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,22 @@ from fraud_assets.launcher.events import Story
 from fraud_assets.launcher.follow import Outcome
 from fraud_assets.launcher.junit import write_junit
 from fraud_assets.launcher.submit import Launched, Request
+from fraud_mlops.notifications.masking import mask_values
 
 
 class Report:
-    """What is left behind for people and machines."""
+    """What is left behind for people and machines. mask: hides secrets in it."""
 
-    def __init__(self, job: str, junit: Path | None, as_json: bool, story: Story) -> None:
+    def __init__(
+        self,
+        job: str,
+        junit: Path | None,
+        as_json: bool,
+        story: Story,
+        mask: Callable[[str], str],
+    ) -> None:
         self.job, self.junit, self.as_json, self.story = job, junit, as_json, story
+        self.mask = mask
         self.facts: dict[str, Any] = {"job": job}
 
     def launched(self, server: Server, request: Request, launched: Launched) -> None:
@@ -45,7 +55,7 @@ class Report:
             self.facts["problem"] = problem
         if self.junit:
             properties = {k: v for k, v in self.facts.items() if isinstance(v, str)}
-            write_junit(self.junit, self.job, story, problem, properties)
+            write_junit(self.junit, self.job, story, problem, properties, self.mask)
         if outcome and outcome.good:
             story.tell(f"{self.job} succeeded: {_counts(story)}")
         if self.as_json:
@@ -54,7 +64,7 @@ class Report:
                 "checks": [vars(check) for check in story.checks],
                 "materializations": [vars(made) for made in story.materializations],
             }
-            click.echo(json.dumps(self.facts, indent=2))
+            click.echo(json.dumps(mask_values(self.facts, self.mask), indent=2))
 
 
 def _counts(story: Story) -> str:

@@ -1,4 +1,4 @@
-"""A run that failed: which step, why, which Metaflow run, and how to go on from there."""
+"""A run that failed: which step, why, which Metaflow run, how to go on from there; and its end."""
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from fraud_assets.alerts import raise_alert
+from fraud_assets.alerts import raise_alert, tell
 from fraud_assets.flows import FOLDER
 from fraud_assets.launcher.client import URL_VARIABLE
 from fraud_assets.run_requests import RANGE_END, RANGE_START
@@ -24,6 +24,7 @@ _PARTITION = "dagster/partition"
 _PARTITION_TAGS = (_PARTITION, RANGE_START, RANGE_END)
 _REASON_LENGTH = 2000
 _RUNS_BACK = 100
+_GOOD = "SUCCESS"
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 
 
@@ -54,15 +55,50 @@ def run_failure_sensor(stores: Stores) -> dg.SensorDefinition:
     return sensor
 
 
+def run_recovery_sensor() -> dg.SensorDefinition:
+    """On from the start, too. Quiet where nobody was told of a failure."""
+
+    @dg.run_status_sensor(
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        name="run_recovery_sensor",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells that a job that had failed has succeeded, in the step that failed and "
+        "with the same partition.",
+    )
+    def sensor(context: dg.RunStatusSensorContext) -> None:
+        run = context.dagster_run
+        log = logging.getLogger(f"dagster.{__name__}") if context.log is None else context.log
+        for step in _succeeded(context.instance, run):
+            over = Notification(
+                key=problem_key(run, step),
+                status="recovered",
+                what=run.job_name,
+                step=step,
+                link=page(f"runs/{run.run_id}"),
+            )
+            tell(over, log)
+
+    return sensor
+
+
+def _succeeded(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str | None]:
+    """Its steps; and None, under which runs fail that never came to one."""
+    steps = instance.get_run_step_stats(run.run_id)
+    return [None, *(one.step_key for one in steps if one.status and one.status.value == _GOOD)]
+
+
+def problem_key(run: dg.DagsterRun, step: str | None) -> str:
+    return f"run-failed/{run.job_name}/{_partition(run.tags) or ''}/{step or ''}"
+
+
 def failure_message(run: dg.DagsterRun, facts: Mapping[str, str], since: datetime) -> Notification:
     """One message for a job that fails again and again; another one when it had recovered."""
-    step, partition = facts.get("step"), facts.get("partition")
-    key = f"run-failed/{run.job_name}/{partition or ''}/{step or ''}/{since.isoformat()}"
+    step = facts.get("step")
     shown = ("partition", "metaflow_run", "dagster_run", "resume_by_hand")
     retried = run.tags.get(_WILL_RETRY) == "true"
     told = {"retry": "Dagster tries again by itself; the command follows that"} if retried else {}
     return Notification(
-        key=key,
+        key=f"{problem_key(run, step)}#{since.isoformat()}",
         status="failed",
         what=run.job_name,
         step=step,

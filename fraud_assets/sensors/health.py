@@ -1,28 +1,33 @@
 """Assets that are too old, and checks of drift and performance that stand failed.
 
-Looked at is how things stand, so that a problem is told when it begins and when it is over, once
-each. What stood at the last look is the sensor's cursor.
+Looked at is how things stand. The sensor's cursor is what stood at the last look and when people
+were told of it: one that nobody could be told of is told at the next look, one that stands is told
+again after a while, and its end is told to those who heard of it.
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
 
-import json
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import dagster as dg
+from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
-from fraud_assets.alerts import raise_alert, tell
+from fraud_assets.alerts import record_alert, tell
 from fraud_assets.dataset import METRICS, ML_OUTPUTS, MODEL_ARTIFACT, RAW_ZONE, Dataset
 from fraud_assets.jobs import INGEST, SCORING, TRAINING
 from fraud_assets.sensors.failures import code_changed, page
 from fraud_assets.sensors.standing import WATCHED, standing
 from fraud_assets.stores import Stores
 from fraud_mlops.notifications import Notification
+from fraud_mlops.settings import settings
 
 _INTERVAL_SECONDS = 120
+_TELLING_SECONDS = 30.0
+"""In a look; what is left over is told at the next. Dagster gives a sensor a minute."""
 _TOO_OLD = "FAIL"
 _MADE_BY = {RAW_ZONE: INGEST, MODEL_ARTIFACT: TRAINING, ML_OUTPUTS: SCORING, METRICS: SCORING}
 
@@ -36,6 +41,16 @@ class Problem(NamedTuple):
     next_command: str
 
 
+class Known(BaseModel):
+    """since: when it was first seen. told: when people were; None for never yet."""
+
+    since: AwareDatetime
+    told: AwareDatetime | None = None
+
+
+_CURSOR = TypeAdapter(dict[str, Known])
+
+
 def health_sensor(datasets: Sequence[Dataset], stores: Stores) -> dg.SensorDefinition:
     """On from the start: it launches nothing."""
 
@@ -47,42 +62,75 @@ def health_sensor(datasets: Sequence[Dataset], stores: Stores) -> dg.SensorDefin
         "of drift and performance checks that failed; and when that is over.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        before: dict[str, str] = json.loads(context.cursor or "{}")
-        standing = [p for dataset in datasets for p in problems(context.instance, dataset)]
-        for problem in standing:
-            if problem.name not in before:
-                _tell_begun(stores, problem, context.log)
-        now = {problem.name: problem.since.isoformat() for problem in standing}
-        for name in before.keys() - now.keys():
-            over = Notification(key=f"{name}/{before[name]}", status="recovered", what=name)
-            tell(over, context.log)
-        # A problem keeps the time that it was first told with: its key.
-        context.update_cursor(json.dumps(now | {n: t for n, t in before.items() if n in now}))
-        return dg.SkipReason("; ".join(sorted(now)) or "Everything is fresh, and no check failed.")
+        standing = {p.name: p for dataset in datasets for p in problems(context.instance, dataset)}
+        before = _known(context.cursor)
+        # A problem keeps the time that it was first seen with: its key.
+        known = {name: Known(since=one.since) for name, one in standing.items()} | before
+        _tell_all(standing, known, context.log)
+        for name in standing.keys() - before.keys():
+            _record(stores, standing[name], context.log)
+        context.update_cursor(_CURSOR.dump_json(known).decode())
+        now = "; ".join(sorted(standing))
+        return dg.SkipReason(now or "Everything is fresh, and no check failed.")
 
     return sensor
 
 
-def _tell_begun(stores: Stores, problem: Problem, log: logging.Logger) -> None:
-    since = problem.since.isoformat()
-    facts = {
-        "reason": problem.reason,
-        "since": since,
-        "next": problem.next_command,
+def _known(cursor: str | None) -> dict[str, Known]:
+    """An older version's cursor has times alone, of problems that it took for told."""
+    found = TypeAdapter(dict[str, Known | AwareDatetime]).validate_json(cursor or "{}")
+    return {
+        name: one if isinstance(one, Known) else Known(since=one, told=one)
+        for name, one in found.items()
     }
-    message = Notification(
-        key=f"{problem.name}/{since}",
+
+
+def _tell_all(
+    standing: Mapping[str, Problem], known: dict[str, Known], log: logging.Logger
+) -> None:
+    """Notes in `known` who was told, and leaves out what is over."""
+    until = time.monotonic() + _TELLING_SECONDS
+    for name, message in _due(standing, known):
+        if time.monotonic() < until and tell(message, log):
+            if message.bad:
+                known[name].told = datetime.now(UTC)
+            else:
+                del known[name]
+
+
+def _due(
+    standing: Mapping[str, Problem], known: dict[str, Known]
+) -> Iterator[tuple[str, Notification]]:
+    again = datetime.now(UTC) - settings().notify_repeat
+    for name, one in list(known.items()):
+        key = f"{name}/{one.since.isoformat()}"
+        if name in standing:
+            if one.told is None or one.told <= again:
+                yield name, _message(key, standing[name], one.since)
+        elif one.told is None:
+            del known[name]
+        else:
+            yield name, Notification(key=key, status="recovered", what=name, since=one.since)
+
+
+def _message(key: str, problem: Problem, since: datetime) -> Notification:
+    return Notification(
+        key=key,
         status="warning",
         what=problem.name,
         reason=problem.reason,
-        since=problem.since,
+        since=since,
         changed_by=code_changed(),
         link=page(f"assets/{problem.name.split()[0]}"),
         next_command=problem.next_command,
     )
-    raise_alert(
-        stores.lakehouse, f"{problem.name}-{since}", message.title, facts, log, message=message
-    )
+
+
+def _record(stores: Stores, problem: Problem, log: logging.Logger) -> None:
+    since = problem.since.isoformat()
+    facts = {"reason": problem.reason, "since": since, "next": problem.next_command}
+    title = f"{problem.name} needs a look"
+    record_alert(stores.lakehouse, f"{problem.name}-{since}", title, facts, log)
 
 
 def problems(instance: dg.DagsterInstance, dataset: Dataset) -> list[Problem]:

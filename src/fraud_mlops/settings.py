@@ -225,13 +225,15 @@ class Settings(BaseSettings):
         "6h",
         alias="FRAUD_NOTIFY_REPEAT",
         validate_default=True,
-        description="After which a problem that still stands is told again.",
+        description="After which a problem is told again that still stands, or a run that fails "
+        "again.",
     )
     notify_per_hour: int = Field(
         20,
         alias="FRAUD_NOTIFY_PER_HOUR",
         ge=1,
-        description="Most messages within an hour; the next one says how many were held back.",
+        description="Most messages within an hour, of bad news and of good; the next one says how "
+        "many were held back.",
     )
     notify_timeout: float = Field(
         20.0,

@@ -20,6 +20,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 from store_servers import AWS, KEY, Azurite, adls_uri, azurite, s3_server
+from web_page import Page, served
 from workspace_server import TOKEN, LocalWorkspace, local_workspace
 
 from fraud_mlops.doctor import clouds
@@ -142,6 +143,71 @@ def test_a_dagster_that_is_not_there(shell: Set, closed: int) -> None:
     found = one("Dagster")
     assert "does not answer" in found.says
     assert found.mend == "make ui"
+
+
+class Dagster(Page):
+    """Behind a proxy that has a login page, and lets in who has the token."""
+
+    text = b'{"dagster_version": "1.13.27"}'
+
+    def do_GET(self) -> None:  # noqa: N802 - as http.server calls it
+        if self.path == "/login":
+            self.text = b"<h1>Who are you?</h1>"
+        elif self.headers["Authorization"] != "Bearer of-the-proxy":
+            self.send_response(302)
+            self.send_header("Location", "/login")
+            self.end_headers()
+            return
+        super().do_GET()
+
+
+def test_a_login_page_is_no_dagster(shell: Set) -> None:
+    with served(Dagster) as port:
+        url = f"http://127.0.0.1:{port}"
+        shell(DAGSTER_WEBSERVER_URL=url)
+        found = one("Dagster")
+        assert found.says == f"{url} wants to know who asks: 302, to /login"
+        assert found.mend == "export DAGSTER_WEBSERVER_TOKEN=..."
+        shell(**{"DAGSTER_WEBSERVER_URL": url, "DAGSTER_WEBSERVER_TOKEN": "of-the-proxy"})
+        assert one("Dagster").status == "ok"
+
+
+def test_a_program_of_somebody_else_is_no_dagster(shell: Set) -> None:
+    with served(Page) as port:
+        shell(DAGSTER_WEBSERVER_URL=f"http://127.0.0.1:{port}")
+        assert one("Dagster").says.endswith("answers, and is something else")
+
+
+class Metaflow(Page):
+    """Lets in who has the key."""
+
+    text = b"pong"
+
+    def do_GET(self) -> None:  # noqa: N802 - as http.server calls it
+        if self.headers["x-api-key"] == "of-the-service":
+            super().do_GET()
+        else:
+            self.send_error(403)
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({}, "wrong"),
+        ({"METAFLOW_SERVICE_AUTH_KEY": "of-the-service"}, "ok"),
+        ({"METAFLOW_SERVICE_HEADERS": '{"x-api-key": "of-the-service"}'}, "ok"),
+        ({"METAFLOW_SERVICE_HEADERS": "x-api-key=of-the-service"}, "wrong"),
+    ],
+)
+def test_metaflows_service_is_asked_with_what_metaflow_sends(
+    shell: Set, given: dict[str, str], status: str
+) -> None:
+    with served(Metaflow) as port:
+        shell(METAFLOW_SERVICE_URL=f"http://127.0.0.1:{port}", **given)
+        found = one("Metaflow's service")
+    assert found.status == status
+    if not given:
+        assert found.mend == "export METAFLOW_SERVICE_AUTH_KEY=..."
 
 
 def test_a_snowflake_set_up_by_half_names_the_rest(shell: Set) -> None:

@@ -13,7 +13,7 @@ import pytest
 from assets_kit import Place
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
-from fraud_assets.sensors.failures import run_failure_sensor
+from fraud_assets.sensors.failures import run_failure_sensor, run_recovery_sensor
 from fraud_assets.sensors.health import problems
 from fraud_assets.sensors.standing import JUDGED
 from fraud_mlops.settings import settings
@@ -37,7 +37,7 @@ def hook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Webhook]:
 
 @pytest.fixture
 def fail(landed: Place) -> Callable[..., dg.DagsterRun]:
-    """A run of ingest_job, and the sensor's look at it when it has failed."""
+    """A run of ingest_job, and the look at it by the sensor for how it has ended."""
 
     @dg.op
     def reads(context: dg.OpExecutionContext) -> None:
@@ -51,14 +51,16 @@ def fail(landed: Place) -> Callable[..., dg.DagsterRun]:
     def run(good: bool = False, partition: str = "2024-01") -> dg.DagsterRun:
         tags = {"dagster/partition": partition, "good": "yes" if good else "no"}
         ended = job.execute_in_process(instance=landed.instance, raise_on_error=False, tags=tags)
-        if not good:
-            context = dg.build_run_status_sensor_context(
-                sensor_name="run_failure_sensor",
-                dagster_instance=landed.instance,
-                dagster_run=ended.dagster_run,
-                dagster_event=next(e for e in ended.all_events if e.is_run_failure),
-            ).for_run_failure()
-            run_failure_sensor(landed.stores)(context)
+        context = dg.build_run_status_sensor_context(
+            sensor_name="run_failure_sensor",
+            dagster_instance=landed.instance,
+            dagster_run=ended.dagster_run,
+            dagster_event=next(e for e in ended.all_events if e.is_run_failure or e.is_job_success),
+        )
+        if good:
+            run_recovery_sensor()(context)
+        else:
+            run_failure_sensor(landed.stores)(context.for_run_failure())
         return ended.dagster_run
 
     return run
@@ -88,7 +90,23 @@ def test_a_job_that_fails_again_and_again_is_told_once_until_it_has_recovered(
     assert len(hook.received) == 2
     fail(good=True)
     fail()
-    assert len(hook.received) == 3
+    assert len(hook.received) == 4
+
+
+def test_a_job_that_succeeds_where_it_had_failed_is_told_once(
+    hook: Webhook, fail: Callable[..., dg.DagsterRun]
+) -> None:
+    fail(good=True)
+    assert hook.received == []
+    fail()
+    fail(good=True, partition="2024-02")
+    assert hook.titles == ["ingest_job failed in reads"]
+    run = fail(good=True)
+    fail(good=True)
+    assert hook.titles[1:] == ["ingest_job recovered"]
+    told = hook.received[-1]["message"]
+    assert "Step: reads" in told
+    assert f"Link: http://dagster.example.org/runs/{run.run_id}" in told
 
 
 def test_a_room_that_is_down_leaves_the_alert_on_record(
@@ -150,6 +168,98 @@ def test_drift_is_told_when_it_begins_and_when_it_is_over(hook: Webhook, landed:
     assert hook.titles[1:] == ["parcels/metrics drift recovered"]
     (alert,) = landed.alerts()
     assert alert.facts["reason"] == "amount: PSI 0.41"
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch, hook: Webhook) -> Callable[..., None]:
+    """Closes the chat room, or opens it again; other settings by name."""
+
+    def set_up(is_open: bool = True, **variables: str) -> None:
+        monkeypatch.setenv("FRAUD_NOTIFY_URLS", hook.address if is_open else "json://127.0.0.1:9/x")
+        monkeypatch.setenv("FRAUD_NOTIFY_TIMEOUT", "20" if is_open else "0.5")
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        settings.cache_clear()
+
+    return set_up
+
+
+def test_what_nobody_could_be_told_of_is_told_at_the_next_look(
+    hook: Webhook, landed: Place, room: Callable[..., None]
+) -> None:
+    evaluated(landed, "drift", passed=False)
+    room(is_open=False)
+    first = look(landed)
+    room()
+    second = look(landed, first.cursor)
+    assert hook.titles == ["parcels/metrics drift needs a look"]
+    evaluated(landed, "drift", passed=True)
+    room(is_open=False)
+    third = look(landed, second.cursor)
+    room()
+    fourth = look(landed, third.cursor)
+    look(landed, fourth.cursor)
+    assert hook.titles[1:] == ["parcels/metrics drift recovered"]
+    assert len(landed.alerts()) == 1
+
+
+def test_the_end_is_told_though_the_file_of_what_was_told_is_lost(
+    hook: Webhook, landed: Place, tmp_path: Path
+) -> None:
+    evaluated(landed, "drift", passed=False)
+    first = look(landed)
+    (tmp_path / "told.json").unlink()
+    evaluated(landed, "drift", passed=True)
+    look(landed, first.cursor)
+    assert hook.titles[1:] == ["parcels/metrics drift recovered"]
+
+
+def test_what_the_hour_had_no_room_for_is_told_when_it_has(
+    hook: Webhook, landed: Place, room: Callable[..., None]
+) -> None:
+    for check in ("drift", "performance"):
+        evaluated(landed, check, passed=False)
+    room(FRAUD_NOTIFY_PER_HOUR="1")
+    first = look(landed)
+    assert len(hook.received) == 1
+    room(FRAUD_NOTIFY_PER_HOUR="2")
+    look(landed, first.cursor)
+    assert len(set(hook.titles)) == 2
+
+
+def test_the_end_of_what_nobody_was_told_of_is_told_to_nobody(
+    hook: Webhook, landed: Place, room: Callable[..., None]
+) -> None:
+    evaluated(landed, "drift", passed=False)
+    room(is_open=False)
+    first = look(landed)
+    evaluated(landed, "drift", passed=True)
+    room()
+    second = look(landed, first.cursor)
+    assert hook.received == []
+    assert second.cursor == "{}"
+
+
+def test_what_stands_is_told_again_after_a_while(
+    hook: Webhook, landed: Place, room: Callable[..., None]
+) -> None:
+    evaluated(landed, "drift", passed=False)
+    first = look(landed)
+    room(FRAUD_NOTIFY_REPEAT="0s")
+    second = look(landed, first.cursor)
+    assert hook.titles == ["parcels/metrics drift needs a look"] * 2
+    assert "Times: 2 so far" in hook.received[-1]["message"]
+    room(FRAUD_NOTIFY_REPEAT="6h")
+    look(landed, second.cursor)
+    assert len(hook.received) == 2
+
+
+def test_the_cursor_of_an_older_version_is_read(hook: Webhook, landed: Place) -> None:
+    evaluated(landed, "drift", passed=False)
+    now = datetime.now(UTC).isoformat()
+    after = look(landed, f'{{"parcels/metrics drift": "{now}"}}')
+    assert hook.received == []
+    assert "parcels/metrics drift" in after.cursor
 
 
 def test_drift_is_not_over_because_an_old_partition_has_none(hook: Webhook, landed: Place) -> None:

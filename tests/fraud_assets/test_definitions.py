@@ -152,6 +152,7 @@ def test_nothing_is_launched_before_somebody_switches_it_on(
     # These record what happened elsewhere, or tell of it.
     assert running == {
         "run_failure_sensor",
+        "run_recovery_sensor",
         "health_sensor",
         "external_runs_sensor",
         "champion_sensor",

@@ -117,6 +117,7 @@ class Jenkins:
             "environment": {
                 "JENKINS_URL": "http://jenkins.example.org/",
                 "JOB_NAME": "fraud/main",
+                "BRANCH_NAME": "main",
                 "BUILD_NUMBER": "17",
                 "BUILD_TAG": f"jenkins-fraud-main-{time.time_ns()}",
                 "BUILD_URL": "http://jenkins.example.org/job/fraud/17/",

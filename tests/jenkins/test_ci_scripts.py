@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from jenkins_kit import ROOT, agent_environment
 from osv_server import Osv
@@ -72,6 +73,63 @@ def test_one_that_was_not_finished_is_made_again_and_an_old_one_is_removed(
     os.utime(old / ".complete", (0, 0))
     assert run(checkout, script, CI_CACHE=str(cache)).stdout.endswith(": made\n")
     assert not old.exists()
+
+
+def test_a_folder_that_make_has_made_is_no_place_for_a_link(checkout: Path, tmp_path: Path) -> None:
+    (checkout / ".venv").mkdir()
+    for given in ({"CI_CACHE": str(tmp_path / "cache")}, {"CI_VENV": sys.prefix}):
+        ended = run(checkout, SCRIPTS / "ci_environment.sh", **given)
+        assert ended.returncode == 1
+        assert ".venv is a folder, as make leaves it" in ended.stderr
+    assert list((checkout / ".venv").iterdir()) == []
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_an_earlier_build_has_left_running_is_ended_first(tmp_path: Path, same: bool) -> None:
+    """And nothing that only has its number by now."""
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "ci").mkdir()
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    began = psutil.Process(left.pid).create_time() - (0 if same else 3600)
+    noted = {"url": "http://127.0.0.1:1", "pid": left.pid, "began": began}
+    (tmp_path / "ci" / "dagster.json").write_text(json.dumps(noted))
+    try:
+        ended = run(tmp_path, SCRIPTS / "ci_begin.sh", PYTHONPATH=str(ROOT))
+        assert ended.returncode == 0, ended.stderr
+        assert (left.poll() is None) is not same, ended.stderr
+    finally:
+        left.kill()
+        left.wait()
+    assert [path.name for path in (tmp_path / "ci").iterdir()] == ["junit"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"DEPLOY_TO": ""}, "DEPLOY_TO, the root of the registry that servers read, is not set"),
+        ({"BRANCH_NAME": "mine"}, "Only builds of main deploy, and this is one of mine"),
+        ({"GITHUB_REF_NAME": "mine"}, "Only builds of main deploy, and this is one of mine"),
+        ({}, ""),
+    ],
+)
+def test_what_could_not_be_deployed_is_refused_before_anybody_is_asked(
+    tmp_path: Path, given: dict[str, str], told: str
+) -> None:
+    (tmp_path / "ci").mkdir()
+    (tmp_path / "ci" / "deployable").write_text("20240301-aaaaaaaaaaaa\n")
+    variables = {"DEPLOY_TO": "/srv/models", "BRANCH_NAME": "", "GITHUB_REF_NAME": ""} | given
+    ended = run(tmp_path, SCRIPTS / "ci_deploy.sh", "--check", **variables)
+    assert (ended.returncode, ended.stderr.strip()) == (2 if told else 0, told)
+
+
+def test_nothing_to_judge_is_an_error_where_it_is_to_be_deployed(tmp_path: Path) -> None:
+    (tmp_path / "ci").mkdir()
+    for deploy, code in (("false", 0), ("true", 1)):
+        variables = {"DATASET": "motr", "FRAUD_MODEL_URI": str(tmp_path), "DEPLOY": deploy}
+        gate = (sys.executable, SCRIPTS / "quality_gate.py", "--folder", "ci")
+        ended = run(tmp_path, *gate, **variables, PYTHONPATH=str(ROOT))
+        assert ended.returncode == code
+        assert "there is no champion of motr in " in (ended.stderr if code else ended.stdout)
 
 
 def test_a_stage_that_fails_is_noted_with_its_last_lines_and_without_secrets(

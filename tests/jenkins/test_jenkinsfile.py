@@ -107,13 +107,15 @@ def test_from_a_push_to_production(
         "passed",
         first,
     )
-    asked = {"event": "input", "stage": "Deploy", "message": f"Deploy {first}?", "approved": True}
-    assert ended.of("input") == [asked]
+    (asked,) = ended.of("input")
+    assert (asked["stage"], asked["message"]) == ("Deploy", f"Deploy {first}?")
+    assert asked["submitter"] == "fraud-deployers"
     champion = read_pointer(published.models, served.DATASET, "champion")
     assert champion is not None
     assert champion.version == published.versions["second"]
     pointer = json.loads((tmp_path / "served" / served.DATASET / "champion.json").read_text())
     assert pointer["version"] == first
+    assert pointer["by"] == "deploy_from_s3.sh, eve"  # who has approved it
     # Who was told; and nothing was left running, or was shown.
     assert room.titles == ["fraud/main #17 succeeded"]
     assert f"Quality gate: champion {first} may be deployed" in room.received[0]["message"]
@@ -208,6 +210,20 @@ def test_nothing_is_deployed_that_nobody_approves(
     assert ended.stages()["Deploy"] == "ABORTED"
     assert not (tmp_path / "served").exists()
     assert room.titles == ["fraud/main #17 was aborted"]
+
+
+def test_a_deployment_that_there_is_no_model_for_is_a_failure(
+    jenkins: Jenkins, quick: Quick, room: Webhook, tmp_path: Path
+) -> None:
+    ended = jenkins.build(**quick(DATASET="motr", DEPLOY=True, DEPLOY_TO=str(tmp_path / "served")))
+    assert ended.result == "FAILURE", ended.output
+    assert ended.stages()["Run"] == "SKIPPED"
+    assert ended.of("input") == []
+    (told,) = room.received
+    assert told["title"] == "fraud/main #17 failed in Quality gate"
+    assert "asked to deploy, and there is nothing to deploy: there is no champion of motr" in str(
+        told
+    )
 
 
 def test_a_run_that_trains_leaves_its_model_in_the_record(dagster: Servers, tmp_path: Path) -> None:

@@ -92,6 +92,18 @@ def test_a_failed_run_says_why_and_exits_1(launch: Launch, tmp_path: Path) -> No
     assert "\x1b" not in report.read_text()  # no XML parser takes a terminal's colours
 
 
+def test_no_secret_of_the_environment_is_in_what_is_left(launch: Launch, tmp_path: Path) -> None:
+    """Of what the run said, which knows the same secrets: on the console, in JSON, in JUnit."""
+    report, secret = tmp_path / "junit.xml", "source is empty"
+    done = launch("failing_job", "--junit", report, "--json", SNOWFLAKE_PASSWORD=secret)
+    assert done.returncode == 1
+    facts = json.loads(done.stdout)
+    assert "The ****" in facts["problem"]
+    assert "The ****" in facts["steps"][0]["message"]
+    assert "The ****" in report.read_text()
+    assert secret not in done.stdout + done.stderr + report.read_text()
+
+
 def test_checks_are_test_cases_and_warnings_break_no_build(launch: Launch, tmp_path: Path) -> None:
     report = tmp_path / "junit.xml"
     done = launch("shaky_job", "--junit", report)

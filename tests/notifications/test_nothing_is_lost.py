@@ -14,7 +14,7 @@ from webhook import Webhook
 
 from fraud_mlops.notifications import Notification, notify
 from fraud_mlops.notifications.builds import of_build
-from fraud_mlops.notifications.masking import masker
+from fraud_mlops.notifications.masking import mask_values, masker
 from fraud_mlops.settings import Settings
 
 Given = Callable[..., Settings]
@@ -95,14 +95,40 @@ def test_the_count_of_what_was_held_back_outlives_a_room_that_is_down(
     assert "Held back: 1 more messages" in hook.received[-1]["message"]
 
 
+def test_what_succeeded_keeps_no_failure_from_being_told(hook: Webhook, given: Given) -> None:
+    for number in range(3):
+        built = OVER.model_copy(update={"key": f"build {number}"})
+        notify(built, given(FRAUD_NOTIFY_PER_HOUR="2"))
+    assert hook.titles == ["a succeeded", "a succeeded"]
+    assert notify(FAILED, given(FRAUD_NOTIFY_PER_HOUR="2")).sent
+    assert "Held back: 1 more messages" in hook.received[-1]["message"]
+
+
+def test_the_end_of_what_nobody_was_told_of_is_no_recovery(hook: Webhook, given: Given) -> None:
+    assert notify(FAILED, given(**CLOSED)).failed
+    notify(OVER, given())
+    assert hook.titles == ["a succeeded"]
+    assert notify(FAILED, given(**CLOSED)).failed
+    recovered = notify(OVER.model_copy(update={"status": "recovered"}), given())
+    assert (recovered.sent, recovered.done) == ((), True)
+
+
+def test_a_repetition_that_could_not_be_told_undoes_no_telling(hook: Webhook, given: Given) -> None:
+    notify(FAILED, given())
+    assert notify(FAILED, given(**CLOSED, FRAUD_NOTIFY_REPEAT="0s")).failed
+    notify(OVER, given())
+    assert hook.titles == ["a failed", "a recovered"]
+
+
 def test_a_recovery_that_could_not_be_told_is_told_at_the_next_success(
     hook: Webhook, given: Given
 ) -> None:
     notify(FAILED, given())
     assert notify(OVER, given(**CLOSED)).failed
+    assert notify(OVER.model_copy(update={"key": "job/b"}), given()).sent
     assert notify(OVER, given(FRAUD_NOTIFY_PER_HOUR="1")).held_back
     notify(OVER, given())
-    assert hook.titles == ["a failed", "a recovered"]
+    assert hook.titles == ["a failed", "a succeeded", "a recovered"]
 
 
 def test_the_end_of_a_thread_is_a_warning_without_secrets(
@@ -134,6 +160,20 @@ def test_secrets_are_known_by_the_names_of_their_variables(
     name: str, value: str, secret: str
 ) -> None:
     assert masker({name: value})(f"it said {secret}") == "it said ****"
+
+
+def test_what_is_masked_stays_json() -> None:
+    found = {
+        "reason": 'GET "https://host/x?sig=abcd" failed',
+        "tags": [{"key": "pwd=abcd"}],
+        "n": 1,
+    }
+    masked = mask_values(found, masker({}))
+    assert json.loads(json.dumps(masked)) == {
+        "reason": 'GET "https://host/x?sig=****" failed',
+        "tags": [{"key": "pwd=****"}],
+        "n": 1,
+    }
 
 
 def test_what_is_no_secret_stays_readable() -> None:

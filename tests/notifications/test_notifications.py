@@ -79,7 +79,7 @@ def test_its_end_is_told_and_after_that_it_is_news_again(hook: Webhook, given: G
 
 def test_the_end_of_what_nobody_heard_of_is_told_to_nobody(hook: Webhook, given: Given) -> None:
     over = OVER.model_copy(update={"status": "recovered"})
-    assert notify(over, given()).held_back == "there was no problem"
+    assert notify(over, given()).held_back == "nobody was told of a problem"
     assert hook.received == []
 
 

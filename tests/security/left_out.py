@@ -11,6 +11,7 @@ _BUILD = "runs what it is given; tests/jenkins looks at what it hides"
 LEFT_OUT: Mapping[str, str] = {
     "aside": "reads the landing sensor's records, of which a scene without a landing zone has none",
     "build_docs.py": _NO_RUN,
+    "ci_begin.sh": "empties a folder, and ends what ci_dagster.py has started",
     "ci_dagster.py": "starts the same Dagster as this scene, and leaves its address",
     "ci_deploy.sh": "runs deploy_from_s3.sh, which is started",
     "ci_environment.sh": "installs packages",

@@ -187,7 +187,8 @@ def by_hand(scene: Marked) -> None:
     scene.python("gate", scripts / "quality_gate.py", *of, "--folder", scene.place("ci"))
     registry, served = scene.lake / "models", scene.place("served")
     deploy = (scripts / "deploy_from_s3.sh", "--from", registry, "--to", served, *of)
-    scene.run("deploy", *deploy, PYTHON=sys.executable)
+    ours = f"{Path(sys.executable).parent}{os.pathsep}{scene.environment['PATH']}"
+    scene.run("deploy", *deploy, PATH=ours)
     erase = ("erase", "--dataset", contract, "--entity", "provider", "--value", "P1", "--yes")
     scene.python("erase", *shell, *erase)
 

@@ -24,8 +24,13 @@ def workflow(path: Path) -> dict[str, Any]:
     return found
 
 
+def own_jobs(path: Path) -> dict[str, dict[str, Any]]:
+    """Those that are not another workflow."""
+    return {name: job for name, job in workflow(path)["jobs"].items() if "uses" not in job}
+
+
 def steps(path: Path) -> list[dict[str, Any]]:
-    return [step for job in workflow(path)["jobs"].values() for step in job["steps"]]
+    return [step for job in own_jobs(path).values() for step in job["steps"]]
 
 
 def step(job: dict[str, Any], name: str) -> dict[str, Any]:
@@ -37,9 +42,21 @@ def gates(text: str) -> set[str]:
     return {script for script in SCRIPT.findall(text) if "ci_stage" not in script}
 
 
-def test_both_have_the_same_gates() -> None:
-    on_github = set().union(*(gates(path.read_text()) for path in FILES))
-    assert on_github == gates((ROOT / "Jenkinsfile").read_text())
+def before(path: Path, name: str) -> str:
+    """All of a job, of what it needs, and of the workflows that these are."""
+    job = workflow(path)["jobs"][name]
+    if "uses" in job:
+        return (ROOT / job["uses"]).read_text()
+    needs = job.get("needs", [])
+    needs = [needs] if isinstance(needs, str) else needs
+    return "".join([str(job), *(before(path, need) for need in needs)])
+
+
+def test_nothing_is_deployed_that_has_not_passed_every_gate_of_the_jenkinsfile() -> None:
+    job = workflow(RUN)["jobs"]["deploy"]
+    assert "always()" not in job["if"]
+    assert "failure()" not in job["if"]
+    assert gates(before(RUN, "deploy")) == gates((ROOT / "Jenkinsfile").read_text())
 
 
 def test_the_jenkinsfile_is_linted_by_the_command_that_people_are_told_of() -> None:
@@ -72,7 +89,7 @@ def test_a_workflow_is_what_github_takes(path: Path) -> None:
 def test_jobs_may_only_read_and_end_in_time(path: Path) -> None:
     found = workflow(path)
     assert found["permissions"] == {"contents": "read"}
-    for job in found["jobs"].values():
+    for job in own_jobs(path).values():
         assert int(job["timeout-minutes"]) <= 300
         assert "runs-on" in job
 
@@ -95,8 +112,9 @@ def test_a_deployment_waits_for_the_gate_and_for_a_person() -> None:
     """What is deployed is the version that was judged, whose name whoever approves it sees."""
     jobs = workflow(RUN)["jobs"]
     job = jobs["deploy"]
-    assert job["needs"] == "run"
+    assert job["needs"] == ["checks", "run"]
     assert "needs.run.outputs.version != ''" in job["if"]
+    assert "github.ref == 'refs/heads/main'" in job["if"]
     assert job["environment"] == "production"
     assert "cat ci/deployable" in step(jobs["run"], "Quality gate")["run"]
     assert "needs.run.outputs.version" in job["name"]
@@ -104,16 +122,51 @@ def test_a_deployment_waits_for_the_gate_and_for_a_person() -> None:
     assert '"$VERSION" > ci/deployable' in step(job, "Environment")["run"]
 
 
-def test_every_job_that_touches_production_tells_how_it_ended_and_keeps_its_reports() -> None:
-    for name, job in workflow(RUN)["jobs"].items():
-        assert step(job, "Notification")["if"] == "always()", name
-        assert "rm -rf ci" in step(job, "Environment")["run"], name
+def test_every_job_that_touches_production_keeps_its_reports() -> None:
+    for name in ("run", "deploy"):
+        job = workflow(RUN)["jobs"][name]
+        assert "scripts/ci_begin.sh" in step(job, "Environment")["run"], name
         kept = [s for s in job["steps"] if s.get("uses", "").startswith("actions/upload-artifact")]
         assert [one["if"] for one in kept] == ["always()"], name
 
 
+def test_the_end_of_a_run_is_told_once_whatever_it_is() -> None:
+    jobs = workflow(RUN)["jobs"]
+    told = jobs["told"]
+    assert set(told["needs"]) == jobs.keys() - {"told"}
+    assert told["if"] == "always()"
+    status = step(told, "Notification")["env"]["STATUS"]
+    assert "contains(needs.*.result, 'failure') && 'failed'" in status
+
+
+@pytest.mark.parametrize(
+    ("deployment", "noted", "more"),
+    [("success", False, ""), ("failure", True, ""), ("failure", False, "--step Deploy --reason")],
+)
+def test_a_deployment_that_a_reviewer_rejects_is_told_as_that(
+    tmp_path: Path, deployment: str, noted: bool, more: str
+) -> None:
+    """None of its steps runs, and so none leaves a note."""
+    notify = tmp_path / "scripts" / "ci_notify.sh"
+    notify.parent.mkdir()
+    notify.write_text('#!/bin/sh\necho "$@"\n')
+    notify.chmod(0o755)
+    (tmp_path / "ci" / ("failed" if noted else "junit")).mkdir(parents=True)
+    command = step(workflow(RUN)["jobs"]["told"], "Notification")["run"]
+    said = subprocess.run(
+        ["bash", "-e", "-c", command],
+        cwd=tmp_path,
+        env={"DEPLOYMENT": deployment, "STATUS": "failed", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip().startswith(f"failed {more}".strip())
+    assert ("rejected" in said.stdout) is bool(more)
+
+
 def test_a_lakehouse_in_the_workspace_is_refused_before_a_checkout_empties_it() -> None:
-    for job in workflow(RUN)["jobs"].values():
+    for job in (workflow(RUN)["jobs"][name] for name in ("run", "deploy")):
         refusing, checkout = job["steps"][:2]
         assert checkout["uses"].startswith("actions/checkout")
         for uri, code in (("", 1), ("lakehouse", 1), ("/srv/lake", 0), ("s3://lake", 0)):

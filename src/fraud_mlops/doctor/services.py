@@ -8,11 +8,12 @@ clouds look for credentials for as long as they like; `examine` ends those that 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 
 from fraud_mlops.doctor.clouds import SECONDS, aws, databricks, git
@@ -106,33 +107,54 @@ def postgres(_: Settings) -> Iterator[Finding]:
 
 
 def dagster(_: Settings) -> Iterator[Finding]:
-    yield _answers("Dagster", "DAGSTER_WEBSERVER_URL", "/server_info", "make ui")
+    token = os.environ.get("DAGSTER_WEBSERVER_TOKEN")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    page, key = "DAGSTER_WEBSERVER_URL", "DAGSTER_WEBSERVER_TOKEN"
+    yield _answers("Dagster", page, "/server_info", '"dagster_version"', headers, key, "make ui")
 
 
 def metaflow(_: Settings) -> Iterator[Finding]:
+    """Asked with what Metaflow itself sends."""
+    name, key = "Metaflow's service", "METAFLOW_SERVICE_AUTH_KEY"
     mend = "unset METAFLOW_SERVICE_URL METAFLOW_DEFAULT_METADATA    # records stay in files"
-    yield _answers("Metaflow's service", "METAFLOW_SERVICE_URL", "/ping", mend)
+    try:
+        headers = dict(json.loads(os.environ.get("METAFLOW_SERVICE_HEADERS") or "{}"))
+    except (ValueError, TypeError):
+        says = "METAFLOW_SERVICE_HEADERS is no JSON of names and values"
+        yield wrong(name, says, """export METAFLOW_SERVICE_HEADERS='{"x-api-key": "..."}'""")
+        return
+    if secret := os.environ.get(key):
+        headers["x-api-key"] = secret
+    yield _answers(name, "METAFLOW_SERVICE_URL", "/ping", "pong", headers, key, mend)
 
 
-def _answers(name: str, variable: str, page: str, mend: str) -> Finding:
+def _answers(
+    name: str,
+    variable: str,
+    page: str,
+    told: str,
+    headers: Mapping[str, str],
+    key: str,
+    mend: str,
+) -> Finding:
+    """told: what stands in the page, and in no login's or anybody else's. key: the variable of what
+    says who asks."""
     import requests
 
     url = os.environ[variable].rstrip("/")
-    token = os.environ.get(f"{variable.removesuffix('_URL')}_TOKEN")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        answer = requests.get(url + page, headers=headers, timeout=SECONDS)
+        answer = requests.get(url + page, headers=headers, timeout=SECONDS, allow_redirects=False)
     except requests.RequestException as error:
         return wrong(name, f"{variable}={url} does not answer ({type(error).__name__})", mend)
-    if answer.status_code in (401, 403):
-        return wrong(
-            name,
-            f"{url} wants to know who asks: {answer.status_code}",
-            f"export {variable.removesuffix('_URL')}_TOKEN=...",
-        )
-    if answer.ok:
-        return ok(name, f"{url} answers")
-    return wrong(name, f"{url} answers {answer.status_code}", mend)
+    if answer.status_code in (401, 403) or answer.is_redirect:
+        to = answer.headers.get("Location", "").partition("?")[0]
+        how = f"{answer.status_code}{f', to {to}' if to else ''}"
+        return wrong(name, f"{url} wants to know who asks: {how}", f"export {key}=...")
+    if not answer.ok:
+        return wrong(name, f"{url} answers {answer.status_code}", mend)
+    if told not in answer.text:
+        return wrong(name, f"{url} answers, and is something else", mend)
+    return ok(name, f"{url} answers")
 
 
 def clock(given: Settings) -> Iterator[Finding]:

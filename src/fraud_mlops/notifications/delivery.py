@@ -31,11 +31,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Delivered:
-    """sent, failed: channels, without their secrets. held_back: why it was not sent at all."""
+    """sent, failed: channels, without their secrets. held_back: why it was not sent at all.
+
+    needless: it was held back since people know it, or since it is none of their business.
+    """
 
     sent: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     held_back: str | None = None
+    needless: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Otherwise it may be told again later."""
+        return bool(self.sent) or self.needless
 
 
 def notify(
@@ -70,10 +79,10 @@ def _notify(
     told = ToldFile(given.notify_state or _state(), given.notify_repeat, given.notify_per_hour)
     decision = told.decide(message, datetime.now(UTC))
     if decision.send is None:
-        return Delivered(held_back=decision.why)
+        return Delivered(held_back=decision.why, needless=decision.needless)
     outcome = _send_all(decision.send, addresses, given.notify_timeout, log, mask)
     if not outcome.sent:
-        told.was_not_told(message.key, decision)
+        told.was_not_told(message, decision)
     return outcome
 
 
@@ -105,8 +114,8 @@ def _send_all(
     mask: Callable[[str], str],
 ) -> Delivered:
     """All at once; a thread that is still waiting when the time is over is left behind."""
-    deadline = time.monotonic() + seconds
     channels = [_channel(address, min(_CONNECT, seconds), seconds) for address in addresses]
+    deadline = time.monotonic() + seconds
     names = [_name(channel, number) for number, channel in enumerate(channels, 1)]
     done: dict[int, bool] = {}
 
@@ -114,7 +123,7 @@ def _send_all(
         for attempt in range(_ATTEMPTS):
             try:
                 taken = channel.notify(
-                    body=message.body,
+                    body=message.body or message.title,  # none at all is refused
                     title=message.title,
                     notify_type=_KINDS.get(message.status, "warning"),
                 )

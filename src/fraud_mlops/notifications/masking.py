@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 HIDDEN = "****"
@@ -64,6 +65,17 @@ def masker(environment: Mapping[str, str], *others: str) -> Callable[[str], str]
         return text
 
     return mask
+
+
+def mask_values(found: Any, mask: Callable[[str], str]) -> Any:
+    """Of what JSON can say, before it is said: a mask over JSON may take a quote's backslash."""
+    if isinstance(found, str):
+        return mask(found)
+    if isinstance(found, Mapping):
+        return {name: mask_values(one, mask) for name, one in found.items()}
+    if isinstance(found, list | tuple):
+        return [mask_values(one, mask) for one in found]
+    return found
 
 
 def parts_of_address(address: str) -> list[str]:

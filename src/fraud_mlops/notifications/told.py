@@ -1,7 +1,8 @@
 """What has been told already: a small file beside nobody's data, shared by all processes here.
 
 A problem is told when it begins, again when it still stands after a while, and when it is over.
-What is too much within an hour is counted, and the next message says how many were held back.
+What is too much within an hour is counted, and the next message says how many were held back. Good
+news has an hour of its own: what has succeeded keeps no failure from being told.
 """
 
 from __future__ import annotations
@@ -37,25 +38,27 @@ class Problem(BaseModel):
 
 
 class Told(BaseModel):
-    """sent: messages of the last hour. held_back: since the last message that was sent."""
+    """sent: bad news of the last hour. good: good news. held_back: since the last that was sent."""
 
     problems: dict[str, Problem] = {}
     sent: list[AwareDatetime] = []
+    good: list[AwareDatetime] = []
     held_back: int = 0
 
 
 class Decision(NamedTuple):
-    """send: None when it is not to be sent, for the reason `why`.
+    """send: None when it is not to be sent, for the reason `why`. needless: there is no need to.
 
-    at, held_back, over: when it was counted as sent, the count that it tells of and the problems
-    that it ends, for `was_not_told` to put back.
+    at, held_back, before: when it was counted as sent, the count that it tells of and the problems
+    as they were, for `was_not_told` to put back.
     """
 
     send: Notification | None
     why: str = ""
+    needless: bool = False
     at: datetime | None = None
     held_back: int = 0
-    over: Mapping[str, Problem] = {}
+    before: Mapping[str, Problem] = {}
 
 
 class ToldFile:
@@ -67,54 +70,51 @@ class ToldFile:
     def decide(self, told_now: Notification, now: datetime) -> Decision:
         """Whether this is news; what is sent is taken for told until `was_not_told`."""
         with self._open() as told:
-            told.sent = [at for at in told.sent if now - at < _HOUR]
-            over = {} if told_now.bad else _below(told, told_now.key)
-            if told_now.bad:
-                decision = self._bad(told, told_now, told.problems.get(told_now.key), now)
-            else:
-                decision = _good(told_now, over)
+            before = _below(told, told_now.key)
+            decision = (
+                self._bad(told, told_now, now) if told_now.bad else _good(told, told_now, before)
+            )
             if decision.send is None:
                 return decision
-            if len(told.sent) >= self._per_hour:
+            sent = _sent(told, told_now)
+            sent[:] = [at for at in sent if now - at < _HOUR]
+            if len(sent) >= self._per_hour:
                 told.held_back += 1
-                if told_now.bad:
-                    _not_told(told, told_now.key)
+                _put_back(told, told_now, before)
                 return Decision(None, f"{self._per_hour} were sent within the hour")
-            told.sent.append(now)
-            for key in over:
-                del told.problems[key]
+            sent.append(now)
             send, held_back = decision.send, told.held_back
             if held_back:
                 more = {"Held back": f"{held_back} more messages, of this last hour and before"}
                 send = send.model_copy(update={"facts": {**send.facts, **more}})
                 told.held_back = 0
-            return Decision(send, at=now, held_back=held_back, over=over)
+            return Decision(send, at=now, held_back=held_back, before=before)
 
-    def was_not_told(self, key: str, decision: Decision) -> None:
-        """No channel took it: it counts for nothing, and the next time is the first."""
+    def was_not_told(self, message: Notification, decision: Decision) -> None:
+        """No channel took it: it counts for nothing, and the next time is as this one was."""
         with self._open() as told:
-            if decision.at in told.sent:
-                told.sent.remove(decision.at)
+            sent = _sent(told, message)
+            if decision.at in sent:
+                sent.remove(decision.at)
             told.held_back += decision.held_back
-            told.problems = {**decision.over, **told.problems}
-            _not_told(told, key)
+            _put_back(told, message, decision.before)
 
-    def _bad(
-        self, told: Told, told_now: Notification, problem: Problem | None, now: datetime
-    ) -> Decision:
+    def _bad(self, told: Told, told_now: Notification, now: datetime) -> Decision:
+        problem = told.problems.get(told_now.key)
         if problem is None:
-            problem = Problem(first=now, last=now, told=now)
-            told.problems[told_now.key] = problem
-            return Decision(told_now.begun(problem.first))
+            told.problems[told_now.key] = Problem(first=now, last=now, told=now)
+            return Decision(told_now.begun(now))
         times = problem.times + 1
         news = problem.told is None or now - problem.told >= self._repeat
         told.problems[told_now.key] = problem.model_copy(
             update={"last": now, "times": times} | ({"told": now} if news else {})
         )
         if not news:
-            return Decision(None, f"it was told at {problem.told:%F %H:%M} UTC already")
-        again = {"facts": {**told_now.facts, "Times": f"{times} so far"}}
-        return Decision(told_now.begun(problem.first).model_copy(update=again))
+            why = f"it was told at {problem.told:%F %H:%M} UTC already"
+            return Decision(None, why, needless=True)
+        again = {"Times": f"{times} so far"} if times > 1 else {}
+        facts = {"facts": {**told_now.facts, **again}}
+        return Decision(told_now.begun(problem.first).model_copy(update=facts))
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[Told]:
@@ -130,8 +130,10 @@ class ToldFile:
             return
         try:
             told = self._read()
+            before = told.model_copy(deep=True)
             yield told
-            self._write(told)
+            if told != before:
+                self._write(told)
         finally:
             lock.release()
 
@@ -163,16 +165,27 @@ def _below(told: Told, key: str) -> dict[str, Problem]:
     }
 
 
-def _good(told_now: Notification, over: Mapping[str, Problem]) -> Decision:
-    """The end of a problem is news of its own, if it was told of at all."""
-    if over:
-        since = min(problem.first for problem in over.values())
-        return Decision(told_now.model_copy(update={"status": "recovered", "since": since}))
-    if told_now.status == "recovered":
-        return Decision(None, "there was no problem")
+def _good(told: Told, told_now: Notification, over: Mapping[str, Problem]) -> Decision:
+    """The end of a problem is news of its own, if anybody was told of it at all: as this file has
+    it, or who tells, since when it was."""
+    for key in over:
+        del told.problems[key]
+    known = [problem.first for problem in over.values() if problem.told]
+    if known:
+        return Decision(told_now.model_copy(update={"status": "recovered", "since": min(known)}))
+    if told_now.status == "recovered" and told_now.since is None:
+        return Decision(None, "nobody was told of a problem", needless=True)
     return Decision(told_now)
 
 
-def _not_told(told: Told, key: str) -> None:
-    if problem := told.problems.get(key):
-        told.problems[key] = problem.model_copy(update={"told": None})
+def _sent(told: Told, message: Notification) -> list[datetime]:
+    return told.sent if message.bad else told.good
+
+
+def _put_back(told: Told, message: Notification, before: Mapping[str, Problem]) -> None:
+    """A problem as it was told last, if ever; of an end, what it would have ended."""
+    if not message.bad:
+        told.problems = {**before, **told.problems}
+    elif problem := told.problems.get(message.key):
+        earlier = before.get(message.key, problem.model_copy(update={"told": None, "times": 0}))
+        told.problems[message.key] = earlier.model_copy(update={"last": problem.last})

@@ -51,10 +51,15 @@ class Steps {
     }
     Map string(Map given) { given }
 
-    void input(Map given) {
+    // Gives who approved it, where their name is asked for and nothing else.
+    String input(Map given) {
         if (build.meanwhile) build.meanwhile.execute().waitFor()
-        build.note(event: 'input', stage: env.STAGE_NAME, message: given.message as String, approved: build.approve)
+        build.note(
+            event: 'input', stage: env.STAGE_NAME, message: given.message as String, approved: build.approve,
+            submitter: given.submitter
+        )
         if (!build.approve) throw new Aborted('Rejected by a person')
+        return given.submitterParameter ? 'eve' : null
     }
 
     void timeout(Map given, Closure body) { limited(given) { run(body) } }
