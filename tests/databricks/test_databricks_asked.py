@@ -10,12 +10,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from databricks_kit import ShellRuns, left, number_in, token_of
 
-from dagster_metaflow.backends.protocol import LaunchError, RunState
+from dagster_metaflow.backends import databricks_api
+from dagster_metaflow.backends.protocol import LaunchError, OutOfSightError, RunState
 
 ALWAYS = 10_000
 FLOW = ("--flow", "flows/shell_flow.py")
@@ -104,14 +105,6 @@ def test_a_store_that_cannot_be_read_is_told_before_a_repair(run: Script, stage:
 # -- interrupts ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def interrupted() -> Iterator[None]:
-    """As a shell starts it: Ctrl-C is an interrupt."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize(
     ("number", "arguments"),
     [(signal.SIGINT, FLOW), (signal.SIGTERM, ("--existing-job", "shell"))],
@@ -183,6 +176,21 @@ def test_a_run_that_a_job_started_is_repaired_when_the_code_is_the_same(
 ) -> None:
     stage.workspace.machine.ends = ["FAILED", "SUCCESS"]
     failed = number_in(run("--existing-job", "shell")[1])
+    given = stage.workspace.jobs.runs[failed].parameters or []
+    (token,) = [text.removeprefix("--token=") for text in given if text.startswith("--token=")]
+    left(stage, token, "7")
+    again = stage.resumed("7")
+    assert (again["run"], again["attempt"]) == (failed, 2)
+    assert stage.ended(again).state is RunState.SUCCEEDED
+
+
+def test_a_run_that_a_schedule_started_is_repaired_when_the_code_is_the_same(
+    run: Script, stage: ShellRuns
+) -> None:
+    stage.workspace.machine.ends = ["SUCCESS", "FAILED", "SUCCESS"]
+    run("--existing-job", "shell")
+    (job,) = stage.workspace.jobs.jobs
+    failed = stage.workspace.jobs.run_now({"job_id": job})["run_id"]
     left(stage, str(failed), "7")
     again = stage.resumed("7")
     assert (again["run"], again["attempt"]) == (failed, 2)
@@ -236,6 +244,56 @@ def test_a_job_is_made_and_started_once(
     ended, told = run("--existing-job", "shell")
     assert ended == 0, told
     assert (len(jobs.jobs), len(jobs.runs) - before) == (1, 1)
+
+
+STARTS = pytest.mark.parametrize(
+    ("route", "arguments"),
+    [("jobs/runs/submit", FLOW), ("jobs/run-now", ("--existing-job", "shell"))],
+)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that fail are made again at once."""
+    monkeypatch.setattr(databricks_api, "_PAUSE_SECONDS", 0.01)
+
+
+@STARTS
+@pytest.mark.usefixtures("hasty")
+def test_a_start_whose_answers_stay_lost_is_found_and_followed(
+    run: Script, stage: ShellRuns, route: str, arguments: tuple[str, ...]
+) -> None:
+    stage.workspace.machine.ends = ["SUCCESS"]
+    before = set(stage.workspace.jobs.runs)
+    stage.workspace.fail(route, 500, ALWAYS, code="INTERNAL_ERROR", answered=True)
+    ended, told = run(*arguments)
+    (started,) = set(stage.workspace.jobs.runs) - before
+    assert (ended, number_in(told)) == (0, started), told
+
+
+@STARTS
+@pytest.mark.usefixtures("hasty")
+def test_a_start_that_may_have_been_done_is_told_as_that(
+    run: Script, stage: ShellRuns, route: str, arguments: tuple[str, ...]
+) -> None:
+    for unanswered in (route, "jobs/runs/list"):
+        stage.workspace.fail(unanswered, 500, ALWAYS, code="INTERNAL_ERROR", answered=True)
+    ended, told = run(*arguments)
+    name = list(stage.workspace.jobs.runs.values())[-1].name
+    assert (ended, f"look for '{name}' on the page Job Runs" in told) == (1, True), told
+    assert "try again" not in told
+
+
+@pytest.mark.usefixtures("hasty")
+def test_dagster_finds_a_run_by_the_handle_of_a_start_without_an_answer(stage: ShellRuns) -> None:
+    stage.workspace.machine.ends = ["SUCCESS"]
+    for unanswered in ("jobs/runs/submit", "jobs/runs/list"):
+        stage.workspace.fail(unanswered, 500, ALWAYS, code="INTERNAL_ERROR", answered=True)
+    prepared = stage.backend().prepare(stage.request())
+    with pytest.raises(OutOfSightError, match="A run may be under way all the same"):
+        stage.backend().launch(stage.request(), prepared)
+    stage.workspace.faults.clear()
+    assert stage.ended(prepared).state is RunState.SUCCEEDED
 
 
 def test_a_job_that_is_refused_is_not_asked_for_again(run: Script, stage: ShellRuns) -> None:

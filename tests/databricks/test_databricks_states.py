@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
 
+import pytest
 from databricks_kit import ShellRuns, left, number_in
 
 from dagster_metaflow.backends.protocol import RunState
@@ -64,6 +67,42 @@ def test_a_run_whose_time_is_up_ends_and_says_so(stage: ShellRuns) -> None:
     status = stage.ended(stage.launched(timeout_seconds=1))
     assert status.state is RunState.FAILED
     assert str(status.reason).startswith("its time (timeout_seconds) was up")
+
+
+def test_a_run_that_is_lost_sight_of_is_followed_again(run: Script, stage: ShellRuns) -> None:
+    stage.workspace.machine.pending = 60
+    stage.workspace.fail("jobs/runs/get", 403, ALWAYS, code="PERMISSION_DENIED")
+    code, told = run(*FLOW)
+    number = number_in(told)
+    assert (code, f"The run goes on. --follow {number} shows it again." in told) == (1, True), told
+    assert "re-executing" not in told
+    stage.workspace.faults.clear()
+    stage.workspace.jobs.cancel({"run_id": number})
+    started = stage.workspace.jobs.runs[number]
+    left(stage, str(started.token), "7", "the only words")
+    code, told = run("--follow", str(number))
+    assert (code, "the only words\n" in told) == (1, True), told
+    assert f"run {number} of commit {stage.repository.head()}, Metaflow run 7: cancelled" in told
+    assert stage.workspace.calls["jobs/runs/submit"] == 1
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_an_interrupt_of_who_only_looks_leaves_the_run_as_it_is(
+    run: Script, stage: ShellRuns
+) -> None:
+    stage.workspace.machine.pending = 60
+    number = number_in(run(*FLOW, "--no-wait")[1])
+    stage.workspace.calls.clear()
+
+    def interrupt() -> None:
+        while stage.workspace.calls["jobs/runs/get"] < 2:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert run("--follow", str(number))[0] == 130
+    assert not stage.workspace.jobs.runs[number].last.cancelled
+    stage.workspace.jobs.cancel({"run_id": number})
 
 
 def test_a_run_is_not_tried_again_by_the_platform_and_not_for_ever(stage: ShellRuns) -> None:

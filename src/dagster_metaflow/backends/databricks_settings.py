@@ -5,6 +5,7 @@ Settings are the environment's where none are given, and checked all at once.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -182,6 +183,15 @@ def refuse_credentials(arguments: Sequence[str]) -> None:
             f"{', '.join(odd)}: looks like it holds a login, a signature or a key, and would be "
             "readable in the run's settings. Take it out, and put it into a secret scope "
             "(databricks secrets put-secret SCOPE NAME)."
+        )
+
+
+def refuse_long(arguments: Sequence[str]) -> None:
+    """Raises UsageError when there is more than a run can take."""
+    if len(json.dumps(list(arguments))) > MOST_PARAMETER_BYTES:
+        raise UsageError(
+            f"the run's parameters take more than {MOST_PARAMETER_BYTES:,} bytes, which Databricks "
+            "refuses. Give long ones as a file in the repository or the store."
         )
 
 
