@@ -258,6 +258,13 @@ def test_packages_that_are_not_known_for_sure_are_told_or_nothing_starts(
         stage.launched(**unseen, git_commit="0" * 40)
 
 
+@pytest.mark.parametrize("pattern", ["ma*", "[m]ain", "mai?"])
+def test_a_pattern_is_no_branch(stage: ShellRuns, pattern: str) -> None:
+    with pytest.raises(UsageError, match="has no branch"):
+        stage.launched(git_branch=pattern)
+    assert not stage.workspace.calls["jobs/runs/submit"]
+
+
 def test_a_branch_that_is_not_there_starts_nothing(stage: ShellRuns) -> None:
     with pytest.raises(UsageError, match="has no branch 'mian'"):
         stage.launched(git_branch="mian")

@@ -37,6 +37,35 @@ def test_an_end_is_told_where_its_output_cannot_be_read(run: Script, stage: Shel
         assert words in told
 
 
+STORE = "The store refuses"
+DENIED = "This request is not authorized.\nErrorCode:AuthorizationPermissionMismatch"
+
+
+@pytest.mark.parametrize(
+    ("log", "advice"),
+    [
+        ("features took 403 ms in run 1403, pid 403 (13:00:00.403)", None),
+        ("400403 claims, 1.403 GB", None),
+        (DENIED, STORE),
+        ("HttpResponseError: Operation returned an invalid status code: 403", STORE),
+        ("HTTPError: 403 Client Error: Forbidden for url", STORE),
+        (f"a worker ran out of memory, and was started again\n{DENIED}", STORE),
+        (f"{DENIED}\ntried again, and went well\nout of memory", "most likely for memory"),
+    ],
+)
+def test_what_to_do_is_told_by_the_last_error_and_by_no_mere_number(
+    run: Script, stage: ShellRuns, log: str, advice: str | None
+) -> None:
+    stage.workspace.machine.ends = ["FAILED"]
+    number = number_in(run(*FLOW)[1])
+    folder = stage.workspace.jobs.runs[number].last.folder
+    folder.mkdir(parents=True)
+    (folder / "output").write_text(log)
+    told = run("--inspect-run-id", str(number))[1].partition("What next\n")[2].splitlines()
+    assert len(told) == (1 if advice is None else 2), told
+    assert advice is None or advice in told[0]
+
+
 def test_a_retry_is_waited_for_and_a_repair_after_it_counts_last(
     run: Script, stage: ShellRuns
 ) -> None:

@@ -121,8 +121,11 @@ class Workspace:
         return _again(lambda: self.client.jobs.get(job)).settings
 
     def jobs_named(self, name: str) -> list[int]:
+        """The oldest first."""
+
         def look() -> list[int]:
-            return [job.job_id for job in self.client.jobs.list(name=name) if job.job_id]
+            found = self.client.jobs.list(name=name)
+            return [at for _, at in sorted((j.created_time or 0, j.job_id or 0) for j in found)]
 
         return _again(look)
 
@@ -148,6 +151,9 @@ class Workspace:
             if found := self.jobs_named(str(settings["name"])):
                 return found[0]
         return make()
+
+    def delete_job(self, job: int) -> None:
+        self.client.jobs.delete(job)
 
     def reset_job(self, job: int, settings: Mapping[str, Any]) -> None:
         body = {"job_id": job, "new_settings": dict(settings)}

@@ -12,15 +12,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from dagster_metaflow.backends.databricks_api import failures
 from dagster_metaflow.backends.protocol import LaunchError, UsageError
 
 if TYPE_CHECKING:
+    from databricks.sdk.service.jobs import JobSettings
+
     from dagster_metaflow.backends.databricks_api import Workspace
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
@@ -83,26 +87,35 @@ def job_settings(
 def put_job(workspace: Workspace, settings: Mapping[str, Any]) -> tuple[int, str]:
     """Makes the job of that name, or sets it to these settings: its number, and what was done.
 
-    Who may do what with a job that is there already is left as it is. Raises LaunchError for a job
-    of that name that somebody else has made, such as the CLI.
+    Who may do what with a job that is there already is left as it is. Of several that were made
+    from here, as by two that began at once, it is the oldest. Raises LaunchError for a job of that
+    name that somebody else has made, such as the CLI.
     """
     name = str(settings["name"])
-    found = workspace.jobs_named(name)
-    if len(found) > 1:
-        numbers = ", ".join(map(str, found))
-        raise LaunchError(f"there are {len(found)} jobs called {name!r} ({numbers}); rename others")
+    made, found = None, workspace.jobs_named(name)
     if not found:
-        return workspace.create_job(settings), "created"
-    before = workspace.job(found[0])
-    if before is None or before.deployment is not None or MARK not in (before.tags or {}):
+        made = workspace.create_job(settings)
+        found = workspace.jobs_named(name) or [made]
+    before = {number: workspace.job(number) for number in found}
+    if (ours := next((number for number in found if _is_ours(before[number])), None)) is None:
+        numbers = ", ".join(map(str, found))
         raise LaunchError(
-            f"job {found[0]}, {name!r}, was not made from here (it lacks the tag {MARK}, or a "
+            f"job {numbers}, {name!r}, was not made from here (it lacks the tag {MARK}, or a "
             "bundle has deployed it), and is left as it is. Rename it, or run it in the workspace"
         )
+    if made == ours:
+        return ours, "created"
+    if made is not None:  # another's came first; where this one is left, it is passed over
+        with suppress(*failures()):
+            workspace.delete_job(made)
     wanted = {k: v for k, v in settings.items() if k != "access_control_list"}
-    workspace.reset_job(found[0], wanted)
+    workspace.reset_job(ours, wanted)
     # Compared as the workspace tells it, with all that it was not set to filled in.
-    return found[0], "as it was" if workspace.job(found[0]) == before else "updated"
+    return ours, "as it was" if workspace.job(ours) == before[ours] else "updated"
+
+
+def _is_ours(job: JobSettings | None) -> bool:
+    return job is not None and job.deployment is None and MARK in (job.tags or {})
 
 
 def _load(file: Path) -> dict[str, Any]:
