@@ -84,9 +84,8 @@ def part_of(bundle: Mapping[str, Any], file: Path, what: str, name: str) -> dict
     known = (bundle.get("resources") or {}).get("jobs") if what == "job" else bundle.get("targets")
     if name in (known or {}):
         return dict((known or {})[name] or {})
-    more = f". Files that it includes are not read: {bundle['include']}"
-    more = more if what == "job" and bundle.get("include") else ""
-    names = ", ".join(known or {}) or "none"
+    names, others = ", ".join(known or {}) or "none", bundle.get("include")
+    more = f". Files that it includes are not read: {', '.join(others)}" if others else ""
     raise UsageError(f"{file}: there is no {what} {name!r}; it has {names}{more}")
 
 

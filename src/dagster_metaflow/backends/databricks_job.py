@@ -199,11 +199,11 @@ class Job:
         """
         with ends_on_request() as interrupt:
             try:
-                handle = start()
-                print(f"run {handle['run']}: under way", flush=True)
+                run = (handle := start())["run"]
+                print(f"run {run}: under way", flush=True)
                 print(backend.links(handle).get("databricks_run", ""), flush=True)
                 if not self.wait:
-                    print(f"--follow {handle['run']} shows it, --inspect-run-id tells of it")
+                    print(f"--follow {run} shows it, --inspect-run-id {run} tells of it")
                     return 0
                 return _shown(backend, handle)
             except KeyboardInterrupt:
