@@ -143,6 +143,7 @@ class DatabricksBackend(DatabricksOptions):
             *to_arguments(request.parameters),
         ]
         settings.refuse_credentials(given)
+        settings.refuse_folders(given, self.environment)
         if len(json.dumps(given)) > settings.MOST_PARAMETER_BYTES:
             raise UsageError(
                 f"the run's parameters take more than {settings.MOST_PARAMETER_BYTES:,} bytes, "

@@ -91,6 +91,7 @@ class Job:
         own = made["tasks"][0]["spark_python_task"]["parameters"]
         sent = _with(own, more) if more else None
         settings.refuse_credentials(sent or own)
+        settings.refuse_folders(sent or own, backend.environment)
         probe(_place_by(own, 0))  # before there is a run that could not be followed
         workspace = backend.workspace()
         with said(f"to make the job {made['name']}"):

@@ -98,8 +98,17 @@ def _is_here(host: str | None) -> bool:
     return (urlsplit(host or "").hostname or "") in ("127.0.0.1", "localhost")
 
 
+def _is_folder(uri: str) -> bool:
+    return "://" not in uri or uri.lower().startswith("file:")
+
+
+def _is_volume(uri: str) -> bool:
+    """Of a workspace's, which outlives a driver."""
+    return uri.startswith("/Volumes/")
+
+
 def _wrong_with(store: str, known: Mapping[str, str], scope: str | None) -> Iterator[str]:
-    if "://" not in store or store.lower().startswith("file:"):
+    if _is_folder(store):
         if not _is_here(known.get("DATABRICKS_HOST")):
             yield (
                 "a store that Databricks and this machine reach, abfss://... or s3://... "
@@ -182,6 +191,24 @@ def refuse_credentials(arguments: Sequence[str]) -> None:
             f"{', '.join(odd)}: looks like it holds a login, a signature or a key, and would be "
             "readable in the run's settings. Take it out, and put it into a secret scope "
             "(databricks secrets put-secret SCOPE NAME)."
+        )
+
+
+def refuse_folders(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """A driver writes to a folder of that name on a disk that goes with it. Options that end in
+    `uri` hold addresses. environment: as `read` has it. Raises UsageError."""
+    if _is_here({**os.environ, **environment}.get("DATABRICKS_HOST")):
+        return
+    pairs = [word.partition("=") for word in arguments if word.startswith("--")]
+    found = [
+        f"{option} {value}"
+        for option, _, value in pairs
+        if option.endswith("uri") and value and _is_folder(value) and not _is_volume(value)
+    ]
+    if found:
+        raise UsageError(
+            f"{', '.join(found)}: a folder, which would go with the driver. Give abfss://... or "
+            "s3://... (LAKEHOUSE_URI, FRAUD_MODEL_URI)"
         )
 
 
