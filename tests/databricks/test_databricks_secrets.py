@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 from databricks_kit import ShellRuns, left
+from left_behind import leaks
 
 from dagster_metaflow.backends.databricks_driver import Output
 from dagster_metaflow.backends.databricks_settings import refuse_credentials, variables
@@ -24,6 +26,22 @@ def test_secrets_come_from_the_scope_and_are_seen_nowhere(stage: ShellRuns) -> N
     left = [p.read_text() for p in (stage.folder / "lake").rglob("*") if p.is_file()]
     seen = [*stage.workspace.bodies, attempt.logs(), *left]
     assert not any("sesame-open" in text for text in seen)
+
+
+@pytest.mark.flow
+def test_metaflow_keeps_no_secret_in_its_own_logs_of_tasks(stage: ShellRuns) -> None:
+    stage.workspace.secrets[SCOPE] = {"toy-secret": "sesame-open\n"}
+    stage.variables["METAFLOW_USER"] = "toy"
+    flow = stage.repository.root / "flows" / "telling_flow.py"
+    request = dataclasses.replace(stage.request(), flow_file=flow, parameters={})
+    backend = stage.backend(secret_scope=SCOPE)
+    handle = backend.launch(request, backend.prepare(request))
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    logs = [p.read_bytes() for p in (stage.folder / "lake" / "_metaflow").rglob("*.log")]
+    for said, times in ((b"start has [REDACTED]\n", 2), (b"\xff end has [REDACTED]\n", 1)):
+        assert sum(said in log for log in logs) == times
+    marks = {"TOY_SECRET": "sesame-open"}
+    assert leaks(stage.folder, marks) + leaks(stage.workspace.machine.folder, marks) == []
 
 
 def test_a_scope_that_is_not_there_is_named(stage: ShellRuns) -> None:
