@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from databricks_kit import ShellRuns
 
+from dagster_metaflow.backends.databricks_driver import main
 from dagster_metaflow.backends.databricks_settings import refuse_folders
 from dagster_metaflow.backends.protocol import UsageError
 
@@ -47,6 +49,22 @@ def test_dagster_s_registry_too(stage: ShellRuns, tmp_path: Path) -> None:
     backend = stage.backend()
     with pytest.raises(UsageError, match=f"--model_uri {tmp_path}: {REFUSED}"):
         backend.launch(request, backend.prepare(request))
+
+
+@pytest.mark.parametrize("given", ["s3", "azure"])
+def test_metaflow_keeps_its_records_in_the_store_whatever_a_shell_says(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    given: str,
+) -> None:
+    monkeypatch.setattr(os, "environ", {**os.environ})
+    names = ["METAFLOW_DEFAULT_DATASTORE", "METAFLOW_DATASTORE_SYSROOT_LOCAL"]
+    flow = f"import os\nprint(*[os.environ[name] for name in {names}])\n"
+    (tmp_path / "a_flow.py").write_text(flow)
+    told = ["--flow=a_flow.py", f"--store={tmp_path}/lake", "--token=one"]
+    main([*told, f"--variable={names[0]}={given}"], tmp_path)
+    assert capfd.readouterr().out == f"local {tmp_path}/lake/_metaflow\n"
 
 
 def test_a_volume_and_a_store_are_no_such_folders(stage: ShellRuns) -> None:

@@ -100,6 +100,7 @@ def test_of_this_processs_variables_only_those_go_that_a_driver_needs(
         "METAFLOW_SERVICE_HEADERS": '{"x-api-key": "sesame"}',
         "METAFLOW_SERVICE_AUTH_KEY": "sesame",
         "METAFLOW_DATASTORE_SYSROOT_LOCAL": "/here",
+        "METAFLOW_DEFAULT_DATASTORE": "local",
         "METAFLOW_DEFAULT_SECRET_ROLE": "role",
     }
     for name, value in (needed | others).items():

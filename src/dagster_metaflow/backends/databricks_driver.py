@@ -32,7 +32,7 @@ from pathlib import Path
 
 from dagster_metaflow.backends.databricks_attempt import Attempt, place_of
 from dagster_metaflow.backends.databricks_masking import MASKED, masker
-from dagster_metaflow.backends.databricks_records import records_in
+from dagster_metaflow.backends.databricks_records import KIND, records_in
 
 SHIP_SECONDS = 2.0
 OWN_NUMBER = "{{job.run_id}}"  # for which Databricks puts the run's
@@ -90,6 +90,7 @@ class Output:
         self.attempt = attempt
         self._masked = masker(secrets)
         self._lines: list[str] = []
+        self._piece: list[str] = []
         self._lock = threading.Lock()
 
     def take(self, line: str) -> None:
@@ -99,18 +100,23 @@ class Output:
             self._lines.append(line)
 
     def ship(self) -> None:
-        """A store that does not answer now gets it the next time: a run does not end for a log."""
+        """A store that does not answer now gets it the next time: a run does not end for a log.
+
+        It gets the same piece then: what failed here may be there, and have been read.
+        """
+        while piece := self._next():
+            try:
+                self.attempt.ship(piece)
+            except OSError as error:
+                print(f"the log is not kept in the store: {error}", flush=True)
+                return
+            self._piece = []
+
+    def _next(self) -> list[str]:
         with self._lock:
-            lines = list(self._lines)
-        if not lines:
-            return
-        try:
-            self.attempt.ship(lines)
-        except OSError as error:
-            print(f"the log is not kept in the store: {error}", flush=True)
-            return
-        with self._lock:
-            del self._lines[: len(lines)]
+            if not self._piece:
+                self._piece, self._lines = self._lines, []
+            return self._piece
 
 
 def _run(
@@ -207,7 +213,8 @@ def _environment(store: str, root: Path) -> dict[str, str]:
         records = records_in(store, os.environ)
     except ValueError as error:
         raise FlowFailed(str(error)) from None
-    return {**records, **os.environ, **own}
+    # A datastore of another kind than the store could not be read when the run is repaired.
+    return {**records, **os.environ, **own, KIND: records[KIND]}
 
 
 def _secrets(scope: str | None) -> dict[str, str]:
