@@ -152,6 +152,19 @@ def test_mistakes_are_told_in_words_and_by_2_where_nothing_was_asked_of_databric
     assert code == 1 or not stage.workspace.calls
 
 
+@pytest.mark.parametrize("what", [FLOW, ("--existing-job", "shell")])
+def test_a_mistyped_choice_of_compute_is_no_choice(
+    run: Callable[..., tuple[int, str]],
+    stage: ShellRuns,
+    monkeypatch: pytest.MonkeyPatch,
+    what: tuple[str, ...],
+) -> None:
+    monkeypatch.setenv("DATABRICKS_SERVERLESS", "ture")
+    code, told = run(*what)
+    assert (code, "DATABRICKS_SERVERLESS=ture: write true or false" in told) == (2, True), told
+    assert not stage.workspace.calls
+
+
 def test_a_job_is_made_from_the_bundle_kept_up_to_date_and_run(
     run: Callable[..., tuple[int, str]], stage: ShellRuns
 ) -> None:

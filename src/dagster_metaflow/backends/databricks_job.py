@@ -22,6 +22,7 @@ from dagster_metaflow.backends.databricks_driver import OWN_NUMBER, place_by
 from dagster_metaflow.backends.databricks_git import PACKAGES_OF_HERE
 from dagster_metaflow.backends.databricks_looking import inspection, opened, watch
 from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, repair
+from dagster_metaflow.backends.databricks_requirements import requirements
 from dagster_metaflow.backends.databricks_states import is_over, words_of
 from dagster_metaflow.backends.protocol import Handle, LaunchError, LaunchRequest, UsageError
 from dagster_metaflow.interrupts import held_back
@@ -121,7 +122,7 @@ class Job:
         found = settings.with_commit(given)
 
         def lines(path: str) -> Sequence[str]:
-            return settings.requirements(self.root, found.source, [path])
+            return requirements(self.root, found.source, [path])
 
         print(f"code: {found.source.words()}", flush=True)
         if found.source.commit is None:

@@ -20,9 +20,9 @@ from dagster_metaflow.backends.databricks_git import (
     refuse_login,
     root_of,
     settled,
-    text_at,
 )
 from dagster_metaflow.backends.databricks_records import ACCOUNT, NoAccountError, records_in
+from dagster_metaflow.backends.databricks_requirements import as_package
 from dagster_metaflow.backends.protocol import LaunchRequest, UsageError
 
 TASK = "flow"
@@ -47,7 +47,7 @@ _CREDENTIAL = re.compile(
     re.IGNORECASE,
 )
 _HOST = "DATABRICKS_HOST: the workspace's address, https://adb-....azuredatabricks.net"
-_NO = ("0", "false", "no", "off")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -
 
     url, branch, commit = of("git_url"), of("git_branch"), of("git_commit")
     provider = of("git_provider") or (provider_of(url) if url else None)
-    serverless = (of("serverless") or "true").lower() not in _NO
+    serverless = _yes_or_no("DATABRICKS_SERVERLESS", of("serverless") or "true")
     cluster = of("cluster_id")
     missing = list(_missing(known, url, provider, branch or commit))
     missing += _wrong_with(store, known, scope=of("secret_scope"))
@@ -90,6 +90,12 @@ def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -
         cluster_id=cluster,
         scope=of("secret_scope"),
     )
+
+
+def _yes_or_no(name: str, text: str) -> bool:
+    if text.lower() not in _YES + _NO:
+        raise UsageError(f"{name}={text}: write true or false")
+    return text.lower() in _YES
 
 
 def _is_here(host: str | None) -> bool:
@@ -152,13 +158,6 @@ def _missing(
 
 
 # -- what is run -------------------------------------------------------------------------------
-
-
-def requirements(root: Path, source: Source, files: Sequence[str]) -> list[str]:
-    """Lines of the files for pip, as they are at the commit that runs, where that is known."""
-    lines = [line for file in files for line in text_at(root, source, file).splitlines()]
-    plain = (line.partition(" #")[0].strip() for line in lines)
-    return list(dict.fromkeys(line for line in plain if line and not line.startswith("#")))
 
 
 def variables(environment: Mapping[str, str], forwarded: Sequence[str] = ()) -> dict[str, str]:
@@ -261,8 +260,8 @@ def submission(
         task["new_cluster"] = dict(new_cluster)
     else:
         task["existing_cluster_id"] = settings.cluster_id
-    packages = [line for line in dependencies if not line.startswith("-")]
-    task["libraries"] = [{"pypi": {"package": line}} for line in packages]
+    packages = [package for line in dependencies if (package := as_package(line))]
+    task["libraries"] = [{"pypi": {"package": package}} for package in packages]
     return body
 
 
