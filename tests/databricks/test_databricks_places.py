@@ -11,7 +11,7 @@ import pytest
 from databricks_kit import ShellRuns
 
 from dagster_metaflow.backends.databricks_driver import main
-from dagster_metaflow.backends.databricks_settings import refuse_folders
+from dagster_metaflow.backends.databricks_refused import refuse_folders
 from dagster_metaflow.backends.protocol import UsageError
 
 Script = Callable[..., tuple[int, str]]

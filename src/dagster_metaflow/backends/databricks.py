@@ -31,6 +31,7 @@ from dagster_metaflow.backends.databricks_attempt import (
 from dagster_metaflow.backends.databricks_following import Follower, say
 from dagster_metaflow.backends.databricks_git import PACKAGES_OF_HERE, differs, require_files
 from dagster_metaflow.backends.databricks_options import DatabricksOptions
+from dagster_metaflow.backends.databricks_refused import refuse_credentials, refuse_folders
 from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, OtherCodeError, repair
 from dagster_metaflow.backends.databricks_requirements import requirements
 from dagster_metaflow.backends.databricks_states import commit_of, state_of
@@ -143,8 +144,8 @@ class DatabricksBackend(DatabricksOptions):
             "--",
             *to_arguments(request.parameters),
         ]
-        settings.refuse_credentials(given)
-        settings.refuse_folders(given, self.environment)
+        refuse_credentials(given)
+        refuse_folders(given, self.environment)
         if len(json.dumps(given)) > settings.MOST_PARAMETER_BYTES:
             raise UsageError(
                 f"the run's parameters take more than {settings.MOST_PARAMETER_BYTES:,} bytes, "

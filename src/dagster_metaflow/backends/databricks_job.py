@@ -21,6 +21,7 @@ from dagster_metaflow.backends.databricks_bundle import job_settings, put_job
 from dagster_metaflow.backends.databricks_driver import OWN_NUMBER, place_by
 from dagster_metaflow.backends.databricks_git import PACKAGES_OF_HERE
 from dagster_metaflow.backends.databricks_looking import inspection, opened, watch
+from dagster_metaflow.backends.databricks_refused import refuse_credentials, refuse_folders
 from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, repair
 from dagster_metaflow.backends.databricks_requirements import requirements
 from dagster_metaflow.backends.databricks_states import is_over, words_of
@@ -91,8 +92,8 @@ class Job:
         made = self._settings(backend, file, key, target, variables)
         own = made["tasks"][0]["spark_python_task"]["parameters"]
         sent = _with(own, more) if more else None
-        settings.refuse_credentials(sent or own)
-        settings.refuse_folders(sent or own, backend.environment)
+        refuse_credentials(sent or own)
+        refuse_folders(sent or own, backend.environment)
         probe(_place_by(own, 0))  # before there is a run that could not be followed
         workspace = backend.workspace()
         with said(f"to make the job {made['name']}"):

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from dagster_metaflow.backends.databricks_api import NoCredentialsError, Workspace
 from dagster_metaflow.backends.databricks_git import (
@@ -22,6 +21,7 @@ from dagster_metaflow.backends.databricks_git import (
     settled,
 )
 from dagster_metaflow.backends.databricks_records import ACCOUNT, NoAccountError, records_in
+from dagster_metaflow.backends.databricks_refused import SECRET_OPTION, is_folder, is_here
 from dagster_metaflow.backends.databricks_requirements import as_package
 from dagster_metaflow.backends.protocol import LaunchRequest, UsageError
 
@@ -38,14 +38,6 @@ FORWARDED = (
     "METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "METAFLOW_SERVICE_URL", "METAFLOW_USER", ACCOUNT,
 )  # fmt: skip
 """Variables of this process that a driver needs: no others go with a run unasked."""
-_CREDENTIAL = re.compile(
-    r"://[^?#\s]*:[^?#\s@]*@|https?://[^/?#\s]*@"  # a login; a password may hold a slash
-    r"|[?&](sig|signature|x-amz-\w+|x-goog-\w+|\w*token|\w*key|\w*secret|password|pwd)="
-    r"|(AccountKey|SharedAccessKey|SharedAccessSignature|Password|Pwd)="
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
-    r"|\b(authorization|(x-)?api-key)\b[\"']?\s*[:=]|\bbearer\s+\S",
-    re.IGNORECASE,
-)
 _HOST = "DATABRICKS_HOST: the workspace's address, https://adb-....azuredatabricks.net"
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -98,23 +90,9 @@ def _yes_or_no(name: str, text: str) -> bool:
     return text.lower() in _YES
 
 
-def _is_here(host: str | None) -> bool:
-    """The workspace is on this machine, as in tests."""
-    return (urlsplit(host or "").hostname or "") in ("127.0.0.1", "localhost")
-
-
-def _is_folder(uri: str) -> bool:
-    return "://" not in uri or uri.lower().startswith("file:")
-
-
-def _is_volume(uri: str) -> bool:
-    """Of a workspace's, which outlives a driver."""
-    return uri.startswith("/Volumes/")
-
-
 def _wrong_with(store: str, known: Mapping[str, str], scope: str | None) -> Iterator[str]:
-    if _is_folder(store):
-        if not _is_here(known.get("DATABRICKS_HOST")):
+    if is_folder(store):
+        if not is_here(known.get("DATABRICKS_HOST")):
             yield (
                 "a store that Databricks and this machine reach, abfss://... or s3://... "
                 f"(LAKEHOUSE_URI): {store} is a folder"
@@ -171,43 +149,13 @@ def variables(environment: Mapping[str, str], forwarded: Sequence[str] = ()) -> 
     more = {name: os.environ[name] for name in forwarded if os.environ.get(name)}
     own = {k: v for k, v in environment.items() if not k.startswith(("DATABRICKS_", "ARM_"))}
     given = {**more, **own}
-    if secret := sorted(name for name in given if _SECRET.search(name)):
+    if secret := sorted(n for n in given if _SECRET.search(n) or SECRET_OPTION.search(n)):
         raise UsageError(
             f"{', '.join(secret)}: would be readable in the run's settings. Put it into a secret "
             "scope (databricks secrets put-secret SCOPE NAME) and name that in "
             "DATABRICKS_SECRET_SCOPE."
         )
     return {**here, **given}
-
-
-def refuse_credentials(arguments: Sequence[str]) -> None:
-    """For all that a run is given: it is read by many. Raises UsageError with names, no value."""
-    named = [word.removeprefix("--variable=") for word in arguments]
-    odd = [word.partition("=")[0] for word in named if _CREDENTIAL.search(word)]
-    if odd:
-        raise UsageError(
-            f"{', '.join(odd)}: looks like it holds a login, a signature or a key, and would be "
-            "readable in the run's settings. Take it out, and put it into a secret scope "
-            "(databricks secrets put-secret SCOPE NAME)."
-        )
-
-
-def refuse_folders(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """A driver writes to a folder of that name on a disk that goes with it. Options that end in
-    `uri` hold addresses. environment: as `read` has it. Raises UsageError."""
-    if _is_here({**os.environ, **environment}.get("DATABRICKS_HOST")):
-        return
-    pairs = [word.partition("=") for word in arguments if word.startswith("--")]
-    found = [
-        f"{option} {value}"
-        for option, _, value in pairs
-        if option.endswith("uri") and value and _is_folder(value) and not _is_volume(value)
-    ]
-    if found:
-        raise UsageError(
-            f"{', '.join(found)}: a folder, which would go with the driver. Give abfss://... or "
-            "s3://... (LAKEHOUSE_URI, FRAUD_MODEL_URI)"
-        )
 
 
 def local_root(request: LaunchRequest, repository: str | None) -> Path:
