@@ -188,7 +188,10 @@ def test_metaflows_records_lie_in_the_store_of_the_run() -> None:
             "METAFLOW_DATASTORE_SYSROOT_S3": "s3://lake/fraud/_metaflow",
         }
     for here in ("/here", "file:///here"):
-        assert records_in(here, {}) == {"METAFLOW_DATASTORE_SYSROOT_LOCAL": "/here/_metaflow"}
+        assert records_in(here, {}) == {
+            "METAFLOW_DEFAULT_DATASTORE": "local",
+            "METAFLOW_DATASTORE_SYSROOT_LOCAL": "/here/_metaflow",
+        }
 
 
 @pytest.mark.parametrize(

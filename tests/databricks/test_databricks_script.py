@@ -246,6 +246,19 @@ def test_what_no_run_would_be_given_makes_no_job(
     assert not stage.workspace.jobs.jobs
 
 
+@pytest.mark.parametrize("what", [FLOW, ("--existing-job", "shell")])
+def test_a_mistyped_choice_of_compute_is_no_choice(
+    run: Callable[..., tuple[int, str]],
+    stage: ShellRuns,
+    monkeypatch: pytest.MonkeyPatch,
+    what: tuple[str, ...],
+) -> None:
+    monkeypatch.setenv("DATABRICKS_SERVERLESS", "ture")
+    code, told = run(*what)
+    assert (code, "DATABRICKS_SERVERLESS=ture: write true or false" in told) == (2, True), told
+    assert not stage.workspace.calls
+
+
 def test_a_job_is_made_from_the_bundle_kept_up_to_date_and_run(
     run: Callable[..., tuple[int, str]], stage: ShellRuns
 ) -> None:

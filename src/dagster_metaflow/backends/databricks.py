@@ -32,7 +32,9 @@ from dagster_metaflow.backends.databricks_attempt import (
 from dagster_metaflow.backends.databricks_following import Follower, say
 from dagster_metaflow.backends.databricks_git import PACKAGES_OF_HERE, differs, require_files
 from dagster_metaflow.backends.databricks_options import DatabricksOptions
+from dagster_metaflow.backends.databricks_refused import refuse_credentials, refuse_folders
 from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, OtherCodeError, repair
+from dagster_metaflow.backends.databricks_requirements import requirements
 from dagster_metaflow.backends.databricks_start import CLOCKS, begun
 from dagster_metaflow.backends.databricks_states import commit_of, state_of
 from dagster_metaflow.backends.local import new_attempt
@@ -91,7 +93,7 @@ class DatabricksBackend(DatabricksOptions):
             parameters=self._parameters(request, handle, found, root, origin),
             dependencies=[
                 *self.dependencies,
-                *settings.requirements(root, found.source, self.requirements),
+                *requirements(root, found.source, self.requirements),
             ],
             new_cluster=self.new_cluster,
             timeout_seconds=self.timeout_seconds,
@@ -146,7 +148,8 @@ class DatabricksBackend(DatabricksOptions):
             "--",
             *to_arguments(request.parameters),
         ]
-        settings.refuse_credentials(given)
+        refuse_credentials(given)
+        refuse_folders(given, self.environment)
         settings.refuse_long(given)
         return given
 

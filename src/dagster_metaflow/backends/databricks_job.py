@@ -23,6 +23,7 @@ from dagster_metaflow.backends.databricks_bundle import job_settings, put_job
 from dagster_metaflow.backends.databricks_git import PACKAGES_OF_HERE
 from dagster_metaflow.backends.databricks_looking import inspection, opened, watch
 from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, repair
+from dagster_metaflow.backends.databricks_requirements import requirements
 from dagster_metaflow.backends.databricks_sent import sent
 from dagster_metaflow.backends.databricks_start import CLOCKS, begun
 from dagster_metaflow.backends.databricks_states import is_over, words_of
@@ -136,7 +137,7 @@ class Job:
         found = settings.with_commit(given)
 
         def lines(path: str) -> Sequence[str]:
-            return settings.requirements(self.root, found.source, [path])
+            return requirements(self.root, found.source, [path])
 
         print(f"code: {found.source.words()}", flush=True)
         if found.source.commit is None:

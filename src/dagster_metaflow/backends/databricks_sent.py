@@ -9,6 +9,7 @@ from typing import Any
 from dagster_metaflow.backends import databricks_settings as settings
 from dagster_metaflow.backends.databricks import DatabricksBackend
 from dagster_metaflow.backends.databricks_driver import OWN_NUMBER, place_by
+from dagster_metaflow.backends.databricks_refused import refuse_credentials, refuse_folders
 from dagster_metaflow.backends.protocol import UsageError
 
 
@@ -36,7 +37,8 @@ def sent(
         *own,
         *[f"--{option}={value}" for option, value in more.items()],
     ]
-    settings.refuse_credentials(given)
+    refuse_credentials(given)
+    refuse_folders(given, backend.environment)
     settings.refuse_long(given)
     try:
         return given, place_by(given, token)
