@@ -3,6 +3,7 @@
     python scripts/run_databricks_job.py --sample-size 20000 --output-uri "$LAKEHOUSE_URI"
     python scripts/run_databricks_job.py --flow flows/scoring_flow.py --partition-start 2024-11
     python scripts/run_databricks_job.py --existing-job training      as databricks.yml has it
+    python scripts/run_databricks_job.py --follow 123                 shows it again, to its end
     python scripts/run_databricks_job.py --inspect-run-id 123         why it failed, and what next
     python scripts/run_databricks_job.py --repair 123                 goes on where it failed
 
@@ -11,7 +12,7 @@ DATABRICKS_TOKEN or what else databricks-sdk signs in with; DATABRICKS_GIT_URL, 
 DATABRICKS_GIT_BRANCH or _GIT_COMMIT; LAKEHOUSE_URI; docs/databricks.md lists the others. Secrets
 come from a secret scope: DATABRICKS_SECRET_SCOPE, else, for a job of databricks.yml, the one of its
 target. Ends with 0 (succeeded), 1 (not) or 2 (wrong usage: nothing was started). Ctrl-C cancels the
-run, and so does SIGTERM: 130 and 143.
+run, and so does SIGTERM: 130 and 143; of a run that is only looked at it ends the looking.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def main() -> int:
     arguments, rest = _parser().parse_known_args()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return _run(arguments, rest, Path(folder))
+            code = _run(arguments, rest, Path(folder))
+        sys.stdout.flush()
     except (UsageError, SettingsError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return WRONG_USAGE
@@ -46,6 +48,10 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:  # before a run is started, or while one is looked into
         return INTERRUPTED
+    except BrokenPipeError:  # who reads it has seen enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,8 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--flow", help=f"file of the flow; {FLOW} when left out")
     parser.add_argument("--output-uri", help="root of the lakehouse; LAKEHOUSE_URI when left out")
     parser.add_argument("--no-wait", action="store_true", help="start it, and come back at once")
-    parser.add_argument("--max-workers", type=int, help="tasks of the flow at a time")
+    parser.add_argument("--max-workers", type=_positive, help="tasks of the flow at a time")
     what = parser.add_mutually_exclusive_group()
+    what.add_argument("--follow", type=int, metavar="ID", help="show a run, to its end")
     what.add_argument("--inspect-run-id", type=int, metavar="ID", help="tell of a run")
     what.add_argument("--repair", type=int, metavar="ID", help="go on with a run that failed")
     what.add_argument("--existing-job", metavar="NAME", help="a job of databricks.yml")
@@ -66,16 +73,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: with less than one no task is ever begun")
+    return number
+
+
 def _refuse_what_does_not_apply(arguments: argparse.Namespace) -> None:
     """Raises UsageError: what is passed over in silence is taken for done."""
-    there = arguments.inspect_run_id is not None or arguments.repair is not None
+    seen = arguments.inspect_run_id is not None or arguments.follow is not None
+    there = seen or arguments.repair is not None
     job = arguments.existing_job is not None
     odd = {
         "--flow": (there or job) and arguments.flow,
         "--max-workers": (there or job) and arguments.max_workers,
         "--output-uri": there and arguments.output_uri,
         "--target": not job and arguments.target,
-        "--no-wait": arguments.inspect_run_id is not None and arguments.no_wait,
+        "--no-wait": seen and arguments.no_wait,
     }
     if job:
         serverless = os.environ.get("DATABRICKS_SERVERLESS", "").lower()
@@ -102,12 +117,17 @@ def _run(arguments: argparse.Namespace, rest: list[str], folder: Path) -> int:
         wait=not arguments.no_wait,
         forwarded=FORWARDED,
     )
-    if arguments.inspect_run_id is not None or arguments.repair is not None:
+    there = (
+        (job.follow, arguments.follow),
+        (job.inspect, arguments.inspect_run_id),
+        (job.repair, arguments.repair),
+    )
+    for does, run in there:
+        if run is None:
+            continue
         if rest:
             raise UsageError(f"{' '.join(rest)}: a run that is there keeps its parameters")
-        if arguments.repair is not None:
-            return job.repair(arguments.repair)
-        return job.inspect(arguments.inspect_run_id)
+        return does(run)
     try:
         store = absolute(arguments.output_uri or _lakehouse(arguments) or settings().lakehouse_uri)
     except LakehouseError as error:

@@ -16,7 +16,7 @@ from dagster_metaflow.cards import CardExporter
 from dagster_metaflow.events import Published
 from dagster_metaflow.following import ReportFollower
 from dagster_metaflow.interrupts import held_back
-from dagster_metaflow.launching import Launch, Launcher
+from dagster_metaflow.launching import Launch, Launcher, told
 from dagster_metaflow.ledger import LaunchRecord
 from dagster_metaflow.progress import Progress
 from dagster_metaflow.recording import Event, Recorder
@@ -68,7 +68,7 @@ class MetaflowInvocation:
                     launch = self._launcher.start()
                     self._known = launch.record
             except LaunchError as error:
-                raise Failure(str(error)) from None
+                raise Failure(told(error)) from None
             self._tell_of(launch)
             with closing(self._exporter(launch.record)) as cards:
                 yield from self._follow(cards)
@@ -117,7 +117,7 @@ class MetaflowInvocation:
         try:
             status = self._launcher.backend.poll(self._record.handle)
         except LaunchError as error:  # out of sight, and left going: the next execution finds it
-            raise Failure(str(error), metadata=self._where()) from None
+            raise Failure(told(error), metadata=self._where()) from None
         known = self._record.with_run_id(status.run_id)
         if known is not self._record:
             self._known = known

@@ -28,6 +28,7 @@ from dagster_metaflow.backends.protocol import (
     Backend,
     LaunchError,
     LaunchRequest,
+    OutOfSightError,
     RunState,
     RunStatus,
 )
@@ -37,6 +38,12 @@ from dagster_metaflow.watcher import Watcher
 
 Way = Literal["launched", "adopted", "resumed"]
 RETRY_TAG = "dagster/is_resume_retry"
+
+
+def told(error: LaunchError) -> str:
+    """To whoever operates Dagster."""
+    again = " Re-executing finds it." if isinstance(error, OutOfSightError) else ""
+    return f"{error}{again}"
 
 
 @dataclass(frozen=True)
@@ -215,6 +222,8 @@ class Launcher:
                 handle = self.backend.launch(request, record.handle)
             else:
                 handle = self.backend.resume(request, record.handle, origin.run_id)
+        except OutOfSightError:  # there may be a run: the record stays open, and finds it
+            raise
         except LaunchError:
             self._note(record, RunState.FAILED)
             raise

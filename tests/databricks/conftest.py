@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,14 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 @pytest.fixture
 def stage(workspace: LocalWorkspace, repository: Repository, tmp_path: Path) -> ShellRuns:
     return ShellRuns(workspace, repository, tmp_path)
+
+
+@pytest.fixture
+def interrupted() -> Iterator[None]:
+    """As a shell starts it: Ctrl-C is an interrupt."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

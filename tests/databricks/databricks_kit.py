@@ -23,6 +23,7 @@ from dagster_metaflow.testing.folder_stage import FolderStage
 ROOT = Path(__file__).parents[2]
 TOYS = (
     Path(__file__).parent / "toy" / "shell_flow.py",
+    Path(__file__).parent / "toy" / "telling_flow.py",
     ROOT / "tests" / "cloud" / "toy" / "cloud_toy_flow.py",
 )
 BUNDLE = """

@@ -10,12 +10,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 from databricks_kit import ShellRuns, left, number_in, token_of
 
-from dagster_metaflow.backends.protocol import LaunchError, RunState
+from dagster_metaflow.backends import databricks_api
+from dagster_metaflow.backends.protocol import LaunchError, OutOfSightError, RunState
 
 ALWAYS = 10_000
 FLOW = ("--flow", "flows/shell_flow.py")
@@ -104,14 +106,6 @@ def test_a_store_that_cannot_be_read_is_told_before_a_repair(run: Script, stage:
 # -- interrupts ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def interrupted() -> Iterator[None]:
-    """As a shell starts it: Ctrl-C is an interrupt."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize(
     ("number", "arguments"),
     [(signal.SIGINT, FLOW), (signal.SIGTERM, ("--existing-job", "shell"))],
@@ -178,11 +172,52 @@ def test_a_run_is_not_repaired_with_other_code_than_it_ran(run: Script, stage: S
     assert stage.workspace.calls["jobs/runs/repair"] == 0
 
 
+def test_a_run_of_a_branchs_head_is_not_repaired_when_the_branch_is_elsewhere(
+    run: Script, stage: ShellRuns
+) -> None:
+    """As where the branch could not be seen when the run was started."""
+    stage.workspace.machine.ends = ["SUCCESS"]
+    jobs, ran = stage.workspace.jobs, stage.repository.head()
+    settled = jobs.runs[number_in(run(*FLOW)[1])].settings
+    git = {k: v for k, v in settled["git_source"].items() if k != "git_commit"}
+    body = {**settled, "git_source": {**git, "git_branch": "main"}, "idempotency_token": None}
+    stage.fail_once()
+    failed = jobs.runs[jobs.submit(body)["run_id"]]
+    while failed.is_active:
+        time.sleep(0.02)
+    (stage.repository.root / "note").write_text(stage.launch_id)
+    now = stage.repository.commit("newer")
+    code, told = run("--repair", str(failed.run_id))
+    assert (code, f"ran commit {ran}, and branch main" in told) == (1, True), told
+    assert f"is at {now} now: a repair would go on with that" in told
+    git["git_url"] += "-none"
+    failed.settings = {**body, "git_source": {**git, "git_branch": "main"}}
+    failed.last.settings = failed.settings
+    code, told = run("--repair", str(failed.run_id))
+    assert (code, "a commit that cannot be seen from here" in told) == (1, True), told
+    assert stage.workspace.calls["jobs/runs/repair"] == 0
+
+
 def test_a_run_that_a_job_started_is_repaired_when_the_code_is_the_same(
     run: Script, stage: ShellRuns
 ) -> None:
     stage.workspace.machine.ends = ["FAILED", "SUCCESS"]
     failed = number_in(run("--existing-job", "shell")[1])
+    given = stage.workspace.jobs.runs[failed].parameters or []
+    (token,) = [text.removeprefix("--token=") for text in given if text.startswith("--token=")]
+    left(stage, token, "7")
+    again = stage.resumed("7")
+    assert (again["run"], again["attempt"]) == (failed, 2)
+    assert stage.ended(again).state is RunState.SUCCEEDED
+
+
+def test_a_run_that_a_schedule_started_is_repaired_when_the_code_is_the_same(
+    run: Script, stage: ShellRuns
+) -> None:
+    stage.workspace.machine.ends = ["SUCCESS", "FAILED", "SUCCESS"]
+    run("--existing-job", "shell")
+    (job,) = stage.workspace.jobs.jobs
+    failed = stage.workspace.jobs.run_now({"job_id": job})["run_id"]
     left(stage, str(failed), "7")
     again = stage.resumed("7")
     assert (again["run"], again["attempt"]) == (failed, 2)
@@ -238,6 +273,56 @@ def test_a_job_is_made_and_started_once(
     assert (len(jobs.jobs), len(jobs.runs) - before) == (1, 1)
 
 
+STARTS = pytest.mark.parametrize(
+    ("route", "arguments"),
+    [("jobs/runs/submit", FLOW), ("jobs/run-now", ("--existing-job", "shell"))],
+)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that fail are made again at once."""
+    monkeypatch.setattr(databricks_api, "_PAUSE_SECONDS", 0.01)
+
+
+@STARTS
+@pytest.mark.usefixtures("hasty")
+def test_a_start_whose_answers_stay_lost_is_found_and_followed(
+    run: Script, stage: ShellRuns, route: str, arguments: tuple[str, ...]
+) -> None:
+    stage.workspace.machine.ends = ["SUCCESS"]
+    before = set(stage.workspace.jobs.runs)
+    stage.workspace.fail(route, 500, ALWAYS, code="INTERNAL_ERROR", answered=True)
+    ended, told = run(*arguments)
+    (started,) = set(stage.workspace.jobs.runs) - before
+    assert (ended, number_in(told)) == (0, started), told
+
+
+@STARTS
+@pytest.mark.usefixtures("hasty")
+def test_a_start_that_may_have_been_done_is_told_as_that(
+    run: Script, stage: ShellRuns, route: str, arguments: tuple[str, ...]
+) -> None:
+    for unanswered in (route, "jobs/runs/list"):
+        stage.workspace.fail(unanswered, 500, ALWAYS, code="INTERNAL_ERROR", answered=True)
+    ended, told = run(*arguments)
+    name = list(stage.workspace.jobs.runs.values())[-1].name
+    assert (ended, f"look for '{name}' on the page Job Runs" in told) == (1, True), told
+    assert "try again" not in told
+
+
+@pytest.mark.usefixtures("hasty")
+def test_dagster_finds_a_run_by_the_handle_of_a_start_without_an_answer(stage: ShellRuns) -> None:
+    stage.workspace.machine.ends = ["SUCCESS"]
+    for unanswered in ("jobs/runs/submit", "jobs/runs/list"):
+        stage.workspace.fail(unanswered, 500, ALWAYS, code="INTERNAL_ERROR", answered=True)
+    prepared = stage.backend().prepare(stage.request())
+    with pytest.raises(OutOfSightError, match="A run may be under way all the same"):
+        stage.backend().launch(stage.request(), prepared)
+    stage.workspace.faults.clear()
+    assert stage.ended(prepared).state is RunState.SUCCEEDED
+
+
 def test_a_job_that_is_refused_is_not_asked_for_again(run: Script, stage: ShellRuns) -> None:
     stage.workspace.fail("jobs/create", 403, ALWAYS, code="PERMISSION_DENIED")
     code, told = run("--existing-job", "shell")
@@ -257,7 +342,39 @@ def test_lists_are_read_to_their_end(run: Script, stage: ShellRuns) -> None:
     assert stage.backend().run_of(elsewhere) == started["run"]
     assert stage.workspace.calls["jobs/runs/list"] >= 3
     jobs.page = 1
-    task = {"task_key": "x", "spark_python_task": {"python_file": "x"}, "existing_cluster_id": "c"}
-    for _ in range(2):
-        jobs.create({"name": "[git dev] shell", "tasks": [task]})
-    assert "there are 2 jobs called '[git dev] shell'" in run("--existing-job", "shell")[1]
+    others = [jobs.create({"name": NAME, "tasks": [TASK]})["job_id"] for _ in range(2)]
+    told = run("--existing-job", "shell")[1]
+    assert f"job {others[0]}, {others[1]}, '{NAME}', was not made from here" in told
+
+
+NAME = "[git dev] shell"
+TASK = {"task_key": "x", "spark_python_task": {"python_file": "x"}, "existing_cluster_id": "c"}
+OURS = {"name": NAME, "tasks": [TASK], "tags": {"dagster_metaflow": "git"}}
+
+
+def test_of_two_jobs_that_were_made_at_once_the_older_is_run(run: Script, stage: ShellRuns) -> None:
+    jobs = stage.workspace.jobs
+    first, second = (jobs.create(OURS)["job_id"] for _ in range(2))
+    jobs.jobs = {number: jobs.jobs[number] for number in (second, first)}
+    jobs.jobs[first]["created_time"] -= 1
+    stage.workspace.machine.ends = ["SUCCESS"]
+    code, told = run("--existing-job", "shell")
+    assert (code, f"job {first} {NAME}: updated" in told) == (0, True), told
+
+
+def test_who_makes_a_job_second_takes_the_one_that_is_there(run: Script, stage: ShellRuns) -> None:
+    """Between the look for it and the making of one, somebody else has made it."""
+    jobs, make, made = stage.workspace.jobs, stage.workspace.jobs.create, list[int]()
+
+    def create(given: Mapping[str, Any]) -> dict[str, Any]:
+        made.extend(make(given)["job_id"] for _ in range(2))
+        return {"job_id": made[-1]}
+
+    stage.workspace.machine.ends = ["SUCCESS"]
+    jobs.create = create  # type: ignore[method-assign]
+    try:
+        code, told = run("--existing-job", "shell")
+    finally:
+        del jobs.create  # type: ignore[method-assign]
+    assert (code, f"job {made[0]} {NAME}: as it was" in told) == (0, True), told
+    assert list(jobs.jobs) == made[:1]

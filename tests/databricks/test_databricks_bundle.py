@@ -19,7 +19,7 @@ from workspace_rules import ApiError, check_bundle, check_job
 from dagster_metaflow.backends.databricks_bundle import job_settings
 from dagster_metaflow.backends.databricks_driver import place_by
 from dagster_metaflow.backends.databricks_settings import ENVIRONMENT_VERSION
-from dagster_metaflow.backends.protocol import LaunchError
+from dagster_metaflow.backends.protocol import LaunchError, UsageError
 
 FILE = ROOT / "databricks.yml"
 LAKE = "abfss://lake@account.dfs.core.windows.net/fraud"
@@ -234,8 +234,92 @@ def test_what_has_no_value_is_named_with_how_to_give_it(monkeypatch: pytest.Monk
     assert f"--store={LAKE}" in str(job("training", lake=None))
 
 
-def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
-    with pytest.raises(LaunchError, match="cannot be read"):
-        job_settings(
-            tmp_path / "none", "x", "dev", variables={}, git_source=GIT, requirements=lambda _: []
-        )
+PYTHON = {"task_key": "flow", "spark_python_task": {"python_file": "x", "parameters": []}}
+
+
+def of(tmp_path: Path, **more: Any) -> dict[str, Any]:
+    """The job `x` of a small bundle."""
+    file = tmp_path / "databricks.yml"
+    made = {"bundle": {"name": "small"}, "targets": {"dev": None}, **more}
+    file.write_text(yaml.safe_dump(made))
+    return job("x", lake=None, file=file)
+
+
+@pytest.mark.parametrize(
+    ("default", "told"),
+    [
+        ("${bundle.name}/${bundle.target}", "small/dev"),
+        ("${var.other}/there", "other-small/there"),
+        (True, "true"),
+        (False, "false"),
+        (3, "3"),
+    ],
+)
+def test_a_variable_is_put_in_as_the_cli_writes_it(tmp_path: Path, default: Any, told: str) -> None:
+    task = copy.deepcopy(PYTHON)
+    task["spark_python_task"]["parameters"] = ["--at=${var.the-one}"]
+    variables = {"the-one": {"default": default}, "other": {"default": "other-${bundle.name}"}}
+    made = of(tmp_path, variables=variables, resources={"jobs": {"x": {"tasks": [task]}}})
+    assert made["tasks"][0]["spark_python_task"]["parameters"] == [f"--at={told}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("${var.round}", "has itself in its value"),
+        ("${var.typo}", "there is no variable 'typo'"),
+        ("${var.list}", "put in by the Databricks CLI alone"),
+        ("${workspace.current_user.userName}", "known to the Databricks CLI alone"),
+    ],
+)
+def test_what_cannot_be_put_in_is_told_with_what_helps(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    variables = {"round": {"default": "${var.more}"}, "more": {"default": "${var.round}"}}
+    variables |= {"list": {"default": ["a"]}}
+    jobs = {"x": {"description": text, "tasks": [PYTHON]}}
+    with pytest.raises(UsageError, match=words) as told:
+        of(tmp_path, variables=variables, resources={"jobs": jobs})
+    assert "BUNDLE_VAR" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("it", "words"),
+    [
+        ({"tasks": [{"task_key": "y", "notebook_task": {}}]}, "tasks.0.spark_python_task: Field"),
+        (None, "job 'x' cannot be run from here: tasks: Field required"),
+        ({"tasks": []}, "tasks: List should have at least 1 item"),
+        ({"tasks": [PYTHON], "environments": [{"environment_key": "e"}]}, "environments.0.spec: F"),
+        ({"tasks": [PYTHON], "permissions": [{"group_name": "g"}]}, "permissions.0.level: Field"),
+    ],
+)
+def test_a_job_that_is_none_of_a_python_file_is_told(
+    tmp_path: Path, it: dict[str, Any] | None, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        of(tmp_path, resources={"jobs": {"x": it}})
+
+
+def test_what_a_file_includes_is_said_not_to_be_read(tmp_path: Path) -> None:
+    for jobs in ({"y": {}}, None):
+        with pytest.raises(UsageError, match=r"there is no job 'x'.*not read: more/\*.yml"):
+            of(tmp_path, include=["more/*.yml"], resources={"jobs": jobs})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot be read"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"a: [", "cannot be read"),
+        (b"", "is no bundle"),
+        (b"- a\n", "is no bundle"),
+        (b"targets: dev", "is no bundle: targets: Input should be"),
+        (b"resources: {jobs: [a]}", "is no bundle: resources.jobs: Input should be"),
+    ],
+)
+def test_a_file_that_is_none_is_told(tmp_path: Path, text: bytes | None, words: str) -> None:
+    if text is not None:
+        (tmp_path / "file").write_bytes(text)
+    with pytest.raises(UsageError, match=words):
+        job("x", lake=None, file=tmp_path / "file")

@@ -9,6 +9,7 @@ import time
 import pytest
 from databricks_kit import ShellRuns
 from workspace_rules import ApiError
+from workspace_server import SIGNED_OUT
 
 from dagster_metaflow.backends import databricks_api, databricks_driver
 from dagster_metaflow.backends.protocol import LaunchError, RunState, UsageError
@@ -50,11 +51,12 @@ def test_a_repair_that_is_done_and_not_answered_is_done_once(stage: ShellRuns) -
     assert len(stage.workspace.jobs.runs[handle["run"]].tries) == 2
 
 
-def test_a_token_that_expires_ends_no_run_and_is_told(stage: ShellRuns) -> None:
+@pytest.mark.parametrize("answer", SIGNED_OUT)
+def test_a_token_that_expires_ends_no_run_and_is_told(stage: ShellRuns, answer: str) -> None:
     stage.hold()
     handle = stage.launched()
     stage.wait_for("work")
-    stage.workspace.expire_tokens()
+    stage.workspace.expire_tokens(answer)
     assert stage.backend().poll(handle).state is RunState.RUNNING  # for as long as it is patient
     other = {**handle, "folder": f"{handle['folder']}-impatient"}
     with pytest.raises(LaunchError, match=r"Sign in again.*The run goes on"):
@@ -64,12 +66,22 @@ def test_a_token_that_expires_ends_no_run_and_is_told(stage: ShellRuns) -> None:
     assert stage.ended(other).state is RunState.SUCCEEDED
 
 
-def test_a_service_principal_signs_in_and_signs_in_again(stage: ShellRuns) -> None:
+@pytest.mark.parametrize("answer", SIGNED_OUT)
+def test_a_wrong_token_is_told_as_such_and_starts_nothing(stage: ShellRuns, answer: str) -> None:
+    stage.workspace.expire_tokens(answer)
+    with pytest.raises(LaunchError, match="Sign in again: a fresh DATABRICKS_TOKEN") as told:
+        stage.launched()
+    assert "permission" not in str(told.value)
+    assert submitted(stage) == 0
+
+
+@pytest.mark.parametrize("answer", SIGNED_OUT)
+def test_a_service_principal_signs_in_and_signs_in_again(stage: ShellRuns, answer: str) -> None:
     stage.variables |= {"DATABRICKS_TOKEN": "", **stage.workspace.oauth_environment}
     stage.hold()
     handle = stage.launched()
     stage.wait_for("work")
-    stage.workspace.expire_tokens()
+    stage.workspace.expire_tokens(answer)
     stage.release()
     assert stage.ended(handle).state is RunState.SUCCEEDED
 

@@ -188,7 +188,10 @@ def test_metaflows_records_lie_in_the_store_of_the_run() -> None:
             "METAFLOW_DATASTORE_SYSROOT_S3": "s3://lake/fraud/_metaflow",
         }
     for here in ("/here", "file:///here"):
-        assert records_in(here, {}) == {"METAFLOW_DATASTORE_SYSROOT_LOCAL": "/here/_metaflow"}
+        assert records_in(here, {}) == {
+            "METAFLOW_DEFAULT_DATASTORE": "local",
+            "METAFLOW_DATASTORE_SYSROOT_LOCAL": "/here/_metaflow",
+        }
 
 
 @pytest.mark.parametrize(
@@ -256,6 +259,13 @@ def test_packages_that_are_not_known_for_sure_are_told_or_nothing_starts(
     assert PACKAGES_OF_HERE in stage.log(stage.launched(**unseen))
     with pytest.raises(LaunchError, match=r"what is in commit 0{40} of .* is not known.*pushed"):
         stage.launched(**unseen, git_commit="0" * 40)
+
+
+@pytest.mark.parametrize("pattern", ["ma*", "[m]ain", "mai?"])
+def test_a_pattern_is_no_branch(stage: ShellRuns, pattern: str) -> None:
+    with pytest.raises(UsageError, match="has no branch"):
+        stage.launched(git_branch=pattern)
+    assert not stage.workspace.calls["jobs/runs/submit"]
 
 
 def test_a_branch_that_is_not_there_starts_nothing(stage: ShellRuns) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -10,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from databricks_kit import ROOT, ShellRuns, number_in
+from databricks_kit import BUNDLE, ROOT, ShellRuns, number_in
+from pydantic import ValidationError
 
 SCRIPT = ROOT / "scripts" / "run_databricks_job.py"
 FLOW = ("--flow", "flows/shell_flow.py")
@@ -150,6 +152,111 @@ def test_mistakes_are_told_in_words_and_by_2_where_nothing_was_asked_of_databric
     assert words in told
     assert "secret" not in told
     assert code == 1 or not stage.workspace.calls
+
+
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_a_run_that_would_begin_no_task_is_not_started(
+    run: Callable[..., tuple[int, str]],
+    stage: ShellRuns,
+    number: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(*FLOW, f"--max-workers={number}")
+    assert "with less than one no task is ever begun" in capsys.readouterr().err
+    with pytest.raises(ValidationError, match="max_workers"):
+        stage.backend(max_workers=int(number))
+    assert not stage.workspace.calls
+
+
+def test_a_look_is_told_in_whatever_signs_a_terminal_has(
+    run: Callable[..., tuple[int, str]], stage: ShellRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.workspace.machine.breaks = "Library installation failed: prüfwert — none"
+    number = str(number_in(run(*FLOW)[1]))
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert run("--inspect-run-id", number)[0] == 0
+    assert b"pr\\xfcfwert \\u2014 none" in terminal.buffer.getvalue()
+
+
+def test_who_has_read_enough_is_not_told_that_databricks_refuses(
+    run: Callable[..., tuple[int, str]], stage: ShellRuns
+) -> None:
+    stage.workspace.machine.ends = ["FAILED"]
+    number = number_in(run(*FLOW)[1])
+    command = f"import run_databricks_job, sys; sys.argv = ['x', '--inspect-run-id', '{number}']"
+    command = f"{command}; sys.exit(run_databricks_job.main())"
+    reader, writer = os.pipe()
+    os.close(reader)
+    path = os.pathsep.join([str(SCRIPT.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_job_has_the_variables_of_a_one_time_run(
+    run: Callable[..., tuple[int, str]], stage: ShellRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("FRAUD_THREADS", "2")
+    stage.workspace.machine.ends = ["SUCCESS"] * 2
+    for arguments in (FLOW, ("--existing-job", "shell")):
+        stage.workspace.bodies.clear()
+        code, told = run(*arguments)
+        assert code == 0, told
+        started = next(b for b in stage.workspace.bodies if "idempotency_token" in b)
+        for variable in (
+            "AZURE_STORAGE_ACCOUNT_NAME=account",
+            "FRAUD_THREADS=2",
+            "METAFLOW_USER=me",
+        ):
+            assert f'"--variable={variable}"' in started
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bundle", "words"),
+    [
+        (["--note", "x" * 10_000], {}, "take more than 10,000 bytes"),
+        ([], {"--size=${var.size}": "--size=${var.size}" + "x" * 10_000}, "more than 10,000 bytes"),
+        ([], {"--token={{job.run_id}}": "--at={{job.start_time}}"}, "--at of [git dev] shell"),
+        ([], {"--token={{job.run_id}}": "--day=1"}, "no job of a Metaflow flow"),
+    ],
+)
+def test_what_no_run_would_be_given_makes_no_job(
+    run: Callable[..., tuple[int, str]],
+    stage: ShellRuns,
+    arguments: list[str],
+    bundle: dict[str, str],
+    words: str,
+) -> None:
+    text = BUNDLE
+    for before, after in bundle.items():
+        text = text.replace(before, after)
+    (stage.repository.root / "databricks.yml").write_text(text)
+    code, told = run("--existing-job", "shell", *arguments)
+    assert (code, words in told) == (2, True), told
+    assert not stage.workspace.jobs.jobs
+
+
+@pytest.mark.parametrize("what", [FLOW, ("--existing-job", "shell")])
+def test_a_mistyped_choice_of_compute_is_no_choice(
+    run: Callable[..., tuple[int, str]],
+    stage: ShellRuns,
+    monkeypatch: pytest.MonkeyPatch,
+    what: tuple[str, ...],
+) -> None:
+    monkeypatch.setenv("DATABRICKS_SERVERLESS", "ture")
+    code, told = run(*what)
+    assert (code, "DATABRICKS_SERVERLESS=ture: write true or false" in told) == (2, True), told
+    assert not stage.workspace.calls
 
 
 def test_a_job_is_made_from_the_bundle_kept_up_to_date_and_run(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 from databricks_kit import ShellRuns, left
+from left_behind import leaks
 
 from dagster_metaflow.backends.databricks_driver import Output
-from dagster_metaflow.backends.databricks_settings import refuse_credentials, variables
+from dagster_metaflow.backends.databricks_refused import refuse_credentials
+from dagster_metaflow.backends.databricks_settings import variables
 from dagster_metaflow.backends.protocol import LaunchError, RunState, UsageError
 
 SCOPE, NOWHERE = "toy", "nowhere"
@@ -24,6 +27,22 @@ def test_secrets_come_from_the_scope_and_are_seen_nowhere(stage: ShellRuns) -> N
     left = [p.read_text() for p in (stage.folder / "lake").rglob("*") if p.is_file()]
     seen = [*stage.workspace.bodies, attempt.logs(), *left]
     assert not any("sesame-open" in text for text in seen)
+
+
+@pytest.mark.flow
+def test_metaflow_keeps_no_secret_in_its_own_logs_of_tasks(stage: ShellRuns) -> None:
+    stage.workspace.secrets[SCOPE] = {"toy-secret": "sesame-open\n"}
+    stage.variables["METAFLOW_USER"] = "toy"
+    flow = stage.repository.root / "flows" / "telling_flow.py"
+    request = dataclasses.replace(stage.request(), flow_file=flow, parameters={})
+    backend = stage.backend(secret_scope=SCOPE)
+    handle = backend.launch(request, backend.prepare(request))
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    logs = [p.read_bytes() for p in (stage.folder / "lake" / "_metaflow").rglob("*.log")]
+    for said, times in ((b"start has [REDACTED]\n", 2), (b"\xff end has [REDACTED]\n", 1)):
+        assert sum(said in log for log in logs) == times
+    marks = {"TOY_SECRET": "sesame-open"}
+    assert leaks(stage.folder, marks) + leaks(stage.workspace.machine.folder, marks) == []
 
 
 def test_a_scope_that_is_not_there_is_named(stage: ShellRuns) -> None:
@@ -70,6 +89,57 @@ def test_a_credential_among_the_parameters_is_refused(stage: ShellRuns) -> None:
     assert "sesame" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "option",
+    ["api-token", "azure-client-secret", "db_pass", "apiKey", "sas", "pgpass", "basic-auth"],
+)
+def test_a_parameter_that_is_called_a_secret_is_refused(stage: ShellRuns, option: str) -> None:
+    request = stage.request(**{option: "sesame"})
+    backend = stage.backend()
+    with pytest.raises(UsageError, match=rf"--{option}: looks like") as told:
+        backend.launch(request, backend.prepare(request))
+    assert "sesame" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "dapi" + "0a" * 16,
+        "ghp_" + "a1" * 18,
+        "github_pat_" + "a1" * 20,
+        "glpat-" + "a1" * 10,
+        "AKIA" + "A1" * 8,
+        "xoxb-" + "1" * 12,
+        ".".join(["eyJ" + "a" * 12, "eyJ" + "b" * 12, "c" * 12]),
+        "abc8Q~" + "a1" * 17,
+    ],
+)
+def test_a_token_of_a_known_form_is_refused_whatever_it_is_called(
+    stage: ShellRuns, value: str
+) -> None:
+    backend = stage.backend()
+    for request in (stage.request(note=f"with {value}"), stage.request(size=3)):
+        with pytest.raises(UsageError, match=r"(--note|NOTE): looks like") as told:
+            backend.launch(request, backend.prepare(request))
+        assert value not in str(told.value)
+        backend = stage.backend(environment={**stage.environment(), "NOTE": value})
+
+
+@pytest.mark.parametrize("name", ["DB_PASS", "AUTH", "PGPASS", "db-password"])
+def test_a_variable_that_is_called_a_secret_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: "):
+        variables({name: "sesame"})
+    with pytest.raises(UsageError, match=f"^{name}: "):
+        refuse_credentials([f"--variable={name}=sesame"])
+
+
+def test_what_only_sounds_like_a_secret_is_sent() -> None:
+    driver_s = ["--token=a-run-1", "--secret-scope=mine", "--variable=METAFLOW_USER=me"]
+    mine = ["--join-key=claim_id", "--passes=3", "--sigma=2", "--tokens=5", "--no-auth=true",
+            "--design=a", "--note=ghp_ and dapi are forms", "--hash=" + "0a" * 32]  # fmt: skip
+    refuse_credentials([*driver_s, "--", *mine])
+
+
 def test_of_this_processs_variables_only_those_go_that_a_driver_needs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -82,6 +152,7 @@ def test_of_this_processs_variables_only_those_go_that_a_driver_needs(
         "METAFLOW_SERVICE_HEADERS": '{"x-api-key": "sesame"}',
         "METAFLOW_SERVICE_AUTH_KEY": "sesame",
         "METAFLOW_DATASTORE_SYSROOT_LOCAL": "/here",
+        "METAFLOW_DEFAULT_DATASTORE": "local",
         "METAFLOW_DEFAULT_SECRET_ROLE": "role",
     }
     for name, value in (needed | others).items():

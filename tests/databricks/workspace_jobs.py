@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,7 @@ class Jobs:
             "jobs/runs/cancel": self.cancel,
             "jobs/runs/repair": self.repair,
             "jobs/create": self.create,
+            "jobs/delete": self.delete,
             "jobs/reset": self.reset,
             "jobs/get": self.get_job,
             "jobs/list": self.list_jobs,
@@ -222,9 +224,14 @@ class Jobs:
     def create(self, given: Mapping[str, Any]) -> dict[str, Any]:
         check_job({k: v for k, v in given.items() if k != "access_control_list"})
         number = next(self.numbers)
-        self.jobs[number] = {"job_id": number, "settings": dict(given)}
+        now = int(time.time() * 1000)
+        self.jobs[number] = {"job_id": number, "created_time": now, "settings": dict(given)}
         self.jobs[number]["settings"].pop("access_control_list", None)
         return {"job_id": number}
+
+    def delete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        del self.jobs[self._job(given)["job_id"]]
+        return {}
 
     def reset(self, given: Mapping[str, Any]) -> dict[str, Any]:
         job = self._job(given)

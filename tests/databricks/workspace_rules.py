@@ -23,7 +23,9 @@ _COMPUTE = ("existing_cluster_id", "new_cluster", "job_cluster_key")
 class ApiError(Exception):
     """status: of HTTP. code: the API's name of the error."""
 
-    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None):
+    def __init__(
+        self, status: int, code: str | int, message: str, retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
         self.retry_after = retry_after

@@ -31,6 +31,12 @@ from workspace_runs import Machine, kill
 TOKEN = "dapi-of-the-user"  # noqa: S105 - of nothing but this server
 DRIVER_TOKEN = "dapi-of-the-driver"  # noqa: S105 - likewise
 CLIENT_ID, CLIENT_SECRET = "a-service-principal", "its-secret"
+SIGNED_OUT = {
+    "401": ApiError(401, "UNAUTHENTICATED", "The access token is invalid or has expired."),
+    "403": ApiError(403, 403, "Invalid access token."),
+    "expiring": ApiError(403, 403, "Token is expiring within 30 seconds. (token expired)"),
+}
+"""Answers to a token that is none: Databricks gives all of these."""
 _ROUTE = re.compile(r"/api/2\.[0-2]/(.+)")
 
 
@@ -56,6 +62,7 @@ class LocalWorkspace:
     faults: dict[str, Fault] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     issued: Iterator[int] = field(default_factory=itertools.count)
+    signed_out: ApiError = SIGNED_OUT["403"]
     bodies: list[str] = field(default_factory=list)
     """Every request's body, as it came."""
 
@@ -76,7 +83,9 @@ class LocalWorkspace:
         """route: such as `jobs/runs/get`."""
         self.faults[route] = Fault(status, times, **how)
 
-    def expire_tokens(self) -> None:
+    def expire_tokens(self, answer: str = "403") -> None:
+        """answer: of SIGNED_OUT."""
+        self.signed_out = SIGNED_OUT[answer]
         self.tokens.clear()
         self.tokens.add(DRIVER_TOKEN)
 
@@ -93,7 +102,7 @@ class LocalWorkspace:
     def answer(self, route: str, given: Mapping[str, Any], bearer: str | None) -> dict[str, Any]:
         self.calls[route] += 1
         if bearer not in self.tokens:
-            raise ApiError(401, "UNAUTHENTICATED", "The access token is invalid or has expired.")
+            raise self.signed_out
         if (fault := self.faults.get(route)) is not None and fault.times > 0:
             fault.times -= 1
             if fault.answered:

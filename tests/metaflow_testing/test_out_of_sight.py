@@ -9,7 +9,14 @@ import dagster as dg
 import pytest
 from toy_kit import MONTHS, Toy
 
-from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState, RunStatus
+from dagster_metaflow.backends.protocol import (
+    Handle,
+    LaunchError,
+    LaunchRequest,
+    OutOfSightError,
+    RunState,
+    RunStatus,
+)
 from dagster_metaflow.ledger import Ledger
 from dagster_metaflow.testing import ScriptedBackend, ScriptedStep, scripted_resource
 
@@ -44,6 +51,29 @@ def test_who_is_signed_out_ends_no_run(tmp_path: Path) -> None:
         assert backend.poll(record.handle).state is RunState.RUNNING
         assert toy.materialize(instance=instance, resource=resource).success
         assert [request.launch_id for request in backend.requests] == [record.launch_id]
+
+
+class Unanswered(ScriptedBackend):
+    """Starts its first run, and the answer is lost on its way."""
+
+    def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
+        started = super().launch(request, handle)
+        if len(self.requests) == 1:
+            raise OutOfSightError("a run may be under way")
+        return started
+
+
+def test_a_start_whose_answer_is_lost_is_gone_on_with_and_not_done_again(tmp_path: Path) -> None:
+    backend = Unanswered([ScriptedStep("start", publishes=["first", "second"])])
+    toy = Toy(tmp_path)
+    resource = scripted_resource(backend, str(tmp_path / "lake"))
+    with toy.instance() as instance:
+        blind = toy.materialize(instance=instance, resource=resource)
+        event = blind.failure_data_for_node("toy")
+        assert event is not None
+        assert "a run may be under way Re-executing finds it." in str(event.error)
+        assert toy.materialize(instance=instance, resource=resource).success
+    assert len(backend.requests) == 1
 
 
 LANDING = dg.AssetKey("landing")

@@ -62,6 +62,12 @@ def test_two_entities_at_whole_seconds_with_all_that_is_odd(tmp_path: Path, size
     assert one.lead_in.rows > 0
 
 
+def test_a_lakehouse_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
+    made, root = contract(), tmp_path / "the [1] {lake,2} of* a\\b?"
+    one, other = both(root, made, written(root, made, rows(200)))
+    assert_same(one, other)
+
+
 def test_claims_of_nobody(tmp_path: Path) -> None:
     made = contract(entities={}, amount=None)
     assert_same(*both(tmp_path, made, written(tmp_path, made, rows(200))))

@@ -15,7 +15,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,15 @@ from dagster_metaflow.backends.databricks_attempt import (
     place_of,
     read_json,
     store_of,
+    submitted_at,
 )
 from dagster_metaflow.backends.databricks_following import Follower, say
 from dagster_metaflow.backends.databricks_git import PACKAGES_OF_HERE, differs, require_files
 from dagster_metaflow.backends.databricks_options import DatabricksOptions
+from dagster_metaflow.backends.databricks_refused import refuse_credentials, refuse_folders
 from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, OtherCodeError, repair
+from dagster_metaflow.backends.databricks_requirements import requirements
+from dagster_metaflow.backends.databricks_start import CLOCKS, begun
 from dagster_metaflow.backends.databricks_states import commit_of, state_of
 from dagster_metaflow.backends.local import new_attempt
 from dagster_metaflow.backends.looks import Followers, Pace
@@ -44,12 +48,10 @@ from dagster_metaflow.backends.protocol import (
     UsageError,
 )
 from dagster_metaflow.backends.travelling import travelled
-from dagster_metaflow.interrupts import held_back
 from dagster_metaflow.parameters import to_arguments
 from dagster_metaflow.stores import read_file, without_secrets, write_file
 
 _LONGEST_TOKEN = 64  # of an idempotency token
-_CLOCKS = timedelta(minutes=10)  # by which this machine's may differ from the workspace's
 
 
 class DatabricksBackend(DatabricksOptions):
@@ -80,18 +82,18 @@ class DatabricksBackend(DatabricksOptions):
         found: settings.Settings,
         origin: str | None = None,
     ) -> Handle:
-        root = settings.local_root(request, self.repository)
+        root, name = settings.local_root(request, self.repository), str(handle["name"])
         files = [self.entry, settings.flow_in(root, request)]
         require_files(root, found.source, files)
         body = settings.submission(
             found,
-            name=str(handle["name"]),
+            name=name,
             token=posixpath.basename(str(handle["place"])),
             entry=self.entry,
             parameters=self._parameters(request, handle, found, root, origin),
             dependencies=[
                 *self.dependencies,
-                *settings.requirements(root, found.source, self.requirements),
+                *requirements(root, found.source, self.requirements),
             ],
             new_cluster=self.new_cluster,
             timeout_seconds=self.timeout_seconds,
@@ -99,14 +101,18 @@ class DatabricksBackend(DatabricksOptions):
         place, folder = str(handle["place"]), _folder(handle)
         noted: dict[str, Any] = {"commit": found.source.commit}
         with store_of(place):  # before there is a run that could not be followed from here
-            write_file(_noted(place), json.dumps(noted).encode())
-        with said("to start the run"), held_back():
+            write_file(submitted_at(place), json.dumps(noted).encode())
+
+        def start() -> int:
             run = self.workspace().submit(body)
             with suppress(OSError):  # a run is under way, whatever becomes of this file
                 _number(folder).write_text(str(run), encoding="utf-8")
+            return run
+
+        run = begun(start, lambda: self.run_of(handle), "to start the run", name)
         say(folder, f"Databricks run {run}: {found.source.words()}")
         try:
-            write_file(_noted(place), json.dumps({**noted, "run": run}).encode())
+            write_file(submitted_at(place), json.dumps({**noted, "run": run}).encode())
         except OSError as error:
             say(folder, f"Its number is not kept in the store: {without_secrets(str(error))}")
         if found.source.commit is None:
@@ -142,12 +148,9 @@ class DatabricksBackend(DatabricksOptions):
             "--",
             *to_arguments(request.parameters),
         ]
-        settings.refuse_credentials(given)
-        if len(json.dumps(given)) > settings.MOST_PARAMETER_BYTES:
-            raise UsageError(
-                f"the run's parameters take more than {settings.MOST_PARAMETER_BYTES:,} bytes, "
-                "which Databricks refuses. Give long ones as a file in the repository or the store."
-            )
+        refuse_credentials(given)
+        refuse_folders(given, self.environment)
+        settings.refuse_long(given)
         return given
 
     # -- resuming ------------------------------------------------------------------------------
@@ -161,7 +164,10 @@ class DatabricksBackend(DatabricksOptions):
         token = told.decode()
         place = place_of(store, request.flow_file.name, token)
         with store_of(place):
-            noted, last = read_json(_noted(place)), read_json(posixpath.join(place, "run.json"))
+            noted, last = (
+                read_json(submitted_at(place)),
+                read_json(posixpath.join(place, "run.json")),
+            )
         wanted, why_not = self._settings(store), "it is not known which run it was"
         if run := noted.get("run") or (int(token) if token.isdigit() else None):
             attempt = int(last.get("attempt", 0))
@@ -240,7 +246,7 @@ class DatabricksBackend(DatabricksOptions):
             return int(handle["run"])
         with suppress(OSError, ValueError):
             return int(_number(_folder(handle)).read_text(encoding="utf-8"))
-        since = datetime.fromisoformat(str(handle["prepared"])) - _CLOCKS
+        since = datetime.fromisoformat(str(handle["prepared"])) - CLOCKS
         with said("to look for the run"):
             return self.workspace().find_run(str(handle["name"]), since)
 
@@ -279,7 +285,3 @@ def _number(folder: Path) -> Path:
 
 def _store(handle: Handle) -> str:
     return str(handle["place"]).rpartition("/_databricks/")[0]
-
-
-def _noted(place: str) -> str:
-    return posixpath.join(place, "submitted.json")

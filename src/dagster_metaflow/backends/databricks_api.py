@@ -8,6 +8,7 @@ calls again itself; calls that can be made twice are made again here when the wo
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ _TRIES = 4
 _PAUSE_SECONDS = 0.5
 _ONE_TRY_SECONDS = 1  # less than the SDK's pause before it tries again
 _NOTHING_FOUND = "cannot configure default credentials"  # in the SDK's words
+# Of a 403, and of a 400, that is about who asks and not about what is asked.
+_BAD_TOKEN = re.compile(r"invalid (access )?token|token (is|has|was)? ?expir", re.IGNORECASE)
 _MADE = Lock()
 
 
@@ -118,8 +121,11 @@ class Workspace:
         return _again(lambda: self.client.jobs.get(job)).settings
 
     def jobs_named(self, name: str) -> list[int]:
+        """The oldest first."""
+
         def look() -> list[int]:
-            return [job.job_id for job in self.client.jobs.list(name=name) if job.job_id]
+            found = self.client.jobs.list(name=name)
+            return [at for _, at in sorted((j.created_time or 0, j.job_id or 0) for j in found)]
 
         return _again(look)
 
@@ -146,6 +152,9 @@ class Workspace:
                 return found[0]
         return make()
 
+    def delete_job(self, job: int) -> None:
+        self.client.jobs.delete(job)
+
     def reset_job(self, job: int, settings: Mapping[str, Any]) -> None:
         body = {"job_id": job, "new_settings": dict(settings)}
         _again(lambda: self.client.api_client.do("POST", "/api/2.2/jobs/reset", body=body))
@@ -159,6 +168,19 @@ class Workspace:
                 run_type=RunType.SUBMIT_RUN, start_time_from=int(since.timestamp() * 1000)
             )
             return next((run.run_id for run in runs if run.run_name == name), None)
+
+        return _again(look)
+
+    def find_run_of(self, job: int, parameters: Sequence[str], since: datetime) -> int | None:
+        """A run of a job by the parameters that it was given, which no other has."""
+
+        def look() -> int | None:
+            runs = self.client.jobs.list_runs(
+                job_id=job, start_time_from=int(since.timestamp() * 1000)
+            )
+            given = ((run, run.overriding_parameters) for run in runs)
+            known = ((run.run_id, own.python_params) for run, own in given if own)
+            return next((number for number, own in known if own == list(parameters)), None)
 
         return _again(look)
 
@@ -179,7 +201,7 @@ def _client(settings: tuple[str | None, ...], retry_seconds: int) -> WorkspaceCl
         config = Config(product="dagster-metaflow", product_version="1.0.0", **given)
         return WorkspaceClient(config=config)
     except ValueError as error:  # what the SDK raises for all that signing in fails of
-        told = f"Databricks cannot be signed in to: {_first_line(error)}"
+        told = f"Databricks cannot be signed in to: {first_line(error)}"
         if _NOTHING_FOUND in str(error):
             raise NoCredentialsError(
                 f"{told} Set DATABRICKS_HOST, and DATABRICKS_TOKEN or DATABRICKS_CLIENT_ID and "
@@ -217,8 +239,11 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def is_signed_out(error: Exception) -> bool:
-    from databricks.sdk.errors import Unauthenticated
+    """A token that has expired or is wrong: told by 401, or by 403 like a permission that lacks."""
+    from databricks.sdk.errors import BadRequest, PermissionDenied, Unauthenticated
 
+    if isinstance(error, BadRequest | PermissionDenied):
+        return bool(_BAD_TOKEN.search(str(error)))
     return isinstance(error, Unauthenticated) or type(error) is ValueError
 
 
@@ -226,7 +251,8 @@ def is_lasting(error: Exception) -> bool:
     """Whether asking again cannot help: the call itself is refused."""
     from databricks.sdk.errors import BadRequest, NotFound, PermissionDenied
 
-    return isinstance(error, BadRequest | NotFound | PermissionDenied)
+    refused = isinstance(error, BadRequest | NotFound | PermissionDenied)
+    return refused and not is_signed_out(error)
 
 
 def explained(error: Exception, doing: str) -> LaunchError:
@@ -245,7 +271,7 @@ def explained(error: Exception, doing: str) -> LaunchError:
         advice = "Correct what is named; docs/databricks.md lists the settings."
     else:
         advice = "Is the network there, and DATABRICKS_HOST right? Then try again."
-    return LaunchError(f"Databricks refused {doing}: {_first_line(error)} {advice}")
+    return LaunchError(f"Databricks refused {doing}: {first_line(error)} {advice}")
 
 
 @contextmanager
@@ -259,7 +285,7 @@ def said(doing: str) -> Iterator[None]:
         raise explained(error, doing) from None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Without the SDK's dump of its configuration."""
     text = str(error).strip().partition("\n")[0].partition(". Config:")[0].rstrip(".")
     return f"{text or type(error).__name__}."

@@ -33,6 +33,11 @@ def index_of(store: str, flow: str, run_id: str) -> str:
     return posixpath.join(posixpath.dirname(place_of(store, flow, "x")), "runs", run_id)
 
 
+def submitted_at(place: str) -> str:
+    """The file that says which run of Databricks it is."""
+    return posixpath.join(place, "submitted.json")
+
+
 def attempt_at(place: str) -> int:
     """Number of the last attempt there; 0 before the first."""
     return int(read_json(posixpath.join(place, "run.json")).get("attempt", 0))

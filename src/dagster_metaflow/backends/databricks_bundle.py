@@ -9,21 +9,28 @@ schedule runs it. What does not bear the tag is not touched.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from dagster_metaflow.backends.databricks_api import failures
+from dagster_metaflow.backends.databricks_bundle_file import (
+    check_job,
+    load,
+    part_of,
+    resolved,
+    values_in,
+)
 from dagster_metaflow.backends.protocol import LaunchError, UsageError
 
 if TYPE_CHECKING:
+    from databricks.sdk.service.jobs import JobSettings
+
     from dagster_metaflow.backends.databricks_api import Workspace
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
 _FILE = re.compile(r"-r\s+(.+)")
 _NOT_A_JOBS = ("permissions", "lifecycle")
 _OF_TARGETS = {
@@ -49,109 +56,66 @@ def job_settings(
 
     Raises UsageError that names what is not there, has no value, or is not done here.
     """
-    bundle = _load(file)
-    jobs = bundle.get("resources", {}).get("jobs", {})
-    targets = bundle.get("targets", {})
-    for name, known, what in ((key, jobs, "job"), (target, targets, "target")):
-        if name not in known:
-            raise UsageError(f"{file}: there is no {what} {name!r}; it has {', '.join(known)}")
-    of_target = targets[target] or {}
+    bundle = load(file)
+    of_target = part_of(bundle, file, "target", target)
     _require_known(file, target, of_target)
-    values = _values(bundle, of_target, variables, file)
-    values |= {"bundle.target": target, "bundle.name": bundle.get("bundle", {}).get("name", "")}
-    job = _resolved(deepcopy(jobs[key]), values, str(file))
-    for environment in job.get("environments", []):
+    values = values_in(bundle, target, of_target, variables, file)
+    job = resolved(deepcopy(part_of(bundle, file, "job", key)), values, file)
+    check_job(job, file, key)
+    for environment in job.get("environments") or []:
         spec = environment["spec"]
-        spec["dependencies"] = _lines(spec.get("dependencies", []), requirements)
+        spec["dependencies"] = _lines(spec.get("dependencies") or [], requirements)
     for task in job["tasks"]:
         task["spark_python_task"]["source"] = "GIT"
     job["git_source"] = dict(git_source)
     job["name"] = f"[git {target}] {job.get('name', key)}"
-    tags = of_target.get("presets", {}).get("tags", {})
-    job["tags"] = {**tags, **job.get("tags", {}), MARK: "git"}
+    tags = (of_target.get("presets") or {}).get("tags") or {}
+    job["tags"] = {**tags, **(job.get("tags") or {}), MARK: "git"}
     if run_as := of_target.get("run_as") or bundle.get("run_as"):
-        job["run_as"] = _resolved(run_as, values, str(file))
+        job["run_as"] = resolved(run_as, values, file)
     for name in _SCHEDULES:
-        if name in job:
+        if job.get(name):
             job[name]["pause_status"] = "PAUSED"
-    everywhere = [*bundle.get("permissions", []), *of_target.get("permissions", [])]
-    permissions = _permissions(job.pop("permissions", []), _resolved(everywhere, values, str(file)))
+    everywhere = [*(bundle.get("permissions") or []), *(of_target.get("permissions") or [])]
+    permissions = _permissions(
+        job.pop("permissions", None) or [], resolved(everywhere, values, file)
+    )
     job |= {"access_control_list": permissions} if permissions else {}
-    return {name: value for name, value in job.items() if name not in _NOT_A_JOBS}
+    return {k: v for k, v in job.items() if k not in _NOT_A_JOBS and v is not None}
 
 
 def put_job(workspace: Workspace, settings: Mapping[str, Any]) -> tuple[int, str]:
     """Makes the job of that name, or sets it to these settings: its number, and what was done.
 
-    Who may do what with a job that is there already is left as it is. Raises LaunchError for a job
-    of that name that somebody else has made, such as the CLI.
+    Who may do what with a job that is there already is left as it is. Of several that were made
+    from here, as by two that began at once, it is the oldest. Raises LaunchError for a job of that
+    name that somebody else has made, such as the CLI.
     """
     name = str(settings["name"])
-    found = workspace.jobs_named(name)
-    if len(found) > 1:
-        numbers = ", ".join(map(str, found))
-        raise LaunchError(f"there are {len(found)} jobs called {name!r} ({numbers}); rename others")
+    made, found = None, workspace.jobs_named(name)
     if not found:
-        return workspace.create_job(settings), "created"
-    before = workspace.job(found[0])
-    if before is None or before.deployment is not None or MARK not in (before.tags or {}):
+        made = workspace.create_job(settings)
+        found = workspace.jobs_named(name) or [made]
+    before = {number: workspace.job(number) for number in found}
+    if (ours := next((number for number in found if _is_ours(before[number])), None)) is None:
+        numbers = ", ".join(map(str, found))
         raise LaunchError(
-            f"job {found[0]}, {name!r}, was not made from here (it lacks the tag {MARK}, or a "
+            f"job {numbers}, {name!r}, was not made from here (it lacks the tag {MARK}, or a "
             "bundle has deployed it), and is left as it is. Rename it, or run it in the workspace"
         )
+    if made == ours:
+        return ours, "created"
+    if made is not None:  # another's came first; where this one is left, it is passed over
+        with suppress(*failures()):
+            workspace.delete_job(made)
     wanted = {k: v for k, v in settings.items() if k != "access_control_list"}
-    workspace.reset_job(found[0], wanted)
+    workspace.reset_job(ours, wanted)
     # Compared as the workspace tells it, with all that it was not set to filled in.
-    return found[0], "as it was" if workspace.job(found[0]) == before else "updated"
+    return ours, "as it was" if workspace.job(ours) == before[ours] else "updated"
 
 
-def _load(file: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise LaunchError(f"{file} cannot be read: {error}") from None
-    return found
-
-
-def _values(
-    bundle: Mapping[str, Any], target: Mapping[str, Any], given: Mapping[str, str], file: Path
-) -> dict[str, str]:
-    """Of variables: as given, by BUNDLE_VAR_ as the CLI takes them, of the target, by default."""
-    if unknown := sorted(set(given) - set(bundle.get("variables", {}))):
-        raise UsageError(f"{file} has no variable {', '.join(unknown)}")
-    values = dict[str, str]()
-    overrides = target.get("variables", {})
-    for name, about in bundle.get("variables", {}).items():
-        of_target = overrides.get(name)
-        if isinstance(of_target, Mapping):
-            of_target = of_target.get("default")
-        known = (
-            given.get(name),
-            os.environ.get(f"BUNDLE_VAR_{name}"),
-            of_target,
-            (about or {}).get("default"),
-        )
-        value = next((value for value in known if value is not None), None)
-        if value is not None:
-            values[f"var.{name}"] = str(value)
-    return values
-
-
-def _resolved(value: Any, values: Mapping[str, str], file: str) -> Any:
-    if isinstance(value, dict):
-        return {k: _resolved(v, values, file) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_resolved(item, values, file) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def one(found: re.Match[str]) -> str:
-        if found[1] not in values:
-            name = found[1].removeprefix("var.")
-            raise UsageError(f"{file}: {found[0]} has no value; set BUNDLE_VAR_{name}")
-        return values[found[1]]
-
-    return _REFERENCE.sub(one, value)
+def _is_ours(job: JobSettings | None) -> bool:
+    return job is not None and job.deployment is None and MARK in (job.tags or {})
 
 
 def _lines(dependencies: Sequence[str], read: Callable[[str], Sequence[str]]) -> list[str]:
@@ -179,7 +143,7 @@ def _permissions(
 def _require_known(file: Path, name: str, target: Mapping[str, Any]) -> None:
     """What else the CLI makes of a target would be passed over here in silence."""
     odd = set(target) - _OF_TARGETS
-    odd |= {f"presets.{preset}" for preset in set(target.get("presets", {})) - _OF_PRESETS}
+    odd |= {f"presets.{preset}" for preset in set(target.get("presets") or {}) - _OF_PRESETS}
     if odd:
         raise UsageError(
             f"{file}: {', '.join(sorted(odd))} of target {name!r} is for the Databricks CLI alone: "

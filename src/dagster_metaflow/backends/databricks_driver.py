@@ -9,7 +9,9 @@ Databricks runs the same task again (a repair, or a retry), the token is the sam
 **resumed** from the run that the attempt before has noted.
 
 Secrets come from a scope: each key is a variable of the flow (`azure-client-secret` is
-AZURE_CLIENT_SECRET), and stands in no output of it.
+AZURE_CLIENT_SECRET), and stands in no output of it: not here, not in the store, and not in the logs
+that Metaflow keeps of each task (`databricks_flow`). Artifacts, an error that ends a task among
+them, and cards are as the flow makes them.
 """
 
 from __future__ import annotations
@@ -27,20 +29,15 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from dagster_metaflow.backends.databricks_attempt import Attempt, place_of
-from dagster_metaflow.backends.databricks_records import records_in
+from dagster_metaflow.backends.databricks_masking import MASKED, masker
+from dagster_metaflow.backends.databricks_records import KIND, records_in
 
 SHIP_SECONDS = 2.0
 OWN_NUMBER = "{{job.run_id}}"  # for which Databricks puts the run's
-_MASK = "[REDACTED]"
-_SHORTEST_SECRET = 4
-_SHORTEST_PART = 8  # of a secret that is made of several
-_SECRET_NAME = re.compile("key|secret|pass|pwd|sig|sas|token|auth(orization)?$", re.I)
-_PLAIN_NAME = re.compile("(id|name|type|ur[il]|endpoint)s?$", re.I)  # `token_uri`
 _PROCESS_S_OWN = re.compile(r"PATH|HOME|SHELL|ENV|BASH_ENV|IFS|LD_\w+|DYLD_\w+|PYTHON\w*")
+_MASKING_FLOW = "dagster_metaflow.backends.databricks_flow"
 _END_SECONDS = 30.0  # of a flow that is asked to end
 _DRAIN_SECONDS = 10.0  # of output, when the flow has ended
 _PR_SET_PDEATHSIG = 1
@@ -76,6 +73,7 @@ def main(arguments: Sequence[str], root: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         attributes = Path(folder) / "run.json"
         environment.setdefault("METAFLOW_DATASTORE_SYSROOT_LOCAL", folder)
+        environment[MASKED] = ",".join(secrets)
         command = _command(given, attempt.origin, root, attributes)
         output = Output(attempt, list(secrets.values()))
         if attempt.origin is not None:
@@ -90,77 +88,35 @@ class Output:
 
     def __init__(self, attempt: Attempt, secrets: Sequence[str]) -> None:
         self.attempt = attempt
-        texts = {text for secret in secrets for text in parts_of(secret)}
-        hidden = [re.escape(text) for text in sorted(texts, key=len, reverse=True)]
-        self._secret = re.compile("|".join(hidden)) if hidden else None
+        self._masked = masker(secrets)
         self._lines: list[str] = []
+        self._piece: list[str] = []
         self._lock = threading.Lock()
 
     def take(self, line: str) -> None:
-        if self._secret is not None:
-            line = self._secret.sub(_MASK, line)
+        line = self._masked(line)
         print(line, flush=True)
         with self._lock:
             self._lines.append(line)
 
     def ship(self) -> None:
-        """A store that does not answer now gets it the next time: a run does not end for a log."""
+        """A store that does not answer now gets it the next time: a run does not end for a log.
+
+        It gets the same piece then: what failed here may be there, and have been read.
+        """
+        while piece := self._next():
+            try:
+                self.attempt.ship(piece)
+            except OSError as error:
+                print(f"the log is not kept in the store: {error}", flush=True)
+                return
+            self._piece = []
+
+    def _next(self) -> list[str]:
         with self._lock:
-            lines = list(self._lines)
-        if not lines:
-            return
-        try:
-            self.attempt.ship(lines)
-        except OSError as error:
-            print(f"the log is not kept in the store: {error}", flush=True)
-            return
-        with self._lock:
-            del self._lines[: len(lines)]
-
-
-def parts_of(secret: str) -> set[str]:
-    """All that is hidden of a secret: itself, and what of it is secret where it is a connection
-    string (`Key=value;...`), a JSON document, a PEM file or an address with a password.
-
-    What is named otherwise (an account, a project) and addresses are not: a log is to be read.
-    """
-    whole = {secret} if len(secret) >= _SHORTEST_SECRET else set()
-    parts = list[str]()
-    for name, text in _texts_in(secret):
-        lines = text.splitlines()
-        if "PRIVATE KEY-----" in text or _is_secret(name):
-            parts += [line for line in (text, *lines) if "://" not in line]
-        for pairs in (re.split(r"[;\n]", text), re.split(r"[;&?\n]", text)):
-            named = (pair.partition("=") for pair in pairs)
-            parts += [value for key, _, value in named if key.strip() and _is_secret(key.strip())]
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                parts.append(urlsplit(line.strip()).password or "")
-    bare = (part.strip().strip("\"'") for part in parts)
-    return whole | {part for part in bare if len(part) >= _SHORTEST_PART}
-
-
-def _is_secret(name: str) -> bool:
-    """By its name; what has none is."""
-    return not name or bool(_SECRET_NAME.search(name) and not _PLAIN_NAME.search(name))
-
-
-def _texts_in(secret: str) -> list[tuple[str, str]]:
-    """By the names above them, those of a JSON document; itself where it is none."""
-    try:
-        rest: list[tuple[str, Any]] = [("", json.loads(secret))]
-    except ValueError:
-        return [("", secret)]
-    found = list[tuple[str, str]]()
-    while rest:
-        name, one = rest.pop()
-        if isinstance(one, dict):
-            rest += [(f"{name}.{key}", value) for key, value in one.items()]
-        elif isinstance(one, list):
-            rest += [(name, value) for value in one]
-        elif isinstance(one, str):
-            found.append((name, one))
-    return found
+            if not self._piece:
+                self._piece, self._lines = self._lines, []
+            return self._piece
 
 
 def _run(
@@ -245,7 +201,8 @@ def _command(
     verb = ["run", *told, *given.parameters]
     if origin is not None:
         verb = ["resume", f"--origin-run-id={origin}", *told]
-    return [sys.executable, "-u", str(flow), *given.option, *verb]
+    runs = [sys.executable, "-u", *(["-m", _MASKING_FLOW] if given.secret_scope else [])]
+    return [*runs, str(flow), *given.option, *verb]
 
 
 def _environment(store: str, root: Path) -> dict[str, str]:
@@ -256,7 +213,8 @@ def _environment(store: str, root: Path) -> dict[str, str]:
         records = records_in(store, os.environ)
     except ValueError as error:
         raise FlowFailed(str(error)) from None
-    return {**records, **os.environ, **own}
+    # A datastore of another kind than the store could not be read when the run is repaired.
+    return {**records, **os.environ, **own, KIND: records[KIND]}
 
 
 def _secrets(scope: str | None) -> dict[str, str]:

@@ -24,7 +24,7 @@ from dagster_metaflow.backends.databricks_api import (
 from dagster_metaflow.backends.databricks_attempt import read_json
 from dagster_metaflow.backends.databricks_states import commit_of, is_over, life_of, state_of, why
 from dagster_metaflow.backends.looks import Looks, Pace
-from dagster_metaflow.backends.protocol import LaunchError, RunState
+from dagster_metaflow.backends.protocol import LaunchError, OutOfSightError, RunState
 from dagster_metaflow.stores import read_file, without_secrets
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class Follower:
         self._looks.hurry()
 
     def look(self) -> None:
-        """Comes back at once when it is not yet time. Raises LaunchError when the workspace cannot
-        be asked, for longer than is put up with or for good."""
+        """Comes back at once when it is not yet time. Raises OutOfSightError when the workspace
+        cannot be asked, for longer than is put up with or for good."""
         if not self._looks.is_due or self.state.ended:
             return
         try:
@@ -91,7 +91,7 @@ class Follower:
             self.workspace.sign_in_anew()
         if self._looks.outlasts(self.pace) or is_lasting(error):
             words = explained(error, f"to tell of run {self.run}")
-            raise LaunchError(f"{words} The run goes on; re-executing finds it again.") from None
+            raise OutOfSightError(f"{words} The run goes on.") from None
 
     def _look(self) -> bool:
         """Whether there was anything new. The run is asked first: if it is over, so is its log."""

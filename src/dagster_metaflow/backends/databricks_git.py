@@ -28,7 +28,7 @@ PROVIDERS = {
     "bitbucket.org": "bitbucketCloud",
 }
 _SECONDS, _FETCH_SECONDS = 20, 120
-_NO_SUCH_REF, _FAILED = 2, 128  # exit codes of Git
+_FAILED = 128  # as Git ends
 _TIMED_OUT = 124  # as `timeout` has it
 PACKAGES_OF_HERE = (
     "The commit is not known yet: packages are those that the requirements of this checkout name."
@@ -86,12 +86,15 @@ def settled(source: Source) -> Source:
         if not _COMMIT.fullmatch(source.commit):
             raise UsageError(f"commit {source.commit!r}: give all 40 digits of its hash")
         return source
-    code, told = _ran("ls-remote", "--exit-code", source.url, f"refs/heads/{source.branch}")
-    if code == _NO_SUCH_REF:
-        raise UsageError(f"{source.url} has no branch {source.branch!r} (DATABRICKS_GIT_BRANCH)")
+    ref = f"refs/heads/{source.branch}"
+    code, told = _ran("ls-remote", source.url, ref)
     if code:
         return source
-    return Source(source.url, source.provider, source.branch, told.split()[0])
+    # Git takes it for a pattern, and shows all that ends so.
+    commits = [line.partition("\t")[0] for line in told.splitlines() if line.endswith(f"\t{ref}")]
+    if not commits:
+        raise UsageError(f"{source.url} has no branch {source.branch!r} (DATABRICKS_GIT_BRANCH)")
+    return Source(source.url, source.provider, source.branch, commits[0])
 
 
 def root_of(file: Path) -> Path | None:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dagster_metaflow.backends import databricks_settings as settings
+from dagster_metaflow.backends.copied_log import print_lines
 from dagster_metaflow.backends.databricks import DatabricksBackend
 from dagster_metaflow.backends.databricks_api import said
-from dagster_metaflow.backends.databricks_attempt import probe
+from dagster_metaflow.backends.databricks_attempt import probe, submitted_at
 from dagster_metaflow.backends.databricks_bundle import job_settings, put_job
-from dagster_metaflow.backends.databricks_driver import OWN_NUMBER, place_by
 from dagster_metaflow.backends.databricks_git import PACKAGES_OF_HERE
 from dagster_metaflow.backends.databricks_looking import inspection, opened, watch
 from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, repair
+from dagster_metaflow.backends.databricks_requirements import requirements
+from dagster_metaflow.backends.databricks_sent import sent
+from dagster_metaflow.backends.databricks_start import CLOCKS, begun
 from dagster_metaflow.backends.databricks_states import is_over, words_of
-from dagster_metaflow.backends.protocol import Handle, LaunchError, LaunchRequest, UsageError
-from dagster_metaflow.interrupts import held_back
+from dagster_metaflow.backends.protocol import (
+    Handle,
+    LaunchError,
+    LaunchRequest,
+    OutOfSightError,
+    UsageError,
+)
+from dagster_metaflow.stores import write_file
 
 _CANCEL_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
@@ -88,23 +98,30 @@ class Job:
         `lakehouse_uri` among them. more: parameters, before the job's own."""
         backend = self._backend()
         made = self._settings(backend, file, key, target, variables)
-        own = made["tasks"][0]["spark_python_task"]["parameters"]
-        sent = _with(own, more) if more else None
-        settings.refuse_credentials(sent or own)
-        probe(_place_by(own, 0))  # before there is a run that could not be followed
+        (given, place), name = sent(backend, made, more), str(made["name"])
+        probe(place)  # before there is a run that could not be followed
         workspace = backend.workspace()
-        with said(f"to make the job {made['name']}"):
+        with said(f"to make the job {name}"):
             number, done = put_job(workspace, made)
-        print(f"job {number} {made['name']}: {done}", flush=True)
-        runs, token = list[int](), secrets.token_hex(16)
+        print(f"job {number} {name}: {done}", flush=True)
+        runs, token, since = list[int](), secrets.token_hex(16), datetime.now(UTC) - CLOCKS
+
+        def started() -> int | None:
+            with said("to look for the run"):
+                return next(iter(runs), None) or workspace.find_run_of(number, given, since)
 
         def start() -> Handle:
-            with said("to start the job"), held_back():
-                runs.append(workspace.run_now(number, sent, token))
-            place = _place_by(sent or own, runs[0])
-            return {"run": runs[0], "place": place, "attempt": 1, "folder": self._folder}
+            def now() -> int:
+                runs.append(workspace.run_now(number, given, token))
+                return runs[0]
 
-        return self._followed(backend, start, started=lambda: next(iter(runs), None))
+            run = begun(now, started, "to start the job", name)
+            noted = {"run": run, "commit": made["git_source"].get("git_commit")}
+            with suppress(OSError):  # a run is under way, whatever becomes of this file
+                write_file(submitted_at(place), json.dumps(noted).encode())
+            return {"run": run, "place": place, "attempt": 1, "folder": self._folder}
+
+        return self._followed(backend, start, started)
 
     def _settings(
         self,
@@ -120,7 +137,7 @@ class Job:
         found = settings.with_commit(given)
 
         def lines(path: str) -> Sequence[str]:
-            return settings.requirements(self.root, found.source, [path])
+            return requirements(self.root, found.source, [path])
 
         print(f"code: {found.source.words()}", flush=True)
         if found.source.commit is None:
@@ -144,9 +161,17 @@ class Job:
 
         return self._followed(backend, start, started=lambda: run)
 
+    def follow(self, run: int) -> int:
+        """From the beginning of what its driver has told; an interrupt leaves the run as it is."""
+        backend = self._backend()
+        with said(f"to tell of run {run}"):
+            handle = opened(backend.workspace(), run, self.folder / "run")
+        return _shown(backend, {**handle, "attempt": 1})
+
     def inspect(self, run: int) -> int:
         with said(f"to tell of run {run}"):
-            print(inspection(self._backend().workspace(), run))
+            told = inspection(self._backend().workspace(), run)
+        print_lines(told.splitlines())
         return 0
 
     # -- how it does it ------------------------------------------------------------------------
@@ -175,36 +200,26 @@ class Job:
         """
         with ends_on_request() as interrupt:
             try:
-                handle = start()
-                print(f"run {handle['run']}: under way", flush=True)
+                run = (handle := start())["run"]
+                print(f"run {run}: under way", flush=True)
                 print(backend.links(handle).get("databricks_run", ""), flush=True)
                 if not self.wait:
-                    print(f"look into it with --inspect-run-id {handle['run']}")
+                    print(f"--follow {run} shows it, --inspect-run-id {run} tells of it")
                     return 0
-                ended = watch(backend, handle)
+                return _shown(backend, handle)
             except KeyboardInterrupt:
                 return _uninterrupted(lambda: _cancelled(backend, started, interrupt))
-        if ended:
-            told = f"--inspect-run-id {handle['run']} tells more; --repair {handle['run']} goes on"
-            print(told)
-        return ended
 
 
-def _with(given: Sequence[str], more: Mapping[str, str]) -> list[str]:
-    """A job's parameters and more, which go before. The run's number is known only in a job's own
-    parameters: a name of its own does as well."""
-    token = f"shell-{secrets.token_hex(6)}"
-    own = [text.replace(OWN_NUMBER, token) for text in given]
-    return [*own, *[f"--{option}={value}" for option, value in more.items()]]
-
-
-def _place_by(parameters: Sequence[str], run: int) -> str:
+def _shown(backend: DatabricksBackend, handle: Handle) -> int:
+    run = handle["run"]
     try:
-        return place_by(parameters, str(run))
-    except ValueError:
-        raise LaunchError(
-            "the job is none of a Metaflow flow: it lacks --flow, --store or --token"
-        ) from None
+        ended = watch(backend, handle)
+    except OutOfSightError as error:
+        raise OutOfSightError(f"{error} --follow {run} shows it again.") from None
+    if ended:
+        print(f"--inspect-run-id {run} tells more; --repair {run} goes on")
+    return ended
 
 
 class Interrupt:

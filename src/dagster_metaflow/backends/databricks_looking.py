@@ -53,7 +53,9 @@ _ADVICE: Sequence[tuple[str, str]] = (
         "DATABRICKS_SECRET_SCOPE; whoever runs the job needs READ on it.",
     ),
     (
-        "AuthorizationFailure|AuthorizationPermissionMismatch|CredentialUnavailable|403",
+        "AuthorizationFailure|AuthorizationPermissionMismatch|CredentialUnavailable"
+        r"|ErrorCode:\s*Authentication|\b403:? (Client Error|Forbidden)"
+        r"|\b[Ss]tatus[ _a-z]*[:= ]+403\b",
         "The store refuses: are azure-tenant-id, azure-client-id and azure-client-secret in the "
         "secret scope, and has that principal the role Storage Blob Data Contributor?",
     ),
@@ -180,12 +182,15 @@ def _next(workspace: Workspace, found: Run, text: str) -> Iterator[str]:
         yield "  It ended well: nothing."
         return
     if state is RunState.FAILED:
-        text = f"{why(workspace, found)}\n{text}"
-        for pattern, advice in _ADVICE:
-            if re.search(pattern, text):
-                yield f"  {advice}"
-                break
+        advice = _advice(why(workspace, found)) or _advice(text)
+        yield from [f"  {advice}"] if advice else []
     yield (
         f"  Go on where it stopped, with the same code: --repair {found.run_id}. With other code, "
         "start it again."
     )
+
+
+def _advice(text: str) -> str | None:
+    """By the last of what went wrong: what came before it did not end the run."""
+    found = [(place.end(), advice) for one, advice in _ADVICE for place in re.finditer(one, text)]
+    return max(found, default=(0, None))[1]

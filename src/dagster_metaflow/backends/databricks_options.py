@@ -69,7 +69,9 @@ class DatabricksOptions(Config):
         description="Where drivers leave their log and records; the ledger's root by default.",
     )
     max_workers: int | None = Field(
-        default=None, description="Tasks of one run at a time; Metaflow's default when left out."
+        default=None,
+        gt=0,
+        description="Tasks of one run at a time; Metaflow's default when left out.",
     )
     options: list[str] = Field(
         default=[], description="Options before `run`, such as `--with=retry`."

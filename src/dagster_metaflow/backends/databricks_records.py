@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+KIND = "METAFLOW_DEFAULT_DATASTORE"
 ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
 """adlfs' variable, for addresses that name a container alone."""
 
@@ -22,18 +23,19 @@ def records_in(store: str, known: Mapping[str, str]) -> dict[str, str]:
     parts = urlsplit(store)
     scheme = parts.scheme.lower()
     if scheme in ("", "file"):
-        return {"METAFLOW_DATASTORE_SYSROOT_LOCAL": f"{parts.path.rstrip('/')}/_metaflow"}
+        root = f"{parts.path.rstrip('/')}/_metaflow"
+        return {KIND: "local", "METAFLOW_DATASTORE_SYSROOT_LOCAL": root}
     path = f"{parts.path.rstrip('/')}/_metaflow"
     if scheme in ("abfs", "abfss", "az"):
         container, _, account = parts.netloc.partition("@")
         return {
-            "METAFLOW_DEFAULT_DATASTORE": "azure",
+            KIND: "azure",
             "METAFLOW_DATASTORE_SYSROOT_AZURE": container + path,
             "METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT": _blob_service(store, account, known),
         }
     if scheme in ("s3", "s3a"):
         root = f"s3://{parts.netloc}{path}"
-        return {"METAFLOW_DEFAULT_DATASTORE": "s3", "METAFLOW_DATASTORE_SYSROOT_S3": root}
+        return {KIND: "s3", "METAFLOW_DATASTORE_SYSROOT_S3": root}
     raise ValueError(
         f"Metaflow keeps no records in a store {scheme}://, by which a run is repaired: "
         "give abfss://... or s3://..."

@@ -2,7 +2,8 @@
 
 Databricks does that with the job's settings **of now** and with the parameters that it is given,
 not with those of the run. So parameters are given again, and where the job has been set to other
-code meanwhile the run is not repaired: it would go on with half of each.
+code meanwhile, or the branch that a run was started at has moved on, the run is not repaired: it
+would go on with half of each.
 """
 
 from __future__ import annotations
@@ -72,18 +73,26 @@ def repair(workspace: Workspace, run: int, patience: float = BEGINS_SECONDS) -> 
 
 
 def refuse_other_code(workspace: Workspace, found: Run) -> None:
-    """Raises OtherCodeError when the run's job is set to another commit than the run ran."""
+    """Raises OtherCodeError when a repair would go on with another commit than the run ran, or with
+    one that is not known here."""
     ran = commit_of(found)
     job = workspace.job(found.job_id) if _is_a_jobs(found) and found.job_id else None
-    if ran is None or job is None:
+    git = job.git_source if job else found.git_source
+    if ran is None or (git and git.git_tag):  # which is not moved
         return
-    now = _commit_now(job.git_source) if job.git_source else "files of the workspace"
-    if now is not None and now != ran:
-        raise OtherCodeError(
-            f"run {found.run_id} ran commit {ran}, and its job {found.job_id} ({job.name}) has "
-            f"been set to {now} since: a repair would go on with that. Start the job anew, or set "
-            "it back to that commit."
-        )
+    now = _commit_now(git) if git else "files of the workspace"
+    if now == ran:
+        return
+    at = now or "a commit that cannot be seen from here"
+    since = (
+        f"its job {found.job_id} ({job.name}) has been set to {at} since"
+        if job
+        else f"branch {git.git_branch if git else None} that it was started at is at {at} now"
+    )
+    raise OtherCodeError(
+        f"run {found.run_id} ran commit {ran}, and {since}: a repair would go on with that. Start "
+        "it anew, or set it back to that commit."
+    )
 
 
 def _commit_now(git: GitSource) -> str | None:

@@ -5,13 +5,13 @@ Settings are the environment's where none are given, and checked all at once.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from dagster_metaflow.backends.databricks_api import NoCredentialsError, Workspace
 from dagster_metaflow.backends.databricks_git import (
@@ -20,9 +20,10 @@ from dagster_metaflow.backends.databricks_git import (
     refuse_login,
     root_of,
     settled,
-    text_at,
 )
 from dagster_metaflow.backends.databricks_records import ACCOUNT, NoAccountError, records_in
+from dagster_metaflow.backends.databricks_refused import SECRET_OPTION, is_folder, is_here
+from dagster_metaflow.backends.databricks_requirements import as_package
 from dagster_metaflow.backends.protocol import LaunchRequest, UsageError
 
 TASK = "flow"
@@ -34,21 +35,12 @@ _SECRET = re.compile(
 )
 FORWARDED = (
     "METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT", "METAFLOW_DATASTORE_SYSROOT_AZURE",
-    "METAFLOW_DATASTORE_SYSROOT_S3", "METAFLOW_DEFAULT_DATASTORE", "METAFLOW_DEFAULT_METADATA",
-    "METAFLOW_S3_ENDPOINT_URL", "METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "METAFLOW_SERVICE_URL",
-    "METAFLOW_USER", ACCOUNT,
+    "METAFLOW_DATASTORE_SYSROOT_S3", "METAFLOW_DEFAULT_METADATA", "METAFLOW_S3_ENDPOINT_URL",
+    "METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "METAFLOW_SERVICE_URL", "METAFLOW_USER", ACCOUNT,
 )  # fmt: skip
 """Variables of this process that a driver needs: no others go with a run unasked."""
-_CREDENTIAL = re.compile(
-    r"://[^?#\s]*:[^?#\s@]*@|https?://[^/?#\s]*@"  # a login; a password may hold a slash
-    r"|[?&](sig|signature|x-amz-\w+|x-goog-\w+|\w*token|\w*key|\w*secret|password|pwd)="
-    r"|(AccountKey|SharedAccessKey|SharedAccessSignature|Password|Pwd)="
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
-    r"|\b(authorization|(x-)?api-key)\b[\"']?\s*[:=]|\bbearer\s+\S",
-    re.IGNORECASE,
-)
 _HOST = "DATABRICKS_HOST: the workspace's address, https://adb-....azuredatabricks.net"
-_NO = ("0", "false", "no", "off")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -
 
     url, branch, commit = of("git_url"), of("git_branch"), of("git_commit")
     provider = of("git_provider") or (provider_of(url) if url else None)
-    serverless = (of("serverless") or "true").lower() not in _NO
+    serverless = _yes_or_no("DATABRICKS_SERVERLESS", of("serverless") or "true")
     cluster = of("cluster_id")
     missing = list(_missing(known, url, provider, branch or commit))
     missing += _wrong_with(store, known, scope=of("secret_scope"))
@@ -93,14 +85,15 @@ def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -
     )
 
 
-def _is_here(host: str | None) -> bool:
-    """The workspace is on this machine, as in tests."""
-    return (urlsplit(host or "").hostname or "") in ("127.0.0.1", "localhost")
+def _yes_or_no(name: str, text: str) -> bool:
+    if text.lower() not in _YES + _NO:
+        raise UsageError(f"{name}={text}: write true or false")
+    return text.lower() in _YES
 
 
 def _wrong_with(store: str, known: Mapping[str, str], scope: str | None) -> Iterator[str]:
-    if "://" not in store or store.lower().startswith("file:"):
-        if not _is_here(known.get("DATABRICKS_HOST")):
+    if is_folder(store):
+        if not is_here(known.get("DATABRICKS_HOST")):
             yield (
                 "a store that Databricks and this machine reach, abfss://... or s3://... "
                 f"(LAKEHOUSE_URI): {store} is a folder"
@@ -146,13 +139,6 @@ def _missing(
 # -- what is run -------------------------------------------------------------------------------
 
 
-def requirements(root: Path, source: Source, files: Sequence[str]) -> list[str]:
-    """Lines of the files for pip, as they are at the commit that runs, where that is known."""
-    lines = [line for file in files for line in text_at(root, source, file).splitlines()]
-    plain = (line.partition(" #")[0].strip() for line in lines)
-    return list(dict.fromkeys(line for line in plain if line and not line.startswith("#")))
-
-
 def variables(environment: Mapping[str, str], forwarded: Sequence[str] = ()) -> dict[str, str]:
     """Of the run: those that the backend is given, and this process's that a run elsewhere wants.
 
@@ -164,7 +150,7 @@ def variables(environment: Mapping[str, str], forwarded: Sequence[str] = ()) -> 
     more = {name: os.environ[name] for name in forwarded if os.environ.get(name)}
     own = {k: v for k, v in environment.items() if not k.startswith(("DATABRICKS_", "ARM_"))}
     given = {**more, **own}
-    if secret := sorted(name for name in given if _SECRET.search(name)):
+    if secret := sorted(n for n in given if _SECRET.search(n) or SECRET_OPTION.search(n)):
         raise UsageError(
             f"{', '.join(secret)}: would be readable in the run's settings. Put it into a secret "
             "scope (databricks secrets put-secret SCOPE NAME) and name that in "
@@ -173,15 +159,12 @@ def variables(environment: Mapping[str, str], forwarded: Sequence[str] = ()) -> 
     return {**here, **given}
 
 
-def refuse_credentials(arguments: Sequence[str]) -> None:
-    """For all that a run is given: it is read by many. Raises UsageError with names, no value."""
-    named = [word.removeprefix("--variable=") for word in arguments]
-    odd = [word.partition("=")[0] for word in named if _CREDENTIAL.search(word)]
-    if odd:
+def refuse_long(arguments: Sequence[str]) -> None:
+    """Raises UsageError when there is more than a run can take."""
+    if len(json.dumps(list(arguments))) > MOST_PARAMETER_BYTES:
         raise UsageError(
-            f"{', '.join(odd)}: looks like it holds a login, a signature or a key, and would be "
-            "readable in the run's settings. Take it out, and put it into a secret scope "
-            "(databricks secrets put-secret SCOPE NAME)."
+            f"the run's parameters take more than {MOST_PARAMETER_BYTES:,} bytes, which Databricks "
+            "refuses. Give long ones as a file in the repository or the store."
         )
 
 
@@ -235,8 +218,8 @@ def submission(
         task["new_cluster"] = dict(new_cluster)
     else:
         task["existing_cluster_id"] = settings.cluster_id
-    packages = [line for line in dependencies if not line.startswith("-")]
-    task["libraries"] = [{"pypi": {"package": line}} for line in packages]
+    packages = [package for line in dependencies if (package := as_package(line))]
+    task["libraries"] = [{"pypi": {"package": package}} for package in packages]
     return body
 
 

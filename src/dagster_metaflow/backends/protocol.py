@@ -71,7 +71,7 @@ class Backend(Protocol):
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
         """Starts a run and comes back at once, with the handle and what else is known by now.
 
-        Raises LaunchError when it cannot be started.
+        Raises LaunchError when it cannot be started, OutOfSightError when it may have been.
         """
 
     def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
@@ -116,6 +116,10 @@ class HasClient(Protocol):
 
 class LaunchError(RuntimeError):
     """A run that could not be started, followed or resumed. The message says what to do."""
+
+
+class OutOfSightError(LaunchError):
+    """A run that goes on, or may, and cannot be seen now. Its handle finds it again."""
 
 
 class UsageError(LaunchError):

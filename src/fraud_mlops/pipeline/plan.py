@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,7 +23,8 @@ from fraud_mlops.spark.choice import ENGINES, Engine
 ASSETS = ("raw_zone", "model_artifact", "ml_outputs", "metrics")
 """What flows publish, in the order in which each builds on those before it."""
 
-_BATCH_JOB = "AWS_BATCH_JOB_ID"
+_BATCH_JOB, _DATABRICKS = "AWS_BATCH_JOB_ID", "DATABRICKS_RUNTIME_VERSION"
+_VOLUMES = "/Volumes/"  # of a Databricks driver, which outlive it
 _LAUNCH_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
@@ -113,14 +115,29 @@ def plan_run(
 
 
 def _require_lasting(*roots: str) -> None:
-    """A job of AWS Batch has a disk that goes with it."""
-    lost = [root for root in roots if is_local(root)]
-    if lost and _BATCH_JOB in os.environ:
+    """A job of AWS Batch and a driver of Databricks have disks that go with them."""
+    lost = [root for root in roots if is_local(root) and not _is_volume(root)]
+    if lost and (place := _passing_place()):
+        kind, store = place
         raise SettingsError(
-            f"{lost[0]} would be a folder of a job of AWS Batch, and go with it. Where the run is "
-            "started, or the flow is deployed, set LAKEHOUSE_URI=s3://BUCKET/FOLDER (and "
-            "FRAUD_MODEL_URI, if that is a folder), or give --output-uri"
+            f"{lost[0]} would be a folder of {kind}, and go with it. Where the run is "
+            f"started, or the flow is deployed, set LAKEHOUSE_URI={store} (and "
+            "FRAUD_MODEL_URI, if that is a folder), or give --output-uri and --model-uri"
         )
+
+
+def _is_volume(root: str) -> bool:
+    return root.removeprefix("file://").startswith(_VOLUMES) and _DATABRICKS in os.environ
+
+
+def _passing_place() -> tuple[str, str] | None:
+    """What this process is in that will go, and a store that it reaches."""
+    if _BATCH_JOB in os.environ:
+        return "a job of AWS Batch", "s3://BUCKET/FOLDER"
+    host = urlsplit(os.environ.get("DATABRICKS_HOST", "")).hostname
+    if _DATABRICKS in os.environ and host not in ("127.0.0.1", "localhost"):  # as in tests
+        return "a Databricks driver", "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER"
+    return None
 
 
 def _engine(name: str) -> Engine:

@@ -16,7 +16,7 @@ from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contra
 from fraud_mlops.features.split import microseconds
 from fraud_mlops.features.timeline import DAY
 from fraud_mlops.lakehouse.periods import Period
-from fraud_mlops.spark.delivery import spark_uri
+from fraud_mlops.spark.delivery import spark_pattern
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -43,7 +43,7 @@ def read(spark: SparkSession, uris: Sequence[str], schema: pa.Schema) -> DataFra
     for field in schema:
         asked.add(field.name, _spark_type(field.type))
     reader = spark.read.schema(asked).option("recursiveFileLookup", "true")
-    frame = reader.parquet(*map(spark_uri, uris)).toDF(*positions(schema).values())
+    frame = reader.parquet(*map(spark_pattern, uris)).toDF(*positions(schema).values())
     times = [f"c{i}" for i, field in enumerate(schema) if pa.types.is_timestamp(field.type)]
     return frame.withColumns({name: F.unix_micros(name) for name in times})
 

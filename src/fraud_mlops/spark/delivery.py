@@ -9,6 +9,7 @@ scratch. It handles compressed bytes only, a few megabytes at a time.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
@@ -30,6 +31,7 @@ from fraud_mlops.lakehouse.stores import atomic_writer, delete, is_local, list_f
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+_OF_PATTERNS = re.compile(r"[\[\]{}*?\\]")
 CHUNK = 4 << 20
 PIECES = "part string, place int, data binary, facts string"
 _SCHEMA = pa.schema(
@@ -122,6 +124,11 @@ def spark_uri(uri: str) -> str:
     if is_local(uri) and not uri.startswith(("file://", "/Volumes/")):
         return f"file://{uri}"
     return uri
+
+
+def spark_pattern(uri: str) -> str:
+    """The same where Spark reads, which takes addresses for patterns of names."""
+    return _OF_PATTERNS.sub(r"\\\g<0>", spark_uri(uri))
 
 
 def _row(part: str, place: int, data: bytes, facts: str | None) -> pa.RecordBatch:
