@@ -92,7 +92,7 @@ def test_what_still_runs_the_old_definition_is_stopped_and_started_again(
 def test_a_machine_that_others_deploy_all_the_time_is_given_up(
     stage: StepFunctionsStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sfn_start, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(sfn_start, "PAUSE_SECONDS", 0.0)
     change(stage)
     stage.aws.start_stale(5)
     backend, request = stage.backend(), stage.request()
@@ -118,7 +118,7 @@ def changed(stage: StepFunctionsStage) -> None:
 def test_what_was_started_again_is_followed_and_cancelled_though_nobody_came_to_note_it(
     stage: StepFunctionsStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sfn_start, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(sfn_start, "PAUSE_SECONDS", 0.0)
     changed(stage)
     backend, request = stage.backend(), stage.request()
     prepared = backend.prepare(request)
