@@ -8,6 +8,7 @@ from pathlib import Path
 import fraud_mlops
 from dagster_metaflow import MetaflowFlow
 from fraud_assets.dataset import Dataset
+from fraud_mlops import catalog
 
 FOLDER = Path(__file__).parents[1] / "flows"
 _LIBRARY = Path(fraud_mlops.__file__).parent
@@ -19,13 +20,15 @@ def flow(file: str, dataset: Dataset) -> MetaflowFlow:
     """A flow file with its dataset settled.
 
     Its code version covers the domain library and the contract, so that assets are stale when
-    either changes what a run would do.
+    either changes what a run would do. What is deployed is the same for all datasets: each run is
+    given its contract, and the code package holds all that have a name.
     """
     code = [path for path in sorted(_LIBRARY.iterdir()) if path.name not in _FOR_SHOW]
     return MetaflowFlow(
         FOLDER / file,
         code=[path for path in code if path.is_dir() or path.suffix == ".py"],
         inputs=[dataset.file],
+        packed=sorted(catalog.available().values()),
         # The registry is the resource's to say, when a run starts.
         fixed={"dataset": str(dataset.file), "model_uri": None},
     )

@@ -48,7 +48,9 @@ class MetaflowFlow:
     path: the file; it holds one flow. code: files and folders (their `.py` files) that the flow
     runs beside those of its own folder; they are part of the code version, so that assets become
     stale when a library changes that the flow calls. inputs: files that a run reads as it begins
-    and keeps to; a run that failed begins anew, rather than resumes, when they have changed.
+    and keeps to; a run that failed begins anew, rather than resumes, when they have changed. They
+    are part of the code version too, and not of what is deployed: a run is given them. packed:
+    other files that the flow takes into its code package; they are part of what is deployed only.
     fixed: values of parameters that are settled here and not asked for in run config. python: runs
     the file once to ask what it is; the answer is kept until the code version changes.
 
@@ -62,6 +64,7 @@ class MetaflowFlow:
         *,
         code: Sequence[str | os.PathLike[str]] = (),
         inputs: Sequence[str | os.PathLike[str]] = (),
+        packed: Sequence[str | os.PathLike[str]] = (),
         fixed: Mapping[str, Any] | None = None,
         protocol: ProtocolParameters | None = None,
         python: str = sys.executable,
@@ -70,7 +73,8 @@ class MetaflowFlow:
         self.fixed = dict(fixed or {})
         self.protocol = protocol or ProtocolParameters()
         self.inputs = tuple(Path(place).resolve() for place in inputs)
-        self._code = [self.path.parent, *(Path(p).resolve() for p in code), *self.inputs]
+        self._code = [self.path.parent, *(Path(p).resolve() for p in code)]
+        self._packed = [Path(place).resolve() for place in packed]
         self._python = python
 
     @property
@@ -116,8 +120,14 @@ class MetaflowFlow:
 
     @cached_property
     def code_version(self) -> str:
-        """Hash of the flow's folder and of `code`: changes when what a run would do may change."""
-        return _digest(self._code)
+        """Hash of the flow's folder, of `code` and of `inputs`: changes when what a run would do
+        may change."""
+        return _digest([*self._code, *self.inputs])
+
+    @cached_property
+    def deployed_version(self) -> str:
+        """Hash of what a deployment holds; the same whatever files its runs are given."""
+        return _digest([*self._code, *self._packed])
 
     @cached_property
     def inputs_version(self) -> str:

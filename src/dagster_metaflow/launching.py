@@ -265,7 +265,7 @@ class Launcher:
             tags=self.tags,
             folder=self.folder / name,
             environment=self.environment,
-            code_version=self.flow.code_version,
+            code_version=self.flow.deployed_version,
             inputs=self.flow.inputs,
             ledger_root=self.ledger.root,
         )

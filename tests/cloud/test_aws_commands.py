@@ -15,6 +15,8 @@ import pytest
 from aws import BUCKET, KEY, SECRET, LocalAws
 from shell_kit import FLOW, StepFunctionsStage
 
+from dagster_metaflow.backends.aws_api import Aws
+
 pytestmark = pytest.mark.flow
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "run_step_functions.sh"
@@ -177,6 +179,7 @@ def script(stage: StepFunctionsStage, *arguments: str | Path) -> subprocess.Pope
             **stage.environment(),
             "PYTHON": sys.executable,
             "TMPDIR": str(stage.folder),
+            "METAFLOW_CREATE_OPTIONS": "--tag=of-the-script",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -192,6 +195,9 @@ def test_the_script_shows_the_log_and_ends_with_the_runs_end(stage: StepFunction
     assert "work is done" in told
     assert "succeeded" in told.splitlines()[-2]
     assert "executions/details" in told.splitlines()[-1]
+    machine = Aws(stage.environment()).machine_arn("ShellFlow")
+    made = stage.aws.client("stepfunctions").describe_state_machine(stateMachineArn=machine)
+    assert "--tag of-the-script" in made["definition"]
 
 
 def test_of_a_run_that_fails_it_tells_the_step(stage: StepFunctionsStage) -> None:

@@ -69,6 +69,12 @@ def test_a_state_machine_may_run_a_distributed_map(resources: dict[str, Any]) ->
         assert "/metaflow/sfn_distributed_map_output/*" in found[f"s3:{action}"]
 
 
+def test_a_launcher_may_put_a_foreach_right_before_a_redrive(resources: dict[str, Any]) -> None:
+    found = statements({"policy": resources["LauncherPolicy"]})
+    allowed = {action for statement in found for action in actions(statement)}
+    assert allowed >= {"dynamodb:GetItem", "dynamodb:UpdateItem"}
+
+
 def test_the_bucket_is_closed_and_encrypted(resources: dict[str, Any]) -> None:
     given = resources["Bucket"]["Properties"]
     assert all(given["PublicAccessBlockConfiguration"].values())

@@ -12,7 +12,7 @@ import pytest
 from aws import KEY, LocalAws
 from shell_kit import StepFunctionsStage
 
-from dagster_metaflow.backends import sfn_start
+from dagster_metaflow.backends import sfn_deployment, sfn_start
 from dagster_metaflow.backends.aws_api import Aws
 from dagster_metaflow.backends.protocol import Handle, LaunchError, RunState
 
@@ -92,7 +92,7 @@ def test_what_still_runs_the_old_definition_is_stopped_and_started_again(
 def test_a_machine_that_others_deploy_all_the_time_is_given_up(
     stage: StepFunctionsStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sfn_start, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(sfn_start, "PAUSE_SECONDS", 0.0)
     change(stage)
     stage.aws.start_stale(5)
     backend, request = stage.backend(), stage.request()
@@ -118,7 +118,7 @@ def changed(stage: StepFunctionsStage) -> None:
 def test_what_was_started_again_is_followed_and_cancelled_though_nobody_came_to_note_it(
     stage: StepFunctionsStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sfn_start, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(sfn_start, "PAUSE_SECONDS", 0.0)
     changed(stage)
     backend, request = stage.backend(), stage.request()
     prepared = backend.prepare(request)
@@ -173,6 +173,39 @@ def test_a_definition_that_aws_shows_late_is_taken_for_the_one_deployed(
     assert stage.aws.calls(KEY)["states:StopExecution"] == 0
     stage.ended(stage.launched())
     assert deployments(stage) == 2
+
+
+def test_the_definition_from_before_is_not_taken_for_the_one_deployed(
+    stage: StepFunctionsStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sfn_deployment, "_LATE_SECONDS", 0.0)
+    change(stage)
+    stage.aws.look_late(25)
+    with pytest.raises(LaunchError, match="does not show the state machine as it was deployed"):
+        stage.launched()
+    assert deployments(stage) == 1
+
+
+def limit(stage: StepFunctionsStage, handle: Handle) -> int:
+    """By which the definition is told that an execution ran."""
+    ran = stage.aws.client("stepfunctions").describe_state_machine_for_execution(
+        executionArn=execution(stage, handle)
+    )
+    return int(json.loads(ran["definition"])["TimeoutSeconds"])
+
+
+def test_what_somebody_else_deploys_meanwhile_is_not_taken_for_ours(
+    stage: StepFunctionsStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sfn_deployment, "_LATE_SECONDS", 0.0)
+    change(stage)
+    stage.variables["SHELL_OVERTAKEN"] = "yes"
+    with pytest.raises(LaunchError, match="Does somebody else deploy it now"):
+        stage.launched()
+    del stage.variables["SHELL_OVERTAKEN"]
+    handle = stage.launched()
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    assert limit(stage, handle) == 500
 
 
 def test_two_launches_at_once_deploy_once_and_are_two_runs(stage: StepFunctionsStage) -> None:

@@ -221,3 +221,24 @@ def test_looks_become_rarer_while_nothing_happens(stage: StepFunctionsStage) -> 
     }
     stage.release()
     stage.backend().cancel(handle)
+
+
+def test_an_execution_is_not_redriven_beside_a_job_of_it_that_goes_on(
+    stage: StepFunctionsStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_jobs, "_END_SECONDS", 0.0)
+    stage.hold()
+    handle = stage.launched()
+    stage.wait_for("work")
+    machine = Aws(stage.environment()).machine_arn("ShellFlow")
+    arn = f"{machine.replace(':stateMachine:', ':execution:')}:{handle['execution']}"
+    stage.aws.client("stepfunctions").stop_execution(executionArn=arn)
+    ended = stage.ended(handle)
+    stage.aws.fail("batch", "TerminateJob", "taken, and not done", status=200, times=ALWAYS)
+    with pytest.raises(LaunchError, match="1 jobs of the run go on though they were told to end"):
+        stage.resumed(ended.run_id)
+    assert stage.aws.calls()["states:RedriveExecution"] == 0
+    stage.aws.mend()
+    monkeypatch.undo()
+    stage.release()
+    assert stage.ended(stage.resumed(ended.run_id)).state is RunState.SUCCEEDED

@@ -72,3 +72,12 @@ def test_a_redrive_begins_with_no_refusal() -> None:
     failed = ("TaskSubmitFailed", THROTTLED), ("ExecutionFailed", THROTTLED)
     found = history(entered("train"), *failed, ("ExecutionRedriven", {}))
     assert (found.end, found.failed_step, found.why) == (None, "", "")
+
+
+RUN = {"mapRunArn": "arn:aws:states:us-east-1:123456789012:mapRun:Flow/work:1"}
+
+
+def test_a_distributed_map_is_open_until_it_has_ended_well() -> None:
+    begun = entered("*work", "Map"), ("MapRunStarted", RUN)
+    assert history(*begun, ("MapRunFailed", {}), ("ExecutionFailed", {})).open_map_runs == 1
+    assert history(*begun, ("MapRunSucceeded", {})).open_map_runs == 0

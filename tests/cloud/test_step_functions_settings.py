@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aws import LocalAws
-from shell_kit import BatchStage, StepFunctionsStage
+from shell_kit import FLOW, BatchStage, StepFunctionsStage
 
 from dagster_metaflow.backends.protocol import LaunchError
 from dagster_metaflow.backends.sfn_deployment import Deployer
@@ -64,6 +69,8 @@ def test_what_metaflow_configure_sets_is_part_of_it(stage: StepFunctionsStage) -
 def test_who_deploys_and_where_the_settings_lie_is_not(stage: StepFunctionsStage) -> None:
     elsewhere = str(stage.folder / "elsewhere")
     assert code(stage) == code(stage, METAFLOW_USER="other", METAFLOW_HOME=elsewhere)
+    with_token = replace(deployer(stage), create_options=["--authorize=token"])
+    assert code(stage) == with_token.code(stage.request())
 
 
 def test_a_variable_that_the_flow_reads_is(stage: StepFunctionsStage) -> None:
@@ -81,6 +88,40 @@ def test_settings_that_cannot_be_read_are_named(stage: StepFunctionsStage) -> No
     (stage.folder / "home" / "config.json").write_text("{")
     with pytest.raises(LaunchError, match=r"config\.json cannot be read"):
         stage.backend().prepare(stage.request())
+
+
+LAUNCHED = """
+import json, sys
+from pathlib import Path
+from dagster_metaflow.backends.protocol import LaunchRequest
+from dagster_metaflow.backends.step_functions import StepFunctionsBackend
+environment, flow, folder = json.loads(sys.argv[1])
+backend = StepFunctionsBackend(environment=environment)
+request = LaunchRequest(launch_id="killed", flow_file=Path(flow), flow_name="ShellFlow",
+    parameters={}, tags=(), folder=Path(folder), code_version="changed")
+backend.launch(request, backend.prepare(request))
+"""
+
+
+@pytest.mark.parametrize(
+    ("since", "becomes"), [("nothing", "ENABLED"), ("deployed without", "DISABLED")]
+)
+def test_a_schedule_that_a_killed_launch_has_left_off_is_switched_on_by_the_next(
+    stage: StepFunctionsStage, since: str, becomes: str
+) -> None:
+    stage.variables["SHELL_CRON"] = "0 5 * * ? *"
+    stage.ended(stage.launched())
+    del stage.variables["SHELL_CRON"]
+    given = [{**stage.environment(), "SHELL_KILLS_LAUNCHER": "yes"}, str(FLOW), str(stage.folder)]
+    killed = subprocess.run([sys.executable, "-c", LAUNCHED, json.dumps(given)], timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    events = stage.aws.client("events")
+    assert events.describe_rule(Name="ShellFlow")["State"] == "DISABLED"
+    if since != "nothing":  # from a shell, by somebody who does not want it
+        create = [sys.executable, str(FLOW), "step-functions", "create"]
+        subprocess.run(create, env={**os.environ, **stage.environment()}, check=True, timeout=60)
+    stage.ended(stage.launched())
+    assert events.describe_rule(Name="ShellFlow")["State"] == becomes
 
 
 def test_a_launch_leaves_on_the_schedule_that_a_shell_has_set(stage: StepFunctionsStage) -> None:

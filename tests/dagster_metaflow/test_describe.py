@@ -234,6 +234,20 @@ def test_the_code_version_covers_the_flows_folder_and_the_code_it_names(
     assert MetaflowFlow(place, code=[library]).code_version != changed
 
 
+def test_what_a_run_is_given_changes_assets_and_what_is_packed_the_deployment(
+    place: Path, tmp_path: Path
+) -> None:
+    given, packed = tmp_path / "given.yaml", tmp_path / "packed.yaml"
+    versions = set()
+    for inputs, other in (("a", "x"), ("b", "x"), ("b", "y")):
+        given.write_text(inputs)
+        packed.write_text(other)
+        flow = MetaflowFlow(place, inputs=[given], packed=[packed])
+        versions.add(("assets", flow.code_version))
+        versions.add(("deployed", flow.deployed_version))
+    assert sorted(kind for kind, _ in versions) == ["assets"] * 2 + ["deployed"] * 2
+
+
 def test_an_editors_lock_file_is_no_code(place: Path) -> None:
     before = MetaflowFlow(place).code_version
     (place.parent / ".#small_flow.py").symlink_to("me@host.1234:1700000000")

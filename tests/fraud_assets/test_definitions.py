@@ -13,6 +13,8 @@ import pytest
 from assets_kit import GENERATED, LANDED, Place
 from dagster import AssetKey
 
+from fraud_assets.flows import ingest_flow
+
 README = Path(__file__).parents[2] / "README.md"
 JOBS = {
     "ingest_job",
@@ -35,6 +37,15 @@ def test_jobs_have_plain_names_for_the_first_dataset(make_place: Callable[..., P
     place = make_place(GENERATED, LANDED)
     names = {job.name for job in place.defs.resolve_all_job_defs()}
     assert names >= JOBS | {f"parcels__{name}" for name in JOBS}
+
+
+def test_datasets_have_assets_of_their_own_and_one_deployment(
+    make_place: Callable[..., Place],
+) -> None:
+    """Else each would deploy the state machine again that the other has deployed."""
+    flows = [ingest_flow(dataset) for dataset in make_place(GENERATED, LANDED).datasets]
+    assert len({flow.code_version for flow in flows}) == 2
+    assert len({flow.deployed_version for flow in flows}) == 1
 
 
 def test_every_asset_says_whose_it_is_and_how_old_it_may_be(generated: Place) -> None:

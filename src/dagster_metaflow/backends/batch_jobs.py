@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dagster_metaflow.backends.aws_api import Aws
+from dagster_metaflow.backends.protocol import LaunchError
 
 MOST_DESCRIBED = 100
 """Jobs that one DescribeJobs tells of."""
 
 _UNFINISHED = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 _ENDED_AT_ONCE = 16
+_END_SECONDS = 180.0
+_LOOK_SECONDS = 1.0
 
 
 def described(aws: Aws, names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -47,10 +51,25 @@ def _is_of(job: dict[str, Any], flow: str, run_id: str) -> bool:
     return told.get("metaflow.flow_name") == flow and told.get("metaflow.run_id") == run_id
 
 
-def end(aws: Aws, flow: str, run_id: str, reason: str) -> int:
-    """Terminates the jobs of a run that have not ended; how many there were."""
+def end(aws: Aws, flow: str, run_id: str, reason: str) -> list[str]:
+    """Terminates the jobs of a run that have not ended, and names them."""
     client, names = aws.client("batch"), unfinished(aws, flow, run_id)
     with ThreadPoolExecutor(_ENDED_AT_ONCE) as pool:
         for done in [pool.submit(client.terminate_job, jobId=n, reason=reason) for n in names]:
             done.result()
-    return len(names)
+    return names
+
+
+def end_for_good(aws: Aws, flow: str, run_id: str, reason: str) -> None:
+    """Comes back when none of them does anything any more: a task has half a minute to end in.
+
+    Raises LaunchError where that takes too long.
+    """
+    left, deadline = end(aws, flow, run_id, reason), time.monotonic() + _END_SECONDS
+    while left := [job["jobId"] for job in described(aws, left) if job["status"] in _UNFINISHED]:
+        if time.monotonic() > deadline:
+            raise LaunchError(
+                f"{len(left)} jobs of the run go on though they were told to end ({left[0]}). "
+                "Re-execute when AWS Batch shows them as failed."
+            )
+        time.sleep(_LOOK_SECONDS)

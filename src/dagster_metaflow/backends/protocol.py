@@ -46,8 +46,9 @@ class LaunchRequest:
     flow_file: the flow. parameters: by option; None means the flow's default.
     tags: of the Metaflow run. folder: on this machine, for logs and the like; it is made by the
     backend, and stays. environment: variables for the run, beside this process's own.
-    code_version: of the flow, for backends that deploy it. inputs: files that the run reads as it
-    begins, for backends whose tasks do not see this machine's. ledger_root: where it reports.
+    code_version: of what a deployment of the flow holds, for backends that deploy it. inputs: files
+    that the run reads as it begins, for backends whose tasks do not see this machine's.
+    ledger_root: where it reports.
     """
 
     launch_id: str

@@ -2,7 +2,7 @@
 
 What is deployed stands in two tags of the state machine: the hash of the code that it runs, and of
 the definition that Metaflow made of it. A machine whose definition is another one has been deployed
-by somebody else since, and is deployed again.
+by somebody else since, and is deployed again. The definition itself says of which code it is made.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +26,8 @@ import dagster_metaflow
 from dagster_metaflow.backends.aws_api import Aws, said
 from dagster_metaflow.backends.metaflow_settings import metaflow_settings
 from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest
-from dagster_metaflow.backends.sfn_schedule import kept_schedule
+from dagster_metaflow.backends.sfn_mark import is_made_of, mark_option
+from dagster_metaflow.backends.sfn_schedule import Schedule
 
 CODE_TAG = "dagster_metaflow/code"
 DEFINITION_TAG = "dagster_metaflow/definition"
@@ -33,6 +36,8 @@ _DEPLOY_SECONDS = 600
 _TOLD_LINES = 12
 _LATE_LOOKS = 20
 _LATE_SECONDS = 0.5
+_AUTHORIZE = "--authorize"
+_NO_TOKEN = "Incorrect production token"  # noqa: S105 - Metaflow's words
 
 
 class Deployed(NamedTuple):
@@ -68,7 +73,8 @@ class Deployer:
         known = self._variables()
         settings = {k: v for k, v in metaflow_settings(known).items() if k != "METAFLOW_USER"}
         settings |= {name: known.get(name) for name in self.read}
-        parts = [request.code_version, _own_code(), self.options, self.create_options, settings]
+        create = [one for one in self.create_options if one.partition("=")[0] != _AUTHORIZE]
+        parts = [request.code_version, _own_code(), self.options, create, settings]
         text = json.dumps(parts, sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -81,12 +87,18 @@ class Deployer:
         with FileLock(request.folder.parent / f".{self.machine(request)}.deploying"):
             with said("to look at the state machine"):
                 before, code = self._seen(arn), self.code(request)
-                if before is not None and self._is_tagged(arn, code, before[0]):
+                tags = None if before is None else self._tags_of(arn)
+            schedule = Schedule(self.aws, arn, tags)
+            if before is None or tags is None:
+                self._create(request, code, "--only-json")  # to see what name Metaflow gives it
+            else:
+                schedule.mend(before[0])
+                if tags.items() >= _tags(code, before[0]).items():
                     return Deployed(arn, before[0])
-            with kept_schedule(self.aws, self.machine(request)):
-                self._create(request)
+            with schedule.kept(code):
+                self._create(request, code)
             with said("to tag the state machine"):
-                definition = self._created(arn, before)
+                definition = self._created(arn, before, code)
                 self._tag(arn, code, definition)
         return Deployed(arn, definition)
 
@@ -99,30 +111,47 @@ class Deployer:
             return None
         return found["definition"], found.get("revisionId", "")
 
-    def _created(self, arn: str, before: tuple[str, str] | None) -> str:
-        """The definition that came after `before`, which may have stayed the same."""
+    def _created(self, arn: str, before: tuple[str, str] | None, code: str) -> str:
+        """The definition of that code that came after `before`, which may have stayed the same."""
         for _ in range(_LATE_LOOKS):
             found = self._seen(arn)
-            if found not in (None, before):
+            ours = found is not None and is_made_of(self.aws, found[0], code)
+            if ours and found != before:
                 break
             time.sleep(_LATE_SECONDS)
-        if found is None:
-            raise LaunchError("AWS does not show the state machine. Re-execute in a minute.")
+        if found is None or not ours:
+            raise LaunchError(
+                "AWS does not show the state machine as it was deployed. Does somebody else deploy "
+                "it now? Re-execute in a minute; `state_machine` gives it a name of its own."
+            )
         return found[0]
 
-    def _is_tagged(self, arn: str, code: str, definition: str) -> bool:
+    def _tags_of(self, arn: str) -> dict[str, str]:
         found = self.aws.client("stepfunctions").list_tags_for_resource(resourceArn=arn)["tags"]
-        tags = {tag["key"]: tag["value"] for tag in found}
-        return tags.items() >= _tags(code, definition).items()
+        return {tag["key"]: tag["value"] for tag in found}
 
     def _tag(self, arn: str, code: str, definition: str) -> None:
         tags = [{"key": key, "value": value} for key, value in _tags(code, definition).items()]
         self.aws.client("stepfunctions").tag_resource(resourceArn=arn, tags=tags)
 
-    def _create(self, request: LaunchRequest) -> None:
+    def _create(self, request: LaunchRequest, code: str, *more: str) -> None:
+        """more: options of `create`. Raises LaunchError, also for a name that is not expected."""
         named = [] if self.name is None else [f"--name={self.name}"]
         flow = [self.python, str(request.flow_file), *self.options]
-        command = [*flow, "step-functions", *named, "create", *self.create_options]
+        with tempfile.TemporaryDirectory() as folder:
+            told = Path(folder) / "deployed.json"
+            options = [*self.create_options, mark_option(code), *more]
+            options.append(f"--deployer-attribute-file={told}")
+            self._run(request, [*flow, "step-functions", *named, "create", *options])
+            name, expected = json.loads(told.read_text())["name"], self.machine(request)
+        if name != expected:
+            raise LaunchError(
+                f"Metaflow deploys {request.flow_name} as {name}, and not as {expected}: flows "
+                "with @project bear the names of project and branch, and on Step Functions Dagster "
+                "does not follow them. Take @project away, or the backend `batch`."
+            )
+
+    def _run(self, request: LaunchRequest, command: Sequence[str]) -> None:
         try:
             done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
                 command,
@@ -137,6 +166,14 @@ class Deployer:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise LaunchError(f"the flow cannot be deployed: {error}") from None
+        if done.returncode and _NO_TOKEN in done.stdout:
+            raise LaunchError(
+                f"somebody else has deployed {request.flow_name} to Step Functions "
+                f"{_by(done.stdout)}, and Metaflow asks for the token that their `step-functions "
+                "create` has shown. Give it once, as `create_options: [--authorize=TOKEN]` of "
+                "step_functions, or deploy as they do (METAFLOW_USER); `state_machine` gives the "
+                "flow a name of its own."
+            )
         if done.returncode:
             last = "\n".join(done.stdout.strip().splitlines()[-_TOLD_LINES:])
             raise LaunchError(f"{request.flow_name} cannot be deployed to Step Functions:\n{last}")
@@ -147,6 +184,12 @@ class Deployer:
 
 def _tags(code: str, definition: str) -> dict[str, str]:
     return {CODE_TAG: code, DEFINITION_TAG: definition_hash(definition)}
+
+
+def _by(told: str) -> str:
+    """Who has deployed it, of Metaflow's words, which are broken into lines."""
+    found = re.search(r"deployed by the user (\S+?)\.(?:\s|$)", " ".join(told.split()))
+    return f"(user {found[1].strip('*')})" if found else ""
 
 
 def definition_hash(definition: str) -> str:

@@ -16,12 +16,15 @@ _ENDS = {
 }
 _LONGEST_CAUSE = 400
 _REFUSED = ("TaskSubmitFailed", "TaskStartFailed")
+_SPLIT = "METAFLOW_SPLIT_PARENT_TASK_ID_FOR_FOREACH_JOIN"
+_TABLE = "METAFLOW_SFN_DYNAMO_DB_TABLE"
 
 
 @dataclass
 class Task:
-    """A step's job. number: of the event that it began with. streams: of its attempts, in
-    CloudWatch. why: it did not end well."""
+    """A step's job. number: of the event that it began with. left: its state is over, and a
+    redrive does not repeat it. streams: of its attempts, in CloudWatch. why: it did not end well.
+    """
 
     step: str
     job: str
@@ -29,6 +32,7 @@ class Task:
     began: datetime
     ended: datetime | None = None
     well: bool = False
+    left: bool = False
     streams: list[str] = field(default_factory=list)
     why: str = ""
 
@@ -39,7 +43,9 @@ class History:
 
     last: id of the last event that was taken. end: how the execution ended, as its status; None
     while it goes on. failed: the task that ended it. failed_step: its step, or the one at which the
-    execution ended without a job that failed.
+    execution ended without a job that failed. splits: tasks that began a `foreach`, with the table
+    in which the ids of its last tasks are noted. open_map_runs: distributed Maps that have not
+    ended well.
     """
 
     last: int = 0
@@ -49,6 +55,8 @@ class History:
     failed: Task | None = None
     failed_step: str = ""
     tasks: dict[str, Task] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    open_map_runs: int = 0
     _steps: dict[int, str] = field(default_factory=dict)
     _jobs: dict[int, str] = field(default_factory=dict)
     _refusals: dict[str, str] = field(default_factory=dict)  # steps, by the words of a refused call
@@ -66,18 +74,32 @@ class History:
             self._steps[number] = _step(event["stateEnteredEventDetails"]["name"], kind)
         elif before in self._steps:
             self._steps[number] = self._steps[before]
-        if before in self._jobs and not kind.endswith("Exited"):
-            self._jobs[number] = self._jobs[before]
+        if (job := self._jobs.get(before)) is not None:
+            if kind == "TaskStateExited":
+                self.tasks[job].left = True
+            elif not kind.endswith("Exited"):
+                self._jobs[number] = job
         if kind in _ENDS:
             self._over(kind, event)
         elif kind == "ExecutionRedriven":
             self.end, self.ended, self.why, self.failed = None, None, "", None
             self.failed_step = ""
             self._refusals.clear()
+        elif kind in ("MapRunStarted", "MapRunSucceeded"):
+            self.open_map_runs += 1 if kind == "MapRunStarted" else -1
+        elif kind == "TaskScheduled":
+            self._scheduled(event)
         elif kind == "TaskSubmitted":
             self._submitted(event)
         elif kind in ("TaskSucceeded", "TaskFailed", "TaskTimedOut", *_REFUSED):
             self._ended(event, kind)
+
+    def _scheduled(self, event: Mapping[str, Any]) -> None:
+        told = _read(event["taskScheduledEventDetails"].get("parameters"))
+        given = (told.get("ContainerOverrides") or {}).get("Environment") or []
+        variables = {one["Name"]: one.get("Value") for one in given}
+        if variables.get(_SPLIT) and variables.get(_TABLE):
+            self.splits[variables[_SPLIT]] = variables[_TABLE]
 
     def _submitted(self, event: Mapping[str, Any]) -> None:
         told = _read(event["taskSubmittedEventDetails"].get("output"))

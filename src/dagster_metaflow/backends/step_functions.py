@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from dagster_metaflow.backends import batch_jobs
-from dagster_metaflow.backends.aws_api import code_of, said
+from dagster_metaflow.backends.aws_api import said
 from dagster_metaflow.backends.batch import BatchBackend
 from dagster_metaflow.backends.copied_log import Noted, append, read_lines
 from dagster_metaflow.backends.looks import Followers, Pace
@@ -34,11 +34,13 @@ from dagster_metaflow.backends.protocol import (
 )
 from dagster_metaflow.backends.sfn_deployment import Deployer, definition_hash
 from dagster_metaflow.backends.sfn_following import Follower
+from dagster_metaflow.backends.sfn_history import History
 from dagster_metaflow.backends.sfn_input import (
     execution_input,
     parameters_given,
     refuse_what_does_not_fit,
 )
+from dagster_metaflow.backends.sfn_redrive import history_of, redriven
 from dagster_metaflow.backends.sfn_start import (
     LONGEST_NAME,
     described,
@@ -58,10 +60,6 @@ _STATES = {
     "TIMED_OUT": RunState.FAILED,
     "ABORTED": RunState.CANCELLED,
 }
-_NOT_REDRIVEN = (
-    "ExecutionNotRedrivable", "ExecutionDoesNotExist", "StateMachineDeleting",
-    "StateMachineDoesNotExist", "ValidationException",
-)  # fmt: skip
 _GOES_ON = ("RUNNING", "PENDING_REDRIVE", "SUCCEEDED")
 _NOT_MEANT = "AWS ran another definition than the one that was deployed"
 
@@ -129,14 +127,16 @@ class StepFunctionsBackend(BatchBackend):
         if not origin_run_id.startswith(PREFIX):  # resumed by Metaflow's own scheduler before
             return self._by_metaflow(request, handle, origin_run_id)
         again = {**handle, "execution": origin_run_id.removeprefix(PREFIX)}
+        history = History()
         with said("to look at the execution that failed"):
             found = described(self.aws(), self._arn(again))
             if found is not None:
                 again |= {"started": found["startDate"].isoformat()}
                 if found["status"] in _GOES_ON:
                     return again
-                again |= {"after": self._last_event(again)}
-        if (why_not := self._redriven(request, again, found)) is None:
+                history = history_of(self.aws(), self._arn(again))
+                again |= {"after": history.last}
+        if (why_not := self._redriven(request, again, found, history)) is None:
             return again
         if self.when_not_redriven == "restart" or why_not == _NOT_MEANT:
             made = self.launch(request, handle)
@@ -149,7 +149,11 @@ class StepFunctionsBackend(BatchBackend):
         return made
 
     def _redriven(
-        self, request: LaunchRequest, handle: Handle, found: Mapping[str, Any] | None
+        self,
+        request: LaunchRequest,
+        handle: Handle,
+        found: Mapping[str, Any] | None,
+        history: History,
     ) -> str | None:
         """Why it is not."""
         if found is None:
@@ -159,27 +163,11 @@ class StepFunctionsBackend(BatchBackend):
         ran = json.loads(found["input"]).get("CodeVersion")
         if ran != self._deployer().code(request):
             return "code, or what it is deployed with, has changed, and a redrive runs the old one"
-        client = self.aws().client("stepfunctions")
         with said("to redrive the execution"):
-            # What the failure left running would go on beside its own repetition.
-            batch_jobs.end(self.aws(), request.flow_name, handle["execution"], "redriven")
-            try:
-                client.redrive_execution(executionArn=self._arn(handle))
-            except client.exceptions.ClientError as error:
-                if code_of(error) not in _NOT_REDRIVEN:
-                    raise
-                words = error.response["Error"]["Message"].rstrip(".")
-                return f"AWS does not redrive it ({words})"
-        return None
+            return redriven(self.aws(), self._arn(handle), request.flow_name, history)
 
     def _by_metaflow(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
         return {**super().resume(request, handle, origin_run_id), "by": "metaflow"}
-
-    def _last_event(self, handle: Handle) -> int:
-        found = self.aws().client("stepfunctions").get_execution_history(
-            executionArn=self._arn(handle), reverseOrder=True, maxResults=1
-        )  # fmt: skip
-        return int(found["events"][0]["id"]) if found["events"] else 0
 
     # -- following -----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -41,11 +42,16 @@ def definition():
     return made["jobDefinitionArn"]
 
 
-def command(step):
-    return ["bash", "-c", SCRIPT.format(folder=FOLDER, step=step)]
+def command(step, tags=""):
+    return ["bash", "-c", SCRIPT.format(folder=FOLDER, step=step) + tags]
 
 
-def create():
+def create(given):
+    Path(given.deployer_attribute_file).write_text('{"name": "ShellFlow"}')
+    if given.only_json:
+        return
+    # As Metaflow does, in the command of each task.
+    tags = "".join(f" # --tag {tag}" for tag in given.tag)
     arn, states = definition(), {}
     for step, after in zip(STEPS, [*STEPS[1:], None], strict=True):
         told = {"metaflow.flow_name": "ShellFlow", "step_name": step}
@@ -60,7 +66,7 @@ def create():
                 "JobQueue": "local-queue",
                 "JobDefinition": arn,
                 "ContainerOverrides": {
-                    "Command": command(step),
+                    "Command": command(step, tags),
                     "Environment": variables,
                 },
                 "RetryStrategy": {"Attempts": int(os.environ.get("SHELL_ATTEMPTS", "1"))},
@@ -77,6 +83,9 @@ def create():
     except states_client.exceptions.StateMachineAlreadyExists as error:
         arn = str(error).split("'")[1]
         states_client.update_state_machine(stateMachineArn=arn, definition=text)
+        if os.environ.get("SHELL_OVERTAKEN"):  # somebody else deploys right after
+            other = json.dumps({**json.loads(text.replace(tags, "")), "TimeoutSeconds": 777})
+            states_client.update_state_machine(stateMachineArn=arn, definition=other)
     schedule(client("events"), os.environ.get("SHELL_CRON"))
 
 
@@ -87,6 +96,8 @@ def schedule(events, cron):
         return
     with contextlib.suppress(events.exceptions.ResourceNotFoundException):
         events.disable_rule(Name="ShellFlow")
+    if os.environ.get("SHELL_KILLS_LAUNCHER"):
+        os.kill(os.getppid(), signal.SIGKILL)
 
 
 def trigger(attributes):
@@ -157,11 +168,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runner-attribute-file")
     parser.add_argument("--origin-run-id")
-    parser.add_argument("--deployer-attribute-file")
+    parser.add_argument("--deployer-attribute-file", default=os.devnull)
+    parser.add_argument("--tag", action="append", default=[])
+    parser.add_argument("--only-json", action="store_true")
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     given, rest = parser.parse_known_args()
     if words == ["step-functions", "create"]:
-        create()
+        create(given)
     elif words == ["step-functions", "trigger"]:
         if wrong := [word for word in rest if word.startswith("--no-such")]:
             parser.error(f"no such option: {wrong[0]}")
