@@ -7,7 +7,8 @@
 #   scripts/deploy_from_s3.sh ... --server http://127.0.0.1:8080       wait until it is served
 #   scripts/deploy_from_s3.sh --to /srv/models --dataset synthetic_claims --rollback
 #
-# Exits with 0 (deployed), 1 (refused; what was served still is) or 2 (wrong usage).
+# Exits with 0 (deployed), 1 (refused; what was served still is), 2 (wrong usage), 130 or 143 (broken off
+# by Ctrl-C or SIGTERM while the server was waited for; what was served still is).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)

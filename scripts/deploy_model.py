@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import sys
 import time
 
@@ -11,9 +12,10 @@ import click
 import requests
 
 from fraud_mlops.errors import FraudMlopsError
-from fraud_mlops.serving.deploying import deploy, undo
+from fraud_mlops.serving.deploying import bring, switch, take_back, undo
 
 _POLL = 0.5
+_SIGNALLED = 128
 
 
 @click.command()
@@ -41,16 +43,39 @@ def main(
             return
         if source is None:
             raise click.UsageError("--from, the registry to take from, is missing")
-        done = deploy(source, target, dataset, version=version, by=by, progress=click.echo)
-        refusal = _refused(server, done.version, timeout) if server else None
-        if refusal is None:
-            return
-        click.echo(f"{server} does not serve {done.version}: {refusal}", err=True)
-        if done.previous and done.previous != done.version:
-            undo(target, dataset, by=by, progress=click.echo)
+        chosen = bring(source, target, dataset, version=version, progress=click.echo)
+        sys.exit(_switched(target, dataset, chosen, server, timeout, by))
     except FraudMlopsError as error:
         click.echo(str(error), err=True)
     sys.exit(1)
+
+
+def _switched(
+    target: str, dataset: str, version: str, server: str | None, timeout: float, by: str
+) -> int:
+    """Exit code. A switch that the server does not take is taken back."""
+    heard = _signals()
+    done = switch(target, dataset, version, by=by, progress=click.echo)
+    refusal = _refused(server, version, timeout, heard) if server else None
+    if refusal is None:
+        return 0
+    click.echo(f"{server} does not serve {version}: {refusal}", err=True)
+    if done.moved:
+        take_back(target, dataset, done, by=by, reason=refusal, progress=click.echo)
+    else:
+        click.echo(
+            "It was pointed at before, and stays; --rollback goes to the one before it", err=True
+        )
+    return _SIGNALLED + heard[0] if heard else 1
+
+
+def _signals() -> list[int]:
+    """Ctrl-C and SIGTERM that came. From here on they break nothing off halfway: a switch that was
+    not seen through is taken back."""
+    heard: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: heard.append(number))
+    return heard
 
 
 def _user() -> str:
@@ -61,20 +86,22 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
-def _refused(server: str, version: str, timeout: float) -> str | None:
+def _refused(server: str, version: str, timeout: float, heard: list[int]) -> str | None:
     """Why the server does not serve the version in time; None once it does."""
     until, why = time.monotonic() + timeout, "no answer"
     while time.monotonic() < until:
+        if heard:
+            return f"{why}, and the deployment was broken off"
         try:
-            told = requests.get(f"{server.rstrip('/')}/readyz", timeout=5).json()
-        except (requests.RequestException, ValueError) as error:
+            told = dict(requests.get(f"{server.rstrip('/')}/readyz", timeout=5).json())
+        except (requests.RequestException, TypeError, ValueError) as error:
             why = type(error).__name__
         else:
             if told.get("version") == version:
                 return None
             refused = told.get("refused") or {}
             if refused.get("version") == version:
-                return str(refused["reason"])
+                return str(refused.get("reason"))
             why = str(told.get("problem") or f"it serves {told.get('version')}")
         time.sleep(_POLL)
     return f"{why} after {timeout:g} s"

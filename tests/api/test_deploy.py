@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ sys.path[:0] = [str(ROOT / "tests" / "stores")]
 
 from store_servers import AWS, s3_server  # noqa: E402
 
-from fraud_mlops.registry.pointers import read_pointer  # noqa: E402
+from fraud_mlops.registry.pointers import history, promote, read_pointer  # noqa: E402
+
+NOBODY = ("--server", "http://127.0.0.1:9", "--timeout", "1")
 
 
 class Remote:
@@ -31,12 +34,16 @@ class Remote:
         self.s3.mkdirs("models-of-tests", exist_ok=True)
         self.s3.put(f"{published.models}/", f"{self.uri}/", recursive=True)
 
-    def deploy(self, target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def start(self, target: Path, *arguments: str) -> subprocess.Popen[str]:
         command = [str(ROOT / "scripts" / "deploy_from_s3.sh"), "--to", str(target)]
         command += ["--dataset", DATASET, *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, env=self.environment, timeout=120
-        )
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=self.environment)
+
+    def deploy(self, target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        with self.start(target, *arguments) as process:
+            out, errors = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, errors)
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +96,66 @@ def test_a_server_that_does_not_take_it_gets_the_old_one_back(
 ) -> None:
     target, second = tmp_path / "models", published.versions["second"]
     shutil.copytree(published.models, target)
-    nobody = "http://127.0.0.1:9"
-    ran = remote.deploy(
-        target, "--from", remote.uri, "--version", second, "--server", nobody, "--timeout", "1"
-    )
+    ran = remote.deploy(target, "--from", remote.uri, "--version", second, *NOBODY)
     assert (ran.returncode, champion(target)) == (1, published.versions["first"])
     assert "rolled back" in ran.stdout
+
+
+def test_a_first_version_that_is_not_taken_leaves_no_champion(
+    published: Published, remote: Remote, tmp_path: Path
+) -> None:
+    target, (first, second) = tmp_path / "models", published.versions.values()
+    refused = remote.deploy(target, "--from", remote.uri, *NOBODY)
+    assert (refused.returncode, champion(target)) == (1, None)
+    assert "taken back" in refused.stdout
+    again = remote.deploy(target, "--from", remote.uri)
+    assert (again.returncode, champion(target)) == (0, first), again.stderr
+    with open_server(published, tmp_path, FRAUD_MODEL_URI=str(target)) as server:
+        given = ("--version", second, "--server", server.url)
+        assert remote.deploy(target, "--from", remote.uri, *given).returncode == 0
+    told = [(move.version, move.withdrawn) for move in history(str(target), DATASET)]
+    assert told == [(first, False), (first, True), (first, False), (second, False)]
+
+
+def test_an_older_version_that_is_not_taken_gives_way_to_the_newer_one(
+    published: Published, remote: Remote, tmp_path: Path
+) -> None:
+    target, (first, second) = tmp_path / "models", published.versions.values()
+    shutil.copytree(published.models, target)
+    promote(str(target), DATASET, second, expected=first, by="ann", reason="a better one")
+    ran = remote.deploy(target, "--from", remote.uri, "--version", first, *NOBODY)
+    assert (ran.returncode, champion(target)) == (1, second)
+    assert f"rolled back to {second}" in ran.stdout
+
+
+def test_a_version_that_was_pointed_at_before_is_not_said_to_be_served(
+    published: Published, remote: Remote, tmp_path: Path
+) -> None:
+    target, first = tmp_path / "models", published.versions["first"]
+    shutil.copytree(published.models, target)
+    ran = remote.deploy(target, "--from", remote.uri, "--version", first, *NOBODY)
+    assert (ran.returncode, champion(target)) == (1, first)
+    assert f"{first} was pointed at already" in ran.stdout
+    assert "stays" in ran.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_deployment_that_is_broken_off_while_it_waits_is_taken_back(
+    published: Published, remote: Remote, tmp_path: Path, number: signal.Signals
+) -> None:
+    target, (first, second) = tmp_path / "models", published.versions.values()
+    shutil.copytree(published.models, target)
+    given = ("--from", remote.uri, "--version", second, "--server", "http://127.0.0.1:9")
+    with remote.start(target, *given) as process:
+        assert process.stdout is not None
+        while "switched" not in process.stdout.readline():
+            assert process.poll() is None
+        assert champion(target) == second
+        process.send_signal(number)
+        out, errors = process.communicate(timeout=30)
+    assert (process.returncode, champion(target)) == (128 + number, first), errors
+    assert f"rolled back to {first}" in out
+    assert "broken off" in errors
 
 
 def test_wrong_usage_is_told(remote: Remote, tmp_path: Path) -> None:

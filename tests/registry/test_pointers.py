@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from pointer_kit import Registry
+from pointer_kit import ME, Registry
 from registry_kit import DATASET
 
 from fraud_mlops.errors import BundleError, RegistryError
 from fraud_mlops.registry.pointers import (
     clear_challenger,
+    history,
     promote,
     read_pointer,
+    rollback_target,
+    withdraw,
 )
 
 
@@ -38,6 +41,27 @@ def test_a_champion_that_somebody_else_moved_is_not_overwritten(any_registry: Re
         any_registry.promote(c, expected=None)
     assert any_registry.champion == b
     assert any_registry.moves() == [a, b]
+
+
+def test_a_first_champion_that_is_withdrawn_is_no_place_to_go_back_to(
+    any_registry: Registry,
+) -> None:
+    a, b = map(any_registry.add, "ab")
+    any_registry.promote(a)
+    withdraw(any_registry.uri, DATASET, a, **ME)
+    assert any_registry.champion is None
+    any_registry.promote(b, expected=None)
+    assert rollback_target(any_registry.uri, DATASET) is None
+    moves = history(any_registry.uri, DATASET)
+    assert [(m.version, m.withdrawn) for m in moves] == [(a, False), (a, True), (b, False)]
+
+
+def test_only_who_leads_is_withdrawn(any_registry: Registry) -> None:
+    a, b = map(any_registry.add, "ab")
+    any_registry.promote(b)
+    with pytest.raises(RegistryError, match="nothing was changed"):
+        withdraw(any_registry.uri, DATASET, a, **ME)
+    assert any_registry.champion == b
 
 
 def test_a_retried_step_finds_its_promotion_done(any_registry: Registry) -> None:

@@ -8,11 +8,8 @@ leaves none that never took effect.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -20,9 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from fraud_mlops.errors import RegistryError, ReplacedError
 from fraud_mlops.lakehouse.stores import (
     delete,
+    delete_version,
     exists,
-    filesystem,
-    is_local,
     join,
     list_children,
     read_bytes,
@@ -32,15 +28,18 @@ from fraud_mlops.lakehouse.stores import (
 )
 from fraud_mlops.registry.bundle import MANIFEST, load_bundle
 from fraud_mlops.registry.lineage import now_called
+from fraud_mlops.registry.locking import locked
 
 Role = Literal["champion", "challenger"]
 ROLES: tuple[Role, ...] = ("champion", "challenger")
-_LOCK_SECONDS = 30
 _TICK = timedelta(microseconds=1)
 
 
 class Pointer(BaseModel):
-    """previous: version that was pointed at before; None for the first."""
+    """previous: version that was pointed at before; None for the first.
+
+    withdrawn: in the history, that the version was pointed at until then, and none in its stead.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,9 +49,11 @@ class Pointer(BaseModel):
     by: str
     reason: str
     previous: str | None = None
+    withdrawn: bool = False
 
     def to_bytes(self) -> bytes:
-        return self.model_dump_json(indent=1).encode() + b"\n"
+        usual = None if self.withdrawn else {"withdrawn"}  # digests of others stay what they were
+        return self.model_dump_json(indent=1, exclude=usual).encode() + b"\n"
 
 
 class _Found(NamedTuple):
@@ -88,7 +89,7 @@ def promote(
     Raises RegistryError when somebody else has moved the champion, BundleError for the bundle.
     """
     load_bundle(models_uri, dataset, version)
-    with _lock(models_uri, dataset):
+    with locked(models_uri, dataset):
         found = _look(models_uri, dataset, "champion")
         current = found.pointer
         if current is None or current.version != version:
@@ -123,7 +124,7 @@ def set_challenger(models_uri: str, dataset: str, version: str, *, by: str, reas
     pointer is given back. Raises BundleError for a bundle that is not whole.
     """
     load_bundle(models_uri, dataset, version)
-    with _lock(models_uri, dataset):
+    with locked(models_uri, dataset):
         champion = read_pointer(models_uri, dataset, "champion")
         if champion and champion.version == version:
             return champion
@@ -138,9 +139,30 @@ def set_challenger(models_uri: str, dataset: str, version: str, *, by: str, reas
 
 def clear_challenger(models_uri: str, dataset: str) -> None:
     """Points at no challenger any more; the history keeps that there was one."""
-    with _lock(models_uri, dataset):
+    with locked(models_uri, dataset):
         if challenger := read_pointer(models_uri, dataset, "challenger"):
             _clear(models_uri, dataset, challenger)
+
+
+def withdraw(models_uri: str, dataset: str, version: str, *, by: str, reason: str) -> None:
+    """Takes back the first champion, which left none to go back to: there is none again.
+
+    The history keeps that it was there, and no rollback goes to it. Raises RegistryError when
+    another is champion by then.
+    """
+    with locked(models_uri, dataset):
+        pointer, tag = _look(models_uri, dataset, "champion")
+        if pointer is None or pointer.version != version:
+            raise _moved(dataset, "champion")
+        _record(models_uri, dataset, pointer)
+        uri = join(models_uri, dataset, "champion.json")
+        try:
+            delete_version(uri, tag) if tag else delete(uri)
+        except ReplacedError:
+            raise _moved(dataset, "champion") from None
+        since = max(datetime.now(UTC), pointer.since + _TICK)
+        told = {"since": since, "by": by, "reason": reason, "withdrawn": True}
+        _record(models_uri, dataset, pointer.model_copy(update=told))
 
 
 def rollback(
@@ -179,7 +201,8 @@ def _replaced_by(models_uri: str, dataset: str) -> str | None:
             version = now.get(move.version, move.version)
             if version in stack:
                 del stack[stack.index(version) :]
-            stack.append(version)
+            if not move.withdrawn:
+                stack.append(version)
     return stack[-2] if len(stack) > 1 else None
 
 
@@ -188,7 +211,7 @@ def remove_version(models_uri: str, dataset: str, version: str) -> None:
 
     Raises RegistryError for one that is pointed at.
     """
-    with _lock(models_uri, dataset):
+    with locked(models_uri, dataset):
         for role in ROLES:
             pointer = read_pointer(models_uri, dataset, role)
             if pointer and pointer.version == version:
@@ -268,22 +291,3 @@ def _damaged(uri: str) -> RegistryError:
         f"{uri}: is no pointer, or a damaged one. Delete it; a champion is then named again by "
         "fraud-mlops models promote"
     )
-
-
-@contextlib.contextmanager
-def _lock(models_uri: str, dataset: str) -> Iterator[None]:
-    """The lock lies beside the pointers, so that all who can move them share it."""
-    if not is_local(models_uri):
-        yield
-        return
-    from filelock import FileLock, Timeout
-
-    folder = Path(filesystem(join(models_uri, dataset))[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock").acquire(timeout=_LOCK_SECONDS):
-            yield
-    except Timeout:
-        raise RegistryError(
-            f"{folder}: another process has been moving a pointer for {_LOCK_SECONDS} s; try again"
-        ) from None

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from fraud_mlops.errors import RegistryError
 from fraud_mlops.lakehouse.stores import absolute
 from fraud_mlops.registry.bundle import load_bundle, write_bundle
-from fraud_mlops.registry.pointers import promote, read_pointer, rollback
+from fraud_mlops.registry.pointers import promote, read_pointer, rollback, withdraw
 from fraud_mlops.serving.loading import load_model
 
 
@@ -22,38 +22,69 @@ class Deployed(NamedTuple):
     version: str
     previous: str | None
 
+    @property
+    def moved(self) -> bool:
+        return self.version != self.previous
 
-def deploy(
+
+def bring(
     source: str,
     target: str,
     dataset: str,
     *,
     version: str | None = None,
-    by: str,
     progress: Callable[[str], object] = print,
-) -> Deployed:
-    """Brings `version`, or the source's champion, to the head of the target registry.
+) -> str:
+    """Fetches `version`, or the source's champion, and tries it. Its name.
 
     source, target: roots of registries, on any store. Raises BundleError for a version that is
-    damaged or does not score as it did at training, RegistryError when there is none, or when
-    somebody else moves the target's champion meanwhile. The target's champion then is as it was.
+    damaged or does not score as it did at training, RegistryError when there is none.
     """
     wanted = version or _champion(source, dataset)
-    target = absolute(target)
     progress(f"fetching {dataset} {wanted}")
     bundle = load_bundle(source, dataset, wanted)
     progress(f"verified: {len(bundle.files)} files have the hashes of the manifest")
-    write_bundle(target, dataset, wanted, bundle.files, bundle.manifest)
-    load_model(target, dataset, wanted)
+    write_bundle(absolute(target), dataset, wanted, bundle.files, bundle.manifest)
+    load_model(absolute(target), dataset, wanted)
     progress("canary: claims of the training score as they did")
+    return wanted
+
+
+def switch(
+    target: str, dataset: str, version: str, *, by: str, progress: Callable[[str], object] = print
+) -> Deployed:
+    """Points at a version that was brought. RegistryError when somebody else moves the target's
+    champion meanwhile; it then is as they left it."""
+    target = absolute(target)
     before = read_pointer(target, dataset, "champion")
-    previous = before.version if before else None
-    if previous == wanted:
-        progress(f"{wanted} is served already")
-        return Deployed(wanted, previous)
-    promote(target, dataset, wanted, expected=previous, by=by, reason="deployed from the registry")
-    progress(f"switched from {previous or 'nothing'} to {wanted}")
-    return Deployed(wanted, previous)
+    done = Deployed(version, before.version if before else None)
+    if not done.moved:
+        progress(f"{version} was pointed at already")
+        return done
+    reason = "deployed from the registry"
+    promote(target, dataset, version, expected=done.previous, by=by, reason=reason)
+    progress(f"switched from {done.previous or 'nothing'} to {version}")
+    return done
+
+
+def take_back(
+    target: str,
+    dataset: str,
+    done: Deployed,
+    *,
+    by: str,
+    reason: str,
+    progress: Callable[[str], object] = print,
+) -> None:
+    """Points at what was pointed at before the switch, and be it nothing. RegistryError when
+    somebody else has moved the champion since."""
+    target = absolute(target)
+    if done.previous is None:
+        withdraw(target, dataset, done.version, by=by, reason=reason)
+        progress(f"taken back: {dataset} has no champion, as before")
+        return
+    promote(target, dataset, done.previous, expected=done.version, by=by, reason=reason)
+    progress(f"rolled back to {done.previous}")
 
 
 def undo(target: str, dataset: str, *, by: str, progress: Callable[[str], object] = print) -> str:
