@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the secrets that are this machine's own, where they are not there yet; those that others give you
-# are left empty, and named. Files are readable for the containers' users, their folder for you only.
+# are named, and left empty. Run it again when you have put them in place: whatever is in the folder is
+# made readable for the containers' users, while the folder itself lets only you in.
 set -euo pipefail
 umask 077
 folder="${SECRETS:-$(dirname "$0")/secrets}"
@@ -11,6 +12,6 @@ done
 for name in oidc_client_secret notify_urls; do
   [[ -e $folder/$name ]] || : >"$folder/$name"
 done
-chmod 444 "$folder"/*_password "$folder"/oidc_* "$folder"/notify_urls
+chmod -R u=rwX,go=rX "$folder"/*
 [[ -s $folder/oidc_client_secret ]] || echo "To be filled in: $folder/oidc_client_secret, from your identity provider"
-[[ -s $folder/tls/tls.crt ]] || echo "To be put in place: $folder/tls/tls.crt and tls.key, for the three names of .env"
+[[ -s $folder/tls/tls.crt && -s $folder/tls/tls.key ]] || echo "To be put in place: $folder/tls/tls.crt and tls.key, for the three names of .env"

@@ -69,10 +69,15 @@ class Composed:
             "/opt/dagster": self.folder / "home",
         }
         seen |= {"/etc/gateway": ROOT / "infra" / "gateway"}
-        for volume in self.service(name).get("volumes", ()):
-            source, target = str(volume).split(":")[:2]
+        for volume in map(mount, self.service(name).get("volumes", ())):
+            source = volume["source"]
             local = COMPOSE / source if source.startswith("./") else Path(source)
-            seen[target] = local if "/" in source else self.folder / "volumes" / source
+            local = local if "/" in source else self.folder / "volumes" / source
+            part = volume.get("volume", {}).get("subpath")
+            seen[volume["target"]] = local / part if part else local
+            if part:  # the folders around it are the container's own, with nothing else in them
+                around = Path(volume["target"]).parent
+                seen[str(around)] = self.folder / "own" / name / around.name
         return seen
 
     def here(self, name: str, text: str) -> str:
@@ -165,9 +170,14 @@ class Composed:
         """Its secrets as they are now, and its volumes."""
         self.put_secrets(name)
         (self.folder / "run").mkdir(exist_ok=True)
-        for local in self.mounts(name).values():
+        seen = self.mounts(name)
+        for place, local in sorted(seen.items()):
             if local.is_relative_to(self.folder):
                 local.mkdir(parents=True, exist_ok=True)
+            around = seen.get(str(Path(place).parent))
+            if around and around.is_relative_to(self.folder / "own"):
+                with contextlib.suppress(FileExistsError):
+                    (around / Path(place).name).symlink_to(local)
 
     def wait(self, name: str) -> None:
         """Until its health check passes; not asked before the service listens."""
@@ -267,6 +277,14 @@ class Composed:
     def load(cls, file: Path) -> Composed:
         kept = json.loads(file.read_text())
         return cls(Path(kept.pop("folder")), **kept)
+
+
+def mount(volume: str | dict[str, Any]) -> dict[str, Any]:
+    """A volume of a service in compose's long syntax."""
+    if not isinstance(volume, str):
+        return volume
+    source, target, *options = volume.split(":")
+    return {"source": source, "target": target, "read_only": options == ["ro"]}
 
 
 def has_ended(process: psutil.Process) -> bool:

@@ -44,7 +44,6 @@ def production() -> Iterator[Production]:
         given = folder / "given"
         variables = {"PATH": os.environ["PATH"], "SECRETS": str(given)}
         subprocess.run([COMPOSE / "secrets.sh"], env=variables, check=True, capture_output=True)
-        (given / "oidc_client_secret").chmod(0o644)
         (given / "oidc_client_secret").write_text("the-client-s3cret")
         certificate, key = make_certificate(given / "tls")
         with issuer(certificate, key) as provider:

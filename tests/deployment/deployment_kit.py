@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,13 @@ from composed import Composed
 from issuer import Issuer
 
 ROOT = Path(__file__).parents[2]
+
+
+def procedure(name: str) -> str:
+    """The lines of a block of the runbook."""
+    text = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    (found,) = re.findall(rf"^```sh test={name}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return str(found)
 
 
 @dataclass(frozen=True)

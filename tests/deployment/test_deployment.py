@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from api_kit import DATASET
-from deployment_kit import ROOT, Production
+from deployment_kit import ROOT, Production, procedure
 from pyarrow import dataset
 
 from fraud_mlops.registry.pointers import promote
@@ -130,13 +130,6 @@ def test_no_secret_stands_in_a_command_a_log_or_dagsters_settings(production: Pr
 # -- docs/runbook.md: its own lines --------------------------------------------------------------
 
 
-def procedure(name: str) -> str:
-    """The lines of a block of the runbook."""
-    text = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
-    (found,) = re.findall(rf"^```sh test={name}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return str(found)
-
-
 def score(production: Production, key: str = "") -> requests.Response:
     return requests.post(
         f"{production.addresses['api']}/v1/score",
@@ -223,10 +216,11 @@ def runs(production: Production) -> int:
 
 
 def test_every_procedure_of_the_runbook_is_run() -> None:
-    """By name: what has none, or is called by no test of this module, is missed here."""
+    """By name: what has none, or is called by no test of this folder, is missed here."""
     text = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
     opened = [line for line in re.findall(r"^```(.*)$", text, re.MULTILINE)[::2] if line]
     named = [re.fullmatch(r"sh test=([\w-]+)", line) for line in opened]
     assert all(named), opened
-    called = re.findall(r'procedure\("([\w-]+)"\)', Path(__file__).read_text(encoding="utf-8"))
+    tests = "\n".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    called = re.findall(r'procedure\("([\w-]+)"\)', tests)
     assert {match[1] for match in named if match} == set(called)

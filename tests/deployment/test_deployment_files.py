@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from check_jsonschema.builtin_schemas import get_builtin_schema
-from composed import COMPOSE, ROOT, interpolated
+from composed import ROOT
+from deployment_files import SERVICES, VALUES, compose, example, manifests, named
 from jsonschema.validators import validator_for
 
-MANIFESTS = ROOT / "infra" / "kubernetes"
-VALUES = yaml.safe_load((ROOT / "infra" / "helm" / "values.yaml").read_text())
+KUBECONFIG = """
+current-context: one
+contexts: [{name: one, context: {cluster: one, user: one}}]
+clusters: [{name: one, cluster: {server: "https://127.0.0.1:9"}}]
+users: [{name: one, user: {}}]
+"""
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|PSWD|KEY$|URLS", re.IGNORECASE)
 KINDS = {
     "ConfigMap": "V1ConfigMap",
@@ -25,17 +29,6 @@ KINDS = {
     "Service": "V1Service",
     "ServiceAccount": "V1ServiceAccount",
 }
-
-
-def example() -> dict[str, str]:
-    lines = (COMPOSE / "example.env").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-
-
-def compose() -> dict[str, Any]:
-    text = interpolated((COMPOSE / "compose.yaml").read_text(), example())
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
 
 
 def refused(document: dict[str, Any]) -> list[str]:
@@ -50,9 +43,6 @@ def test_the_compose_file_is_one_of_the_specification() -> None:
     mistyped["services"]["api"]["health_check"] = {"interval": 5}
     (told,) = refused(mistyped)
     assert "'health_check'" in told
-
-
-SERVICES: dict[str, dict[str, Any]] = compose()["services"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -82,8 +72,6 @@ def test_only_the_gateway_is_reached_from_outside() -> None:
     networks = compose()["networks"]
     for name in ("webserver", "viewer", "postgres", "metaflow"):
         assert all(networks[network]["internal"] for network in SERVICES[name]["networks"])
-    assert "front" not in SERVICES["postgres"]["networks"] + SERVICES["code"]["networks"]
-    assert "back" not in SERVICES["gateway"]["networks"] + SERVICES["api"]["networks"]
 
 
 def test_images_run_as_nobody_and_read_secrets_from_files() -> None:
@@ -114,15 +102,6 @@ def test_every_variable_of_the_gateway_is_given_by_both() -> None:
 
 
 # -- Kubernetes ---------------------------------------------------------------------------------
-
-
-def manifests() -> Iterator[dict[str, Any]]:
-    for file in sorted(MANIFESTS.glob("*.yaml")):
-        yield from yaml.safe_load_all(file.read_text())
-
-
-def named(manifest: dict[str, Any]) -> tuple[str, str]:
-    return manifest["kind"], manifest["metadata"]["name"]
 
 
 @pytest.mark.parametrize("manifest", [*manifests()], ids=lambda m: "/".join(named(m)))
@@ -214,14 +193,61 @@ def test_the_chart_is_of_the_dagster_that_is_installed() -> None:
         assert re.findall(r"--version ([\d.]+)", (ROOT / name).read_text()) == [pinned], name
 
 
-def test_runs_are_launched_as_kubernetes_takes_them() -> None:
-    """The chart's part of dagster.yaml, as dagster-k8s reads it."""
-    from dagster_k8s.job import UserDefinedDagsterK8sConfig
-
-    given = VALUES["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
-    names = {"podSpecConfig": "pod_spec_config", "jobSpecConfig": "job_spec_config"}
-    config = UserDefinedDagsterK8sConfig.from_dict({names[key]: given[key] for key in given})
+def test_a_run_has_its_own_resources_and_the_settings_and_secrets_of_the_code_location(
+    tmp_path: Path,
+) -> None:
+    (location,) = VALUES["dagster-user-deployments"]["deployments"]
+    launcher = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
+    config = launched_with(location, launcher, tmp_path)
+    container = config.container_config
+    assert container["resources"]["limits"] == launcher["resources"]["limits"] == {"memory": "16Gi"}
+    assert container["resources"]["limits"] != location["resources"]["limits"]
+    assert {"config_map_ref": {"name": "fraud-mlops"}} in container["env_from"]
+    assert {"secret_ref": {"name": "fraud-mlops"}} in container["env_from"]
+    assert location["envConfigMaps"] == launcher["envConfigMaps"]
+    assert location["envSecrets"] == launcher["envSecrets"]
     assert config.job_spec_config["ttl_seconds_after_finished"] == 86400
+
+
+def launched_with(location: dict[str, Any], launcher: dict[str, Any], folder: Path) -> Any:
+    """What a run's job is made of: the launcher's part, and over it what the chart gives the code
+    location for its runs (`dagsterUserDeployments.k8sContainerContext`), merged by dagster-k8s.
+    """
+    from dagster._core.code_pointer import ModuleCodePointer
+    from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+    from dagster._core.storage.dagster_run import DagsterRun
+    from dagster_k8s import K8sRunLauncher
+    from dagster_k8s.container_context import K8sContainerContext
+
+    (folder / "kubeconfig").write_text(KUBECONFIG)
+    part = {
+        "env_config_maps": names(location["envConfigMaps"]),
+        "env_secrets": names(location["envSecrets"]),
+        "image_pull_policy": location["image"]["pullPolicy"],
+        "resources": location["resources"],
+    }
+    context = {"k8s": part} if location["includeConfigInLaunchedRuns"]["enabled"] else None
+    pointer = ModuleCodePointer("fraud_assets.definitions", "defs")
+    repository = RepositoryPythonOrigin("python", pointer, container_context=context)
+    run = DagsterRun(job_name="job", job_code_origin=JobPythonOrigin("job", repository))
+    keys = {"podSpecConfig": "pod_spec_config", "jobSpecConfig": "job_spec_config"}
+    made = K8sRunLauncher(
+        service_account_name=VALUES["global"]["serviceAccountName"],
+        instance_config_map="instance",
+        dagster_home=VALUES["global"]["dagsterHome"],
+        load_incluster_config=False,
+        kubeconfig_file=str(folder / "kubeconfig"),
+        env_config_maps=names(launcher["envConfigMaps"]),
+        env_secrets=names(launcher["envSecrets"]),
+        resources=launcher["resources"],
+        run_k8s_config={keys[key]: value for key, value in launcher["runK8sConfig"].items()},
+    )
+    merged = K8sContainerContext.create_for_run(run, made, include_run_tags=True)
+    return merged.run_k8s_config
+
+
+def names(references: list[dict[str, str]]) -> list[str]:
+    return [one["name"] for one in references]
 
 
 def test_the_chart_stores_no_password() -> None:

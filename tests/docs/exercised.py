@@ -76,7 +76,11 @@ ELSEWHERE = {
     r"python scripts/sync_metrics_to_snowflake\.py --print-schema": (
         "warehouse/test_sync_script.py::test_the_schema_is_printed_with_the_names_that_are_set"
     ),
-    r"(cp infra/compose/example\.env|infra/compose/secrets\.sh|docker compose)": (
+    r"infra/compose/secrets\.sh": (
+        "deployment/test_compose_boundaries.py::"
+        "test_containers_read_the_secrets_and_only_their_owner_gets_at_them"
+    ),
+    r"(cp infra/compose/example\.env|docker compose)": (
         "deployment/test_deployment.py::test_the_api_scores_behind_the_gateway_for_those_with_a_key"
     ),
     r"make docs": "docs/test_site.py::test_links_and_pictures_lead_somewhere",
