@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ def one_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWor
     folder = tmp_path_factory.mktemp("databricks")
     with local_workspace(folder, driver_python(folder / "python")) as workspace:
         yield workspace
+    shutil.rmtree(folder / "environments", ignore_errors=True)  # gigabytes
 
 
 @pytest.fixture

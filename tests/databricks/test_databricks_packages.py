@@ -1,8 +1,7 @@
 """A run has the packages that it names, and no others: in a clean environment, really installed.
 The commit that names them, and the flow, is fetched where the checkout lacks it.
 
-Few, small ones: the whole flow (test_fraud_flow_on_databricks) would install PyTorch for minutes,
-and goes with the tests' own packages, whose versions are compared with what it names.
+Few, small ones: the whole flow is run with all of its own in test_fraud_flow_on_databricks.
 """
 
 from __future__ import annotations

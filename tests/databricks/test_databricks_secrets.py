@@ -32,15 +32,15 @@ def test_secrets_come_from_the_scope_and_are_seen_nowhere(stage: ShellRuns) -> N
 @pytest.mark.flow
 def test_metaflow_keeps_no_secret_in_its_own_logs_of_tasks(stage: ShellRuns) -> None:
     stage.workspace.secrets[SCOPE] = {"toy-secret": "sesame-open\n"}
-    stage.variables["METAFLOW_USER"] = "toy"
     flow = stage.repository.root / "flows" / "telling_flow.py"
     request = dataclasses.replace(stage.request(), flow_file=flow, parameters={})
     backend = stage.backend(secret_scope=SCOPE)
     handle = backend.launch(request, backend.prepare(request))
     assert stage.ended(handle).state is RunState.SUCCEEDED
     logs = [p.read_bytes() for p in (stage.folder / "lake" / "_metaflow").rglob("*.log")]
-    for said, times in ((b"start has [REDACTED]\n", 2), (b"\xff end has [REDACTED]\n", 1)):
+    for said, times in ((b"start has [REDACTED]\n", 2), (b"\xff part has [REDACTED]\n", 1)):
         assert sum(said in log for log in logs) == times
+    assert any(b"run by set-by-the-flow" in log for log in logs)
     marks = {"TOY_SECRET": "sesame-open"}
     assert leaks(stage.folder, marks) + leaks(stage.workspace.machine.folder, marks) == []
 

@@ -1,9 +1,10 @@
 """The whole flow by scripts/run_databricks_job.py: what comes out is what comes out here.
 
 The workspace is this machine's; the code that runs is a clone of a repository with the project in
-it, by a Python that does not know the project. Each secret of the shell and of the scope is a mark,
-which must be in nothing that is left behind, and the claims hold markup, which must not be any in a
-card; docs/security.md tells of both.
+it, by a Python that has what requirements.txt and infra/azure/requirements.txt name, really
+installed, and nothing of the project or of the tests. Each secret of the shell and of the scope is
+a mark, which must be in nothing that is left behind, and the claims hold markup, which must not be
+any in a card; docs/security.md tells of both.
 """
 
 from __future__ import annotations
@@ -74,9 +75,15 @@ def here(tmp_path_factory: pytest.TempPathFactory, project: Repository) -> str:
     return lake
 
 
+@pytest.mark.timeout(2400)  # most of it for pip, where nothing is in its cache
 def test_the_flow_from_git_leaves_what_a_run_here_leaves(
-    workspace: LocalWorkspace, project: Repository, here: str, tmp_path: Path
+    workspace: LocalWorkspace,
+    project: Repository,
+    here: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(workspace.machine, "builds", True)
     lake = str(tmp_path / "lake")
     workspace.tokens.add(MARKS["DATABRICKS_TOKEN"])
     workspace.secrets["marked"] = SCOPE
@@ -88,7 +95,7 @@ def test_the_flow_from_git_leaves_what_a_run_here_leaves(
         env={**os.environ, **shell, **project.environment()},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=2000,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"of commit {project.head()}" in done.stdout

@@ -43,7 +43,7 @@ class Machine:
     """The next runs end with these results, and no driver is started for them."""
     variables: dict[str, str] = field(default_factory=dict)
     builds: bool = False
-    """Runs have a clean environment with what they depend on and nothing else, as on Databricks;
+    """Runs have a clean environment with databricks-sdk and what they depend on, as on Databricks;
     else `python`, which has all packages of the tests, and versions are compared."""
 
     def start(self, run: Run, attempt: TaskRun, hold: Hold, again: Callable[[], None]) -> None:
@@ -176,20 +176,30 @@ class Machine:
     def _built(self, lines: list[str]) -> Path:
         """An environment by its dependencies' hash, made once."""
         digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-        folder = self.folder / "environments" / digest
+        folder = self.folder.parent / "environments" / digest  # no run's, and large
         python, whole = folder / "bin" / "python", folder / "whole"
         if whole.is_file():
             return python
         venv.create(folder, symlinks=True, clear=True)
-        wanted = folder / "requirements.txt"
-        wanted.write_text("\n".join(lines))
-        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q"]
-        pip += ["--disable-pip-version-check", "-r", str(wanted)]
-        done = subprocess.run(pip, capture_output=True, text=True, timeout=300)
-        if done.returncode:
-            raise BrokenRunError(f"Library installation failed: {done.stderr.strip()[-500:]}")
+        # Databricks' images have it.
+        _install(python, [f"databricks-sdk=={version('databricks-sdk')}"])
+        # Another index is asked for PyTorch alone, as `make` does: it may be out of reach.
+        others = [line for line in lines if line.startswith("--extra-index-url")]
+        if torch := [line for line in lines if line.startswith("torch==")]:
+            _install(python, [*others, *torch])
+        _install(python, [line for line in lines if line not in others])
         whole.touch()
         return python
+
+
+def _install(python: Path, lines: list[str]) -> None:
+    wanted = python.parents[1] / "requirements.txt"
+    wanted.write_text("\n".join(lines))
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-compile"]
+    pip += ["--disable-pip-version-check", "--retries", "1", "-r", str(wanted)]
+    done = subprocess.run(pip, capture_output=True, text=True, timeout=900)
+    if done.returncode:
+        raise BrokenRunError(f"Library installation failed: {done.stderr.strip()[-500:]}")
 
 
 def kill(attempt: TaskRun, how: signal.Signals = signal.SIGKILL) -> None:

@@ -3,49 +3,68 @@
     python -m dagster_metaflow.backends.databricks_flow flows/a_flow.py run ...
 
 Metaflow's scheduler reads what its tasks say, and writes it to the datastore itself, past whoever
-reads the scheduler. So it is masked where the scheduler reads it.
+reads the scheduler. So it is masked where the scheduler reads it; Metaflow has no setting for that.
 """
 
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 from collections.abc import Callable
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from dagster_metaflow.backends.databricks_masking import MASKED, masker
 
+_SCHEDULER = "metaflow.runtime"
 
-def mask_logs_of_tasks(masked: Callable[[str], str]) -> None:
-    """Metaflow has no setting for it."""
-    from metaflow.runtime import Worker
 
-    kept = Worker.emit_log
+class MasksLogsOfTasks(MetaPathFinder):
+    """When the flow imports Metaflow, and not before: it reads its settings as it is imported, and
+    the flow may set some."""
 
-    def emit(self: Any, line: bytes, *rest: Any, **more: Any) -> None:
-        # surrogateescape: a line need not be UTF-8, and stays as it is but for the secret.
-        text = masked(line.decode("utf-8", "surrogateescape"))
-        kept(self, text.encode("utf-8", "surrogateescape"), *rest, **more)
+    def __init__(self, masked: Callable[[str], str]) -> None:
+        self.masked = masked
 
-    Worker.emit_log = emit
+    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
+        if name != _SCHEDULER:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        assert spec is not None  # noqa: S101 - its package has just been imported
+        loader: Any = spec.loader
+        execute = loader.exec_module
+
+        def then_mask(module: ModuleType) -> None:
+            execute(module)
+            self.mask(module.Worker)
+
+        loader.exec_module = then_mask
+        return spec
+
+    def mask(self, worker: Any) -> None:
+        kept = worker.emit_log
+
+        def emit(one: Any, line: bytes, *rest: Any, **more: Any) -> None:
+            # surrogateescape: a line need not be UTF-8, and stays as it is but for the secret.
+            text = self.masked(line.decode("utf-8", "surrogateescape"))
+            kept(one, text.encode("utf-8", "surrogateescape"), *rest, **more)
+
+        worker.emit_log = emit
 
 
 def main() -> None:
     names = filter(None, os.environ.get(MASKED, "").split(","))
-    mask_logs_of_tasks(masker(os.environ[name] for name in names))
+    sys.meta_path.insert(0, MasksLogsOfTasks(masker(os.environ[name] for name in names)))
+    # As Python does it for a file that it is given.
     del sys.argv[0]
-    run_here(Path(sys.argv[0]))
-
-
-def run_here(file: Path) -> None:
-    """As Python does it for a file that it is given: in `__main__`, and not in one like it, since
-    Metaflow has put classes into it by now, which it looks for there."""
-    sys.path[0] = str(file.parent)
-    names = vars(sys.modules["__main__"])
-    names.update(__file__=str(file), __spec__=None, __package__=None, __doc__=None)
-    code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
-    exec(code, names)  # noqa: S102 - the flow that is run
+    sys.path[0] = str(Path(sys.argv[0]).parent)
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":
