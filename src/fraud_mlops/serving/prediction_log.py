@@ -116,7 +116,7 @@ class PredictionLog:
                 failures += 1
                 log.warning("prediction log: %s; kept in %s, tried again", error, self._folder)
                 if not closing:
-                    self._wake.wait(min(60.0, 2.0**failures))
+                    self._wake.wait(pause(failures))
             if closing:
                 return
 
@@ -140,6 +140,11 @@ class PredictionLog:
     def _sync(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             os.fsync(self._file.fileno())
+
+
+def pause(failures: int) -> float:
+    """Seconds until the next try; a store may be away for a day, which is a thousand of them."""
+    return min(60.0, 2.0 ** min(failures, 6))
 
 
 def _write_whole(file: IO[bytes], entries: bytes) -> None:
