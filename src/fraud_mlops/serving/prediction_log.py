@@ -5,7 +5,8 @@ operating system: a killed process loses none of those that were answered, and a
 power at most those of the last `sync_seconds`. Every `flush_seconds`, or `flush_rows`, the file is
 closed and becomes `<root>/prediction_log/<dataset>/day=<day>/<file>.parquet`. Its name is the
 write-ahead file's, so that a flush that was killed half-way is repeated without a double. Files
-of processes that are gone are taken over at the next start on that machine.
+of processes that are gone are taken over at the next start on that machine. Of a file with a
+damaged entry the others are taken; the file stays, as `<file>.damaged`.
 
 Personal fields are not logged: of a claim's features a hash, of its reasons the features' names.
 """
@@ -21,6 +22,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -39,6 +41,7 @@ from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
 
 ZONE = "prediction_log"
 SUFFIX = ".wal"
+DAMAGED = ".damaged"
 log = logging.getLogger("fraud.serving")
 
 
@@ -169,6 +172,9 @@ def left_behind(folder: Path, *, but: Path | None = None) -> Iterator[tuple[Path
             held = path.open("rb")
         except FileNotFoundError:
             continue
+        except OSError as error:  # of another user, say: it must not keep the others waiting
+            _tell_once(path, error.strerror or str(error))
+            continue
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -180,13 +186,20 @@ def left_behind(folder: Path, *, but: Path | None = None) -> Iterator[tuple[Path
             held.close()
 
 
+@cache
+def _tell_once(path: Path, why: str) -> None:
+    log.warning("prediction log: %s cannot be opened (%s), and stays as it is", path, why)
+
+
 def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
     """Writes one file's records into the lakehouse, by day, and removes it. Number of records.
 
-    A last entry that was cut off belongs to a request that was not answered, and is left out.
+    A last entry that was cut off belongs to a request that was not answered, and is left out. A
+    file with damage is set aside instead of removed.
     """
     days: dict[str, list[pa.RecordBatch]] = {}
-    for records in read_entries(path):
+    damage: list[int] = []
+    for records in read_entries(path, damage.append):
         for day, part in _by_day(records):
             days.setdefault(day, []).append(part)
     for day, parts in days.items():
@@ -194,7 +207,12 @@ def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
         with ContentWriter(uri, SCHEMA, {"dataset": dataset}) as writer:
             for part in parts:
                 writer.write(part)
-    path.unlink(missing_ok=True)
+    if damage:
+        aside = path.with_name(path.name + DAMAGED)
+        path.rename(aside)
+        log.error("prediction log: %d damaged entries; kept as %s", len(damage), aside)
+    else:
+        path.unlink(missing_ok=True)
     return sum(part.num_rows for parts in days.values() for part in parts)
 
 
