@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.serving.prediction_log import PredictionLog, read_predictions
+from fraud_mlops.serving.prediction_log import PredictionLog, flush, left_behind, read_predictions
 from fraud_mlops.serving.records import SCHEMA
 from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
 
@@ -176,3 +178,29 @@ def test_a_batch_is_logged_as_its_claims_would_be_one_by_one(
         for name in ("request_id", "scored_at"):
             del alone[name], beside[name]
         assert beside == alone
+
+
+def test_a_file_that_another_worker_takes_before_it_is_locked_is_not_written_into(
+    tmp_path: Path,
+) -> None:
+    lake, stop = Lakehouse(str(tmp_path / "lake")), threading.Event()
+
+    def another_worker() -> None:
+        while not stop.is_set():
+            for path, held in left_behind(tmp_path / "log" / DATASET):
+                with held:
+                    flush(lake, DATASET, path)
+
+    worker, interval = threading.Thread(target=another_worker), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    worker.start()
+    try:
+        for i in range(80):
+            log = PredictionLog(lake, DATASET, tmp_path / "log", sync_seconds=0.001)
+            log.write([a_record(f"{i}")])
+            log.close()
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        worker.join()
+    assert read_predictions(lake, DATASET).num_rows == 80

@@ -100,10 +100,15 @@ class PredictionLog:
 
     def _open(self) -> None:
         """A new write-ahead file, locked for as long as this process lives."""
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:12]}{SUFFIX}"
-        self._path = self._folder / name
-        self._file: IO[bytes] = self._path.open("xb", buffering=0)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        while True:
+            name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+            path = self._folder / f"{name}{SUFFIX}"
+            file = path.open("xb", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if path.exists():
+                break
+            file.close()  # before it was locked another worker took it for one left behind
+        self._path, self._file = path, file
         self._rows, self._opened = 0, time.monotonic()
 
     def _run(self) -> None:
