@@ -31,7 +31,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.periods import partition_value
@@ -246,8 +245,14 @@ def read_predictions(
 
 def once(predictions: pa.Table) -> pa.Table:
     """Each answer once, in order of when it was given: while a day's files are being compacted, or
-    when that was killed half-way, a record stands in two of them."""
-    keys = ["scored_at", "role", "request_id", CLAIM_ID]
+    when that was killed half-way, a record stands in two of them.
+
+    A record is the same when all its values are: claims that are scored together share their
+    moment, and clients name several requests alike. Lists follow from the others.
+    """
+    first = ["scored_at", "role", "request_id"]
+    flat = [f.name for f in predictions.schema if not pa.types.is_nested(f.type)]
+    keys = [*first, *(name for name in flat if name not in first)]
     ordered = predictions.sort_by([(key, "ascending") for key in keys]).combine_chunks()
     if ordered.num_rows < 2:
         return ordered
