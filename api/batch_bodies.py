@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import IO, Any
 
 import pyarrow as pa
@@ -87,8 +86,7 @@ def _columns(batch: Batch, claims: list[Any]) -> pa.RecordBatch:
     for column in reader.columns:
         given = [getattr(claim, column.name, None) for claim in claims]
         if column.kind == "time":
-            times = [_utc(moment) for moment in given]
-            arrays[column.name] = pa.array(times, pa.timestamp("us", "UTC"))
+            arrays[column.name] = pa.array(given, pa.timestamp("us", "UTC"))
         else:
             kind = pa.float64() if column.kind == "number" else pa.string()
             arrays[column.name] = pa.array(given, kind)
@@ -96,12 +94,6 @@ def _columns(batch: Batch, claims: list[Any]) -> pa.RecordBatch:
     for name in sorted(sent):
         arrays[name] = pa.array([getattr(f, name, None) for f in brought], pa.float64())
     return pa.record_batch(arrays)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _from_arrow(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]:

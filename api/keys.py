@@ -9,12 +9,16 @@ keys may bear one id while one replaces the other.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
 import logging
+import os
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -70,10 +74,9 @@ class KeyRing:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._tag: tuple[int, ...] | None = None
         self._looked = 0.0
-        self._keys = read_keys(path).keys
         self._tag = self._facts()
+        self._keys = read_keys(path).keys
 
     def find(self, presented: str) -> Key | None:
         """The key, if it is one of ours and not expired. Compares with all, in constant time."""
@@ -94,12 +97,13 @@ class KeyRing:
         facts = self._facts()
         if facts is None or facts == self._tag:
             return
-        self._tag = facts
         try:
             self._keys = read_keys(self._path).keys
-            log.info("API keys were read anew: %d", len(self._keys))
         except SettingsError as error:  # half an edit must not lock everybody out
-            log.warning("%s; the keys read before stay in force", error)
+            log.warning("%s; the keys read before stay in force, and it is tried again", error)
+            return
+        self._tag = facts
+        log.info("API keys were read anew: %d", len(self._keys))
 
     def _facts(self) -> tuple[int, ...] | None:
         try:
@@ -122,7 +126,6 @@ def main() -> None:
 def add(path: Path, name: str, scopes: str, not_after: str | None) -> None:
     """Make a key, and show it once."""
     secret = PREFIX + secrets.token_urlsafe(32)
-    known = read_keys(path).keys if path.exists() else ()
     try:
         key = Key.model_validate(
             {
@@ -135,7 +138,9 @@ def add(path: Path, name: str, scopes: str, not_after: str | None) -> None:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise click.UsageError(f"{first['loc'][0]}: {first['msg']}") from None
-    _write(path, (*known, key))
+    with _alone(path):
+        known = read_keys(path).keys if path.exists() else ()
+        _write(path, (*known, key))
     click.echo(secret)
     click.echo(f"for {name}, shown this once; {path} keeps its hash only", err=True)
 
@@ -145,12 +150,26 @@ def add(path: Path, name: str, scopes: str, not_after: str | None) -> None:
 @click.option("--id", "name", required=True)
 def remove(path: Path, name: str) -> None:
     """Remove every key of an id; servers notice within a second."""
-    known = read_keys(path).keys
-    left = tuple(key for key in known if key.id != name)
-    if len(left) == len(known):
-        raise click.UsageError(f"{path} has no key of {name}")
-    _write(path, left)
+    with _alone(path):
+        known = read_keys(path).keys
+        left = tuple(key for key in known if key.id != name)
+        if len(left) == len(known):
+            raise click.UsageError(f"{path} has no key of {name}")
+        _write(path, left)
     click.echo(f"{len(known) - len(left)} key(s) of {name} removed", err=True)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Of two that change the file at once the second waits. It is the folder that is locked: the
+    file itself is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _write(path: Path, keys: tuple[Key, ...]) -> None:

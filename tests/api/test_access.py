@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +21,7 @@ from api_kit import Published, Server, keys, open_server
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from api.access import Access, Tokens
+from api.keys import KeyRing, add, read_keys
 from api.problems import Problem
 from api.settings import ApiSettings
 from fraud_mlops.errors import SettingsError
@@ -160,6 +163,44 @@ def test_a_key_is_replaced_while_the_server_runs(
     time.sleep(1.2)
     assert server.score(claim, key=score_key).status_code == 200
     key_file.write_bytes(kept)
+
+
+@contextmanager
+def no_file_opens() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_key_file_that_could_not_be_read_once_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    keys(path, "add", "--id", "kept")
+    revoked = keys(path, "add", "--id", "revoked")
+    ring = KeyRing(path)
+    assert ring.find(revoked)
+    keys(path, "remove", "--id", "revoked")
+    time.sleep(1.1)
+    with no_file_opens():
+        assert ring.find(revoked)
+    time.sleep(1.1)
+    assert ring.find(revoked) is None
+
+
+def test_keys_that_are_made_at_once_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "keys.json"
+
+    def make(name: str) -> None:
+        add.main(["--file", str(path), "--id", name], standalone_mode=False)
+
+    threads = [threading.Thread(target=make, args=(f"k{i}",)) for i in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {key.id for key in read_keys(path).keys} == {f"k{i}" for i in range(16)}
 
 
 def test_a_token_of_the_issuer_opens_what_its_scope_says(

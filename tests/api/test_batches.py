@@ -105,6 +105,14 @@ def test_a_bad_line_is_told_in_its_place_and_the_others_are_scored(
     assert rows[0]["probability"] == rows[3]["probability"]
 
 
+def test_a_moment_outside_the_calendar_is_told_in_its_place(server: Server) -> None:
+    body = b'{"event_time": "0001-01-01T00:00:00+14:00"}\n{}\n'
+    told = server.post("/v1/score/batch", data=body, headers={"Content-Type": LINES})
+    rows = [json.loads(line) for line in told.text.splitlines()]
+    assert ["error" in row for row in rows] == [True, False]
+    assert "#/event_time" in rows[0]["error"]
+
+
 def test_features_that_one_claim_brings_are_not_the_others(
     published: Published, server: Server
 ) -> None:

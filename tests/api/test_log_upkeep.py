@@ -14,6 +14,7 @@ from fraud_mlops.maintenance import predictions
 from fraud_mlops.maintenance.predictions import tidy_predictions
 from fraud_mlops.serving.logged import LoggedScores
 from fraud_mlops.serving.prediction_log import ZONE, PredictionLog, read_predictions
+from fraud_mlops.serving.records import SCHEMA
 
 NAME = "claims"
 DAYS = [datetime(2026, 1, day, 12, tzinfo=UTC) for day in (1, 2, 3)]
@@ -83,6 +84,20 @@ def test_a_compaction_that_was_killed_half_way_counts_nothing_twice(
     tidy_predictions(lake, NAME, keep=KEEP, now=NOW)
     assert len(files(lake, DAYS[0])) == 1
     assert requests(lake) == before
+
+
+def test_answers_that_share_a_request_id_and_a_moment_are_each_kept(tmp_path: Path) -> None:
+    lake = Lakehouse(str(tmp_path / "lake"))
+    one = dict(zip(SCHEMA.names, a_record("job-1", DAYS[0]), strict=True))
+    together = [{**one, "claim_id": None, "features_sha256": name} for name in ("a", "b", "c")]
+    for _ in range(2):  # the second file is a copy, as a compaction leaves it that was killed
+        log = PredictionLog(lake, NAME, tmp_path / "waiting")
+        log.write([tuple(record.values()) for record in together])
+        log.close()
+    assert read_predictions(lake, NAME)["features_sha256"].to_pylist() == ["a", "b", "c"]
+    assert LoggedScores(lake, NAME).between(DAYS[0], DAYS[1]).num_rows == 3
+    tidy_predictions(lake, NAME, keep=KEEP, now=NOW)
+    assert read_predictions(lake, NAME).num_rows == 3
 
 
 def test_a_file_that_is_altered_meanwhile_is_not_brought_back(

@@ -14,7 +14,7 @@ from api_kit import DATASET, Published, Server, as_sent, open_server
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.registry.pointers import clear_challenger, set_challenger
-from fraud_mlops.serving.prediction_log import PredictionLog, flush, read_predictions
+from fraud_mlops.serving.prediction_log import PredictionLog, flush, pause, read_predictions
 from fraud_mlops.serving.records import SCHEMA
 from fraud_mlops.serving.shadow import in_share
 
@@ -155,3 +155,8 @@ def test_writers_at_once_lose_nothing_while_the_store_comes_and_goes(tmp_path: P
     log.close()
     found = logged(Lakehouse(str(root)))
     assert len(set(found["request_id"].to_pylist())) == found.num_rows == 800
+
+
+def test_a_store_that_is_away_for_days_is_tried_every_minute() -> None:
+    assert [pause(n) for n in (1, 2, 5)] == [2, 4, 32]
+    assert pause(6) == pause(1_024) == pause(100_000) == 60

@@ -15,6 +15,8 @@ MISTAKES = [
     ({"amount": -5}, "#/amount"),
     ({"colour": "red"}, "#/colour"),
     ({"event_time": "yesterday"}, "#/event_time"),
+    ({"event_time": "0001-01-01T00:00:00+14:00"}, "#/event_time"),
+    ({"event_time": "9999-12-31T23:59:59-14:00"}, "#/event_time"),
     ({"features": {"provider_claims_7d": "many"}}, "#/features/provider_claims_7d"),
     ({"features": {"made_up": 1}}, "#/features/made_up"),
     ({"peril": ["fire"]}, "#/peril"),

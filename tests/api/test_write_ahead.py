@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.serving.prediction_log import PredictionLog, read_predictions
+from fraud_mlops.serving.prediction_log import PredictionLog, flush, left_behind, read_predictions
 from fraud_mlops.serving.records import SCHEMA
 from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
 
@@ -82,6 +84,42 @@ def test_what_is_no_record_takes_no_other_with_it(tmp_path: Path, rubbish: bytes
     assert found.equals(expected)
 
 
+def other_columns() -> bytes:
+    sink, other = pa.BufferOutputStream(), pa.record_batch({"a": [1]})
+    with pa.ipc.new_stream(sink, other.schema) as writer:
+        writer.write_batch(other)
+    data = sink.getvalue().to_pybytes()
+    return b'{"arrow":%d}\n' % len(data) + data
+
+
+@pytest.mark.parametrize(
+    "damage", [b'{"arrow":100}\n' + b"\0" * 100, other_columns(), b'{"role":"champion"}\n']
+)
+def test_a_damaged_entry_stops_no_other_and_is_kept(tmp_path: Path, damage: bytes) -> None:
+    lake, folder = Lakehouse(str(tmp_path / "lake")), tmp_path / "log" / DATASET
+    folder.mkdir(parents=True)
+    left = as_frame(a_batch(["a"])) + damage + as_lines([a_record("b")])
+    (folder / "20250101T000000-1-abc.wal").write_bytes(left)
+    log = PredictionLog(lake, DATASET, tmp_path / "log", flush_seconds=0.1, sync_seconds=0.05)
+    log.write([a_record("c")])
+    log.close()
+    found = read_predictions(lake, DATASET).column("request_id").to_pylist()
+    assert sorted(found) == ["a", "b", "c"]
+    (kept,) = folder.iterdir()
+    assert kept.name == "20250101T000000-1-abc.wal.damaged"
+    assert kept.read_bytes() == left
+
+
+def test_a_file_that_cannot_be_opened_keeps_no_other_waiting(tmp_path: Path) -> None:
+    lake, folder = Lakehouse(str(tmp_path / "lake")), tmp_path / "log" / DATASET
+    (folder / "20250101T000000-1-abc.wal").mkdir(parents=True)
+    log = PredictionLog(lake, DATASET, tmp_path / "log", flush_seconds=0.1, sync_seconds=0.05)
+    log.write([a_record("c")])
+    log.close()
+    assert read_predictions(lake, DATASET).num_rows == 1
+    assert len(list(folder.iterdir())) == 1
+
+
 def test_an_older_versions_lines_are_taken_over(tmp_path: Path) -> None:
     old = b"".join(json.dumps(a_record(name)).encode() + b"\n" for name in "ab")
     (tmp_path / "old.wal").write_bytes(old + as_lines([a_record("c")]))
@@ -140,3 +178,29 @@ def test_a_batch_is_logged_as_its_claims_would_be_one_by_one(
         for name in ("request_id", "scored_at"):
             del alone[name], beside[name]
         assert beside == alone
+
+
+def test_a_file_that_another_worker_takes_before_it_is_locked_is_not_written_into(
+    tmp_path: Path,
+) -> None:
+    lake, stop = Lakehouse(str(tmp_path / "lake")), threading.Event()
+
+    def another_worker() -> None:
+        while not stop.is_set():
+            for path, held in left_behind(tmp_path / "log" / DATASET):
+                with held:
+                    flush(lake, DATASET, path)
+
+    worker, interval = threading.Thread(target=another_worker), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    worker.start()
+    try:
+        for i in range(80):
+            log = PredictionLog(lake, DATASET, tmp_path / "log", sync_seconds=0.001)
+            log.write([a_record(f"{i}")])
+            log.close()
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        worker.join()
+    assert read_predictions(lake, DATASET).num_rows == 80

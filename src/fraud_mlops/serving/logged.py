@@ -20,7 +20,7 @@ from fraud_mlops.serving.records import SCHEMA
 
 COLUMNS = (
     *("request_id", CLAIM_ID, EVENT_TIME, "scored_at", "role", "model_version"),
-    *("score", "alert"),
+    *("score", "alert", "features_sha256"),
 )
 _READERS = 8
 

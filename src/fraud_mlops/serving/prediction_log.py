@@ -5,7 +5,8 @@ operating system: a killed process loses none of those that were answered, and a
 power at most those of the last `sync_seconds`. Every `flush_seconds`, or `flush_rows`, the file is
 closed and becomes `<root>/prediction_log/<dataset>/day=<day>/<file>.parquet`. Its name is the
 write-ahead file's, so that a flush that was killed half-way is repeated without a double. Files
-of processes that are gone are taken over at the next start on that machine.
+of processes that are gone are taken over at the next start on that machine. Of a file with a
+damaged entry the others are taken; the file stays, as `<file>.damaged`.
 
 Personal fields are not logged: of a claim's features a hash, of its reasons the features' names.
 """
@@ -21,6 +22,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -29,7 +31,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.periods import partition_value
@@ -39,6 +40,7 @@ from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
 
 ZONE = "prediction_log"
 SUFFIX = ".wal"
+DAMAGED = ".damaged"
 log = logging.getLogger("fraud.serving")
 
 
@@ -97,10 +99,15 @@ class PredictionLog:
 
     def _open(self) -> None:
         """A new write-ahead file, locked for as long as this process lives."""
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:12]}{SUFFIX}"
-        self._path = self._folder / name
-        self._file: IO[bytes] = self._path.open("xb", buffering=0)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        while True:
+            name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+            path = self._folder / f"{name}{SUFFIX}"
+            file = path.open("xb", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if path.exists():
+                break
+            file.close()  # before it was locked another worker took it for one left behind
+        self._path, self._file = path, file
         self._rows, self._opened = 0, time.monotonic()
 
     def _run(self) -> None:
@@ -116,7 +123,7 @@ class PredictionLog:
                 failures += 1
                 log.warning("prediction log: %s; kept in %s, tried again", error, self._folder)
                 if not closing:
-                    self._wake.wait(min(60.0, 2.0**failures))
+                    self._wake.wait(pause(failures))
             if closing:
                 return
 
@@ -142,6 +149,11 @@ class PredictionLog:
             os.fsync(self._file.fileno())
 
 
+def pause(failures: int) -> float:
+    """Seconds until the next try; a store may be away for a day, which is a thousand of them."""
+    return min(60.0, 2.0 ** min(failures, 6))
+
+
 def _write_whole(file: IO[bytes], entries: bytes) -> None:
     """All or nothing: half an entry would spoil the one after it. An unbuffered file may take less
     than it is given, on a disk that is full nothing more."""
@@ -164,6 +176,9 @@ def left_behind(folder: Path, *, but: Path | None = None) -> Iterator[tuple[Path
             held = path.open("rb")
         except FileNotFoundError:
             continue
+        except OSError as error:  # of another user, say: it must not keep the others waiting
+            _tell_once(path, error.strerror or str(error))
+            continue
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -175,13 +190,20 @@ def left_behind(folder: Path, *, but: Path | None = None) -> Iterator[tuple[Path
             held.close()
 
 
+@cache
+def _tell_once(path: Path, why: str) -> None:
+    log.warning("prediction log: %s cannot be opened (%s), and stays as it is", path, why)
+
+
 def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
     """Writes one file's records into the lakehouse, by day, and removes it. Number of records.
 
-    A last entry that was cut off belongs to a request that was not answered, and is left out.
+    A last entry that was cut off belongs to a request that was not answered, and is left out. A
+    file with damage is set aside instead of removed.
     """
     days: dict[str, list[pa.RecordBatch]] = {}
-    for records in read_entries(path):
+    damage: list[int] = []
+    for records in read_entries(path, damage.append):
         for day, part in _by_day(records):
             days.setdefault(day, []).append(part)
     for day, parts in days.items():
@@ -189,7 +211,12 @@ def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
         with ContentWriter(uri, SCHEMA, {"dataset": dataset}) as writer:
             for part in parts:
                 writer.write(part)
-    path.unlink(missing_ok=True)
+    if damage:
+        aside = path.with_name(path.name + DAMAGED)
+        path.rename(aside)
+        log.error("prediction log: %d damaged entries; kept as %s", len(damage), aside)
+    else:
+        path.unlink(missing_ok=True)
     return sum(part.num_rows for parts in days.values() for part in parts)
 
 
@@ -218,8 +245,14 @@ def read_predictions(
 
 def once(predictions: pa.Table) -> pa.Table:
     """Each answer once, in order of when it was given: while a day's files are being compacted, or
-    when that was killed half-way, a record stands in two of them."""
-    keys = ["scored_at", "role", "request_id", CLAIM_ID]
+    when that was killed half-way, a record stands in two of them.
+
+    A record is the same when all its values are: claims that are scored together share their
+    moment, and clients name several requests alike. Lists follow from the others.
+    """
+    first = ["scored_at", "role", "request_id"]
+    flat = [f.name for f in predictions.schema if not pa.types.is_nested(f.type)]
+    keys = [*first, *(name for name in flat if name not in first)]
     ordered = predictions.sort_by([(key, "ascending") for key in keys]).combine_chunks()
     if ordered.num_rows < 2:
         return ordered

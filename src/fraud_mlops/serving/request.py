@@ -12,7 +12,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+    create_model,
+)
+from pydantic_core import PydanticCustomError
 
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.features.windows import entity_feature_names
@@ -27,7 +36,18 @@ _Word = Annotated[
     Field(max_length=LONGEST_WORD),
     WithJsonSchema({"type": ["string", "number"], "maxLength": LONGEST_WORD}),
 ]
-_Moment = Annotated[datetime, Field(strict=True)]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Naive is UTC. The calendar's first and last hours may lie outside it once they are UTC."""
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        told = "Input should lie within the years 1 to 9999 in UTC"
+        raise PydanticCustomError("time_out_of_range", told) from None
+
+
+_Moment = Annotated[datetime, Field(strict=True), AfterValidator(_in_utc)]
 
 
 class _Claim(BaseModel):
@@ -89,9 +109,7 @@ class ClaimReader:
 def moment_of(claim: Any) -> datetime:
     """Event time in UTC; now for a claim that gives none."""
     moment: datetime | None = claim.event_time
-    if moment is None:
-        return datetime.now(UTC)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return datetime.now(UTC) if moment is None else moment
 
 
 def _model_of(contract: Contract, derived: Sequence[str]) -> type[BaseModel]:

@@ -2,7 +2,7 @@
 
 An entry is one record, a JSON object and a line of its own; or records of a batch, which is a line
 `{"arrow": bytes}` and so many bytes of an Arrow stream. A file that was cut off ends with a part of
-an entry, which belongs to a request that was not answered.
+an entry, which belongs to a request that was not answered; what else cannot be read is damage.
 
 Lines are read by Arrow, which leaves Python's lock alone: 10,000 records read in Python slowed
 answers down for a second.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -48,8 +48,13 @@ def as_frame(records: pa.RecordBatch) -> bytes:
     return b"".join((to_json({"arrow": len(data)}), b"\n", data))
 
 
-def read_entries(path: Path) -> Iterator[pa.RecordBatch]:
-    """Records of the file in order, as SCHEMA; without what was cut off or is no record."""
+def read_entries(
+    path: Path, damaged: Callable[[int], object] = lambda _: None
+) -> Iterator[pa.RecordBatch]:
+    """Records of the file in order, as SCHEMA; without what was cut off or is no record.
+
+    damaged: told the bytes of each entry that was written to its end and is no record.
+    """
     lines: list[bytes] = []
     with path.open("rb") as stream:
         while line := stream.readline():
@@ -57,32 +62,48 @@ def read_entries(path: Path) -> Iterator[pa.RecordBatch]:
             if frame is None:
                 lines.append(_as_object(line))
             if lines and (frame is not None or len(lines) == _ROWS):
-                yield from _records(lines)
+                yield from _records(lines, damaged)
                 lines = []
             if frame is not None:
-                yield from _framed(stream, int(frame[1]))
+                yield from _framed(stream, int(frame[1]), damaged)
     if lines:
-        yield from _records(lines)
+        yield from _records(lines, damaged)
 
 
-def _framed(stream: IO[bytes], size: int) -> Iterator[pa.RecordBatch]:
+def _framed(stream: IO[bytes], size: int, damaged: Callable[[int], object]) -> list[pa.RecordBatch]:
     data = stream.read(size)
-    if len(data) == size:
-        with pa.ipc.open_stream(data) as reader:
-            yield from reader
+    if len(data) < size:
+        return []
+    try:
+        return _batches(data)
+    except (pa.ArrowException, OSError, ValueError, MemoryError):
+        log.warning("prediction log: an entry of %d bytes is no batch of records", size)
+        damaged(size)
+        return []
 
 
-def _records(lines: list[bytes]) -> Iterator[pa.RecordBatch]:
+def _batches(data: bytes) -> list[pa.RecordBatch]:
+    with pa.ipc.open_stream(data) as reader:
+        if not reader.schema.equals(SCHEMA):
+            raise ValueError("other columns than the log's")
+        found = list(reader)
+    for records in found:
+        records.validate(full=True)
+    return found
+
+
+def _records(lines: list[bytes], damaged: Callable[[int], object]) -> Iterator[pa.RecordBatch]:
     """Those among the lines; where one is none, each half by itself."""
     try:
         yield from _parsed(b"".join(lines))
     except (pa.ArrowException, ValueError):
         middle = len(lines) // 2
-        if not middle:
+        if middle:
+            yield from _records(lines[:middle], damaged)
+            yield from _records(lines[middle:], damaged)
+        elif lines[0].endswith(b"\n"):
             log.warning("prediction log: an entry of %d bytes is no record", len(lines[0]))
-        else:
-            yield from _records(lines[:middle])
-            yield from _records(lines[middle:])
+            damaged(len(lines[0]))
 
 
 def _as_object(line: bytes) -> bytes:
