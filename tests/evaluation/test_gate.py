@@ -95,6 +95,17 @@ def test_below_20_frauds_nothing_is_compared(frauds: int, verdict: str) -> None:
         assert "needs 20" in decision.reason
 
 
+def test_where_the_window_cannot_judge_the_champion_stays_and_the_reason_is_said() -> None:
+    labels, good = claims()
+    decision = decide(
+        labels, good, noisy(good, 2),
+        champion_version="v7", gate=GATE, seed=0, doubt="few of the claims have a label",
+    )  # fmt: skip
+    assert decision.verdict == "hold"
+    assert decision.gain is None
+    assert decision.reason == "Champion v7 stays: few of the claims have a label."
+
+
 def test_a_decision_survives_json_and_is_the_same_for_a_seed() -> None:
     labels, good = claims()
     decision = decided(labels, good, noisy(good, 0.5), seed=4)

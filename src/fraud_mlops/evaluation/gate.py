@@ -41,11 +41,13 @@ def decide(
     champion_version: str | None,
     gate: Gate,
     seed: int,
+    doubt: str | None = None,
 ) -> GateDecision:
     """The rule, on the labelled claims of the out-of-time window.
 
     1. Without a champion the challenger is the first.
-    2. With fewer than 20 frauds the champion stays.
+    2. Where the window cannot judge, for the reason that `doubt` gives, or has fewer than 20
+       frauds, the champion stays.
     3. The challenger is promoted when P(gain > gate.min_gain) >= gate.confidence, else the
        champion stays. gain is the difference in average precision on the same claims, and P its
        share of `gate.resamples` paired bootstrap resamples.
@@ -70,6 +72,8 @@ def decide(
 
     if champion_logits is None:
         return decision("first", "The first champion: there was none before it to be held against.")
+    if doubt:
+        return decision("hold", f"Champion {champion_version} stays: {doubt}.")
     frauds = int(np.asarray(labels).sum())
     if frauds < MIN_FRAUDS:
         return decision(

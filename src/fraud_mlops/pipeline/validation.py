@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from fraud_mlops.errors import FraudMlopsError, SplitError
 from fraud_mlops.evaluation.gate import GateDecision, decide
 from fraud_mlops.evaluation.metrics import evaluate
 from fraud_mlops.evaluation.oot import OotReport, validate_oot
-from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.features.build import FeatureSet, window_batches
 from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.plan import RunPlan
@@ -29,13 +30,34 @@ if TYPE_CHECKING:
 MAX_JUDGED_CLAIMS = 1_000_000
 """More than that would narrow the intervals little, and memory would grow with the claims."""
 
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Maturity:
+    """Claims of the OOT window whose label delay is over, and those of them with a label."""
+
+    old_enough: int
+    labelled: int
+    limit: float
+
+    @property
+    def share(self) -> float:
+        return self.labelled / self.old_enough if self.old_enough else 0.0
+
+    @property
+    def enough(self) -> bool:
+        """Whether more is judged than what was quickly decided."""
+        return self.share >= self.limit
+
 
 @dataclass(frozen=True)
 class Validated:
     """What the out-of-time window says.
 
     files: the winner's bundle files, with calibration and threshold.
-    oracle_average_precision: of the true probabilities, where they are known: the ceiling.
+    maturity: of the window's labels. oracle_average_precision: of the true probabilities, where
+    they are known: the ceiling.
     labels, logits, probabilities: of the window's labelled claims, for plots.
     """
 
@@ -43,6 +65,7 @@ class Validated:
     files: dict[str, bytes]
     report: OotReport
     gate: GateDecision
+    maturity: Maturity
     oracle_average_precision: float | None
     labels: np.ndarray
     logits: np.ndarray
@@ -81,6 +104,7 @@ def validate(
         window=window,
         seed=plan.seed,
     )
+    maturity = label_maturity(features, plan.as_of)
     gate = decide(
         labels,
         logits,
@@ -88,12 +112,14 @@ def validate(
         champion_version=plan.champion,
         gate=contract.gate,
         seed=plan.seed,
+        doubt=_doubt(maturity),
     )
     return Validated(
         version=bundle_version(files, features.split.validation.end),
         files=dict(files),
         report=report,
         gate=gate,
+        maturity=maturity,
         oracle_average_precision=_oracle(raw.truths, claims, labels, contract),
         labels=labels,
         logits=logits,
@@ -122,6 +148,28 @@ def oot_claims(features: FeatureSet) -> pa.Table:
             "more claims."
         )
     return claims
+
+
+def label_maturity(features: FeatureSet, as_of: datetime) -> Maturity:
+    """Younger claims count neither way: nobody can have decided them yet."""
+    contract = features.contract
+    end = min(features.split.oot.end, as_of - contract.label.delay + _TICK)
+    moment = pa.scalar(end, pa.timestamp("us", "UTC"))
+    rows = labelled = 0
+    for batch in window_batches(features, "oot", columns=[EVENT_TIME, LABEL]):
+        label = batch.filter(pc.less(batch.column(EVENT_TIME), moment)).column(LABEL)
+        rows += len(label)
+        labelled += len(label) - label.null_count
+    return Maturity(rows, labelled, contract.checks.label_maturity)
+
+
+def _doubt(maturity: Maturity) -> str | None:
+    if maturity.enough:
+        return None
+    return (
+        f"of the out-of-time claims old enough for a label {maturity.share:.0%} have one, and "
+        f"checks.label_maturity asks for {maturity.limit:.0%}"
+    )
 
 
 def threshold_of(model: FraudModel) -> float:
