@@ -43,6 +43,12 @@ class Faults:
         """Rows that are none of this run's business have no fault."""
         self._which[rows] = 0
 
+    def only(self, rows: Mask) -> Faults:
+        """Of these rows, renumbered."""
+        kept = Faults(0)
+        kept._which, kept._kinds = self._which[rows], self._kinds
+        return kept
+
     @property
     def bad(self) -> Mask:
         mask: Mask = self._which > 0

@@ -24,6 +24,7 @@ def ingest(plan: RunPlan) -> IngestReport:
         Lakehouse(plan.output_uri),
         launch_id=plan.launch_id,
         as_of=plan.as_of,
+        hindsight=plan.hindsight,
         sample_size=plan.sample_size,
         seed=plan.source_seed,
         run=plan.run,
