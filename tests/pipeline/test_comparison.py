@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from run_kit import DATASET, Run, planned
 
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.pipeline.ingesting import prepare
 from fraud_mlops.pipeline.plan import RunPlan
-from fraud_mlops.pipeline.validation import validate
+from fraud_mlops.pipeline.publishing import publish
+from fraud_mlops.pipeline.validation import oot_claims, validate
+from fraud_mlops.registry.bundle import bundle_version
 from fraud_mlops.registry.pointers import read_pointer
 
 
@@ -59,3 +65,23 @@ def test_the_champion_stays_where_too_few_have_the_label_they_are_old_enough_for
     assert gate.verdict == "hold"
     assert gate.gain is None
     assert f"{share:.0%} have one" in gate.reason
+
+
+def test_claims_that_the_champion_has_learnt_from_say_nothing(led: Run, tmp_path: Path) -> None:
+    """An earlier training may have had later windows, as of dates that have been moved since."""
+    split = led.features.split
+    until = split.oot.start + timedelta(days=60)
+    longer = split.validation.model_copy(update={"end": until})
+    learnt = led.features.model_copy(
+        update={"split": split.model_copy(update={"validation": longer})}
+    )
+    version = bundle_version(led.validated.files, until)
+    plan = led.plan.model_copy(update={"model_uri": str(tmp_path)})
+    publish(plan, led.ingested, learnt, led.choice, replace(led.validated, version=version))
+    plan = plan.model_copy(update={"champion": version})
+    gate = validate(plan, led.features, led.ingested, led.validated.files).gate
+    claims = oot_claims(led.features)
+    later = pc.greater_equal(claims["event_time"], pa.scalar(until, pa.timestamp("us", "UTC")))
+    frauds = pc.sum(claims["label"].filter(later)).as_py()
+    assert 0 < frauds < pc.sum(claims["label"]).as_py()
+    assert f"{frauds} out-of-time frauds since {until:%F}, until when the champion" in gate.reason

@@ -22,7 +22,7 @@ from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
-from fraud_mlops.registry.bundle import bundle_version, load_bundle
+from fraud_mlops.registry.bundle import Bundle, bundle_version, load_bundle
 
 if TYPE_CHECKING:
     from fraud_mlops.models.fraud_model import FraudModel
@@ -105,15 +105,7 @@ def validate(
         seed=plan.seed,
     )
     maturity = label_maturity(features, plan.as_of)
-    gate = decide(
-        labels,
-        logits,
-        _champion_logits(plan, claims),
-        champion_version=plan.champion,
-        gate=contract.gate,
-        seed=plan.seed,
-        doubt=_doubt(maturity),
-    )
+    gate = _gate(plan, contract, claims, logits, maturity)
     return Validated(
         version=bundle_version(files, features.split.validation.end),
         files=dict(files),
@@ -182,25 +174,43 @@ def _values(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(column.to_pandas().to_numpy(dtype=object, na_value=None))
 
 
-def champion_model(plan: RunPlan) -> FraudModel | None:
-    """The champion that the run pinned; None when there was none."""
-    if plan.champion is None:
-        return None
-    from fraud_mlops.models.fraud_model import FraudModel
+def _gate(
+    plan: RunPlan, contract: Contract, claims: pa.Table, logits: np.ndarray, maturity: Maturity
+) -> GateDecision:
+    """Against the champion that the run pinned, on claims that it has not learnt from either.
 
-    return FraudModel.from_files(
-        load_bundle(plan.model_uri, plan.contract.name, plan.champion).files
+    Raises FraudMlopsError for a champion that cannot score these claims.
+    """
+    labels = labels_of(claims)
+    against: np.ndarray | None = None
+    since: datetime | None = None
+    if plan.champion is not None:
+        bundle = load_bundle(plan.model_uri, contract.name, plan.champion)
+        against = _champion_logits(plan.champion, bundle, claims)
+        learnt = pa.scalar(bundle.manifest.trained_until, pa.timestamp("us", "UTC"))
+        fresh = pc.greater_equal(claims.column(EVENT_TIME), learnt).to_numpy()
+        if not fresh.all():
+            since = bundle.manifest.trained_until
+            labels, logits, against = labels[fresh], logits[fresh], against[fresh]
+    return decide(
+        labels,
+        logits,
+        against,
+        champion_version=plan.champion,
+        gate=contract.gate,
+        seed=plan.seed,
+        doubt=_doubt(maturity),
+        since=since,
     )
 
 
-def _champion_logits(plan: RunPlan, claims: pa.Table) -> np.ndarray | None:
-    """Raises FraudMlopsError for a champion that cannot score these claims."""
-    model = champion_model(plan)
-    if model is None:
-        return None
+def _champion_logits(version: str, bundle: Bundle, claims: pa.Table) -> np.ndarray:
+    from fraud_mlops.models.fraud_model import FraudModel
+
+    model = FraudModel.from_files(bundle.files)
     if missing := [name for name in model.features if name not in claims.column_names]:
         raise FraudMlopsError(
-            f"champion {plan.champion} needs features that the contract no longer has: {missing}. "
+            f"champion {version} needs features that the contract no longer has: {missing}. "
             "Restore them, or give the changed contract another name."
         )
     return logits_of(model, claims)
