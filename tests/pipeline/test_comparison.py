@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 from run_kit import DATASET, Run, planned
 
+from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.pipeline.ingesting import prepare
 from fraud_mlops.pipeline.plan import RunPlan
@@ -65,6 +66,18 @@ def test_the_champion_stays_where_too_few_have_the_label_they_are_old_enough_for
     assert gate.verdict == "hold"
     assert gate.gain is None
     assert f"{share:.0%} have one" in gate.reason
+
+
+def test_a_contract_without_a_feature_of_the_champion_is_told_before_anything_is_trained(
+    led: Run,
+) -> None:
+    pointer = read_pointer(led.plan.model_uri, DATASET, "champion")
+    assert pointer is not None
+    plan = led.plan.model_copy(update={"champion": pointer.version, "launch_id": "lost"})
+    assert led.ingested.contract.numeric
+    kept = led.ingested.contract.model_copy(update={"numeric": ()})
+    with pytest.raises(FraudMlopsError, match="models retire --dataset synthetic_claims"):
+        prepare(plan, led.ingested.model_copy(update={"contract": kept}))
 
 
 def test_claims_that_the_champion_has_learnt_from_say_nothing(led: Run, tmp_path: Path) -> None:

@@ -181,6 +181,24 @@ def rollback(to: str | None, dataset: str, model_uri: str, by: str, reason: str)
     _say_moved(dataset, current.version if current else None, pointer.version)
 
 
+@models.command()
+@dataset_option()
+@_output_option
+@model_option()
+@_by_option
+@click.option("--reason", required=True, help="Why, for the history.")
+def retire(dataset: str, model_uri: str, by: str, reason: str) -> None:
+    """Have no champion, as before the first: the next training is held against nobody.
+
+    For a champion that can no longer score the claims. What serves it goes on until another leads.
+    """
+    from fraud_mlops.registry.pointers import retire
+
+    version = retire(model_uri, dataset, by=by, reason=reason).version
+    say(f"{dataset}: {version} is retired; there is no champion.")
+    say(f"Back again: fraud-mlops models promote {version} --dataset {dataset}")
+
+
 def _say_moved(dataset: str, before: str | None, now: str) -> None:
     if before == now:
         say(f"{dataset}: {now} is the champion already; nothing was moved.")

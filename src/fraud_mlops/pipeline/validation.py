@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 
 from fraud_mlops.claims.raw_zone import RawClaims
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, Contract
-from fraud_mlops.errors import FraudMlopsError, SplitError
+from fraud_mlops.errors import SplitError
 from fraud_mlops.evaluation.gate import GateDecision, decide
 from fraud_mlops.evaluation.metrics import evaluate
 from fraud_mlops.evaluation.oot import OotReport, validate_oot
 from fraud_mlops.features.build import FeatureSet, window_batches
 from fraud_mlops.lakehouse.periods import partition_value
+from fraud_mlops.pipeline.comparable import cannot_score
 from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
@@ -186,7 +187,7 @@ def _gate(
     since: datetime | None = None
     if plan.champion is not None:
         bundle = load_bundle(plan.model_uri, contract.name, plan.champion)
-        against = _champion_logits(plan.champion, bundle, claims)
+        against = _champion_logits(plan, bundle, claims)
         learnt = pa.scalar(bundle.manifest.trained_until, pa.timestamp("us", "UTC"))
         fresh = pc.greater_equal(claims.column(EVENT_TIME), learnt).to_numpy()
         if not fresh.all():
@@ -204,15 +205,12 @@ def _gate(
     )
 
 
-def _champion_logits(version: str, bundle: Bundle, claims: pa.Table) -> np.ndarray:
+def _champion_logits(plan: RunPlan, bundle: Bundle, claims: pa.Table) -> np.ndarray:
     from fraud_mlops.models.fraud_model import FraudModel
 
     model = FraudModel.from_files(bundle.files)
     if missing := [name for name in model.features if name not in claims.column_names]:
-        raise FraudMlopsError(
-            f"champion {version} needs features that the contract no longer has: {missing}. "
-            "Restore them, or give the changed contract another name."
-        )
+        raise cannot_score(plan, missing)
     return logits_of(model, claims)
 
 

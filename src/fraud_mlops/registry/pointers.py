@@ -143,6 +143,19 @@ def clear_challenger(models_uri: str, dataset: str) -> None:
             _clear(models_uri, dataset, challenger)
 
 
+def retire(models_uri: str, dataset: str, *, by: str, reason: str) -> Pointer:
+    """Leaves the dataset without a champion, as before its first; the history keeps why."""
+    with _lock(models_uri, dataset):
+        champion = read_pointer(models_uri, dataset, "champion")
+        if champion is None:
+            raise RegistryError(f"{dataset}: has no champion to retire")
+        since = max(datetime.now(UTC), champion.since + _TICK)
+        told = {"since": since, "by": by, "reason": f"retired: {reason}"}
+        _record(models_uri, dataset, champion)
+        _clear(models_uri, dataset, champion.model_copy(update=told))
+        return champion
+
+
 def rollback(
     models_uri: str, dataset: str, *, to: str | None = None, by: str, reason: str
 ) -> Pointer:
@@ -201,7 +214,7 @@ def history(models_uri: str, dataset: str) -> tuple[Pointer, ...]:
     """Every pointer there was or is, of either role, oldest first."""
     folder = join(models_uri, dataset, "history")
     names = [name for name in list_children(folder) if name.endswith(".json")]
-    pointers = {_read(join(folder, name)) for name in names}
+    pointers = {_parse(uri, read_bytes(uri)) for uri in (join(folder, name) for name in names)}
     pointers |= {p for role in ROLES if (p := read_pointer(models_uri, dataset, role))}
     return tuple(sorted(pointers, key=lambda pointer: (pointer.since, pointer.role)))
 
@@ -229,9 +242,9 @@ def _move(
     return pointer
 
 
-def _clear(models_uri: str, dataset: str, challenger: Pointer) -> None:
-    _record(models_uri, dataset, challenger)
-    delete(join(models_uri, dataset, "challenger.json"))
+def _clear(models_uri: str, dataset: str, pointer: Pointer) -> None:
+    _record(models_uri, dataset, pointer)
+    delete(join(models_uri, dataset, f"{pointer.role}.json"))
 
 
 def _record(models_uri: str, dataset: str, pointer: Pointer) -> None:
@@ -243,10 +256,6 @@ def _record(models_uri: str, dataset: str, pointer: Pointer) -> None:
 def _name(pointer: Pointer) -> str:
     digest = hashlib.sha256(pointer.to_bytes()).hexdigest()
     return f"{pointer.since.astimezone(UTC):%Y%m%dT%H%M%S%f}-{pointer.role}-{digest[:8]}.json"
-
-
-def _read(uri: str) -> Pointer:
-    return _parse(uri, read_bytes(uri))
 
 
 def _parse(uri: str, data: bytes) -> Pointer:
