@@ -287,3 +287,17 @@ def test_rows_of_parquet_are_counted_across_batches(
     table = {k: [row[k] for row in rows] for k in claim(1)}
     report = take_in(contract(write_parquet(tmp_path / "m.parquet", table)), lakehouse(tmp_path))
     assert quarantined(report)["row"].tolist() == [50, 78]
+
+
+def test_times_that_are_written_otherwise_name_the_field_that_says_how(tmp_path: Path) -> None:
+    rows = [claim(n, at=f"{n:02}/13/2024") for n in range(1, 11)]
+    path = write_csv(tmp_path / "m.csv", rows)
+    with pytest.raises(QualityError) as caught:
+        take_in(contract(path), lakehouse(tmp_path))
+    told = str(caught.value)
+    assert "10 bad_event_time, e.g." in told
+    assert "01/13/2024" in told
+    assert "'at' is read as ISO 8601" in told
+    assert "set event_time.format" in told
+    right = contract(path, event_time={"column": "at", "format": "%m/%d/%Y"})
+    assert take_in(right, lakehouse(tmp_path)).kept == 10

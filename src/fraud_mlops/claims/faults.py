@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from fraud_mlops.claims.values import Mask
+from fraud_mlops.contract import Contract
 
 UNREADABLE_ROW = "unreadable_row"
 MISSING_CLAIM_ID = "missing_claim_id"
@@ -24,6 +25,21 @@ class Fault(NamedTuple):
     reason: str
     column: str | None
     """Source column, None when the row as a whole is at fault."""
+
+
+def time_hints(contract: Contract, found: Collection[str]) -> list[str]:
+    """Of reasons that were found: how the contract reads times, and which field says otherwise."""
+    event, label = contract.event_time, contract.label
+    read = {
+        BAD_EVENT_TIME: ("event_time.format", event.column, event.format),
+        BAD_LABEL_TIME: ("label.time_format", label.time_column, label.time_format),
+    }
+    return [
+        f"{column!r} is read as {form or 'ISO 8601 (2024-12-31T13:45)'}; if it is written "
+        f"otherwise, set {field}: 31/12/2024 13:45 is %d/%m/%Y %H:%M"
+        for reason, (field, column, form) in read.items()
+        if reason in found and column
+    ]
 
 
 class Faults:
