@@ -147,6 +147,7 @@ def test_too_many_bad_rows_stop_the_run_before_anything_is_published(tmp_path: P
     assert f"4 negative_amount, e.g. {path}, row 10, column 'paid': '-1'" in told
     assert f"1 bad_event_time, e.g. {path}, row 20, column 'at': 'soon'" in told
     assert f"1 duplicate_claim_id, e.g. {path}, row 21, column 'id': 'c1'" in told
+    assert "labels that became known later do not come in a record of their own" in told
     uri = lake.uri("quarantine", "motor", "bad.parquet")
     assert f"Every one of them is in {uri}" in told
     assert sorted(quarantine_at(uri)["row"]) == [10, 11, 12, 13, 20, 21]

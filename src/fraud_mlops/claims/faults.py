@@ -27,8 +27,17 @@ class Fault(NamedTuple):
     """Source column, None when the row as a whole is at fault."""
 
 
-def time_hints(contract: Contract, found: Collection[str]) -> list[str]:
-    """Of reasons that were found: how the contract reads times, and which field says otherwise."""
+def hints(contract: Contract, found: Collection[str]) -> list[str]:
+    """What a person can do about the reasons that were found, where that is not plain."""
+    twice = (
+        "the first claim of an id stays: labels that became known later do not come in a record of "
+        "their own, but in the claim's; replace its file under its name"
+    )
+    return [*_time_hints(contract, found), *([twice] if DUPLICATE_CLAIM_ID in found else [])]
+
+
+def _time_hints(contract: Contract, found: Collection[str]) -> list[str]:
+    """How the contract reads times, and which field says otherwise."""
     event, label = contract.event_time, contract.label
     read = {
         BAD_EVENT_TIME: ("event_time.format", event.column, event.format),

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fraud_mlops.claims.faults import time_hints
+from fraud_mlops.claims.faults import hints
 from fraud_mlops.claims.intake import Intake
 from fraud_mlops.claims.looking import still_aside
 from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
@@ -164,7 +164,7 @@ def _check_quality(
         f"  {count:,} {reason}, e.g. {quarantine.examples[reason]}"
         for reason, count in quarantine.reasons.most_common()
     )
-    reasons += "".join(f"\n  {hint}" for hint in time_hints(contract, quarantine.reasons))
+    reasons += "".join(f"\n  {hint}" for hint in hints(contract, quarantine.reasons))
     raise QualityError(
         f"{contract.name}: {bad:,} of {read:,} rows break the contract, more than "
         f"quality.max_bad_share = {limit:.1%} allows. Nothing was published.\n{reasons}\n"
