@@ -75,7 +75,8 @@ class FraudFlow(FlowSpec):  # type: ignore[misc]
         type=str,
         default=None,
         required=False,
-        help="Labels known after this time are unknown to the run; ISO 8601, UTC.",
+        help="The run as of then: labels known later are unknown to it, and claims of files that "
+        "came later are left out; ISO 8601, UTC.",
     )
 
 

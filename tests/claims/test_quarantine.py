@@ -147,6 +147,7 @@ def test_too_many_bad_rows_stop_the_run_before_anything_is_published(tmp_path: P
     assert f"4 negative_amount, e.g. {path}, row 10, column 'paid': '-1'" in told
     assert f"1 bad_event_time, e.g. {path}, row 20, column 'at': 'soon'" in told
     assert f"1 duplicate_claim_id, e.g. {path}, row 21, column 'id': 'c1'" in told
+    assert "labels that became known later do not come in a record of their own" in told
     uri = lake.uri("quarantine", "motor", "bad.parquet")
     assert f"Every one of them is in {uri}" in told
     assert sorted(quarantine_at(uri)["row"]) == [10, 11, 12, 13, 20, 21]
@@ -287,3 +288,17 @@ def test_rows_of_parquet_are_counted_across_batches(
     table = {k: [row[k] for row in rows] for k in claim(1)}
     report = take_in(contract(write_parquet(tmp_path / "m.parquet", table)), lakehouse(tmp_path))
     assert quarantined(report)["row"].tolist() == [50, 78]
+
+
+def test_times_that_are_written_otherwise_name_the_field_that_says_how(tmp_path: Path) -> None:
+    rows = [claim(n, at=f"{n:02}/13/2024") for n in range(1, 11)]
+    path = write_csv(tmp_path / "m.csv", rows)
+    with pytest.raises(QualityError) as caught:
+        take_in(contract(path), lakehouse(tmp_path))
+    told = str(caught.value)
+    assert "10 bad_event_time, e.g." in told
+    assert "01/13/2024" in told
+    assert "'at' is read as ISO 8601" in told
+    assert "set event_time.format" in told
+    right = contract(path, event_time={"column": "at", "format": "%m/%d/%Y"})
+    assert take_in(right, lakehouse(tmp_path)).kept == 10

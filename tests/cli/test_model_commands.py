@@ -99,6 +99,18 @@ def test_rollback_beyond_the_first_champion(ran, versions) -> None:
     assert versions[2] in models(ran, "rollback", "--to", versions[2])
 
 
+def test_retire_leaves_no_champion_and_says_how_to_undo_it(ran, versions) -> None:
+    a, b, _ = versions
+    text = models(ran, "retire", "--by", "ada", "--reason", "a column is gone")
+    assert f"{a} is retired" in text
+    assert not (ran.models / "motor" / "champion.json").exists()
+    assert "retired: a column is gone" in models(ran, "history")
+    assert f"fraud-mlops models promote {a} --dataset motor" in text
+    assert "before it was none" in models(ran, "promote", b)
+    assert "nothing to go back to" in ran.fails("models", "rollback", "--dataset", "motor")
+    assert a in models(ran, "promote", a)
+
+
 def test_a_damaged_version_is_not_promoted(ran, versions) -> None:
     path = ran.models / "motor" / versions[1] / "network.json"
     path.write_bytes(b"[]")

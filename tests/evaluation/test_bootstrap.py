@@ -31,6 +31,22 @@ def test_every_metric_has_its_interval_around_its_value() -> None:
     assert all(i.low < i.value < i.high for n, i in intervals.items() if n != "calibration_error")
 
 
+def test_a_ranking_is_no_worse_for_there_being_less_fraud() -> None:
+    """Half of the frauds away: average precision falls, and does not at the rate there was."""
+    labels, scores = scored(8000)
+    frauds = np.flatnonzero(labels)
+    fewer = np.delete(np.arange(len(labels)), frauds[::2])
+    before, raw, told = (
+        bootstrap_intervals(labels[rows], scores[rows], budget=0.1, rate=rate, resamples=100)
+        for rows, rate in [(slice(None), None), (fewer, None), (fewer, float(labels.mean()))]
+    )
+    assert raw["average_precision"].high < before["average_precision"].low
+    found = told["average_precision"]
+    assert found.low < before["average_precision"].value < found.high
+    assert told["roc_auc"].value == pytest.approx(raw["roc_auc"].value)
+    assert told["prevalence"] == raw["prevalence"]
+
+
 def test_it_agrees_with_evaluating_claims_drawn_one_by_one() -> None:
     labels, scores = scored(400)
     probabilities = 1 / (1 + np.exp(-scores))

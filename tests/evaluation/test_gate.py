@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,28 @@ def test_below_20_frauds_nothing_is_compared(frauds: int, verdict: str) -> None:
         assert decision.gain is None
         assert "19 frauds" in decision.reason
         assert "needs 20" in decision.reason
+
+
+def test_where_the_window_cannot_judge_the_champion_stays_and_the_reason_is_said() -> None:
+    labels, good = claims()
+    decision = decide(
+        labels, good, noisy(good, 2),
+        champion_version="v7", gate=GATE, seed=0, doubt="few of the claims have a label",
+    )  # fmt: skip
+    assert decision.verdict == "hold"
+    assert decision.gain is None
+    assert decision.reason == "Champion v7 stays: few of the claims have a label."
+
+
+def test_a_comparison_on_part_of_the_window_says_since_when() -> None:
+    labels, good = claims()
+    since = datetime(2024, 5, 1, tzinfo=UTC)
+    for rows in (slice(None), slice(30)):
+        decision = decide(
+            labels[rows], good[rows], noisy(good, 2)[rows],
+            champion_version="v7", gate=GATE, seed=0, since=since,
+        )  # fmt: skip
+        assert "frauds since 2024-05-01, until when the champion has learnt" in decision.reason
 
 
 def test_a_decision_survives_json_and_is_the_same_for_a_seed() -> None:

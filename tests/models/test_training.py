@@ -85,6 +85,20 @@ def test_the_sample_budget_cuts_epochs_but_never_the_only_one() -> None:
         assert log.samples_per_second == pytest.approx(log.samples / log.seconds)
 
 
+@pytest.mark.parametrize(("planned_for", "batch", "epochs"), [(49_999, 256, 4), (50_001, 500, 3)])
+def test_more_claims_may_be_learnt_by_the_recipe_for_fewer(
+    planned_for: int, batch: int, epochs: int
+) -> None:
+    """Epochs and batches of 50,000 claims or more are others; 500 claims fill no batch of 1,024."""
+    matrix, labels = matrix_of(500)
+    _, log = train(
+        candidate("mlp", epochs=10, batch_size=None), matrix, labels, CARDINALITIES,
+        threads=1, sample_budget=200_000, planned_for=planned_for,
+    )  # fmt: skip
+    assert (log.batch_size, log.epochs) == (batch, epochs)
+    assert log.samples == epochs * 500
+
+
 def test_members_differ_and_progress_is_told_by_epoch() -> None:
     matrix, labels = matrix_of(200)
     said: list[str] = []

@@ -61,7 +61,7 @@ def test_the_check_says_why(whole: tuple[Run, Outcomes]) -> None:
     few = run.plan.contract.checks.model_copy(update={"performance_frauds": 5})
     contract = run.plan.contract.model_copy(update={"checks": few})
     findings = {f.name: f for f in told(run.lake, contract, monitored).findings}
-    assert "frauds since" in findings["performance"].facts["reason"]
+    assert "frauds since, at the fraud rate out of time" in findings["performance"].facts["reason"]
     assert "average_precision" in findings["performance"].facts["reason"]
     rows = run.lake.read(monitored.partitions).to_pylist()
     kept = {row["metric"]: row["value"] for row in rows if row["window"] == "after_oot"}

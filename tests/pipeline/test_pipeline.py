@@ -20,7 +20,9 @@ from fraud_mlops.cli import main
 from fraud_mlops.errors import LakehouseError, RegistryError, SplitError
 from fraud_mlops.features.build import read_window
 from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.models.candidates import Candidate
 from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.models.params import LogisticParams
 from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
 from fraud_mlops.pipeline import validation
 from fraud_mlops.pipeline.closing import closing_words
@@ -38,7 +40,12 @@ from fraud_mlops.pipeline.ranges import (
     with_range,
 )
 from fraud_mlops.pipeline.reference import read_reference, reference_bytes
-from fraud_mlops.pipeline.training import train_candidate, training_claims, validation_claims
+from fraud_mlops.pipeline.training import (
+    refit,
+    train_candidate,
+    training_claims,
+    validation_claims,
+)
 from fraud_mlops.pipeline.validation import Validated, oot_claims
 from fraud_mlops.pipeline.windows import thinned
 from fraud_mlops.registry.lineage import resolved_version
@@ -248,6 +255,15 @@ def test_thinning_takes_as_many_as_it_says_evenly(first: Run, limit: int) -> Non
     if 1 < taken.num_rows < total:
         gaps = np.diff(taken["event_time"].to_numpy().astype("int64"))
         assert gaps.max() < 20 * gaps.mean()
+
+
+def test_the_winner_is_trained_again_by_the_recipe_that_was_judged(first: Run) -> None:
+    """More claims would leave fewer epochs of the samples that a training may see."""
+    endless = Candidate(name="endless", params=LogisticParams(epochs=1000, batch_size=65_536))
+    judged = train_candidate(endless, first.features, silent).log
+    _, again = refit(endless, first.features, silent)
+    assert again.epochs == judged.epochs < 1000
+    assert again.samples > judged.samples
 
 
 def test_an_oot_window_without_a_label_is_told_with_its_dates(first: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -29,16 +29,36 @@ class Converted:
     faults: Faults
     immature: Mask
 
+    def only(self, rows: Mask) -> Converted:
+        """Those rows of it; lines that could not be read stay."""
+        if rows.all():
+            return self
+        chunk, keep = self.chunk, pa.array(rows)
+        fewer = replace(chunk, batch=chunk.batch.filter(keep), rows=chunk.rows[rows])
+        return Converted(
+            fewer, self.claims.filter(keep), self.faults.only(rows), self.immature[rows]
+        )
+
 
 class Converter:
-    """Turns chunks of one source into canonical claims as they were known at `as_of`."""
+    """Turns chunks of one source into canonical claims as they were known at `as_of`.
+
+    hindsight: what the source says of later times is true, and was not known then.
+    """
 
     def __init__(
-        self, contract: Contract, files: Sequence[SourceFile], as_of: datetime, decimal: str = "."
+        self,
+        contract: Contract,
+        files: Sequence[SourceFile],
+        as_of: datetime,
+        decimal: str = ".",
+        *,
+        hindsight: bool = False,
     ) -> None:
         self._contract = contract
         self._as_of = pa.scalar(as_of, UTC_TIME)
         self._decimal = decimal
+        self._hindsight = hindsight
         # What is null here against the rules is for the rules to find.
         self._schema = pa.schema([f.with_nullable(True) for f in raw_schema(contract)])
         self._prefixes = claim_prefixes(files)
@@ -96,7 +116,8 @@ class Converter:
         """Labels, when they were known, and which are blank because that is after `as_of`.
 
         A label time that the source states is taken at its word, so that one in the future is
-        a fault; one derived from the delay only says that the label has yet to ripen.
+        a fault, but in hindsight; one derived from the delay only says that the label has yet to
+        ripen.
         """
         contract = self._contract.label
         label, bad = labels(self._known(chunk, contract.column), contract)
@@ -108,8 +129,12 @@ class Converter:
             stated, bad = times(self._known(chunk, contract.time_column), contract.time_format)
             bad &= mask_of(pc.is_valid(label))
             faults.mark(bad, reasons.BAD_LABEL_TIME, contract.time_column)
-            immature = pc.and_(immature, pc.is_null(stated))
             known = pc.coalesce(stated, derived)
+            immature = (
+                pc.greater(known, self._as_of)
+                if self._hindsight
+                else pc.and_(immature, pc.is_null(stated))
+            )
         unripe = mask_of(pc.and_(immature, pc.is_valid(label)))
         if unripe.any():
             label = pc.if_else(pa.array(unripe), pa.scalar(None, pa.int8()), label)

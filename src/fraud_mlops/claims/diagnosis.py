@@ -7,7 +7,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 
 from fraud_mlops.claims.files import SourceFile
@@ -25,14 +25,31 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return by_fold[hits[0]] if hits else None
 
 
-def missing_columns(where: str, wanted: Iterable[str], present: Sequence[str]) -> SourceError:
+def missing_columns(
+    where: str,
+    wanted: Iterable[str],
+    present: Sequence[str],
+    *,
+    csv_file: bool = True,
+    folders: Collection[str] = (),
+) -> SourceError:
+    """folders: names that stand in those of folders (`region=north`), as Hive has them."""
     hints = []
     for name in wanted:
         near = closest(name, present)
+        if name in folders:
+            hints.append(
+                f"no column {name!r}: it stands in the names of folders, which are not read"
+            )
+            continue
         hints.append(f"no column {name!r}" + (f" (did you mean {near!r}?)" if near else ""))
     return SourceError(
         f"{where}: {'; '.join(hints)}. The columns are: {', '.join(map(repr, present))}. "
-        "Correct the contract, or `source.csv.separator` if these look glued together."
+        + (
+            "Correct the contract, or `source.csv.separator` if these look glued together."
+            if csv_file
+            else "Correct the contract, or write them into the files."
+        )
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from fraud_mlops.claims.values import Mask
+from fraud_mlops.contract import Contract
 
 UNREADABLE_ROW = "unreadable_row"
 MISSING_CLAIM_ID = "missing_claim_id"
@@ -26,6 +27,30 @@ class Fault(NamedTuple):
     """Source column, None when the row as a whole is at fault."""
 
 
+def hints(contract: Contract, found: Collection[str]) -> list[str]:
+    """What a person can do about the reasons that were found, where that is not plain."""
+    twice = (
+        "the first claim of an id stays: labels that became known later do not come in a record of "
+        "their own, but in the claim's; replace its file under its name"
+    )
+    return [*_time_hints(contract, found), *([twice] if DUPLICATE_CLAIM_ID in found else [])]
+
+
+def _time_hints(contract: Contract, found: Collection[str]) -> list[str]:
+    """How the contract reads times, and which field says otherwise."""
+    event, label = contract.event_time, contract.label
+    read = {
+        BAD_EVENT_TIME: ("event_time.format", event.column, event.format),
+        BAD_LABEL_TIME: ("label.time_format", label.time_column, label.time_format),
+    }
+    return [
+        f"{column!r} is read as {form or 'ISO 8601 (2024-12-31T13:45)'}; if it is written "
+        f"otherwise, set {field}: 31/12/2024 13:45 is %d/%m/%Y %H:%M"
+        for reason, (field, column, form) in read.items()
+        if reason in found and column
+    ]
+
+
 class Faults:
     """Faults of n rows; of several in one row the first that was marked stays."""
 
@@ -42,6 +67,12 @@ class Faults:
     def forgive(self, rows: Mask) -> None:
         """Rows that are none of this run's business have no fault."""
         self._which[rows] = 0
+
+    def only(self, rows: Mask) -> Faults:
+        """Of these rows, renumbered."""
+        kept = Faults(0)
+        kept._which, kept._kinds = self._which[rows], self._kinds
+        return kept
 
     @property
     def bad(self) -> Mask:

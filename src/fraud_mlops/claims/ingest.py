@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fraud_mlops.claims.faults import hints
 from fraud_mlops.claims.intake import Intake
 from fraud_mlops.claims.looking import still_aside
 from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
@@ -42,6 +43,7 @@ def ingest(
     *,
     launch_id: str,
     as_of: datetime,
+    hindsight: bool = False,
     sample_size: int | None,
     seed: int | None = None,
     run: str = "",
@@ -50,6 +52,8 @@ def ingest(
 ) -> IngestReport:
     """Reads the contract's source as known at `as_of` into the lakehouse's raw zone.
 
+    hindsight: `as_of` is long past: claims of files that came later are left out, and labels that
+    were known later are blank; otherwise a source that tells of the future is at fault.
     launch_id: names the quarantine (and truth) file; a retry under one id replaces them.
     sample_size: rows wanted, evenly spaced over the source; of a generated source, its claims.
     seed: overrides a generated source's; files are sampled without chance.
@@ -71,7 +75,9 @@ def ingest(
     file = f"{launch_id}.parquet"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claims-")))
-        origin = _origin(contract, lakehouse, as_of, sample_size, seed, folder, partitions)
+        origin = _origin(
+            contract, lakehouse, as_of, hindsight, sample_size, seed, folder, partitions
+        )
         contract = origin.contract
         masked_columns(contract)
         quarantine = stack.enter_context(closing(Quarantine(folder / "quarantine.parquet")))
@@ -119,6 +125,7 @@ def _origin(
     contract: Contract,
     lakehouse: Lakehouse,
     as_of: datetime,
+    hindsight: bool,
     sample_size: int | None,
     seed: int | None,
     folder: Path,
@@ -129,7 +136,8 @@ def _origin(
         contract = with_columns_of(contract, known_beside(contract, lakehouse, partitions))
     if isinstance(contract.source, SyntheticSource):
         return SyntheticOrigin(contract, as_of, sample_size, seed, folder, partitions)
-    return FileOrigin(contract, as_of, sample_size, still_aside(given, lakehouse))
+    aside = still_aside(given, lakehouse)
+    return FileOrigin(contract, as_of, sample_size, aside, hindsight=hindsight)
 
 
 def _bad_share(intake: Intake, bad: int) -> float:
@@ -156,6 +164,7 @@ def _check_quality(
         f"  {count:,} {reason}, e.g. {quarantine.examples[reason]}"
         for reason, count in quarantine.reasons.most_common()
     )
+    reasons += "".join(f"\n  {hint}" for hint in hints(contract, quarantine.reasons))
     raise QualityError(
         f"{contract.name}: {bad:,} of {read:,} rows break the contract, more than "
         f"quality.max_bad_share = {limit:.1%} allows. Nothing was published.\n{reasons}\n"

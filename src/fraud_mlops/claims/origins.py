@@ -25,6 +25,7 @@ from fraud_mlops.errors import ContractError
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import upload
 from fraud_mlops.landing.aside import SetAside
+from fraud_mlops.words import counted
 
 _GENERATED = SourceFile(None, "", "generated claims")
 
@@ -51,7 +52,7 @@ class Origin(Protocol):
 
 
 class FileOrigin:
-    """Claims in files."""
+    """Claims in files; in hindsight those up to `as_of`, and what came later is left out."""
 
     def __init__(
         self,
@@ -59,19 +60,31 @@ class FileOrigin:
         as_of: datetime,
         sample_size: int | None,
         aside: Sequence[SetAside] = (),
+        *,
+        hindsight: bool = False,
     ) -> None:
         self._source = open_source(contract, {record.file.path for record in aside})
         self._source.require(named_columns(contract))
         self.contract, warnings = infer(contract, self._source)
+        unread = [key for key in self._source.folder_keys if key not in contract.ignore]
+        warnings = (*warnings, *map(_in_folders, unread))
         self.warnings = (*warnings, *[f"set aside, not read: {r.reason}" for r in aside])
         self._source.require(named_columns(self.contract))
         self.names: Mapping[str, str] = source_columns(self.contract)
         self._sample = sample_size
         self._count = self._source.count() if sample_size is not None else None
         self.total = min(sample_size, self._count) if sample_size and self._count else None
-        self._convert = Converter(self.contract, self._source.files, as_of, self._source.decimal)
+        self._as_of, self._hindsight = as_of, hindsight
+        self._convert = Converter(
+            self.contract, self._source.files, as_of, self._source.decimal, hindsight=hindsight
+        )
 
     def chunks(self) -> Iterator[Chunk]:
+        if self._hindsight:
+            return (converted.chunk for converted in self.converted())
+        return self._all_chunks()
+
+    def _all_chunks(self) -> Iterator[Chunk]:
         wanted = set(named_columns(self.contract))
         chunks = self._source.chunks([c for c in self._source.columns if c in wanted])
         if self._sample is None or self._count is None:
@@ -79,7 +92,18 @@ class FileOrigin:
         return sampled(chunks, self._sample, self._count)
 
     def converted(self) -> Iterator[Converted]:
-        return map(self._convert, self.chunks())
+        converted = map(self._convert, self._all_chunks())
+        return self._until_then(converted) if self._hindsight else converted
+
+    def _until_then(self, every: Iterator[Converted]) -> Iterator[Converted]:
+        left_out, moment, warnings = 0, pa.scalar(self._as_of, UTC_TIME), self.warnings
+        for converted in every:
+            later = mask_of(pc.greater(converted.claims.column(EVENT_TIME), moment))
+            left_out += int(later.sum())
+            yield converted.only(~later)
+        if left_out:
+            told = f"{counted(left_out, 'claim')} after {self._as_of:%F %H:%M} UTC: left out"
+            self.warnings = (*(w for w in warnings if w != told), told)
 
     def publish_truth(self, uri: str) -> str | None:  # noqa: ARG002 - files know no truth
         return None
@@ -156,6 +180,13 @@ class SyntheticOrigin:
     def publish_truth(self, uri: str) -> str | None:
         upload(self._truth, uri)
         return uri
+
+
+def _in_folders(key: str) -> str:
+    return (
+        f"{key!r} stands in the names of folders ({key}=...) and not in the files: it is not read; "
+        "write it into the files, or `ignore` it"
+    )
 
 
 def _require_generated(contract: Contract, names: Mapping[str, str]) -> None:

@@ -41,7 +41,20 @@ class Source:
     def require(self, columns: Iterable[str]) -> None:
         """SourceError names every column that is missing, and the closest one there is."""
         if absent := [c for c in dict.fromkeys(columns) if c not in self.types]:
-            raise diagnosis.missing_columns(self.files[0].name, absent, self.columns)
+            raise diagnosis.missing_columns(
+                self.files[0].name,
+                absent,
+                self.columns,
+                csv_file=self.format == "csv",
+                folders=self.folder_keys,
+            )
+
+    @property
+    def folder_keys(self) -> list[str]:
+        """Names that stand in those of folders (`region=north`) and are no columns of the files."""
+        parts = (part for file in self.files for part in file.path.split("/")[:-1])
+        keys = dict.fromkeys(part.partition("=")[0] for part in parts if "=" in part)
+        return [key for key in keys if key and key not in self.types]
 
     def signature(self, among: Collection[str] | None = None) -> object:
         """The same for sources that may be read as one table. among: columns that are read."""

@@ -181,6 +181,28 @@ def rollback(to: str | None, dataset: str, model_uri: str, by: str, reason: str)
     _say_moved(dataset, current.version if current else None, pointer.version)
 
 
+@models.command()
+@dataset_option()
+@_output_option
+@model_option()
+@_by_option
+@click.option("--reason", required=True, help="Why, for the history.")
+def retire(dataset: str, model_uri: str, by: str, reason: str) -> None:
+    """Have no champion, as before the first: the next training is held against nobody.
+
+    For a champion that can no longer score the claims. What serves it goes on until another leads.
+    """
+    from fraud_mlops.errors import RegistryError
+    from fraud_mlops.registry.pointers import read_pointer, withdraw
+
+    champion = read_pointer(model_uri, dataset, "champion")
+    if champion is None:
+        raise RegistryError(f"{dataset}: has no champion to retire")
+    withdraw(model_uri, dataset, champion.version, by=by, reason=f"retired: {reason}")
+    say(f"{dataset}: {champion.version} is retired; there is no champion.")
+    say(f"Back again: fraud-mlops models promote {champion.version} --dataset {dataset}")
+
+
 def _say_moved(dataset: str, before: str | None, now: str) -> None:
     if before == now:
         say(f"{dataset}: {now} is the champion already; nothing was moved.")

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraud_mlops.claims.canonical import Converted
+from fraud_mlops.claims.faults import hints
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.intake import Intake
 from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
@@ -195,6 +196,7 @@ def _refusals(seen: Preview) -> list[str]:
         )
     elif not seen.summary.rows:
         told.append("Not one row can be used: nothing would be published.")
+    told += hints(seen.contract, seen.reasons) if told else []
     return told + (seen.windows.refusals if seen.windows else [])
 
 

@@ -53,6 +53,7 @@ def bootstrap_intervals(
     *,
     budget: float,
     probabilities: np.ndarray | None = None,
+    rate: float | None = None,
     resamples: int = 500,
     confidence: float = 0.95,
     seed: int = 0,
@@ -62,17 +63,31 @@ def bootstrap_intervals(
     Arguments as of `evaluate`. A metric that is not defined on all claims is left out; resamples
     on which one is not defined do not count. calibration_error keeps the bins of all claims and,
     as any distance, comes out larger on a resample: its interval lies high.
+    rate: of fraud, 0 < rate < 1, that the ranking is judged at: genuine claims are weighted so that
+    frauds are this share. Precision depends on it, however good the ranking. `prevalence` stays
+    the claims' own, and probabilities are not judged by it.
     Raises TrainingError when a score is not finite.
     """
     values = evaluate(labels, scores, budget=budget, probabilities=probabilities)
     ranking = Ranking(labels, scores)
+    shares = _at_rate(labels, rate)[ranking.order]
+
+    def ranked(weights: np.ndarray) -> dict[str, float]:
+        found = ranking_metrics(ranking.curve(weights), budget)
+        if rate is None:
+            return found
+        own = found["prevalence"]
+        return ranking_metrics(ranking.curve(weights * shares), budget) | {"prevalence": own}
+
+    if rate is not None:
+        values |= ranked(np.ones(len(shares)))
     residuals, bins = np.empty(0), np.empty(0, dtype=np.int64)
     if probabilities is not None:
         residuals = (np.asarray(probabilities, np.float64) - np.asarray(labels))[ranking.order]
         bins = equal_mass_bins(probabilities)[ranking.order]
     draws: dict[str, list[float]] = {name: [] for name in values}
     for weights in _resamples(len(ranking.order), resamples, seed):
-        metrics = ranking_metrics(ranking.curve(weights), budget)
+        metrics = ranked(weights)
         if probabilities is not None:
             metrics |= probability_metrics(residuals, bins, weights)
         for name, value in metrics.items():
@@ -82,6 +97,14 @@ def bootstrap_intervals(
         for name, value in values.items()
         if np.isfinite(value)
     }
+
+
+def _at_rate(labels: np.ndarray, rate: float | None) -> np.ndarray:
+    """Weight of each claim at that fraud rate: 1 of a fraud."""
+    fraud = np.asarray(labels) == 1
+    if rate is None or fraud.all() or not fraud.any():
+        return np.ones(len(fraud))
+    return np.where(fraud, 1.0, fraud.sum() / (~fraud).sum() * (1 - rate) / rate)
 
 
 def paired_gain(

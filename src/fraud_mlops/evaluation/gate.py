@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 import numpy as np
@@ -41,17 +42,21 @@ def decide(
     champion_version: str | None,
     gate: Gate,
     seed: int,
+    doubt: str | None = None,
+    since: datetime | None = None,
 ) -> GateDecision:
     """The rule, on the labelled claims of the out-of-time window.
 
     1. Without a champion the challenger is the first.
-    2. With fewer than 20 frauds the champion stays.
+    2. Where the window cannot judge, for the reason that `doubt` gives, or has fewer than 20
+       frauds, the champion stays.
     3. The challenger is promoted when P(gain > gate.min_gain) >= gate.confidence, else the
        champion stays. gain is the difference in average precision on the same claims, and P its
        share of `gate.resamples` paired bootstrap resamples.
 
     So equal models hold, and so does a better one that may owe it to chance.
     labels, challenger, champion_logits [n]; champion_logits and champion_version both or neither.
+    since: the claims are those from then on only, since the champion has learnt from earlier ones.
     """
     if (champion_logits is None) != (champion_version is None):
         raise ValueError("champion_logits and champion_version go together")
@@ -70,12 +75,15 @@ def decide(
 
     if champion_logits is None:
         return decision("first", "The first champion: there was none before it to be held against.")
+    if doubt:
+        return decision("hold", f"Champion {champion_version} stays: {doubt}.")
     frauds = int(np.asarray(labels).sum())
+    fresh = f" since {since:%F}, until when the champion has learnt" if since else ""
     if frauds < MIN_FRAUDS:
         return decision(
             "hold",
             f"Champion {champion_version} stays: the out-of-time window has "
-            f"{counted(frauds, 'fraud')}, and a comparison needs {MIN_FRAUDS}.",
+            f"{counted(frauds, 'fraud')}{fresh}, and a comparison needs {MIN_FRAUDS}.",
         )
     gain = paired_gain(
         labels,
@@ -88,16 +96,16 @@ def decide(
     promoted = gain.probability >= gate.confidence
     return decision(
         "promote" if promoted else "hold",
-        _reason(promoted, gain, gate, champion_version, frauds),
+        _reason(promoted, gain, gate, champion_version, f"{frauds:,} out-of-time frauds{fresh}"),
         gain,
     )
 
 
-def _reason(promoted: bool, gain: PairedGain, gate: Gate, champion: str | None, frauds: int) -> str:
+def _reason(promoted: bool, gain: PairedGain, gate: Gate, champion: str | None, frauds: str) -> str:
     verdict = f"replaces champion {champion}" if promoted else f"does not replace {champion}"
     least = f"P(gain > {gate.min_gain:g}) = {gain.probability:g}"
     return (
-        f"The challenger {verdict}: on {frauds:,} out-of-time frauds its average precision differs "
+        f"The challenger {verdict}: on {frauds} its average precision differs "
         f"by {gain.gain.value:+.4f} from the champion's (95 % interval {gain.gain.low:+.4f} to "
         f"{gain.gain.high:+.4f}), and {least}, {'at least' if promoted else 'below'} the "
         f"{gate.confidence:g} asked for."

@@ -102,15 +102,24 @@ def build_range(
     return feature_set_of(contract, split, {RANGE: file}, None)
 
 
+def feature_names(contract: Contract) -> tuple[str, ...]:
+    """Of all features, numeric ones first."""
+    return (*_numeric(contract), *(contract.categorical or ()))
+
+
+def _numeric(contract: Contract) -> tuple[str, ...]:
+    own = (AMOUNT,) if contract.amount else ()
+    return (*own, *(contract.numeric or ()), *entity_feature_names(contract))
+
+
 def feature_set_of(
     contract: Contract, split: Split, files: dict[str, FeatureFile], lead_in: FeatureFile | None
 ) -> FeatureSet:
     """What was written, with the names of its columns."""
-    own = (AMOUNT,) if contract.amount else ()
     return FeatureSet(
         contract=contract,
         split=split,
-        numeric=(*own, *(contract.numeric or ()), *entity_feature_names(contract)),
+        numeric=_numeric(contract),
         categorical=contract.categorical or (),
         windows=files,
         lead_in=lead_in,

@@ -51,6 +51,7 @@ def train(
     progress: Callable[[str], None] | None = None,
     ages: np.ndarray | None = None,
     sample_budget: int = SAMPLE_BUDGET,
+    planned_for: int | None = None,
 ) -> tuple[FraudNetwork, TrainingLog]:
     """Fit the candidate's network to labelled claims.
 
@@ -58,8 +59,9 @@ def train(
     ages [n]: days to the end of the training window, for candidates with recency_half_life or
     base_rate_period.
     Epochs are cut so that epochs * n * members stays within sample_budget; one epoch is always
-    run. The same candidate, data and threads give the same bits on a CPU. The network comes back
-    on the CPU, in eval mode, its parameters frozen.
+    run. planned_for: claims that epochs and batch size are chosen for, n when left out: to train on
+    more claims by the recipe that was judged. The same candidate, data and threads give the same
+    bits on a CPU. The network comes back on the CPU, in eval mode, its parameters frozen.
 
     Raises TrainingError when the data cannot be learnt from, the device is missing, or the loss
     stops being finite.
@@ -72,7 +74,7 @@ def train(
         offsets = period_offsets(labels, ages, params)
     except ValueError as error:
         raise TrainingError(f"candidate {candidate.name}: {error}") from None
-    plan = _plan(params, len(labels), sample_budget)
+    plan = _plan(params, len(labels), planned_for or len(labels), sample_budget)
     losses: list[float] = []
     started = time.perf_counter()
     with reproducible(place, threads):
@@ -190,9 +192,9 @@ def _check(name: str, matrix: Matrix, labels: np.ndarray) -> None:
         )
 
 
-def _plan(params: TrainingParams, n: int, budget: int) -> _Plan:
-    epochs = max(1, min(params.epochs, budget // (n * params.members)))
-    batch_size = params.batch_size or _usual_batch(params, n)
+def _plan(params: TrainingParams, n: int, chosen_for: int, budget: int) -> _Plan:
+    epochs = max(1, min(params.epochs, budget // (chosen_for * params.members)))
+    batch_size = params.batch_size or _usual_batch(params, chosen_for)
     # Batches of the same size, give or take one: no stray last batch of two claims.
     steps = max(1, round(n / batch_size))
     return _Plan(epochs, steps, min(batch_size, n))

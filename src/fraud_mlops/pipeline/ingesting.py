@@ -12,6 +12,7 @@ from fraud_mlops.claims.raw_zone import RawClaims
 from fraud_mlops.contract import LABEL
 from fraud_mlops.features.build import FeatureSet, build_features
 from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.pipeline.comparable import require_comparable
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.spark.choice import on_spark
 from fraud_mlops.words import counted
@@ -24,6 +25,7 @@ def ingest(plan: RunPlan) -> IngestReport:
         Lakehouse(plan.output_uri),
         launch_id=plan.launch_id,
         as_of=plan.as_of,
+        hindsight=plan.hindsight,
         sample_size=plan.sample_size,
         seed=plan.source_seed,
         run=plan.run,
@@ -88,8 +90,10 @@ def periods(plan: RunPlan, ingested: IngestReport) -> Periods:
 def prepare(plan: RunPlan, raw: RawClaims) -> FeatureSet:
     """Features of all claims in the raw partitions, in windows for training.
 
-    By the plan's engine; the same claims and features by either.
+    By the plan's engine; the same claims and features by either. Raises FraudMlopsError when the
+    champion needs features that the contract no longer has.
     """
+    require_comparable(plan, raw.contract)
     place = raw.contract, Lakehouse(plan.output_uri), raw.partitions
     if on_spark(plan.engine, sum(partition.rows for partition in raw.partitions)):
         from fraud_mlops.spark import features as spark

@@ -61,14 +61,18 @@ class Later:
                 claims = lakehouse.partition("raw", name, raw[found.value].key, found.value)
                 self.add(*_labelled(lakehouse, claims, scored, contract, leader, as_of))
 
-    def intervals(self, budget: float) -> dict[str, Interval]:
-        """Metrics with 95 % intervals; none without a fraud and a genuine claim."""
+    def intervals(self, budget: float, rate: float | None) -> dict[str, Interval]:
+        """Metrics with 95 % intervals; none without a fraud and a genuine claim.
+
+        rate: of fraud in the OOT window, at which they are told, so that a model is not held to
+        have decayed where there is only less fraud; the claims' own when None.
+        """
         if not self.frauds or self.frauds == self.claims:
             return {}
         both = pa.table([np.concatenate(self.labels), np.concatenate(self.scores)], ["y", "s"])
         some = evenly(both, JUDGED_CLAIMS)
         labels, scores = (some.column(name).to_numpy() for name in ("y", "s"))
-        return bootstrap_intervals(labels == 1, scores, budget=budget)
+        return bootstrap_intervals(labels == 1, scores, budget=budget, rate=rate)
 
     @property
     def claims(self) -> int:

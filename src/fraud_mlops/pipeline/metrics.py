@@ -36,8 +36,9 @@ METRICS = pa.schema(
 """Key: all text columns together. slice: `all`, or `feature=value`; low, high: 95 % interval.
 
 window: `partition`, or `in_sample` where the model may have learnt from its claims; `oot` and
-`after_oot`; `scored`, all that was; `drift_partition`, `drift_oot`, `drift_after_oot`; `served`,
-what the API answered on the partition's claims. `verdict` of a drift window, beside the limits of
+`after_oot`, the latter as at the fraud rate of the former, but for `prevalence`; `scored`, all that
+was; `drift_partition`, `drift_oot`, `drift_after_oot`; `served`, what the API answered on the
+partition's claims. `verdict` of a drift window, beside the limits of
 PSI that it was found by, and `verdict_training` and `verdict_batch` of served scores are numbers of
 DRIFT_VERDICTS; with too few claims to judge there is no such row. `labelled_frauds` and
 `needed_frauds` of `after_oot` say whether decay is judged."""

@@ -110,9 +110,14 @@ def follow(
         known=known,
         later_claims=later.claims,
         later_frauds=later.frauds,
-        later=later.intervals(contract.alerts.budget),
+        later=later.intervals(contract.alerts.budget, _rate(leader)),
         served=served,
     )
+
+
+def _rate(leader: Leader) -> float | None:
+    """Of fraud, among the labelled claims of the OOT window."""
+    return leader.oot.frauds / leader.oot.rows if leader.oot else None
 
 
 def _beside(

@@ -32,7 +32,8 @@ class RunPlan(BaseModel):
     """A run's inputs; the same plan gives the same outputs.
 
     named: the dataset as the person gave it, a name or a path, for commands to go on with.
-    as_of: labels that become known after it are unknown to the run.
+    as_of: labels that become known after it are unknown to the run. hindsight: it was given, so
+    that what a source says of later times is left out, and no mistake.
     champion: version that was champion when the run began; None for a first run.
     partitions: the only ones wanted; as many as there are when None. assets: what is published.
     engine: what builds features and scores, this machine or Spark; by size when `auto`.
@@ -55,6 +56,7 @@ class RunPlan(BaseModel):
     partitions: PartitionRange | None = None
     assets: tuple[str, ...] = ASSETS
     engine: Engine = "auto"
+    hindsight: bool = False
 
     def publishes(self, *assets: str) -> bool:
         """Whether any of these is wanted."""
@@ -103,6 +105,7 @@ def plan_run(
         output_uri=root,
         model_uri=models,
         as_of=_as_of(as_of, contract),
+        hindsight=as_of is not None,
         sample_size=sample_size,
         source_seed=seed,
         seed=seed or 0,

@@ -85,7 +85,13 @@ def train_candidate(candidate: Candidate, features: FeatureSet, progress: Progre
 
 
 def fit(
-    candidate: Candidate, claims: pa.Table, features: FeatureSet, threads: int, progress: Progress
+    candidate: Candidate,
+    claims: pa.Table,
+    features: FeatureSet,
+    threads: int,
+    progress: Progress,
+    *,
+    planned_for: int | None = None,
 ) -> tuple[FraudModel, TrainingLog]:
     from fraud_mlops.models.fraud_model import FraudModel, TypicalClaim
     from fraud_mlops.models.training import train
@@ -101,6 +107,7 @@ def fit(
         device=settings().device,
         progress=progress,
         ages=days_before(claims, EVENT_TIME, end),
+        planned_for=planned_for,
     )
     typical = TypicalClaim.of(claims, features.numeric, features.categorical)
     return FraudModel(candidate, preprocessor, network, typical), log
@@ -165,12 +172,13 @@ def refit(
 ) -> tuple[FraudModel, TrainingLog]:
     """The winner trained again on train and validation: as recent as it may be before OOT.
 
-    Uses every core, since nothing else trains now.
+    By the recipe that was judged: as many epochs, in batches of the same size. Uses every
+    core, since nothing else trains now.
     """
     oot = features.split.oot.start
     claims = pa.concat_tables(
         [labelled(features, "train", known_before=oot), validation_claims(features)]
     )
-    total = settings().threads
+    judged, total = training_claims(features).num_rows, settings().threads
     with cpu_slot(total, total, progress=progress) as threads:
-        return fit(winner, claims, features, threads, progress)
+        return fit(winner, claims, features, threads, progress, planned_for=judged)

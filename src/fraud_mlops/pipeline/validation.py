@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,16 +13,17 @@ import pyarrow.compute as pc
 
 from fraud_mlops.claims.raw_zone import RawClaims
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, Contract
-from fraud_mlops.errors import FraudMlopsError, SplitError
+from fraud_mlops.errors import SplitError
 from fraud_mlops.evaluation.gate import GateDecision, decide
 from fraud_mlops.evaluation.metrics import evaluate
 from fraud_mlops.evaluation.oot import OotReport, validate_oot
-from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.features.build import FeatureSet, window_batches
 from fraud_mlops.lakehouse.periods import partition_value
+from fraud_mlops.pipeline.comparable import cannot_score
 from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
-from fraud_mlops.registry.bundle import bundle_version, load_bundle
+from fraud_mlops.registry.bundle import Bundle, bundle_version, load_bundle
 
 if TYPE_CHECKING:
     from fraud_mlops.models.fraud_model import FraudModel
@@ -29,13 +31,34 @@ if TYPE_CHECKING:
 MAX_JUDGED_CLAIMS = 1_000_000
 """More than that would narrow the intervals little, and memory would grow with the claims."""
 
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Maturity:
+    """Claims of the OOT window whose label delay is over, and those of them with a label."""
+
+    old_enough: int
+    labelled: int
+    limit: float
+
+    @property
+    def share(self) -> float:
+        return self.labelled / self.old_enough if self.old_enough else 0.0
+
+    @property
+    def enough(self) -> bool:
+        """Whether more is judged than what was quickly decided."""
+        return self.share >= self.limit
+
 
 @dataclass(frozen=True)
 class Validated:
     """What the out-of-time window says.
 
     files: the winner's bundle files, with calibration and threshold.
-    oracle_average_precision: of the true probabilities, where they are known: the ceiling.
+    maturity: of the window's labels. oracle_average_precision: of the true probabilities, where
+    they are known: the ceiling.
     labels, logits, probabilities: of the window's labelled claims, for plots.
     """
 
@@ -43,6 +66,7 @@ class Validated:
     files: dict[str, bytes]
     report: OotReport
     gate: GateDecision
+    maturity: Maturity
     oracle_average_precision: float | None
     labels: np.ndarray
     logits: np.ndarray
@@ -81,19 +105,14 @@ def validate(
         window=window,
         seed=plan.seed,
     )
-    gate = decide(
-        labels,
-        logits,
-        _champion_logits(plan, claims),
-        champion_version=plan.champion,
-        gate=contract.gate,
-        seed=plan.seed,
-    )
+    maturity = label_maturity(features, plan.as_of)
+    gate = _gate(plan, contract, claims, logits, maturity)
     return Validated(
         version=bundle_version(files, features.split.validation.end),
         files=dict(files),
         report=report,
         gate=gate,
+        maturity=maturity,
         oracle_average_precision=_oracle(raw.truths, claims, labels, contract),
         labels=labels,
         logits=logits,
@@ -124,6 +143,28 @@ def oot_claims(features: FeatureSet) -> pa.Table:
     return claims
 
 
+def label_maturity(features: FeatureSet, as_of: datetime) -> Maturity:
+    """Younger claims count neither way: nobody can have decided them yet."""
+    contract = features.contract
+    end = min(features.split.oot.end, as_of - contract.label.delay + _TICK)
+    moment = pa.scalar(end, pa.timestamp("us", "UTC"))
+    rows = labelled = 0
+    for batch in window_batches(features, "oot", columns=[EVENT_TIME, LABEL]):
+        label = batch.filter(pc.less(batch.column(EVENT_TIME), moment)).column(LABEL)
+        rows += len(label)
+        labelled += len(label) - label.null_count
+    return Maturity(rows, labelled, contract.checks.label_maturity)
+
+
+def _doubt(maturity: Maturity) -> str | None:
+    if maturity.enough:
+        return None
+    return (
+        f"of the out-of-time claims old enough for a label {maturity.share:.0%} have one, and "
+        f"checks.label_maturity asks for {maturity.limit:.0%}"
+    )
+
+
 def threshold_of(model: FraudModel) -> float:
     if model.threshold is None:
         raise TypeError("the model has no threshold yet")
@@ -134,27 +175,42 @@ def _values(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(column.to_pandas().to_numpy(dtype=object, na_value=None))
 
 
-def champion_model(plan: RunPlan) -> FraudModel | None:
-    """The champion that the run pinned; None when there was none."""
-    if plan.champion is None:
-        return None
-    from fraud_mlops.models.fraud_model import FraudModel
+def _gate(
+    plan: RunPlan, contract: Contract, claims: pa.Table, logits: np.ndarray, maturity: Maturity
+) -> GateDecision:
+    """Against the champion that the run pinned, on claims that it has not learnt from either.
 
-    return FraudModel.from_files(
-        load_bundle(plan.model_uri, plan.contract.name, plan.champion).files
+    Raises FraudMlopsError for a champion that cannot score these claims.
+    """
+    labels = labels_of(claims)
+    against: np.ndarray | None = None
+    since: datetime | None = None
+    if plan.champion is not None:
+        bundle = load_bundle(plan.model_uri, contract.name, plan.champion)
+        against = _champion_logits(plan, bundle, claims)
+        learnt = pa.scalar(bundle.manifest.trained_until, pa.timestamp("us", "UTC"))
+        fresh = pc.greater_equal(claims.column(EVENT_TIME), learnt).to_numpy()
+        if not fresh.all():
+            since = bundle.manifest.trained_until
+            labels, logits, against = labels[fresh], logits[fresh], against[fresh]
+    return decide(
+        labels,
+        logits,
+        against,
+        champion_version=plan.champion,
+        gate=contract.gate,
+        seed=plan.seed,
+        doubt=_doubt(maturity),
+        since=since,
     )
 
 
-def _champion_logits(plan: RunPlan, claims: pa.Table) -> np.ndarray | None:
-    """Raises FraudMlopsError for a champion that cannot score these claims."""
-    model = champion_model(plan)
-    if model is None:
-        return None
+def _champion_logits(plan: RunPlan, bundle: Bundle, claims: pa.Table) -> np.ndarray:
+    from fraud_mlops.models.fraud_model import FraudModel
+
+    model = FraudModel.from_files(bundle.files)
     if missing := [name for name in model.features if name not in claims.column_names]:
-        raise FraudMlopsError(
-            f"champion {plan.champion} needs features that the contract no longer has: {missing}. "
-            "Restore them, or give the changed contract another name."
-        )
+        raise cannot_score(plan, missing)
     return logits_of(model, claims)
 
 

@@ -145,7 +145,7 @@ def clear_challenger(models_uri: str, dataset: str) -> None:
 
 
 def withdraw(models_uri: str, dataset: str, version: str, *, by: str, reason: str) -> None:
-    """Takes back the first champion, which left none to go back to: there is none again.
+    """Takes the champion back, and names no other: there is none, as before the first.
 
     The history keeps that it was there, and no rollback goes to it. Raises RegistryError when
     another is champion by then.

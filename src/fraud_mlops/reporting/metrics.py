@@ -110,7 +110,10 @@ def _label_maturity(contract: Contract, monitored: Monitored) -> Finding:
 
 
 def _performance(contract: Contract, monitored: Monitored) -> Finding:
-    """Decayed: what came after the OOT window lies, interval and all, below the OOT interval."""
+    """Decayed: what came after the OOT window lies, interval and all, below the OOT interval.
+
+    At the OOT window's fraud rate: average precision falls with the rate, whatever the model does.
+    """
     outcomes = monitored.outcomes
     later = outcomes.later.get(_JUDGED)
     promised = monitored.oot.metrics.get(_JUDGED) if monitored.oot else None
@@ -134,7 +137,7 @@ def _performance(contract: Contract, monitored: Monitored) -> Finding:
     since = "lies within" if passed else "has fallen below"
     facts["reason"] = (
         f"{_JUDGED} {later.value:.3f} (at most {later.high:.3f}) on {outcomes.later_frauds} frauds "
-        f"since {since} what the model promised out of time, {promised.value:.3f} (at least "
-        f"{promised.low:.3f})"
+        f"since, at the fraud rate out of time, {since} what the model promised then, "
+        f"{promised.value:.3f} (at least {promised.low:.3f})"
     )
     return Finding("performance", passed=passed, severity="WARN", facts=facts)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from fraud_mlops import plots
-from fraud_mlops.contract import EVENT_TIME, LABEL
 from fraud_mlops.evaluation.leaderboard import LeaderboardRow
-from fraud_mlops.features.build import FeatureSet, window_batches
+from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.pipeline.choosing import Choice, curves
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.validation import Validated
@@ -39,7 +35,7 @@ def told(run: Training) -> Told:
         published=(Published(data_version=run.manifest.version, facts=facts),),
         findings=(
             _untouched(run),
-            _label_maturity(run.features),
+            _label_maturity(run.validated),
             _average_precision(run.validated),
             _calibration(run),
         ),
@@ -142,20 +138,18 @@ def _untouched(run: Training) -> Finding:
     )
 
 
-def _label_maturity(features: FeatureSet) -> Finding:
-    """Of all claims of the OOT window: what is judged must not be the quickly decided only."""
-    end = pa.scalar(features.split.oot.end, pa.timestamp("us", "UTC"))
-    rows = labelled = 0
-    for batch in window_batches(features, "oot", columns=[EVENT_TIME, LABEL]):
-        label = batch.filter(pc.less(batch.column(EVENT_TIME), end)).column(LABEL)
-        rows += len(label)
-        labelled += len(label) - label.null_count
-    limit = features.contract.checks.label_maturity
-    share = labelled / rows if rows else 0.0
+def _label_maturity(validated: Validated) -> Finding:
+    """What is judged must not be the quickly decided only; where it is, the champion has stayed."""
+    found = validated.maturity
     return Finding(
         "label_maturity",
-        passed=share >= limit,
-        facts={"share": share, "limit": limit, "claims": rows, "labelled": labelled},
+        passed=found.enough,
+        facts={
+            "share": found.share,
+            "limit": found.limit,
+            "old_enough": found.old_enough,
+            "labelled": found.labelled,
+        },
     )
 
 

@@ -1,0 +1,38 @@
+"""Whether the champion can score these claims at all, asked before anything is trained."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from fraud_mlops.contract import Contract
+from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.features.build import feature_names
+from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.registry.bundle import read_manifest
+
+
+def require_comparable(plan: RunPlan, contract: Contract) -> None:
+    """Raises FraudMlopsError for a contract without a feature that the champion needs.
+
+    contract: as the claims came out. One of the champion's that this version cannot read is left
+    to the comparison itself.
+    """
+    if plan.champion is None:
+        return
+    manifest = read_manifest(plan.model_uri, contract.name, plan.champion)
+    try:
+        learnt = Contract.model_validate(manifest.contract)
+    except ValidationError:
+        return
+    there = set(feature_names(contract))
+    if missing := [name for name in feature_names(learnt) if name not in there]:
+        raise cannot_score(plan, missing)
+
+
+def cannot_score(plan: RunPlan, missing: list[str]) -> FraudMlopsError:
+    return FraudMlopsError(
+        f"champion {plan.champion} needs features that the contract no longer has: {missing}. "
+        "Restore them, or give the changed contract another name. Or retire the champion, so that "
+        "the next model is the first, held against nobody: "
+        f"fraud-mlops models retire --dataset {plan.contract.name}"
+    )

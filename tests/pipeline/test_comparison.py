@@ -1,0 +1,100 @@
+"""What a challenger is compared on, and when nothing can be said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from run_kit import DATASET, Run, planned
+
+from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.pipeline.ingesting import prepare
+from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.pipeline.publishing import publish
+from fraud_mlops.pipeline.validation import oot_claims, validate
+from fraud_mlops.registry.bundle import bundle_version
+from fraud_mlops.registry.pointers import read_pointer
+
+
+@pytest.fixture(scope="module")
+def led(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run whose model leads."""
+    run = Run(planned(tmp_path_factory.mktemp("lake"), "1", "good"))
+    run.publish()
+    return run
+
+
+def next_run(led: Run, launch_id: str, *, days: int) -> tuple[RunPlan, FeatureSet]:
+    """The same claims, that many days after the first of the OOT window has had time for a label.
+
+    It lasts half a year, so that most of its claims are too young then.
+    """
+    pointer = read_pointer(led.plan.model_uri, DATASET, "champion")
+    assert pointer is not None
+    ripe = led.features.split.oot.start + led.features.contract.label.delay
+    now = {"as_of": ripe + timedelta(days), "launch_id": launch_id, "champion": pointer.version}
+    plan = led.plan.model_copy(update=now)
+    return plan, prepare(plan, led.ingested)
+
+
+def asking(features: FeatureSet, share: float) -> FeatureSet:
+    contract = features.contract
+    checks = contract.checks.model_copy(update={"label_maturity": share})
+    changed = contract.model_copy(update={"checks": checks})
+    return features.model_copy(update={"contract": changed})
+
+
+def test_claims_too_young_for_a_label_say_nothing_against_those_that_have_one(led: Run) -> None:
+    plan, features = next_run(led, "young", days=60)
+    validated = validate(plan, features, led.ingested, led.validated.files)
+    window = features.windows["oot"]
+    assert window.labelled < 0.5 * window.rows
+    assert window.labelled == validated.maturity.labelled < validated.maturity.old_enough
+    assert validated.maturity.enough
+
+
+def test_the_champion_stays_where_too_few_have_the_label_they_are_old_enough_for(led: Run) -> None:
+    plan, features = next_run(led, "few", days=60)
+    share = validate(plan, features, led.ingested, led.validated.files).maturity.share
+    demanding = asking(features, share + 0.01)
+    gate = validate(plan, demanding, led.ingested, led.validated.files).gate
+    assert gate.verdict == "hold"
+    assert gate.gain is None
+    assert f"{share:.0%} have one" in gate.reason
+
+
+def test_a_contract_without_a_feature_of_the_champion_is_told_before_anything_is_trained(
+    led: Run,
+) -> None:
+    pointer = read_pointer(led.plan.model_uri, DATASET, "champion")
+    assert pointer is not None
+    plan = led.plan.model_copy(update={"champion": pointer.version, "launch_id": "lost"})
+    assert led.ingested.contract.numeric
+    kept = led.ingested.contract.model_copy(update={"numeric": ()})
+    with pytest.raises(FraudMlopsError, match="models retire --dataset synthetic_claims"):
+        prepare(plan, led.ingested.model_copy(update={"contract": kept}))
+
+
+def test_claims_that_the_champion_has_learnt_from_say_nothing(led: Run, tmp_path: Path) -> None:
+    """An earlier training may have had later windows, as of dates that have been moved since."""
+    split = led.features.split
+    until = split.oot.start + timedelta(days=60)
+    longer = split.validation.model_copy(update={"end": until})
+    learnt = led.features.model_copy(
+        update={"split": split.model_copy(update={"validation": longer})}
+    )
+    version = bundle_version(led.validated.files, until)
+    plan = led.plan.model_copy(update={"model_uri": str(tmp_path)})
+    publish(plan, led.ingested, learnt, led.choice, replace(led.validated, version=version))
+    plan = plan.model_copy(update={"champion": version})
+    gate = validate(plan, led.features, led.ingested, led.validated.files).gate
+    claims = oot_claims(led.features)
+    later = pc.greater_equal(claims["event_time"], pa.scalar(until, pa.timestamp("us", "UTC")))
+    frauds = pc.sum(claims["label"].filter(later)).as_py()
+    assert 0 < frauds < pc.sum(claims["label"]).as_py()
+    assert f"{frauds} out-of-time frauds since {until:%F}, until when the champion" in gate.reason
