@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from api.arrow_bodies import unpacked_bytes
+from api.arrow_words import DELTAS, holds_single_values, is_words, longest_shared
 from api.problems import Problem, invalid_claim
 from api.service import Service
 from fraud_mlops.errors import ContractError
@@ -102,6 +102,7 @@ def _from_arrow(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict
     try:
         for found in _batches(batch, media):
             found.validate(full=True)
+            _check_words(found)
             for start in range(0, found.num_rows, SLICE):
                 yield found.slice(start, SLICE), {}
     except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
@@ -111,27 +112,35 @@ def _from_arrow(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict
 
 
 def _batches(batch: Batch, media: str) -> Iterator[pa.RecordBatch]:
-    limits = batch.service.settings
+    most = UNPACKED * batch.service.settings.max_batch_bytes
     if media == PARQUET:
-        source = pa.PythonFile(batch.body, mode="r")
-        parquet = pq.ParquetFile(source)
-        if parquet.metadata.num_rows > limits.max_batch_rows:
-            raise too_many(batch)
-        groups = range(parquet.num_row_groups)
-        unpacked = sum(parquet.metadata.row_group(i).total_byte_size for i in groups)
-        if unpacked > UNPACKED * limits.max_batch_bytes:
-            raise Problem(413, "too-large", "The Parquet body is too large once unpacked.")
-        _check(batch, parquet.schema_arrow)
-        yield from parquet.iter_batches(SLICE)
+        yield from _parquet(batch, pa.PythonFile(batch.body, mode="r"), most)
         return
-    most = UNPACKED * limits.max_batch_bytes
     if unpacked_bytes(batch.body, most) > most:
         raise Problem(413, "too-large", "The Arrow body is too large once unpacked.")
     with pa.ipc.open_stream(batch.body) as stream:
         _check(batch, stream.schema)
-        for found in stream:
-            _check_dictionaries(found)
-            yield found
+        yield from stream
+
+
+def _parquet(batch: Batch, body: pa.NativeFile, most: int) -> Iterator[pa.RecordBatch]:
+    """Text stays as Parquet keeps it, words and places in them, until it has been looked at."""
+    with pq.ParquetFile(body) as told:
+        metadata, schema = told.metadata, told.schema_arrow
+    if metadata.num_rows > batch.service.settings.max_batch_rows:
+        raise too_many(batch)
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    if sum(group.total_byte_size for group in groups) > most:
+        raise Problem(413, "too-large", "The Parquet body is too large once unpacked.")
+    _check(batch, schema)
+    texts = [field.name for field in schema if is_words(field.type)]
+    for place, field in enumerate(schema):
+        used = {name for group in groups for name in group.column(place).encodings}
+        if field.name in texts and (deltas := used & DELTAS):
+            how = "write words with a dictionary, or plain"
+            raise _invalid(field.name, f"{', '.join(sorted(deltas))} is not read; {how}")
+    with pq.ParquetFile(body, metadata=metadata, read_dictionary=texts) as parquet:
+        yield from parquet.iter_batches(SLICE)
 
 
 def _check(batch: Batch, schema: pa.Schema) -> None:
@@ -139,24 +148,20 @@ def _check(batch: Batch, schema: pa.Schema) -> None:
         check_columns(batch.scorer.reader, schema.names)
     except ContractError as error:
         raise Problem(422, "invalid-batch", str(error)) from None
+    for field in schema:
+        if not holds_single_values(field.type):
+            raise _invalid(field.name, f"holds {field.type}, not numbers or words")
 
 
-def _check_dictionaries(claims: pa.RecordBatch) -> None:
+def _check_words(claims: pa.RecordBatch) -> None:
     """A long word that many rows point at would be as many long words."""
     for name, column in zip(claims.schema.names, claims.columns, strict=True):
-        if pa.types.is_run_end_encoded(column.type):
-            raise Problem(422, "invalid-batch", f"column {name}: runs are not read; send values")
-        if not pa.types.is_dictionary(column.type):
-            continue
-        words = column.dictionary
-        kind = words.type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            if pa.types.is_nested(kind) or not pa.types.is_primitive(kind):
-                raise Problem(422, "invalid-batch", f"column {name}: holds {column.type}")
-            continue
-        if (pc.max(pc.binary_length(words)).as_py() or 0) > 4 * LONGEST_WORD:
-            told = f"column {name}: a word has more than {LONGEST_WORD} characters"
-            raise Problem(422, "invalid-batch", told)
+        if longest_shared(column) > 4 * LONGEST_WORD:
+            raise _invalid(name, f"a word has more than {LONGEST_WORD} characters")
+
+
+def _invalid(column: str, told: str) -> Problem:
+    return Problem(422, "invalid-batch", f"column {column}: {told}")
 
 
 def too_many(batch: Batch) -> Problem:

@@ -52,6 +52,9 @@ def settle() -> None:
 BATCHES = 2
 """Batches worked on at once; more wait. Each takes a core and more: two threads are at it."""
 
+FIRST_LOOK = 5.0
+"""Seconds that a start waits for the champion: a silent store must keep nobody from /healthz."""
+
 log = logging.getLogger("fraud.api")
 
 
@@ -70,7 +73,7 @@ class Service:
         self._watcher = Watcher([self.look], settings.poll_seconds)
 
     def start(self) -> None:
-        """Loads the champion, if there is one; blocks for as long as that takes."""
+        """Loads the champion, if there is one; past FIRST_LOOK the server answers without it."""
         one_thread_for_all()
         given = self.settings
         if given.log_predictions:
@@ -90,8 +93,7 @@ class Service:
                     given.shadow_share,
                     lambda word: outcome.labels(word).inc(),
                 )
-        self.look()
-        self._watcher.start()
+        self._watcher.start(wait=FIRST_LOOK)
         if given.open:
             log.warning("FRAUD_API_OPEN is set: anybody who reaches this port may score")
 

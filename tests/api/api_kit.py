@@ -186,6 +186,10 @@ class Server:
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
             time.sleep(0.02)
 
+    def has_looked(self) -> bool:
+        """Whether the first look for a champion is over, whatever was found."""
+        return self.get("/readyz").json().get("problem") != "starting"
+
     def version(self) -> str | None:
         found: str | None = self.get("/readyz").json().get("version")
         return found
@@ -204,8 +208,13 @@ def keys(path: Path, *arguments: str) -> str:
 
 
 @contextlib.contextmanager
-def process_server(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[Server]:
-    """`uvicorn api.app:app`, ended by SIGTERM; a server that dies at once fails the test."""
+def process_server(
+    folder: Path, environment: dict[str, str], *arguments: str, looked: bool = True
+) -> Iterator[Server]:
+    """`uvicorn api.app:app`, ended by SIGTERM; a server that dies at once fails the test.
+
+    looked: begins after the first look for a champion.
+    """
     port, log = free_port(), folder / f"server-{time.monotonic_ns()}.log"
     command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(port), *arguments]
     with log.open("wb") as stream:
@@ -222,6 +231,8 @@ def process_server(folder: Path, environment: dict[str, str], *arguments: str) -
 
     try:
         server.until(answers, 90)
+        if looked:
+            server.until(server.has_looked, 90)
         yield server
     finally:
         if process.poll() is None:
@@ -253,6 +264,7 @@ def thread_server(folder: Path, environment: dict[str, str]) -> Iterator[Server]
     server = Server(f"http://127.0.0.1:{port}", log)
     try:
         server.until(lambda: running.started)
+        server.until(server.has_looked)
         yield server
     finally:
         running.should_exit = True

@@ -83,10 +83,59 @@ def test_a_long_word_that_many_rows_point_at_is_refused(small: Server) -> None:
     assert known.status_code == 200
 
 
-def parquet(rows: int) -> bytes:
+def as_parquet(table: pa.Table, **options: Any) -> bytes:
     target = io.BytesIO()
-    pq.write_table(flat(rows), target, compression="zstd")
+    pq.write_table(table, target, **options)
     return target.getvalue()
+
+
+def viewed(word: str, rows: int, kind: pa.DataType) -> pa.Table:
+    """As views: each row a length, a beginning and a place."""
+    data = word.encode()
+    views = struct.pack("<i4sii", len(data), data[:4], 0, 0) * rows
+    buffers = [None, pa.py_buffer(views), pa.py_buffer(data)]
+    return pa.table({"peril": pa.Array.from_buffers(kind, rows, buffers)})
+
+
+def batch_with(server: Server, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+    told = server.post("/v1/score/batch", data=body, headers=headers)
+    return told.status_code, told.text if told.status_code != 200 else ""
+
+
+def test_a_long_word_is_refused_in_whatever_way_rows_share_it(small: Server) -> None:
+    word, process = "x" * 90_000, psutil.Process()
+    before = process.memory_info().rss
+    bodies = [
+        (as_parquet(pointed_at(word, 4096)), PARQUET),
+        (as_parquet(pointed_at(word, 4096), store_schema=False), PARQUET),
+        (stream(viewed(word, 4096, pa.string_view())), ARROW),
+        (stream(viewed(word, 4096, pa.binary_view())), ARROW),
+    ]
+    for body, headers in bodies:
+        status, told = batch_with(small, body, headers)
+        assert status == 422, told
+        assert "more than 512 characters" in told
+    assert process.memory_info().rss - before < 150 * MIB
+
+
+def test_words_are_read_however_they_are_kept(small: Server) -> None:
+    word = "accidental damage"
+    assert batch_with(small, as_parquet(pointed_at(word, 50)), PARQUET) == (200, "")
+    assert batch_with(small, as_parquet(flat(50), use_dictionary=False), PARQUET) == (200, "")
+    for kind in (pa.string_view(), pa.binary_view()):
+        assert batch_with(small, stream(viewed(word, 50, kind)), ARROW) == (200, "")
+
+
+def test_words_that_share_their_beginnings_are_refused_in_words(small: Server) -> None:
+    encoding = {"peril": "DELTA_BYTE_ARRAY"}
+    body = as_parquet(flat(50), use_dictionary=False, column_encoding=encoding)
+    status, told = batch_with(small, body, PARQUET)
+    assert status == 422
+    assert "DELTA_BYTE_ARRAY is not read" in told
+
+
+def parquet(rows: int) -> bytes:
+    return as_parquet(flat(rows), compression="zstd")
 
 
 def one_round(server: Server, number: int) -> None:

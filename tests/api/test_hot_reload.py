@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from api_kit import DATASET, Published, Server, open_server
+from api_kit import DATASET, Published, Server, open_server, process_server
 
 from fraud_mlops.registry.pointers import promote, read_pointer
 
@@ -149,6 +150,25 @@ def test_the_first_champion_is_served_when_it_comes(own: Published, tmp_path: Pa
         pointer.write_bytes(kept)
         late.until(lambda: late.get("/readyz").status_code == 200)
         assert late.score(own.claim()).status_code == 200
+
+
+def test_a_silent_store_keeps_nobody_from_healthz_nor_from_stopping(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        environment = {
+            "LAKEHOUSE_URI": "s3://lake/fraud",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "nobody",
+            "AWS_SECRET_ACCESS_KEY": "nothing",
+            "AWS_REGION": "eu-west-1",
+            "FRAUD_API_OPEN": "1",
+            "FRAUD_API_LOG_FOLDER": str(tmp_path / "waiting"),
+        }
+        with process_server(tmp_path, environment, looked=False) as server:
+            told = server.get("/readyz")
+            assert (told.status_code, told.json()["problem"]) == (503, "starting")
+            assert server.score({}).status_code == 503
+            server.process.terminate()
+            server.process.wait(20)
 
 
 def test_what_is_loaded_for_good_is_not_looked_through_for_garbage(server: Server) -> None:
