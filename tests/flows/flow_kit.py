@@ -156,6 +156,21 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
+def kill_once(process: subprocess.Popen[str], happened: Callable[[], bool]) -> Ended:
+    """Kills the run as soon as what it leaves behind is what is waited for."""
+    lines: list[str] = []
+    assert process.stdout is not None
+    reader = threading.Thread(target=lines.extend, args=(process.stdout,))
+    reader.start()
+    end = time.monotonic() + 300
+    while process.poll() is None and not happened() and time.monotonic() < end:
+        time.sleep(0.002)
+    kill(process)
+    reader.join()
+    process.stdout.close()
+    return Ended(process.returncode, "".join(lines))
+
+
 def kill_when(process: subprocess.Popen[str], seen: Callable[[str], bool]) -> Ended:
     """Kills the run as soon as one of its lines is what is waited for."""
     lines: list[str] = []

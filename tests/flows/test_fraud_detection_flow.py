@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.compute as pc
 import pytest
-from flow_kit import Ended, Place, kill_when
+from flow_kit import Ended, Place, kill_once, kill_when
 
 pytestmark = pytest.mark.flow
 DATASET = "synthetic_claims"
@@ -98,26 +100,58 @@ def test_the_same_seed_gives_the_same_outputs(finished: tuple[Place, Ended], pla
     assert champion(place) == champion(before)
 
 
-@pytest.mark.parametrize(
-    "moment", ["/train/", "/score/"], ids=["while candidates train", "while claims are scored"]
-)
-def test_a_killed_run_resumes_to_the_same_outputs(
-    finished: tuple[Place, Ended], place: Place, moment: str
-) -> None:
-    file = place.file("candidates.yaml", (finished[0].folder / "candidates.yaml").read_text())
-    options = ["--candidates-file", str(file), "--output-uri", str(place.root), *RUN]
-    process = place.start("run", *options)
-    killed = kill_when(process, lambda line: moment in line and "Task is starting" in line)
-    assert "Task is starting" in killed.output
-    assert not (place.root / "models" / DATASET / "champion.json").exists()
+LONG = """\
+- {name: long, family: mlp, seed: 1, params: {epochs: 12, width: 32, blocks: 1, bins: 8}}
+- {name: line, family: logistic, seed: 2, params: {epochs: 4}}
+"""
 
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A run whose training takes some seconds, so that it can be killed in the middle."""
+    made = Place(tmp_path_factory.mktemp("undisturbed"))
+    ended = made.run(*RUN, candidates=LONG)
+    assert ended.code == 0, ended.output
+    yield made
+    made.stop_all()
+
+
+def begun(place: Place) -> subprocess.Popen[str]:
+    options = place.options("fraud_detection_flow", LONG)
+    return place.start("run", *options, *RUN, "--launch-id", "killed")
+
+
+def resumed_to(undisturbed: Place, place: Place, killed: Ended) -> list[str]:
+    """Tasks that were run once more."""
+    assert not (place.root / "models" / DATASET / "champion.json").exists()
     resumed = place.flow("resume", "--origin-run-id", killed.run_id)
     assert resumed.code == 0, resumed.output
-    again = [line for line in resumed.output.splitlines() if "Task is starting" in line]
-    assert again
-    assert not [line for line in again if "/ingest/" in line], "finished steps are not run again"
-    assert place.versions() == finished[0].versions()
-    assert champion(place) == champion(finished[0])
+    assert place.versions() == undisturbed.versions()
+    assert champion(place) == champion(undisturbed)
+    return re.findall(r"/(\w+)/\d+ \(pid \d+\)\] Task is starting", resumed.output)
+
+
+def test_a_run_killed_between_two_epochs_resumes_to_the_same_outputs(
+    undisturbed: Place, place: Place
+) -> None:
+    killed = kill_when(begun(place), lambda line: "long: epoch 1 of 12" in line)
+    assert "long: epoch 1 of 12" in killed.output
+    assert "epoch 12 of 12" not in killed.output
+    again = resumed_to(undisturbed, place, killed)
+    assert "train" in again
+    assert "ingest" not in again, "finished steps are not run again"
+
+
+def test_a_run_killed_between_two_partitions_resumes_to_the_same_outputs(
+    undisturbed: Place, place: Place
+) -> None:
+    scores = place.root / "ml_outputs" / DATASET
+    killed = kill_once(begun(place), lambda: any(scores.glob("*/part-0.parquet")))
+    assert any(scores.glob("*/part-0.parquet"))
+    assert "ml_outputs" not in place.reports("FraudDetectionFlow", "killed")
+    again = resumed_to(undisturbed, place, killed)
+    assert "score" in again
+    assert "train" not in again, "finished steps are not run again"
 
 
 def test_a_candidate_that_fails_is_told_on_the_leaderboard_and_sinks_nothing(place: Place) -> None:

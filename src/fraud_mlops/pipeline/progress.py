@@ -9,8 +9,8 @@ Progress = Callable[[str], None]
 
 
 def paced(say: Progress, seconds: float = 5.0) -> Progress:
-    """`say`, but silent for `seconds` after each line that went through."""
-    last = time.monotonic()
+    """`say`: the first line, and then none for `seconds` after each that went through."""
+    last = float("-inf")
 
     def pace(text: str) -> None:
         nonlocal last
