@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -123,7 +124,7 @@ class Tokens:
 
         self._issuer, self._audience = settings.oidc_issuer or "", settings.oidc_audience
         url = settings.oidc_jwks_url or f"{self._issuer.rstrip('/')}/.well-known/jwks.json"
-        if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        if not _is_safe(url):
             raise SettingsError(
                 f"FRAUD_API_OIDC_JWKS_URL={url}: keys that came over plain HTTP prove nothing; "
                 "give an https address"
@@ -177,6 +178,13 @@ class Tokens:
             return fetch(*arguments)
         except ValueError as error:
             raise jwt.PyJWKClientConnectionError(f"{self.url} is not JSON: {error}") from None
+
+
+def _is_safe(url: str) -> bool:
+    """Nobody between can change what comes from there."""
+    parts = urlsplit(url)
+    here = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    return parts.scheme == "https" or (parts.scheme == "http" and here)
 
 
 def _scopes(claims: dict[str, Any]) -> tuple[Scope, ...]:

@@ -249,6 +249,20 @@ def test_an_issuer_whose_keys_cannot_be_had_is_no_fault_of_the_token(issuer: Iss
         issuer.body = whole
 
 
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example",
+        "http://localhost@evil.example",
+    ],
+)
+def test_a_name_that_begins_like_this_machine_is_another(issuer: str) -> None:
+    given = {"FRAUD_API_OIDC_ISSUER": issuer, "FRAUD_API_OIDC_AUDIENCE": AUDIENCE}
+    with pytest.raises(SettingsError, match="plain HTTP"):
+        Tokens(ApiSettings(**given))
+
+
 def test_more_requests_than_a_key_may_make_are_put_off(
     published: Published, tmp_path: Path
 ) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import requests
 from api_kit import DATASET, Published, Server, open_server, process_server
 
 from fraud_mlops.registry.pointers import promote, read_pointer
+from fraud_mlops.serving.entity_state import publish_entity_state
 
 SWAPS = 50
 
@@ -185,6 +188,27 @@ def test_a_new_entity_state_is_taken_up(own: Published, server: Server) -> None:
     without = server.score(claim).json()
     assert with_history["score"] != without["score"]
     assert "no_entity_state" in {w["code"] for w in without["warnings"]}
+
+
+def test_a_state_that_reaches_less_far_back_than_the_model_looks_is_told(
+    published: Published, own: Published, server: Server
+) -> None:
+    """As after a rollback to a model of longer windows."""
+    shutil.copytree(published.root / "raw", own.root / "raw")
+    contract, claim = own.features.contract, own.claim()
+    moment = datetime.fromisoformat(claim["event_time"]) - timedelta(days=20)
+    late = claim | {"event_time": moment.isoformat()}
+    assert "before_entity_state" not in warned(server, late)
+    shorter = contract.model_copy(update={"windows": (1,)})
+    raw = own.lake.partitions("raw", DATASET)
+    publish_entity_state(shorter, own.lake, raw, as_of=contract.source.end, run="Test/shorter")
+    server.until(lambda: "before_entity_state" in warned(server, late))
+    told = [w["detail"] for w in server.score(late).json()["warnings"]]
+    assert any(detail.startswith("Histories of 30 days are whole") for detail in told)
+
+
+def warned(server: Server, claim: dict[str, Any]) -> set[str]:
+    return {w["code"] for w in server.score(claim).json()["warnings"]}
 
 
 def test_a_damaged_pointer_leaves_the_old_model_in_place(own: Published, server: Server) -> None:

@@ -33,7 +33,8 @@ _KNOWN = "known"
 
 class StateFacts(BaseModel):
     """until: event time of the newest claim in it. exact_from: claims from here on find their
-    whole history. base_labels, base_frauds: labels that became known before the table begins."""
+    whole history, in the windows of the contract that it was published for. begins: what is older
+    is not in it. base_labels, base_frauds: labels that became known before the table begins."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -42,6 +43,12 @@ class StateFacts(BaseModel):
     base_labels: int
     base_frauds: int
     run: str = ""
+    begins: datetime | None = None
+
+    def whole_from(self, days: int) -> datetime:
+        """Claims from here on find their whole history of so many days: a model that is rolled back
+        to, or a new one, may look further back than the flow that published."""
+        return self.exact_from if self.begins is None else self.begins + timedelta(days=days)
 
 
 class EntityState(BaseModel):
@@ -86,18 +93,20 @@ def publish_entity_state(
         return None
     until = _newest(lakehouse, raw)
     exact_from = until - SLACK
-    begins = pa.scalar(exact_from - timedelta(days=max(lookbacks(contract))), UTC_TIME)
+    begins = exact_from - timedelta(days=max(lookbacks(contract)))
+    first = pa.scalar(begins, UTC_TIME)
     kept: list[pa.RecordBatch] = []
     labels = frauds = 0
     for batch in _reduced(contract, lakehouse, raw, as_of):
-        recent = pc.greater_equal(batch.column(_KNOWN), begins)
+        recent = pc.greater_equal(batch.column(_KNOWN), first)
         before = batch.filter(pc.invert(recent)).column(LABEL).drop_null()
         labels += len(before)
         frauds += int(pc.sum(before).as_py() or 0)
         kept.append(batch.filter(recent).drop_columns([_KNOWN]))
     facts = StateFacts(
-        until=until, exact_from=exact_from, base_labels=labels, base_frauds=frauds, run=run
-    )
+        until=until, exact_from=exact_from, begins=begins, base_labels=labels, base_frauds=frauds,
+        run=run,
+    )  # fmt: skip
     told = {name: str(value) for name, value in facts.model_dump(mode="json").items()}
     told["contract_version"] = str(contract.version)
     return lakehouse.write(ZONE, contract.name, KEY, LATEST, kept, state_schema(contract), told)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.features.split import microseconds
+from fraud_mlops.features.windows import lookbacks
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.models.reasons import sentence
 from fraud_mlops.registry.bundle import Manifest
@@ -240,9 +241,11 @@ class Scorer:
         if facts is None:
             yield np.ones(len(moments), dtype=bool), "no_entity_state", FEATURES, _NO_STATE
             return
-        early = moments < microseconds(facts.exact_from)
+        days = max(lookbacks(self.reader.contract))
+        whole = facts.whole_from(days)
+        early = moments < microseconds(whole)
         if early.any():
-            detail = f"Histories are whole for claims from {facts.exact_from:%F} on."
+            detail = f"Histories of {days} days are whole for claims from {whole:%F} on."
             yield early, "before_entity_state", EVENT_TIME, detail
         late = moments > microseconds(facts.until) + _STALE
         if late.any():
