@@ -7,8 +7,15 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
-from api_kit import Published, Server, open_server, process_server, same
+from api_kit import DATASET, Published, Server, open_server, process_server, same
+
+from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.registry.bundle import load_bundle
+from fraud_mlops.serving.columns import read_columns
+from fraud_mlops.serving.request import ClaimReader
 
 MISTAKES = [
     ({"amount": "a lot"}, "#/amount"),
@@ -204,3 +211,34 @@ def test_a_server_without_a_model_is_up_and_says_what_it_lacks(tmp_path: Path) -
         assert told.status_code == 503
         assert told.json()["type"].endswith(":no-model")
         assert bare.get("/openapi.json").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "marker", "given"),
+    [
+        ("policy_age_days", "9999999", 9999999.0),
+        ("policy_age_days", "999999", 999999.4),
+        ("policy_age_days", "1e7", 1e7),
+        ("policy_age_days", "-1.0", -1.0),
+        ("region", "0", "0.0"),
+        ("region", "0.0", "0"),
+        ("region", "0", 0.0),
+        ("region", "unknown", "unknown"),
+        ("provider", "12", 12.0),
+        ("provider", "13", 12.0),
+    ],
+)
+def test_what_is_missing_by_the_contract_is_so_in_whatever_way_a_claim_comes(
+    published: Published, field: str, marker: str, given: float | str
+) -> None:
+    contract = published.features.contract.model_copy(update={"missing": {field: (marker,)}})
+    files = load_bundle(published.models, DATASET, published.versions["first"]).files
+    reader = ClaimReader(contract, FraudModel.from_files(files))
+    claim = reader.read(json.dumps({field: given}).encode())
+    batch = read_columns(reader, pa.record_batch({field: pa.array([given])}), 0)
+    if field == "policy_age_days":
+        (beside,) = batch.own[field].tolist()
+        assert reader.number(claim, field) == (None if np.isnan(beside) else beside)
+    else:
+        (word,) = (batch.words | batch.entities)[field]
+        assert reader.word(claim, field) == word

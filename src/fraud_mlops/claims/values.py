@@ -7,6 +7,7 @@ and not the end of the file. Parquet columns arrive typed and go through the sam
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 # "nan" is a missing number and "inf" a number that a rule refuses: both can be read.
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
+_WHOLE = r"^(-?\d+)\.0+$"
 _LARGEST_EXACT_INTEGER = 2.0**53
 
 
@@ -181,7 +183,12 @@ def labels(array: pa.Array, label: Label) -> Parsed:
 
 def _short(words: pa.Array) -> pa.Array:
     """`3` for `3.0`, as whole numbers are written where a column has gone through floats."""
-    return pc.replace_substring_regex(words, r"^(-?\d+)\.0+$", r"\1")
+    return pc.replace_substring_regex(words, _WHOLE, r"\1")
+
+
+def short(word: str) -> str:
+    """The same of one word."""
+    return re.sub(_WHOLE, r"\1", word, flags=re.ASCII)
 
 
 def _mapped(words: pa.Array, label: Label) -> pa.Array:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from fraud_mlops.claims.values import numbers, short, text, without
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
@@ -82,7 +85,9 @@ class ClaimReader:
         self.model = _model_of(contract, self.derived)
         self.adapter: TypeAdapter[Any] = TypeAdapter(self.model)
         self.columns = tuple(_columns(self, model))
-        self._missing = {name: frozenset(words) for name, words in contract.missing.items()}
+        missing = contract.missing.items()
+        self._no_words = {name: frozenset(map(short, words)) for name, words in missing}
+        self._no_numbers = {name: _numbers_among(words) for name, words in missing}
 
     def read(self, body: bytes) -> Any:
         """A claim from JSON. Raises pydantic.ValidationError, which names what is wrong where."""
@@ -90,20 +95,24 @@ class ClaimReader:
 
     def number(self, claim: Any, name: str) -> float | None:
         value: float | None = getattr(claim, name)
-        unknown = self._missing.get(name)
-        if unknown and value is not None and (f"{value:g}" in unknown or str(value) in unknown):
-            return None
-        return value
+        return None if value in self._no_numbers.get(name, ()) else value
 
     def word(self, claim: Any, name: str) -> str | None:
         """Of a category or an entity; empty ones, and the contract's words for it, are missing."""
         value: str | None = getattr(claim, name)
-        unknown = self._missing.get(self.contract.entities.get(name, name))
-        return None if not value or (unknown and value in unknown) else value
+        unknown = self._no_words.get(self.contract.entities.get(name, name))
+        return None if not value or (unknown and short(value) in unknown) else value
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of one claim."""
         return self.model.model_json_schema()
+
+
+def _numbers_among(words: Sequence[str]) -> frozenset[float]:
+    """Those that a column of floats would lose to one of the words."""
+    found = numbers(text(pa.array(words, pa.string()))).values.drop_null()
+    kept = without(found, words)
+    return frozenset(found.filter(pc.is_null(kept)).to_pylist())
 
 
 def moment_of(claim: Any) -> datetime:
