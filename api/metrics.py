@@ -93,6 +93,11 @@ class Metrics:
         self.logged = Counter(
             "fraud_predictions_logged", "Predictions in the lakehouse.", registry=registry
         )
+        self.log_failures = Counter(
+            "fraud_prediction_log_failures",
+            "Flushes that failed; what they had is kept and tried again.",
+            registry=registry,
+        )
         self.shadow = Counter(
             "fraud_shadow_claims",
             "Claims offered to the challenger.",

@@ -84,6 +84,7 @@ class Service:
                 flush_seconds=given.flush_seconds,
                 flush_rows=given.flush_rows,
                 flushed=self.metrics.logged.inc,
+                failed=self.metrics.log_failures.inc,
             )
             if given.shadow_share:
                 outcome = self.metrics.shadow

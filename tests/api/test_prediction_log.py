@@ -157,6 +157,26 @@ def test_writers_at_once_lose_nothing_while_the_store_comes_and_goes(tmp_path: P
     assert len(set(found["request_id"].to_pylist())) == found.num_rows == 800
 
 
+def test_what_a_store_that_is_away_has_not_got_is_counted(tmp_path: Path) -> None:
+    root, failures = tmp_path / "lake", []
+    root.write_text("no folder: every flush fails")
+    log = PredictionLog(
+        Lakehouse(str(root)), DATASET, tmp_path / "log", flush_seconds=0.05, sync_seconds=0.02,
+        failed=lambda: failures.append(1),
+    )  # fmt: skip
+    log.write([a_record("a"), a_record("b")])
+    deadline = time.monotonic() + 30
+    while not failures:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    log.write([a_record("c")])
+    assert log.waiting == 3
+    root.unlink()
+    log.close()
+    assert log.waiting == 0
+    assert logged(Lakehouse(str(root))).num_rows == 3
+
+
 def test_a_store_that_is_away_for_days_is_tried_every_minute() -> None:
     assert [pause(n) for n in (1, 2, 5)] == [2, 4, 32]
     assert pause(6) == pause(1_024) == pause(100_000) == 60

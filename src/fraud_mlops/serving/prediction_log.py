@@ -57,11 +57,13 @@ class PredictionLog:
         flush_rows: int = 10_000,
         sync_seconds: float = 1.0,
         flushed: Callable[[int], object] = lambda _: None,
+        failed: Callable[[], object] = lambda: None,
     ) -> None:
         self._lakehouse, self._dataset = lakehouse, dataset
         self._folder = folder / dataset
         self._flush_seconds, self._flush_rows = flush_seconds, flush_rows
-        self._sync_seconds, self._flushed = sync_seconds, flushed
+        self._sync_seconds, self._flushed, self._failed = sync_seconds, flushed, failed
+        self._closed: dict[Path, int] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
@@ -94,8 +96,9 @@ class PredictionLog:
 
     @property
     def waiting(self) -> int:
-        """Records that are on this machine only."""
-        return self._rows
+        """Records of this process that are on this machine only: of the open file, and of those
+        that are closed and have not been flushed."""
+        return self._rows + sum(rows for path, rows in self._closed.copy().items() if path.exists())
 
     def _open(self) -> None:
         """A new write-ahead file, locked for as long as this process lives."""
@@ -121,6 +124,7 @@ class PredictionLog:
                 failures = 0
             except Exception as error:  # kept on disk; the store may come back
                 failures += 1
+                self._failed()
                 log.warning("prediction log: %s; kept in %s, tried again", error, self._folder)
                 if not closing:
                     self._wake.wait(pause(failures))
@@ -132,14 +136,17 @@ class PredictionLog:
         old = time.monotonic() - self._opened > self._flush_seconds
         if self._rows and (closing or old or self._rows >= self._flush_rows):
             with self._lock:
-                done, path = self._file, self._path
+                done, path, rows = self._file, self._path, self._rows
                 self._open()
+                self._closed[path] = rows
             os.fsync(done.fileno())
             done.close()
             log.debug("prediction log: %s is closed", path.name)
         for path, held in left_behind(self._folder, but=self._path):
             with held:
                 self._flushed(flush(self._lakehouse, self._dataset, path))
+        for path in [path for path in self._closed if not path.exists()]:
+            del self._closed[path]  # flushed, by us or by another worker
         if closing and not self._rows:
             self._path.unlink(missing_ok=True)
             self._file.close()
