@@ -47,7 +47,7 @@ ELSEWHERE = {
         "flows/test_fraud_detection_flow.py::test_one_command_leaves_scores_metrics_and_a_champion"
     ),
     r"python flows/fraud_detection_flow\.py resume": (
-        "flows/test_fraud_detection_flow.py::test_a_killed_run_resumes_to_the_same_outputs"
+        "flows/test_fraud_detection_flow.py::test_a_run_killed_between_two_epochs_resumes_to_the_same_outputs"
     ),
     r"python flows/fraud_detection_flow\.py card view": (
         "flows/test_fraud_detection_flow.py::test_cards_are_there_to_look_at"
