@@ -24,7 +24,7 @@ def export(pathspec: str, folder: Path, flow_file: str, cards: Sequence[str]) ->
 
     try:
         there = list(get_cards(pathspec))
-    except MetaflowException as error:
+    except (MetaflowException, OSError) as error:  # also of a service that does not answer
         if found := _by_command(pathspec, folder, flow_file, cards):
             return found
         if not (there := _in_the_datastore(pathspec)):
@@ -39,7 +39,7 @@ def export(pathspec: str, folder: Path, flow_file: str, cards: Sequence[str]) ->
 
 def _in_the_datastore(pathspec: str) -> list[Any]:
     """Cards of a run of which no record is to be had here, as one on AWS without Metaflow's
-    service: they lie in the datastore, by the task's path."""
+    service, or while that is away: they lie in the datastore, by the task's path."""
     from metaflow.datastore import FlowDataStore
     from metaflow.metaflow_config import DEFAULT_DATASTORE
     from metaflow.plugins import DATASTORES

@@ -38,6 +38,7 @@ from dagster_metaflow.watcher import Watcher
 
 Way = Literal["launched", "adopted", "resumed"]
 RETRY_TAG = "dagster/is_resume_retry"
+_RESUMABLE = ("failed", "cancelled", "lost")
 
 
 def told(error: LaunchError) -> str:
@@ -112,7 +113,7 @@ class Launcher:
         fits = retried or self._would_do_the_same(record)
         if going and fits:
             return self._adopt(record)
-        self.backend.cancel(record.handle)  # also what a lost run may have left running
+        self._end(record)
         self._note(record, RunState.CANCELLED if going else status.state)
         resumable = record.run_id is not None and fits
         if resumable and record.inputs_version != self.flow.inputs_version:
@@ -121,12 +122,23 @@ class Launcher:
         return self._launch(record) if resumable else None
 
     def _seen(self, record: LaunchRecord) -> RunStatus | None:
-        """None for a run that cannot be followed from here: it is not gone on with."""
+        """None for a run that cannot be followed from here: it is not gone on with. One that was
+        noted not to have ended well can be resumed from wherever Metaflow finds it."""
         try:
             return self.backend.poll(record.handle)
         except LaunchError as error:
+            if record.run_id is not None and record.outcome in _RESUMABLE:
+                return RunStatus(RunState(record.outcome), record.run_id)
             self.log.warning(f"Launch {record.launch_id} is not gone on with: {error}")
             return None
+
+    def _end(self, record: LaunchRecord) -> None:
+        """Also of what a lost run may have left running."""
+        try:
+            self.backend.cancel(record.handle)
+        except LaunchError:
+            if record.outcome not in _RESUMABLE:  # else it was ended when that was noted
+                raise
 
     def _retries(self, record: LaunchRecord) -> bool:
         """By Dagster's retry policy within a run, or by re-execution from failure."""

@@ -1,7 +1,7 @@
 """The cloud toy as assets, launched on the local AWS as users launch it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,20 @@ QUICK: dict[str, Any] = {"look_seconds": 0.2, "most_look_seconds": 0.5, "log_lag
 
 
 class CloudToy:
-    """One ledger, one Dagster instance, one folder in which the toy's tasks look for orders."""
+    """One ledger, one Dagster instance, one folder in which the toy's tasks look for orders.
 
-    def __init__(self, aws: LocalAws, folder: Path) -> None:
-        self.aws, self.folder = aws, folder
+    variables: of its runs, beside those of the cloud.
+    """
+
+    def __init__(
+        self,
+        aws: LocalAws,
+        folder: Path,
+        flow: MetaflowFlow = FLOW,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.aws, self.folder, self.flow = aws, folder, flow
+        self.variables = dict(variables or {})
         self.lake = folder / "lake"
         (folder / "home").mkdir(parents=True)
         (folder / ".metaflow").mkdir()  # else Metaflow looks for one in the folders above
@@ -28,7 +38,7 @@ class CloudToy:
 
     def environment(self) -> dict[str, str]:
         home = {"METAFLOW_HOME": str(self.folder / "metaflow_home"), "METAFLOW_USER": "toy"}
-        return {**self.aws.environment, **home}
+        return {**self.aws.environment, **home, **self.variables}
 
     def resource(self, **settings: Any) -> MetaflowResource:
         common = {
@@ -37,13 +47,13 @@ class CloudToy:
             **settings.pop("common", {}),
         }
         states = {**common, **QUICK, **settings.pop("step_functions", {})}
-        given = {"poll_seconds": 0.1, "batch": common, "step_functions": states, **settings}
-        return MetaflowResource(ledger_root=str(self.lake), **given)
+        given = {"poll_seconds": 0.1, "local": common, "batch": common, "step_functions": states}
+        return MetaflowResource(ledger_root=str(self.lake), **{**given, **settings})
 
     def assets(self, **options: Any) -> dg.AssetsDefinition:
-        @metaflow_assets(flow=FLOW, assets=["first", "second"], name="toy", **options)
+        @metaflow_assets(flow=self.flow, assets=["first", "second"], name="toy", **options)
         def toy(context: dg.AssetExecutionContext, metaflow: MetaflowResource) -> Iterator[Any]:
-            yield from metaflow.run(context, FLOW, {"folder": str(self.folder)}).stream()
+            yield from metaflow.run(context, self.flow, {"folder": str(self.folder)}).stream()
 
         return toy
 
@@ -78,7 +88,7 @@ class CloudToy:
 
     @property
     def launches(self) -> list[LaunchRecord]:
-        files = (self.lake / "_reports" / "CloudToyFlow").glob(f"*/{RECORD}")
+        files = (self.lake / "_reports" / self.flow.name).glob(f"*/{RECORD}")
         found = [LaunchRecord.model_validate_json(file.read_text()) for file in files]
         return sorted(found, key=lambda record: record.launched)
 

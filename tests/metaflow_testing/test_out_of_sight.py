@@ -76,6 +76,45 @@ def test_a_start_whose_answer_is_lost_is_gone_on_with_and_not_done_again(tmp_pat
     assert len(backend.requests) == 1
 
 
+class InPods(ScriptedBackend):
+    """Each run is in a pod, which is gone when the run has failed, and with it the run's folder."""
+
+    pod = 1
+
+    def prepare(self, request: LaunchRequest) -> Handle:
+        return {**super().prepare(request), "pod": self.pod}
+
+    def poll(self, handle: Handle) -> RunStatus:
+        self._look(handle)
+        return super().poll(handle)
+
+    def cancel(self, handle: Handle) -> None:
+        self._look(handle)
+        super().cancel(handle)
+        self.pod += 1
+
+    def _look(self, handle: Handle) -> None:
+        if handle["pod"] != self.pod:
+            raise LaunchError(f"the run was started in pod {handle['pod']}")
+
+
+def test_a_run_that_was_seen_to_fail_is_resumed_from_where_it_cannot_be_seen(
+    tmp_path: Path,
+) -> None:
+    steps = [
+        ScriptedStep("start", publishes=["first"]),
+        ScriptedStep("end", publishes=["second"], fails=1),
+    ]
+    backend, toy = InPods(steps), Toy(tmp_path)
+    resource = scripted_resource(backend, str(tmp_path / "lake"))
+    assets = toy.assets(retry_policy=dg.RetryPolicy(max_retries=1))
+    with toy.instance() as instance:
+        assert toy.materialize(instance=instance, assets=assets, resource=resource).success
+    (record,) = toy.launches
+    assert record.handle["pod"] == 2
+    assert [step.partition("/")[2] for step in backend.executed] == ["start", "end", "end"]
+
+
 LANDING = dg.AssetKey("landing")
 CLAIMS = dg.AssetSpec("claims", partitions_def=MONTHS)
 

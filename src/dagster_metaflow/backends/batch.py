@@ -12,11 +12,7 @@ from pydantic import Field
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws, said
 from dagster_metaflow.backends.local import LocalBackend
-from dagster_metaflow.backends.metaflow_settings import (
-    metaflow_settings,
-    refuse_secrets,
-    run_page,
-)
+from dagster_metaflow.backends.metaflow_settings import metaflow_settings, refuse_secrets
 from dagster_metaflow.backends.protocol import Handle, LaunchError, LaunchRequest, MetaflowClient
 from dagster_metaflow.backends.travelling import refuse_folder, travelled
 
@@ -35,7 +31,7 @@ class BatchBackend(LocalBackend):
         known = {**os.environ, **self.environment}
         refuse_folder(request, known)
         refuse_secrets(known)
-        return {**super().prepare(request), "flow": request.flow_name}
+        return super().prepare(request)
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
         return super().launch(travelled(request), handle)
@@ -74,11 +70,6 @@ class BatchBackend(LocalBackend):
 
     def links(self, handle: Handle) -> Mapping[str, str]:
         found = dict(super().links(handle))
-        with suppress(LaunchError):  # it runs on another machine
-            found |= self._run_page(handle, self.poll(handle).run_id)
         with suppress(LaunchError):  # without a region there is no page
             found |= {"batch_jobs": self.aws().jobs_page()}
         return found
-
-    def _run_page(self, handle: Handle, run_id: str | None) -> Mapping[str, str]:
-        return run_page({**os.environ, **self.environment}, str(handle["flow"]), run_id)

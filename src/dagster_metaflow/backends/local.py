@@ -19,6 +19,7 @@ from dagster import Config
 from pydantic import ConfigDict, Field
 
 from dagster_metaflow.backends.copied_log import read_lines
+from dagster_metaflow.backends.metaflow_settings import run_page
 from dagster_metaflow.backends.processes import MARK, end_strays, is_locked
 from dagster_metaflow.backends.protocol import (
     Handle,
@@ -34,6 +35,7 @@ _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _USERS = ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER")
 """Variables by which Metaflow learns who runs a flow. It refuses to run for nobody, and for root,
 who is all that there is in most containers."""
+_WELL = b"] Task finished successfully."
 _START_SECONDS = 30.0
 _CANCEL_SECONDS = 8.0
 
@@ -71,6 +73,7 @@ class LocalBackend(Config):
             "host": socket.gethostname(),
             "folder": str(new_attempt(request.folder)),
             "launch_id": request.launch_id,
+            "flow": request.flow_name,
         }
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
@@ -78,9 +81,14 @@ class LocalBackend(Config):
         return self._start(request, handle, ["run", *self._run_options(), *given])
 
     def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
+        origin, folder = _with_tasks(request.folder, origin_run_id), _folder(handle)
+        (folder / "origin").write_text(origin)
         options = self._run_options(resumed=True)
-        command = ["resume", f"--origin-run-id={origin_run_id}", *options]
-        return self._start(request, handle, command)
+        made = self._start(request, handle, ["resume", f"--origin-run-id={origin}", *options])
+        if origin != origin_run_id:
+            with (folder / "log").open("a", encoding="utf-8") as log:
+                log.write(f"Run {origin} is resumed: no task of run {origin_run_id} ended well.\n")
+        return made
 
     def _run_options(self, *, resumed: bool = False) -> list[str]:
         options = [] if self.max_workers is None else [f"--max-workers={self.max_workers}"]
@@ -142,7 +150,14 @@ class LocalBackend(Config):
         return MetaflowClient(self.python, self.working_directory, self.environment)
 
     def links(self, handle: Handle) -> Mapping[str, str]:
-        return {"log": str(_folder(handle) / "log")}
+        found = {"log": str(_folder(handle) / "log")}
+        with contextlib.suppress(LaunchError):  # it runs on another machine
+            found |= self._run_page(handle, self.poll(handle).run_id)
+        return found
+
+    def _run_page(self, handle: Handle, run_id: str | None) -> Mapping[str, str]:
+        flow = handle.get("flow")  # not known of runs that an older version launched
+        return run_page(os.environ | self.environment, str(flow), run_id) if flow else {}
 
 
 def _supervised(
@@ -201,6 +216,17 @@ def new_attempt(folder: Path) -> Path:
             "`state_folder`."
         ) from None
     return made
+
+
+def _with_tasks(attempts: Path, run_id: str) -> str:
+    """The run, or the one that it resumed, where no task of its own ended well: it has nothing that
+    that one has not, and may have ended while it was taking over what had finished there."""
+    for folder in attempts.iterdir():
+        origin = folder / "origin"
+        if origin.exists() and _run_id({"folder": folder}) == run_id:
+            ran = _WELL in (folder / "log").read_bytes()
+            return run_id if ran else _with_tasks(attempts, origin.read_text())
+    return run_id
 
 
 def _folder(handle: Handle) -> Path:
