@@ -197,7 +197,7 @@ def _install(python: Path, lines: list[str]) -> None:
     wanted.write_text("\n".join(lines))
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-compile"]
     pip += ["--disable-pip-version-check", "--retries", "1", "-r", str(wanted)]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(pip, capture_output=True, text=True, timeout=500)
     if done.returncode:
         raise BrokenRunError(f"Library installation failed: {done.stderr.strip()[-500:]}")
 

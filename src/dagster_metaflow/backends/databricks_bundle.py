@@ -96,7 +96,7 @@ def put_job(workspace: Workspace, settings: Mapping[str, Any]) -> tuple[int, str
     if not found:
         made = workspace.create_job(settings)
         found = workspace.jobs_named(name) or [made]
-    before = {number: workspace.job(number) for number in found}
+    before = {number: _there(workspace, number) for number in found}
     if (ours := next((number for number in found if _is_ours(before[number])), None)) is None:
         numbers = ", ".join(map(str, found))
         raise LaunchError(
@@ -112,6 +112,16 @@ def put_job(workspace: Workspace, settings: Mapping[str, Any]) -> tuple[int, str
     workspace.reset_job(ours, wanted)
     # Compared as the workspace tells it, with all that it was not set to filled in.
     return ours, "as it was" if workspace.job(ours) == before[ours] else "updated"
+
+
+def _there(workspace: Workspace, number: int) -> JobSettings | None:
+    """None when it has been removed since it was listed, by whoever made it second."""
+    from databricks.sdk.errors import NotFound
+
+    try:
+        return workspace.job(number)
+    except NotFound:
+        return None
 
 
 def _is_ours(job: JobSettings | None) -> bool:

@@ -165,8 +165,8 @@ class Job:
         """From the beginning of what its driver has told; an interrupt leaves the run as it is."""
         backend = self._backend()
         with said(f"to tell of run {run}"):
-            handle = opened(backend.workspace(), run, self.folder / "run")
-        return _shown(backend, {**handle, "attempt": 1})
+            handle = opened(backend.workspace(), run, self.folder / "run", attempt=1)
+        return _shown(backend, handle)
 
     def inspect(self, run: int) -> int:
         with said(f"to tell of run {run}"):

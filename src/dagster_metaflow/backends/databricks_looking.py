@@ -88,16 +88,19 @@ def watch(backend: DatabricksBackend, handle: Mapping[str, Any]) -> int:
     return 0 if status.state is RunState.SUCCEEDED else 1
 
 
-def opened(workspace: Workspace, run: int, folder: Path) -> dict[str, Any]:
-    """A handle of what comes after the attempts so far of a run, whoever started it.
+def opened(
+    workspace: Workspace, run: int, folder: Path, *, attempt: int | None = None
+) -> dict[str, Any]:
+    """A handle of a run, whoever started it: from that attempt on, or after those so far.
 
     Raises LaunchError for one that no entry of this library runs in.
     """
     found = workspace.run(run)
     if (place := _place_in(found)) is None:
         raise LaunchError(f"run {run} ({found.run_name}) is no run of a Metaflow flow")
-    with store_of(place):
-        attempt = attempt_at(place) + 1
+    if attempt is None:
+        with store_of(place):
+            attempt = attempt_at(place) + 1
     return {"run": run, "place": place, "attempt": attempt, "folder": str(folder)}
 
 

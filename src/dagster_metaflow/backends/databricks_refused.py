@@ -28,7 +28,7 @@ SECRET_OPTION = re.compile(
     r"[-_.]?key|(^|[-_.])(auth|sas|sig|signature))$",
     re.IGNORECASE,
 )
-_BOOLEANS = ("", "true", "false")
+_HARMLESS = re.compile(r"(true|false|yes|no|on|off|[\d.]*)", re.IGNORECASE)
 
 
 def refuse_credentials(arguments: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ def _given_by(arguments: Sequence[str]) -> list[str]:
 
 def _is_secret(word: str) -> bool:
     name, _, value = word.partition("=")
-    return value.lower() not in _BOOLEANS and bool(SECRET_OPTION.search(name))
+    return not _HARMLESS.fullmatch(value) and bool(SECRET_OPTION.search(name))
 
 
 def refuse_folders(arguments: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 
 from dagster_metaflow.backends.databricks_api import (
@@ -33,11 +32,16 @@ def begun(start: Callable[[], int], find: Callable[[], int | None], doing: str, 
     except failures() as error:
         if is_lasting(error) or is_signed_out(error):
             raise explained(error, doing) from None
-        lost = first_line(error)
-    with suppress(LaunchError, *failures()):
-        if (run := find()) is not None:
-            return run
-    raise OutOfSightError(
-        f"Databricks was asked {doing}, and has not answered: {lost} A run may be under way all "
-        f"the same: look for {name!r} on the page Job Runs before another is started."
-    )
+        lost = error
+    try:
+        run = find()
+    except (LaunchError, *failures()):
+        told = first_line(lost)
+        raise OutOfSightError(
+            f"Databricks was asked {doing}, and has not answered: {told} Is the network there, and "
+            "DATABRICKS_HOST right? If they were, a run may be under way all the same: look for "
+            f"{name!r} on the page Job Runs before another is started."
+        ) from None
+    if run is None:
+        raise explained(lost, doing)
+    return run

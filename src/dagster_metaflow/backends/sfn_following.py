@@ -26,7 +26,7 @@ from dagster_metaflow.backends.aws_api import (
 )
 from dagster_metaflow.backends.copied_log import Noted, alone, append, noted_in
 from dagster_metaflow.backends.looks import Looks, Pace
-from dagster_metaflow.backends.protocol import LaunchError
+from dagster_metaflow.backends.protocol import OutOfSightError
 from dagster_metaflow.backends.sfn_history import History, Task, streams
 from dagster_metaflow.backends.sfn_logs import Cursor, new_lines
 
@@ -98,8 +98,7 @@ class Follower:
             self.aws.sign_in_anew()
         if self._looks.outlasts(self.pace) or is_lasting(error):
             words = explained(error, f"to tell of execution {self.arn.rpartition(':')[2]}")
-            on = "The run goes on; Dagster finds it again when re-executed."
-            raise LaunchError(f"{words} {on}") from None
+            raise OutOfSightError(f"{words} The run goes on.") from None
 
     def _look(self) -> bool:
         """Whether there was anything new."""

@@ -46,8 +46,8 @@ class Schedule:
         LaunchError."""
         with said("to look at the flow's schedule"):
             on = self._is_on()
-            if (note := code if on else _SETTLED) != self._noted:
-                self._note(note)
+            if on or self._noted != _SETTLED:
+                self._note(code if on else _SETTLED)
         try:
             yield
         finally:

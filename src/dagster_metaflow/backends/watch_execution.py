@@ -92,7 +92,10 @@ def main(command: Sequence[str], signals: Signals) -> int:
                 return code if code > 0 else _SIGNALLED - code
             if (code := _watched(_handle(told, folder), signals)) is not None:
                 return code
-            time.sleep(PAUSE_SECONDS)
+            if not signals.heard:
+                time.sleep(PAUSE_SECONDS)
+            if signals.heard:
+                return _SIGNALLED + signals.heard[0]
     raise LaunchError(
         f"AWS has started {TRIES} executions with another definition than the state machine has, "
         "and they were stopped. Does somebody else deploy it now? Try again in a minute."
@@ -102,15 +105,11 @@ def main(command: Sequence[str], signals: Signals) -> int:
 def _watched(handle: dict[str, Any], signals: Signals) -> int | None:
     """The code to end with; None when the execution was stopped, since AWS ran the definition from
     before the deployment."""
-    from dagster_metaflow.backends.aws_api import said
-    from dagster_metaflow.backends.sfn_start import is_current
     from dagster_metaflow.backends.step_functions import StepFunctionsBackend
 
     backend = StepFunctionsBackend()
     try:
-        with said("to look at the execution"):
-            current = is_current(backend.aws(), handle["machine"], handle["execution"])
-        if current or signals.heard:
+        if signals.heard or _is_current(backend, handle):
             return watch(backend, handle, signals)
         backend.cancel(handle)
     except LaunchError as error:
@@ -119,6 +118,16 @@ def _watched(handle: dict[str, Any], signals: Signals) -> int | None:
     again = "ran the definition from before; stopped, and started again"
     print(f"{handle['execution']} {again}", flush=True)
     return None
+
+
+def _is_current(backend: StepFunctionsBackend, handle: dict[str, Any]) -> bool:
+    """Also where AWS does not answer this one look: the run has been started, and is followed."""
+    from dagster_metaflow.backends.aws_api import said
+    from dagster_metaflow.backends.sfn_start import is_current
+
+    with suppress(LaunchError), said("to look at the execution"):
+        return is_current(backend.aws(), handle["machine"], handle["execution"])
+    return True
 
 
 def _triggered(command: Sequence[str], signals: Signals) -> int | None:

@@ -28,6 +28,8 @@ class PartsFlow(FlowSpec):
             wait_for(folder, "begun_2")
             raise ValueError("part 1 breaks")
         (folder / f"begun_{self.input}").touch()
+        if self.input != 0:
+            wait_for(folder, "begun_0")
         if self.input == 2:
             wait_for(folder, "go")
         self.done = self.input
