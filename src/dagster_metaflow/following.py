@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dagster_metaflow.backends.looks import Looks, Pace
 from dagster_metaflow.events import Published
 from dagster_metaflow.ledger import Ledger
 from dagster_metaflow.reports import ReportError, parse_report
-from dagster_metaflow.stores import opened
+from dagster_metaflow.stores import is_folder, opened
 
 _REPORT = re.compile(r"[^.].*\.json")
 _Look = tuple[str, ...]
+_MOST_SECONDS = 2.0
+"""For which a report on a store that counts its calls may stay unseen."""
 
 # Stores name the moment of writing differently; size and tag or time tell a new file.
 _TELLS = ("size", "mtime", "LastModified", "last_modified", "ETag", "etag", "created", "ino")
@@ -23,16 +26,33 @@ class ReportFollower:
     """What is new in one launch's folder; a report that is replaced is new again.
 
     Only files that have changed are read, so that looking often costs one listing.
-    unreadable: by file, why it could not be read.
+    unreadable: by file, why it could not be read. seconds: between two looks; on a store that is no
+    folder of this machine, the least of them.
     """
 
-    def __init__(self, ledger: Ledger, flow: str, launch_id: str) -> None:
+    def __init__(self, ledger: Ledger, flow: str, launch_id: str, seconds: float = 0.0) -> None:
         self.unreadable: dict[str, str] = {}
         self._folder = ledger.folder(flow, launch_id)
         self._seen: dict[str, _Look] = {}
+        most = 0.0 if is_folder(self._folder) else max(_MOST_SECONDS, seconds)
+        self._pace = Pace(min(seconds, most), most, patience=0.0)
+        self._looks = Looks()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to look again: rarely while nothing comes."""
+        return self._looks.is_due
 
     def new(self) -> list[Published]:
         """In order of writing. Raises OSError for a store that does not answer."""
+        found: list[Published] = []
+        try:
+            found = self._new()
+        finally:
+            self._looks.done(self._pace, news=bool(found))
+        return found
+
+    def _new(self) -> list[Published]:
         try:
             with opened(self._folder, anew=True) as (fs, folder):
                 looks = self._changed(fs.ls(folder, detail=True))

@@ -87,8 +87,8 @@ class MetaflowInvocation:
         return CardExporter(launcher.flow, launcher.backend, folder, warn, address)
 
     def _follow(self, cards: CardExporter) -> Iterator[Event]:
-        record = self._record
-        follower = ReportFollower(self._launcher.ledger, record.flow, record.launch_id)
+        flow, launch = self._record.flow, self._record.launch_id
+        follower = ReportFollower(self._launcher.ledger, flow, launch, self._poll_seconds)
         deadline = time.monotonic() + (self._timeout_seconds or float("inf"))
         while True:
             # Asked first: what was written before the end is read after it, and nothing is missed.
@@ -96,7 +96,7 @@ class MetaflowInvocation:
             more = self._read_log()
             while status.state.ended and self._read_log():
                 pass
-            # Without an answer nothing is settled: the log may be ahead of what was read last.
+            # Without a look nothing is settled: the log may be ahead of what was read last.
             if self._look(follower, last=status.state.ended):
                 for published in self._settled(status):
                     yield from self._recorder.record(cards.linked(published), self._record)
@@ -126,8 +126,10 @@ class MetaflowInvocation:
         return status
 
     def _look(self, follower: ReportFollower, *, last: bool) -> bool:
-        """Whether the ledger has answered; one that does not for a while is asked again, at the
-        end a few times."""
+        """Whether the ledger was read now. What is waited for no longer is looked at once more; a
+        ledger that does not answer for a while is asked again, at the end a few times."""
+        if not (last or follower.is_due or self._ended()):
+            return False
         for left in reversed(range(_LEDGER_TRIES if last else 1)):
             try:
                 self._waiting |= {one.asset_key: one for one in follower.new()}
@@ -151,15 +153,16 @@ class MetaflowInvocation:
     def _settled(self, status: RunStatus) -> list[Published]:
         """Reports that hold: a task that publishes and then fails is run again, by Metaflow or by
         who resumes the run, and publishes anew. A log may tell less of tasks than the run's end."""
-        well, run_id = status.state is RunState.SUCCEEDED, self._record.run_id
-        found = [
-            published
-            for published in self._waiting.values()
-            if well or self._progress.has_ended_well(published.run, run_id)
-        ]
+        well = status.state is RunState.SUCCEEDED
+        found = list(self._waiting.values()) if well else self._ended()
         for published in found:
             del self._waiting[published.asset_key]
         return found
+
+    def _ended(self) -> list[Published]:
+        """Of reports that wait, those whose task has ended well by the log."""
+        run_id, waiting = self._record.run_id, self._waiting.values()
+        return [one for one in waiting if self._progress.has_ended_well(one.run, run_id)]
 
     def _tell_of(self, launch: Launch) -> None:
         record = launch.record

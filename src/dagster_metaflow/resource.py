@@ -59,7 +59,10 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
         "the next execution of the same assets adopts it.",
     )
     poll_seconds: float = Field(
-        default=0.25, gt=0, description="Time between two looks at the run, its log and reports."
+        default=0.25,
+        gt=0,
+        description="Time between two looks at the run, its log and reports; reports on a store "
+        "that is no folder are looked at more rarely while none come, up to 2 s apart.",
     )
     timeout_seconds: float | None = Field(
         default=None, gt=0, description="Longest time a run may take before it is ended."

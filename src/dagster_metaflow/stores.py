@@ -95,12 +95,17 @@ def read_file(uri: str) -> bytes | None:
         return None
 
 
+def is_folder(uri: str) -> bool:
+    """Of this machine, where looking costs nothing."""
+    return "://" not in uri or uri.startswith("file://")
+
+
 def write_file(uri: str, data: bytes, *, patience: float = 1.0) -> None:
     """Whole or not at all: other stores make an object visible when its one upload has ended.
 
     patience: as of `opened`, for each megabyte too.
     """
-    if "://" in uri and not uri.startswith("file://"):
+    if not is_folder(uri):
         more = len(data) / _BYTES_A_SECOND / _DEFAULT_SECONDS
         with opened(uri, patience=patience + more) as (fs, path):
             fs.pipe_file(path, data)

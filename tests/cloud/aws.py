@@ -88,6 +88,23 @@ class LocalAws:
         """No call fails any more."""
         self._ask("faults", {})
 
+    def failed(self) -> Mapping[str, int]:
+        """How often a call failed as told since `mend`, by its path."""
+        return self._ask("played", {})
+
+    def code_packages(self) -> set[str]:
+        """That jobs which have ended well were told to download, as paths."""
+        batch = self.client("batch")
+        ids = [job["jobId"] for job in self.jobs("SUCCEEDED")]
+        told = [
+            variable["value"]
+            for first in range(0, len(ids), 100)
+            for job in batch.describe_jobs(jobs=ids[first : first + 100])["jobs"]
+            for variable in job["container"]["environment"]
+            if variable["name"] == "METAFLOW_CODE_URL"
+        ]
+        return {f"/{url.removeprefix('s3://')}" for url in told}
+
     def calls(self, key: str | None = None) -> Mapping[str, int]:
         """How often each operation was called since `forget_calls`: `batch:DescribeJobs`.
 

@@ -40,6 +40,7 @@ class Cloud:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._faults: list[dict[str, Any]] = []
         self._calls: Counter[str] = Counter()
+        self._played: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._logs = Logs()
         self._definitions: dict[str, dict[str, Any]] = {}
@@ -60,6 +61,8 @@ class Cloud:
         with self._lock:
             self._calls[f"{key} {service}:{operation}"] += 1
         if (fault := self._fault(service, operation, key)) is not None:
+            with self._lock:
+                self._played[request.path] += 1
             return _failed(service, fault["code"], "as the test says", fault["status"])(
                 environ, start
             )
@@ -158,6 +161,10 @@ class Cloud:
         with self._lock:
             if request.path == "/_local/faults":
                 self._faults = [*self._faults, given] if given else []
+                if not given:
+                    self._played.clear()
+            elif request.path == "/_local/played":
+                return Response(json.dumps(dict(self._played)), mimetype="application/json")
             elif request.path == "/_local/age":
                 self._states.age(**given)
             elif request.path == "/_local/stale":

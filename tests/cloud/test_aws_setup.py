@@ -31,7 +31,7 @@ def statements(resources: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for one in resources.values():
         given = one["Properties"]
         documents = [policy["PolicyDocument"] for policy in given.get("Policies", [])]
-        if one["Type"] == "AWS::IAM::ManagedPolicy":
+        if one["Type"] in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"):
             documents.append(given["PolicyDocument"])
         for document in documents:
             yield from document["Statement"]
@@ -73,6 +73,21 @@ def test_a_launcher_may_put_a_foreach_right_before_a_redrive(resources: dict[str
     found = statements({"policy": resources["LauncherPolicy"]})
     allowed = {action for statement in found for action in actions(statement)}
     assert allowed >= {"dynamodb:GetItem", "dynamodb:UpdateItem"}
+
+
+def test_jobs_may_read_the_secrets_that_the_stack_is_given_and_no_others(
+    resources: dict[str, Any],
+) -> None:
+    readers = {
+        name: statement
+        for name, one in resources.items()
+        for statement in statements({name: one})
+        if any(action.startswith("secretsmanager:") for action in actions(statement))
+    }
+    assert list(readers) == ["JobSecrets"]
+    assert actions(readers["JobSecrets"]) == ["secretsmanager:GetSecretValue"]
+    assert readers["JobSecrets"]["Resource"] == {"Ref": "Secrets"}
+    assert resources["JobSecrets"]["Properties"]["Roles"] == [{"Ref": "JobRole"}]
 
 
 def test_the_bucket_is_closed_and_encrypted(resources: dict[str, Any]) -> None:

@@ -70,6 +70,20 @@ def test_one_that_cannot_be_ended_for_want_of_credentials_is_told(stage: BatchSt
     until(lambda: not going(stage, stage.backend().poll(handle).run_id))
 
 
+def test_a_run_whose_scheduler_is_signed_out_says_so_and_is_resumed(stage: BatchStage) -> None:
+    """One refused DescribeJobs ends Metaflow's process of the task, and with it the run."""
+    handle = held(stage)
+    stage.aws.fail("batch", "DescribeJobs", "ExpiredTokenException", key=KEY)
+    status = stage.ended(handle)
+    assert status.state is RunState.FAILED
+    assert "Sign in again" in str(status.reason)
+    stage.backend().cancel(handle)  # as the follower of a run does that did not end well
+    until(lambda: not going(stage, status.run_id))
+    stage.release()
+    assert stage.ended(stage.resumed(status.run_id)).state is RunState.SUCCEEDED
+    assert stage.executed() == ["start", "work", "work", "end"]
+
+
 def test_it_links_to_its_jobs(stage: BatchStage) -> None:
     links = stage.backend().links(stage.backend().prepare(stage.request()))
     assert links["batch_jobs"] == (

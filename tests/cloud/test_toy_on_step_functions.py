@@ -27,6 +27,7 @@ def test_a_run_that_fails_twice_is_redriven_twice_and_finished_steps_are_not_run
     toy: CloudToy, capfd: pytest.CaptureFixture[str]
 ) -> None:
     toy.fail("join", times=2)
+    toy.aws.fail("s3", "GetObject", "InternalError", status=500, times=2, key="AKIDJOB")
     resource = toy.resource(step_functions={"max_workers": 3})
     result = toy.materialize("step_functions", resource, retries=2)
     assert result.success
@@ -44,6 +45,9 @@ def test_a_run_that_fails_twice_is_redriven_twice_and_finished_steps_are_not_run
     assert made(result) == ["first", "first", "first", "second"]
     assert toy.steps_run == {"start": 1, "work": 2, "join": 3}
     assert toy.aws.calls()["states:RedriveExecution"] == 2
+    (path,) = toy.aws.failed()  # the download of the code by the first job, which was borne
+    assert path in toy.aws.code_packages()
+    assert toy.aws.failed()[path] == 2
     assert (toy.folder / "python_work").read_text() == str(toy.aws.image)
     assert at_once(toy) == 3
 

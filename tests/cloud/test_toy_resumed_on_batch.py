@@ -66,4 +66,7 @@ def test_finished_steps_are_taken_over_and_faults_are_borne(aws: LocalAws, tmp_p
     assert toy.steps_run == {"start": 1, "work": 1, "join": 4}  # killed once, retried by Metaflow
     assert "code, or what it is deployed with, has changed, and a redrive runs the old one" in log
     assert "the total is 0" in log
+    (path,) = aws.failed()  # the download of the code, and nothing else
+    assert path in aws.code_packages()
+    assert aws.failed()[path] == 2
     toy.instance.dispose()

@@ -21,10 +21,11 @@ _READ_SECONDS = 20
 _ATTEMPTS = 8
 _MADE = threading.Lock()  # boto3 sessions are not made in two threads at once
 
-_SIGN_IN = (
+SIGNED_OUT = (
     "ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId",
     "UnrecognizedClientException", "TokenRefreshRequired", "InvalidSignatureException",
 )  # fmt: skip
+SIGN_IN = "Sign in again (aws sso login, or a fresh key in the environment or profile)."
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 _NAMES = (
     "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL",
@@ -125,7 +126,7 @@ def is_lasting(error: Exception) -> bool:
 
 
 def is_signed_out(error: Exception) -> bool:
-    return code_of(error) in _SIGN_IN or type(error).__name__ in (
+    return code_of(error) in SIGNED_OUT or type(error).__name__ in (
         "NoCredentialsError", "SSOTokenLoadError", "UnauthorizedSSOTokenError",
         "CredentialRetrievalError", "TokenRetrievalError",
     )  # fmt: skip
@@ -135,7 +136,7 @@ def explained(error: Exception, doing: str) -> LaunchError:
     """In words, with what to do next."""
     code, text = code_of(error), str(error)
     if is_signed_out(error):
-        advice = "Sign in again (aws sso login, or a fresh key in the environment or profile)."
+        advice = SIGN_IN
     elif code in _DENIED:
         advice = "Give the caller the permission; infra/aws/stack.yaml lists what is needed."
     elif not code:

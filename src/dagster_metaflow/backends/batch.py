@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from pydantic import Field
 
 from dagster_metaflow.backends import batch_jobs
-from dagster_metaflow.backends.aws_api import Aws, said
+from dagster_metaflow.backends.aws_api import SIGN_IN, SIGNED_OUT, Aws, said
+from dagster_metaflow.backends.copied_log import read_lines
 from dagster_metaflow.backends.local import LocalBackend
 from dagster_metaflow.backends.metaflow_settings import metaflow_settings, refuse_secrets
-from dagster_metaflow.backends.protocol import Handle, LaunchError, LaunchRequest, MetaflowClient
+from dagster_metaflow.backends.protocol import (
+    Handle,
+    LaunchError,
+    LaunchRequest,
+    MetaflowClient,
+    RunState,
+    RunStatus,
+)
 from dagster_metaflow.backends.travelling import refuse_folder, travelled
 
 _DECORATORS = "METAFLOW_DEFAULT_DECOSPECS"
+# Of Metaflow's processes here: what a task on AWS calls for itself has other credentials.
+_REFUSED = re.compile(
+    rf"\((?:{'|'.join(SIGNED_OUT)})\) when calling the "
+    r"(?:SubmitJob|Describe(?:Jobs|JobDefinitions)|RegisterJobDefinition) operation"
+)
+_LAST_BYTES = 1 << 16
 
 
 class BatchBackend(LocalBackend):
@@ -51,6 +67,14 @@ class BatchBackend(LocalBackend):
             dataclasses.replace(request, environment=environment), handle, command
         )
 
+    def poll(self, handle: Handle) -> RunStatus:
+        """Metaflow's process of a task outlasts no call that is refused for its credentials."""
+        status = super().poll(handle)
+        if status.state is RunState.FAILED and _is_signed_out(Path(str(handle["folder"]))):
+            words = f"AWS takes the credentials of Metaflow's scheduler no more. {SIGN_IN}"
+            return dataclasses.replace(status, reason=words.rstrip("."))
+        return status
+
     def cancel(self, handle: Handle) -> None:
         """The scheduler ends its jobs itself; what it could not, as when it was killed, is ended
         here."""
@@ -73,3 +97,13 @@ class BatchBackend(LocalBackend):
         with suppress(LaunchError):  # without a region there is no page
             found |= {"batch_jobs": self.aws().jobs_page()}
         return found
+
+
+def _is_signed_out(folder: Path) -> bool:
+    """By the last words of the log."""
+    try:
+        size = (folder / "log").stat().st_size
+    except FileNotFoundError:
+        return False
+    lines, _ = read_lines(folder, max(size - _LAST_BYTES, 0), over=True)
+    return any(_REFUSED.search(line) for line in lines)
