@@ -52,7 +52,7 @@ def settle() -> None:
 BATCHES = 2
 """Batches worked on at once; more wait. Each takes a core and more: two threads are at it."""
 
-FIRST_LOOK = 5.0
+FIRST_LOOK = 15.0
 """Seconds that a start waits for the champion: a silent store must keep nobody from /healthz."""
 
 log = logging.getLogger("fraud.api")

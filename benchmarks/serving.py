@@ -300,7 +300,8 @@ def running(
                 if requests.get(ready, timeout=2).status_code == 200:
                     break
             except requests.RequestException:
-                time.sleep(0.5)
+                pass
+            time.sleep(0.5)
         yield psutil.Process(process.pid)
     finally:
         process.terminate()

@@ -9,7 +9,8 @@ refuse() { echo "$1" >&2; exit 2; }
 
 [[ -n ${DEPLOY_TO:-} ]] || refuse "DEPLOY_TO, the root of the registry that servers read, is not set"
 [[ -s ci/deployable ]] || refuse "ci/deployable names no version: run scripts/quality_gate.py --folder ci"
-branch=${BRANCH_NAME:-${GITHUB_REF_NAME:-main}}
+branch=${BRANCH_NAME:-${GITHUB_REF_NAME:-${GIT_BRANCH:-main}}} # the last of a job of one branch
+branch=${branch#origin/}
 [[ $branch == main ]] || refuse "Only builds of main deploy, and this is one of $branch"
 [[ ${1:-} != --check ]] || exit 0
 

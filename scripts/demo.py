@@ -34,7 +34,8 @@ def main() -> int:
     parser.add_argument("--sample-size", type=int, default=20_000, help="claims to generate")
     parser.add_argument("--candidates", type=int, default=4, help="networks to train")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _leave)  # Dagster is to end too
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)  # Dagster is to end too
     log = local_dagster.dagster_home() / "demo.log"
     port = local_dagster.free_port()
     url = local_dagster.address(port)
@@ -159,16 +160,19 @@ def _command(module: str, *arguments: str) -> int:
     """Its exit code. It has a session of its own, so that it hears once that the demo is stopped,
     and can cancel its run."""
     command = [sys.executable, "-m", module, *arguments]
-    process = subprocess.Popen(command, cwd=local_dagster.ROOT, start_new_session=True)  # noqa: S603 - our own
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with local_dagster.signals_wait():
+            process = subprocess.Popen(command, cwd=local_dagster.ROOT, start_new_session=True)  # noqa: S603 - our own
         return process.wait()
     except (KeyboardInterrupt, SystemExit):
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_CANCEL_SECONDS)
+        if process is not None:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_CANCEL_SECONDS)
         raise
     finally:
-        if process.poll() is None:
+        if process is not None and process.poll() is None:
             process.kill()
 
 

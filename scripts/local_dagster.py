@@ -46,7 +46,7 @@ def dagster(
     held = _hold(dagster_home())
     print("Starting Dagster ...", flush=True)
     try:
-        with _signals_wait():
+        with signals_wait():
             process = _start(port, log, cards_port)
         _wait_until_ready(process, address(port), log)
         yield process
@@ -88,7 +88,7 @@ def _start(port: int, log: Path, cards_port: int | None) -> subprocess.Popen[byt
 
 
 @contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
+def signals_wait() -> Iterator[None]:
     """What asks us to end in here is heard at its end: a process that has just been started must
     be known before anybody can ask to end it, or it would stay behind."""
     heard: list[int] = []

@@ -45,16 +45,16 @@ def main() -> int:
     except click.ClickException as error:
         print(f"Error: {error.format_message()}", file=sys.stderr)
         return error.exit_code
-    log = RunLog.model_validate(mask_values(log.model_dump(), masker(os.environ)))
+    told = RunLog.model_validate(mask_values(log.model_dump(), masker(os.environ)))
     texts = {
-        "run.json": to_json(log),
-        "run.md": to_markdown(log),
-        "description.txt": described(log),
+        "run.json": to_json(told),
+        "run.md": to_markdown(told),
+        "description.txt": described(told),
     }
     for name, text in texts.items():
         write_bytes(str(folder / name), text.encode() + b"\n")
     _copy_cards(log, folder)
-    print(described(log))
+    print(described(told))
     return 0
 
 

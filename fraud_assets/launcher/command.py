@@ -170,6 +170,7 @@ def main(
                 outcome = follower.follow(launched)
         except click.ClickException as error:
             report.close(None, error.format_message())
+            error.message = mask(error.message)
             raise
         report.close(outcome, None)
     if outcome is not None and not outcome.good:

@@ -66,9 +66,9 @@ def health_sensor(datasets: Sequence[Dataset], stores: Stores) -> dg.SensorDefin
         before = _known(context.cursor)
         # A problem keeps the time that it was first seen with: its key.
         known = {name: Known(since=one.since) for name, one in standing.items()} | before
-        _tell_all(standing, known, context.log)
         for name in standing.keys() - before.keys():
             _record(stores, standing[name], context.log)
+        _tell_all(standing, known, context.log)
         context.update_cursor(_CURSOR.dump_json(known).decode())
         now = "; ".join(sorted(standing))
         return dg.SkipReason(now or "Everything is fresh, and no check failed.")

@@ -40,8 +40,9 @@ def test_a_demo_that_is_stopped_leaves_no_dagster_behind(
         )  # fmt: skip
         assert second.returncode == 1
         assert f"Process {demo.pid}, a `make ui` or `make demo`, has a Dagster in" in second.stderr
-        while "ingest_job" not in next(demo.stdout):
-            pass
+        while "/runs/" not in next(demo.stdout):
+            pass  # the launcher has launched its run, and follows it
+        started += psutil.Process(demo.pid).children(recursive=True)
         demo.send_signal(number)
         told = demo.stdout.read()
         assert demo.wait(60) == 128 + number

@@ -89,7 +89,7 @@ def test_a_storm_is_held_back_and_counted(hook: Webhook, given: Given) -> None:
         notify(message, given(FRAUD_NOTIFY_PER_HOUR="2"))
     assert len(hook.received) == 2
     notify(storm[4], given(FRAUD_NOTIFY_PER_HOUR="3"))  # it was not told, so it is no repetition
-    assert "Held back: 3 more messages" in hook.received[-1]["message"]
+    assert "Held back: 2 more messages" in hook.received[-1]["message"]
 
 
 def test_several_processes_at_once_tell_it_once(hook: Webhook, given: Given) -> None:
@@ -183,3 +183,12 @@ def test_who_changed_it_last_is_what_git_says(tmp_path: Path) -> None:
     found = last_change(tmp_path, ["code.py"])
     expected = r"Ann Lee, \d+ seconds? ago: Read parcels by month \([0-9a-f]{7,}\)"
     assert re.fullmatch(expected, str(found))
+
+
+def test_what_is_asked_for_again_and_again_is_held_back_once(hook: Webhook, given: Given) -> None:
+    first, waiting, last = (FAILED.model_copy(update={"key": f"job {n}"}) for n in range(3))
+    notify(first, given(FRAUD_NOTIFY_PER_HOUR="1"))
+    for _ in range(5):
+        notify(waiting, given(FRAUD_NOTIFY_PER_HOUR="1"))
+    notify(last, given(FRAUD_NOTIFY_PER_HOUR="2"))
+    assert "Held back: 1 more messages" in hook.received[-1]["message"]

@@ -134,7 +134,9 @@ def test_the_end_of_a_run_is_told_once_whatever_it_is() -> None:
     jobs = workflow(RUN)["jobs"]
     told = jobs["told"]
     assert set(told["needs"]) == jobs.keys() - {"told"}
-    assert told["if"] == "always()"
+    assert told["if"] == step(told, "Notification")["if"] == "always()"
+    before = told["steps"][1:-1]
+    assert [one["continue-on-error"] for one in before] == ["true"] * len(before)
     status = step(told, "Notification")["env"]["STATUS"]
     assert "contains(needs.*.result, 'failure') && 'failed'" in status
 

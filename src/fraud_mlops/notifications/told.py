@@ -38,26 +38,27 @@ class Problem(BaseModel):
 
 
 class Told(BaseModel):
-    """sent: bad news of the last hour. good: good news. held_back: since the last that was sent."""
+    """sent: bad news of the last hour. good: good news. held: keys of what was held back since the
+    last that was sent, each once, however often it was asked for."""
 
     problems: dict[str, Problem] = {}
     sent: list[AwareDatetime] = []
     good: list[AwareDatetime] = []
-    held_back: int = 0
+    held: list[str] = []
 
 
 class Decision(NamedTuple):
     """send: None when it is not to be sent, for the reason `why`. needless: there is no need to.
 
-    at, held_back, before: when it was counted as sent, the count that it tells of and the problems
-    as they were, for `was_not_told` to put back.
+    at, held, before: when it was counted as sent, the keys that it tells the number of and the
+    problems as they were, for `was_not_told` to put back.
     """
 
     send: Notification | None
     why: str = ""
     needless: bool = False
     at: datetime | None = None
-    held_back: int = 0
+    held: tuple[str, ...] = ()
     before: Mapping[str, Problem] = {}
 
 
@@ -79,16 +80,16 @@ class ToldFile:
             sent = _sent(told, told_now)
             sent[:] = [at for at in sent if now - at < _HOUR]
             if len(sent) >= self._per_hour:
-                told.held_back += 1
+                told.held = [*dict.fromkeys([*told.held, told_now.key])]
                 _put_back(told, told_now, before)
                 return Decision(None, f"{self._per_hour} were sent within the hour")
             sent.append(now)
-            send, held_back = decision.send, told.held_back
-            if held_back:
-                more = {"Held back": f"{held_back} more messages, of this last hour and before"}
+            send, held = decision.send, tuple(told.held)
+            if others := sum(key != told_now.key for key in held):
+                more = {"Held back": f"{others} more messages, of this last hour and before"}
                 send = send.model_copy(update={"facts": {**send.facts, **more}})
-                told.held_back = 0
-            return Decision(send, at=now, held_back=held_back, before=before)
+            told.held = []
+            return Decision(send, at=now, held=held, before=before)
 
     def was_not_told(self, message: Notification, decision: Decision) -> None:
         """No channel took it: it counts for nothing, and the next time is as this one was."""
@@ -96,7 +97,7 @@ class ToldFile:
             sent = _sent(told, message)
             if decision.at in sent:
                 sent.remove(decision.at)
-            told.held_back += decision.held_back
+            told.held = [*dict.fromkeys([*told.held, *decision.held])]
             _put_back(told, message, decision.before)
 
     def _bad(self, told: Told, told_now: Notification, now: datetime) -> Decision:
