@@ -170,8 +170,10 @@ def main(
                 outcome = follower.follow(launched)
         except click.ClickException as error:
             report.close(None, error.format_message())
-            error.message = mask(error.message)
-            raise
+            if isinstance(error, click.UsageError):
+                raise
+            kind = RunProblem if error.exit_code == RunProblem.exit_code else Unusable
+            raise kind(mask(error.format_message())) from None
         report.close(outcome, None)
     if outcome is not None and not outcome.good:
         raise RunProblem(mask(sentence(report.job, outcome)))

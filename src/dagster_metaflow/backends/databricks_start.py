@@ -33,9 +33,10 @@ def begun(start: Callable[[], int], find: Callable[[], int | None], doing: str, 
         if is_lasting(error) or is_signed_out(error):
             raise explained(error, doing) from None
         lost = error
+    unanswered: tuple[type[Exception], ...] = (LaunchError, *failures())
     try:
         run = find()
-    except (LaunchError, *failures()):
+    except unanswered:
         told = first_line(lost)
         raise OutOfSightError(
             f"Databricks was asked {doing}, and has not answered: {told} Is the network there, and "
