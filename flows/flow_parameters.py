@@ -76,7 +76,7 @@ class FraudFlow(FlowSpec):  # type: ignore[misc]
         default=None,
         required=False,
         help="The run as of then: labels known later are unknown to it, and claims of files that "
-        "came later are left out; ISO 8601, UTC.",
+        "came later are left out, after a sample is drawn; ISO 8601, UTC.",
     )
 
 

@@ -21,7 +21,7 @@ failure. The champion is a pointer; `fraud-mlops models rollback` moves it back.
 
 _CHECKS = {
     "oot_window_untouched": "Nothing of the out-of-time window has taught the model.",
-    "label_maturity": "The claims it was judged on have had time to be labelled.",
+    "label_maturity": "Enough of the out-of-time claims old enough for a label have one.",
     "oot_average_precision": "Average precision out of time is above the fraud rate, interval and "
     "all: better than chance. Whether it beats the champion is for the gate to say, not for this.",
     "calibration": "Probabilities agree with the fraud rate, out of time.",

@@ -16,7 +16,8 @@ import pytest
 import requests
 from api_kit import DATASET, Published, Server, open_server, process_server
 
-from fraud_mlops.registry.pointers import promote, read_pointer
+from fraud_mlops.registry.pointers import promote, read_pointer, withdraw
+from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.entity_state import publish_entity_state
 
 SWAPS = 50
@@ -188,6 +189,20 @@ def test_a_new_entity_state_is_taken_up(own: Published, server: Server) -> None:
     without = server.score(claim).json()
     assert with_history["score"] != without["score"]
     assert "no_entity_state" in {w["code"] for w in without["warnings"]}
+
+
+def test_a_retired_champion_takes_up_a_new_entity_state_too(own: Published) -> None:
+    served = ServedModel(own.models, DATASET, own.lake)
+    assert served.look()
+    withdraw(own.models, DATASET, own.versions["first"], by="ann", reason="a column is gone")
+    assert not served.look()
+    state = own.root / "entity_state" / DATASET / "state=latest" / "part-0.parquet"
+    state.unlink()
+    before = served.scorer
+    assert served.look()
+    assert served.scorer is not before
+    assert served.problem == "no champion yet: train one, or promote a version"
+    assert not served.look()
 
 
 def test_a_state_that_reaches_less_far_back_than_the_model_looks_is_told(

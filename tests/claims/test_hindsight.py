@@ -34,6 +34,22 @@ def test_later_claims_are_left_out_and_counted(tmp_path: Path) -> None:
     assert quarantined(report).empty
 
 
+def test_of_a_sample_those_that_came_later_are_told(tmp_path: Path) -> None:
+    made = contract(write_csv(tmp_path / "m.csv", claims(100)))
+    report = take_in(made, lakehouse(tmp_path), **HINDSIGHT, sample_size=50)
+    (told,) = [w for w in report.warnings if "left out" in w]
+    assert told.startswith(f"{50 - report.read} claims of the sample after 2024-01-31")
+
+
+def test_partitions_of_later_are_nothing_that_the_source_has_lost(tmp_path: Path) -> None:
+    lake = lakehouse(tmp_path)
+    take_in(contract(write_csv(tmp_path / "m.csv", claims(100))), lake)
+    fewer = contract(write_csv(tmp_path / "m.csv", claims(100)[40:]))
+    report = take_in(fewer, lake, as_of=datetime(2024, 2, 20, tzinfo=UTC), hindsight=True)
+    left = [w.partition(" has no claims")[0] for w in report.warnings if "has no claims" in w]
+    assert left == ["raw partition 2024-01"]
+
+
 def test_labels_that_were_known_later_are_blank(tmp_path: Path) -> None:
     rows = [claim(n, known="2024-02-15" if n % 2 else "2024-01-30") for n in range(1, 31)]
     made = contract(

@@ -247,6 +247,20 @@ def test_columns_that_stand_in_the_names_of_folders_are_told(tmp_path: Path) -> 
     assert "separator" not in told
 
 
+@pytest.mark.parametrize("uri", [".", "*.csv", "motor.csv"])
+def test_folders_that_a_source_lies_in_say_nothing_of_it(tmp_path: Path, uri: str) -> None:
+    folder = tmp_path / "region=north"
+    write_csv(folder / "motor.csv", claims(10))
+    made = contract(folder if uri == "." else folder / uri)
+    assert open_source(made).folder_keys == []
+
+
+def test_folders_that_a_glob_goes_through_are_told(tmp_path: Path) -> None:
+    write_csv(tmp_path / "year=2024" / "region=north" / "motor.csv", claims(10))
+    made = contract(tmp_path / "year=2024" / "region=*" / "*.csv")
+    assert open_source(made).folder_keys == ["region"]
+
+
 def test_a_parquet_without_rows(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "motor.parquet", typed(3).slice(0, 0))
     assert "no row under them" in refusal(contract(path), tmp_path)

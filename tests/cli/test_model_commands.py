@@ -7,6 +7,8 @@ import json
 import pytest
 from registry_kit import publish
 
+from fraud_mlops.pipeline.comparable import cannot_score
+from fraud_mlops.pipeline.plan import plan_run
 from fraud_mlops.registry.pointers import history, set_challenger
 
 
@@ -104,11 +106,22 @@ def test_retire_leaves_no_champion_and_says_how_to_undo_it(ran, versions) -> Non
     text = models(ran, "retire", "--by", "ada", "--reason", "a column is gone")
     assert f"{a} is retired" in text
     assert not (ran.models / "motor" / "champion.json").exists()
-    assert "retired: a column is gone" in models(ran, "history")
+    history = models(ran, "history")
+    assert f"{a} (withdrawn)" in history
+    assert "a column is gone" in history
     assert f"fraud-mlops models promote {a} --dataset motor" in text
     assert "before it was none" in models(ran, "promote", b)
     assert "nothing to go back to" in ran.fails("models", "rollback", "--dataset", "motor")
     assert a in models(ran, "promote", a)
+
+
+def test_retire_runs_as_a_training_says_it(ran, versions) -> None:
+    plan = plan_run("synthetic_claims", run="Test/1", output_uri=str(ran.root))
+    contract = plan.contract.model_copy(update={"name": "motor"})
+    plan = plan.model_copy(update={"contract": contract, "champion": versions[0]})
+    told = str(cannot_score(plan, ["age"])).rpartition("fraud-mlops ")[2]
+    assert f"{versions[0]} is retired" in ran.says(*told.split())
+    assert "retired by hand" in models(ran, "history")
 
 
 def test_a_damaged_version_is_not_promoted(ran, versions) -> None:

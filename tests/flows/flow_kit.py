@@ -157,13 +157,21 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def kill_once(process: subprocess.Popen[str], happened: Callable[[], bool]) -> Ended:
-    """Kills the run as soon as what it leaves behind is what is waited for."""
+    """Kills the run as soon as what it leaves behind is what is waited for.
+
+    It goes on for 2 ms at a time and stands still while it is looked at: it cannot run away from a
+    test that has to wait for a core.
+    """
     lines: list[str] = []
     assert process.stdout is not None
     reader = threading.Thread(target=lines.extend, args=(process.stdout,))
     reader.start()
     end = time.monotonic() + 300
-    while process.poll() is None and not happened() and time.monotonic() < end:
+    while process.poll() is None and time.monotonic() < end:
+        os.killpg(process.pid, signal.SIGSTOP)
+        if happened():
+            break
+        os.killpg(process.pid, signal.SIGCONT)
         time.sleep(0.002)
     kill(process)
     reader.join()

@@ -56,6 +56,23 @@ def test_a_first_champion_that_is_withdrawn_is_no_place_to_go_back_to(
     assert [(m.version, m.withdrawn) for m in moves] == [(a, False), (a, True), (b, False)]
 
 
+def test_a_withdrawal_that_was_broken_off_leaves_the_champion_and_its_way_back(
+    registry: Registry,
+) -> None:
+    a, b = map(registry.add, "ab")
+    registry.promote(a)
+    registry.promote(b)
+    path = registry.folder / "champion.json"
+    kept = path.read_bytes()
+    withdraw(registry.uri, DATASET, b, **ME)
+    path.write_bytes(kept)  # the machine went away when all but this was done
+    assert rollback_target(registry.uri, DATASET) == a
+    withdraw(registry.uri, DATASET, b, **ME)
+    c = registry.add("c")
+    registry.promote(c, expected=None)
+    assert registry.rollback() == a
+
+
 def test_only_who_leads_is_withdrawn(any_registry: Registry) -> None:
     a, b = map(any_registry.add, "ab")
     any_registry.promote(b)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -34,11 +35,15 @@ _FORMATS: dict[str, Format] = {
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a source. `name` is what messages and the quarantine call it."""
+    """One file of a source. `name` is what messages and the quarantine call it.
+
+    folders: names of those that it is in below the source's own, or below where a glob begins.
+    """
 
     fs: Any
     path: str
     name: str
+    folders: tuple[str, ...] = ()
 
     @property
     def suffix(self) -> str:
@@ -102,10 +107,12 @@ def find_files(source: FileSource, without: Collection[str] = ()) -> list[Source
     try:
         # A name that is there is meant as it stands, be there a "[" in it or not.
         if fs.isfile(path):
-            paths = [path]
+            paths, root = [path], posixpath.dirname(path)
         elif fs.isdir(path):
+            root = path
             paths = [p for p in fs.find(path) if not _hidden(p, path)]
         elif any(sign in path for sign in "*?["):
+            root = posixpath.dirname(re.split(r"[*?\[]", path, maxsplit=1)[0])
             paths = [p for p in fs.glob(path) if fs.isfile(p)]
         else:
             raise SourceError(f"{source.uri}: no such file or folder{_neighbours(fs, path)}")
@@ -118,12 +125,18 @@ def find_files(source: FileSource, without: Collection[str] = ()) -> list[Source
         raise SourceError(f"{source.uri}: all {len(without)} files are bad, and are set aside")
     local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
     names = {path: path if local else fs.unstrip_protocol(path) for path in sorted(paths)}
-    return [SourceFile(fs, path, printable(name)) for path, name in names.items()]
+    return [
+        SourceFile(fs, path, printable(name), tuple(_inside(path, root)[:-1]))
+        for path, name in names.items()
+    ]
 
 
 def _hidden(path: str, folder: str) -> bool:
-    inside = path.removeprefix(folder).strip("/")
-    return any(part.startswith((".", "_")) for part in inside.split("/"))
+    return any(part.startswith((".", "_")) for part in _inside(path, folder))
+
+
+def _inside(path: str, folder: str) -> list[str]:
+    return path.removeprefix(folder).strip("/").split("/")
 
 
 def _neighbours(fs: Any, path: str) -> str:

@@ -33,7 +33,7 @@ from fraud_mlops.contract import EVENT_TIME, Contract, SyntheticSource
 from fraud_mlops.errors import QualityError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.periods import by_partition
-from fraud_mlops.lakehouse.ranges import PartitionRange
+from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
 from fraud_mlops.lakehouse.stores import list_children
 
 
@@ -107,7 +107,7 @@ def ingest(
         warnings=(
             *origin.warnings,
             *_empty_columns(summary.columns),
-            *_left_behind(contract, lakehouse, published, partitions),
+            *_left_behind(contract, lakehouse, published, partitions, as_of if hindsight else None),
         ),
         partitions=tuple(published),
         truth_uri=truth_uri,
@@ -181,12 +181,18 @@ def _left_behind(
     lakehouse: Lakehouse,
     published: Iterable[Partition],
     partitions: PartitionRange | None,
+    until: datetime | None,
 ) -> list[str]:
-    """Raw partitions that a whole source has nothing of any more; nobody asked to empty them."""
+    """Raw partitions that a whole source has nothing of any more; nobody asked to empty them.
+
+    until: in hindsight, up to when the source was read; partitions that begin later are not told.
+    """
     if partitions is not None:
         return []
     there = {name.rpartition("=")[2] for name in list_children(lakehouse.uri(ZONE, contract.name))}
     left = sorted(there - {partition.value for partition in published})
+    if until is not None:
+        left = [value for value in left if value <= partition_of(until, contract.partition)]
     return [
         f"raw partition {value} has no claims in the source, and stays as it is; to empty it, "
         f"ingest it by --partition-start {value}"

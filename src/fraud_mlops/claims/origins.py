@@ -52,7 +52,10 @@ class Origin(Protocol):
 
 
 class FileOrigin:
-    """Claims in files; in hindsight those up to `as_of`, and what came later is left out."""
+    """Claims in files; in hindsight those up to `as_of`, and what came later is left out.
+
+    A sample is drawn from the files as they are: in hindsight fewer of it remain.
+    """
 
     def __init__(
         self,
@@ -102,7 +105,9 @@ class FileOrigin:
             left_out += int(later.sum())
             yield converted.only(~later)
         if left_out:
-            told = f"{counted(left_out, 'claim')} after {self._as_of:%F %H:%M} UTC: left out"
+            among = "" if self._sample is None else " of the sample"
+            claims = f"{counted(left_out, 'claim')}{among}"
+            told = f"{claims} after {self._as_of:%F %H:%M} UTC: left out"
             self.warnings = (*(w for w in warnings if w != told), told)
 
     def publish_truth(self, uri: str) -> str | None:  # noqa: ARG002 - files know no truth

@@ -52,7 +52,7 @@ class Source:
     @property
     def folder_keys(self) -> list[str]:
         """Names that stand in those of folders (`region=north`) and are no columns of the files."""
-        parts = (part for file in self.files for part in file.path.split("/")[:-1])
+        parts = (part for file in self.files for part in file.folders)
         keys = dict.fromkeys(part.partition("=")[0] for part in parts if "=" in part)
         return [key for key in keys if key and key not in self.types]
 

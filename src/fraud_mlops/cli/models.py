@@ -186,11 +186,12 @@ def rollback(to: str | None, dataset: str, model_uri: str, by: str, reason: str)
 @_output_option
 @model_option()
 @_by_option
-@click.option("--reason", required=True, help="Why, for the history.")
+@click.option("--reason", default="retired by hand", show_default=True)
 def retire(dataset: str, model_uri: str, by: str, reason: str) -> None:
     """Have no champion, as before the first: the next training is held against nobody.
 
-    For a champion that can no longer score the claims. What serves it goes on until another leads.
+    For a champion that can no longer score the claims. Servers that have it loaded go on with it
+    until another leads; scoring runs and restarted servers have no model until the next training.
     """
     from fraud_mlops.errors import RegistryError
     from fraud_mlops.registry.pointers import read_pointer, withdraw
@@ -198,7 +199,7 @@ def retire(dataset: str, model_uri: str, by: str, reason: str) -> None:
     champion = read_pointer(model_uri, dataset, "champion")
     if champion is None:
         raise RegistryError(f"{dataset}: has no champion to retire")
-    withdraw(model_uri, dataset, champion.version, by=by, reason=f"retired: {reason}")
+    withdraw(model_uri, dataset, champion.version, by=by, reason=reason)
     say(f"{dataset}: {champion.version} is retired; there is no champion.")
     say(f"Back again: fraud-mlops models promote {champion.version} --dataset {dataset}")
 
@@ -220,10 +221,11 @@ def history(dataset: str, model_uri: str) -> None:
     """Every move of champion and challenger, oldest first."""
     from fraud_mlops.registry.pointers import history
 
-    rows = [
-        (f"{m.since:%Y-%m-%d %H:%M:%S}", m.role, m.version, m.previous, m.by, m.reason)
-        for m in history(model_uri, dataset)
-    ]
+    rows = []
+    for m in history(model_uri, dataset):
+        version = f"{m.version} (withdrawn)" if m.withdrawn else m.version
+        since = f"{m.since:%Y-%m-%d %H:%M:%S}"
+        rows.append((since, m.role, version, m.previous, m.by, m.reason))
     show_table(["since (UTC)", "role", "version", "before", "by", "reason"], rows)
 
 

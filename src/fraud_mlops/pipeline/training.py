@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from fraud_mlops.contract import EVENT_TIME
+from fraud_mlops.contract import EVENT_TIME, LABEL_TIME
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.evaluation.leaderboard import LeaderboardRow
 from fraud_mlops.evaluation.metrics import evaluate
@@ -176,9 +177,11 @@ def refit(
     core, since nothing else trains now.
     """
     oot = features.split.oot.start
-    claims = pa.concat_tables(
-        [labelled(features, "train", known_before=oot), validation_claims(features)]
-    )
-    judged, total = training_claims(features).num_rows, settings().threads
+    taught = labelled(features, "train", known_before=oot)
+    claims = pa.concat_tables([taught, validation_claims(features)])
+    # What was judged has learnt from the claims of the train window that were known earlier.
+    begins = pa.scalar(features.split.validation.start, pa.timestamp("us", "UTC"))
+    judged = pc.sum(pc.less(taught.column(LABEL_TIME), begins)).as_py()
+    total = settings().threads
     with cpu_slot(total, total, progress=progress) as threads:
         return fit(winner, claims, features, threads, progress, planned_for=judged)

@@ -3,7 +3,7 @@
 `<models>/<dataset>/champion.json` and `challenger.json` are replaced atomically. Every pointer
 there ever was is kept under `history/`, one object each, written once: a move first makes sure
 that the pointer it replaces is there, so that a process killed in between loses no move and
-leaves none that never took effect.
+leaves none that never took effect. Only a withdrawal is written before it is done.
 """
 
 from __future__ import annotations
@@ -147,22 +147,24 @@ def clear_challenger(models_uri: str, dataset: str) -> None:
 def withdraw(models_uri: str, dataset: str, version: str, *, by: str, reason: str) -> None:
     """Takes the champion back, and names no other: there is none, as before the first.
 
-    The history keeps that it was there, and no rollback goes to it. Raises RegistryError when
-    another is champion by then.
+    The history keeps that it was there, and no rollback goes to it: that is written first, so that
+    a process killed in between loses nothing. RegistryError when another is champion by then.
     """
     with locked(models_uri, dataset):
         pointer, tag = _look(models_uri, dataset, "champion")
         if pointer is None or pointer.version != version:
             raise _moved(dataset, "champion")
         _record(models_uri, dataset, pointer)
+        since = max(datetime.now(UTC), pointer.since + _TICK)
+        told = {"since": since, "by": by, "reason": reason, "withdrawn": True}
+        withdrawn = pointer.model_copy(update=told)
+        _record(models_uri, dataset, withdrawn)
         uri = join(models_uri, dataset, "champion.json")
         try:
             delete_version(uri, tag) if tag else delete(uri)
         except ReplacedError:
+            delete(join(models_uri, dataset, "history", _name(withdrawn)))
             raise _moved(dataset, "champion") from None
-        since = max(datetime.now(UTC), pointer.since + _TICK)
-        told = {"since": since, "by": by, "reason": reason, "withdrawn": True}
-        _record(models_uri, dataset, pointer.model_copy(update=told))
 
 
 def rollback(
@@ -176,7 +178,7 @@ def rollback(
     current = read_pointer(models_uri, dataset, "champion")
     if current is None:
         raise RegistryError(f"{dataset}: has no champion to roll back from")
-    version = to or _replaced_by(models_uri, dataset)
+    version = to or _replaced_by(models_uri, dataset, current)
     if version is None:
         raise RegistryError(
             f"the champion {current.version} replaced none, so that there is nothing to go back "
@@ -187,17 +189,20 @@ def rollback(
 
 def rollback_target(models_uri: str, dataset: str) -> str | None:
     """The version that `rollback` would go to; None where there is none."""
-    if read_pointer(models_uri, dataset, "champion") is None:
-        return None
-    return _replaced_by(models_uri, dataset)
+    current = read_pointer(models_uri, dataset, "champion")
+    return _replaced_by(models_uri, dataset, current) if current else None
 
 
-def _replaced_by(models_uri: str, dataset: str) -> str | None:
-    """Versions are stacked as they are promoted; going back to one takes off what came after."""
+def _replaced_by(models_uri: str, dataset: str, current: Pointer) -> str | None:
+    """Versions are stacked as they are promoted; going back to one takes off what came after.
+
+    A withdrawal of what still leads was broken off, and counts for nothing.
+    """
     stack: list[str] = []
     now = now_called(models_uri, dataset)
     for move in history(models_uri, dataset):
-        if move.role == "champion":
+        still_led = move.version == current.version and current.since < move.since
+        if move.role == "champion" and not (move.withdrawn and still_led):
             version = now.get(move.version, move.version)
             if version in stack:
                 del stack[stack.index(version) :]

@@ -139,7 +139,10 @@ def _untouched(run: Training) -> Finding:
 
 
 def _label_maturity(validated: Validated) -> Finding:
-    """What is judged must not be the quickly decided only; where it is, the champion has stayed."""
+    """What is judged must not be the quickly decided only.
+
+    Where too few have a label the champion stays; a first model leads all the same.
+    """
     found = validated.maturity
     return Finding(
         "label_maturity",

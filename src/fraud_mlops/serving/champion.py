@@ -75,11 +75,7 @@ class ServedModel:
     def _look(self) -> bool:
         pointer = read_pointer(self.models_uri, self.dataset, self.role)
         if pointer is None:
-            self.problem = f"no {self.role} yet: train one, or promote a version"
-            if self.role == "challenger" and self.scorer is not None:
-                self.scorer, self._loaded = None, None
-                return True
-            return False
+            return self._unnamed()
         serves = self.scorer is not None and self.scorer.version == pointer.version
         if serves and not self._state_moved():
             self._well()
@@ -88,6 +84,16 @@ class ServedModel:
         if refused and not serves and time.monotonic() < self._retry_at:
             return False
         return self._swap(pointer.version)
+
+    def _unnamed(self) -> bool:
+        """A challenger goes; a champion that was retired serves on, by what entities do now."""
+        moved = False
+        if self.role == "challenger" and self.scorer is not None:
+            self.scorer, self._loaded, moved = None, None, True
+        elif self.scorer is not None and self._state_moved():
+            moved = self._swap(self.scorer.version)
+        self.problem = f"no {self.role} yet: train one, or promote a version"
+        return moved
 
     def _swap(self, version: str) -> bool:
         try:
