@@ -135,8 +135,9 @@ def test_a_run_that_fails_as_the_service_goes_away_goes_on_when_it_is_back(
         while not (toy.folder / "held_end").exists():
             time.sleep(0.05)
         service.stop()
+        first = toy.launches[0].handle["folder"]
         held.unlink()
-        while toy.launches[0].outcome == "open":
+        while toy.launches[0].handle["folder"] == first:  # until it is resumed
             time.sleep(0.05)
         service.start()
 
