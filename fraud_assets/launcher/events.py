@@ -169,13 +169,13 @@ class Story:
     def _tell_materializations(self, *, figures: bool = False) -> None:
         """A line each; one for them all where many partitions come at once.
 
-        figures: those that have some of their own; partitions without are said again, with theirs,
-        before their step ends.
+        figures: those that have rows of their own; partitions without are said again, with theirs,
+        before their step ends. What a step did for all of them stands at each.
         """
         told = [
             made
             for made in self._untold.values()
-            if not figures or made.partition is None or _told_first(made.numbers)
+            if not figures or made.partition is None or _ROWS in made.numbers
         ]
         for made in told:
             del self._untold[made.asset, made.partition]

@@ -45,7 +45,7 @@ def ended(at: int) -> dict[str, Any]:
 def test_partitions_of_a_range_are_told_once_with_their_own_rows_however_the_log_is_paged() -> None:
     """A step's result stands for each partition first, and has the step's figures alone."""
     months = [f"2024-{month:02}" for month in range(1, 13)]
-    result = [made(month, n, seconds_since_launch=7) for n, month in enumerate(months)]
+    result = [made(m, n, seconds_since_launch=7, rows_added=9) for n, m in enumerate(months)]
     own = [made(month, 100 + n, dagster__row_count=10) for n, month in enumerate(months)]
     log = [*result, *own[:1], checked(True, 50), *own[1:], ended(1000)]
     for page in (1, 5, 9, 100):
