@@ -317,7 +317,7 @@ def test_dagster_finds_a_run_by_the_handle_of_a_start_without_an_answer(stage: S
     for unanswered in ("jobs/runs/submit", "jobs/runs/list"):
         stage.workspace.fail(unanswered, 500, ALWAYS, code="INTERNAL_ERROR", answered=True)
     prepared = stage.backend().prepare(stage.request())
-    with pytest.raises(OutOfSightError, match="A run may be under way all the same"):
+    with pytest.raises(OutOfSightError, match="a run may be under way all the same"):
         stage.backend().launch(stage.request(), prepared)
     stage.workspace.faults.clear()
     assert stage.ended(prepared).state is RunState.SUCCEEDED
