@@ -105,7 +105,8 @@ def _run(command: list[str], mask: Callable[[str], str]) -> tuple[int, list[str]
     for line in process.stdout:
         shown = mask(line)
         tail.append(shown.rstrip("\n"))
-        print(shown, end="", flush=True)
+        with contextlib.suppress(OSError):  # who stopped us listens no more; the command still ends
+            print(shown, end="", flush=True)
     code = process.wait()
     return (128 - code if code < 0 else code), list(tail)
 
