@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
 
 from dagster_metaflow.backends.protocol import UsageError
+from dagster_metaflow.backends.travelling import is_here
+from dagster_metaflow.stores import is_folder
 
 _CREDENTIAL = re.compile(
     r"://[^?#\s]*:[^?#\s@]*@|https?://[^/?#\s]*@"  # a login; a password may hold a slash
@@ -66,22 +67,13 @@ def refuse_folders(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     found = [
         f"{option} {value}"
         for option, _, value in pairs
-        if option.endswith("uri") and value and is_folder(value) and not _is_volume(value)
+        if option.endswith("uri") and value and is_folder(value.lower()) and not _is_volume(value)
     ]
     if found:
         raise UsageError(
             f"{', '.join(found)}: a folder, which would go with the driver. Give abfss://... or "
             "s3://... (LAKEHOUSE_URI, FRAUD_MODEL_URI)"
         )
-
-
-def is_here(host: str | None) -> bool:
-    """The workspace is on this machine, as in tests."""
-    return (urlsplit(host or "").hostname or "") in ("127.0.0.1", "localhost")
-
-
-def is_folder(uri: str) -> bool:
-    return "://" not in uri or uri.lower().startswith("file:")
 
 
 def _is_volume(uri: str) -> bool:

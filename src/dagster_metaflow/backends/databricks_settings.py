@@ -22,9 +22,11 @@ from dagster_metaflow.backends.databricks_git import (
     settled,
 )
 from dagster_metaflow.backends.databricks_records import ACCOUNT, NoAccountError, records_in
-from dagster_metaflow.backends.databricks_refused import SECRET_OPTION, is_folder, is_here
+from dagster_metaflow.backends.databricks_refused import SECRET_OPTION
 from dagster_metaflow.backends.databricks_requirements import as_package
 from dagster_metaflow.backends.protocol import LaunchRequest, UsageError
+from dagster_metaflow.backends.travelling import is_here
+from dagster_metaflow.stores import is_folder
 
 TASK = "flow"
 DEFAULT_KEY = "Default"
@@ -92,7 +94,7 @@ def _yes_or_no(name: str, text: str) -> bool:
 
 
 def _wrong_with(store: str, known: Mapping[str, str], scope: str | None) -> Iterator[str]:
-    if is_folder(store):
+    if is_folder(store.lower()):
         if not is_here(known.get("DATABRICKS_HOST")):
             yield (
                 "a store that Databricks and this machine reach, abfss://... or s3://... "

@@ -86,9 +86,15 @@ class LocalBackend(Config):
         options = self._run_options(resumed=True)
         made = self._start(request, handle, ["resume", f"--origin-run-id={origin}", *options])
         if origin != origin_run_id:
-            with (folder / "log").open("a", encoding="utf-8") as log:
-                log.write(f"Run {origin} is resumed: no task of run {origin_run_id} ended well.\n")
+            self._say(
+                handle, f"Run {origin} is resumed: no task of run {origin_run_id} ended well."
+            )
         return made
+
+    def _say(self, handle: Handle, words: str) -> None:
+        """Into the log of a run that Metaflow's own scheduler has begun."""
+        with (_folder(handle) / "log").open("a", encoding="utf-8") as log:
+            log.write(f"{words}\n")
 
     def _run_options(self, *, resumed: bool = False) -> list[str]:
         options = [] if self.max_workers is None else [f"--max-workers={self.max_workers}"]

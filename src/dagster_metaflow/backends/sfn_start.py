@@ -46,13 +46,13 @@ def started(aws: Aws, machine: Deployed, flow: str, name: str, given: str) -> st
     jobs with it. Asked again with the same name, the same execution is found. Raises LaunchError
     when AWS goes on with another definition, and ClientError.
     """
-    client = aws.client("stepfunctions")
+    client, meant = aws.client("stepfunctions"), _meant_by(given)
     for tried in _names(name):
         # It exists already when an answer was lost on its way, and the call made again.
         with suppress(client.exceptions.ExecutionAlreadyExists):
             client.start_execution(stateMachineArn=machine.arn, name=tried, input=given)
         arn = execution_arn(machine.arn, tried)
-        if _runs_what_is_meant(client, arn, given):
+        if _runs(client, arn, meant):
             return tried
         client.stop_execution(executionArn=arn, error="Stopped", cause=_NOT_MEANT)
         batch_jobs.end(aws, flow, tried, _NOT_MEANT)
@@ -94,7 +94,7 @@ def is_meant(aws: Aws, arn: str, told: Mapping[str, Any]) -> bool:
     """Whether an execution runs the definition that it was started for. told: of it."""
     if told.get("cause") == _NOT_MEANT:
         return False
-    return _runs_what_is_meant(aws.client("stepfunctions"), arn, told["input"])
+    return _runs(aws.client("stepfunctions"), arn, _meant_by(told["input"]))
 
 
 def is_current(aws: Aws, machine: str, name: str) -> bool:
@@ -103,20 +103,24 @@ def is_current(aws: Aws, machine: str, name: str) -> bool:
     arn = aws.machine_arn(machine)
     client = aws.client("stepfunctions")
     now = definition_hash(client.describe_state_machine(stateMachineArn=arn)["definition"])
-    given = json.dumps({"Definition": now})
-    return _runs_what_is_meant(client, execution_arn(arn, name), given)
+    return _runs(client, execution_arn(arn, name), now)
 
 
 def _names(name: str) -> list[str]:
     return [name, *(f"{name[: LONGEST_NAME - 2]}-{number}" for number in range(1, TRIES))]
 
 
-def _runs_what_is_meant(client: Any, arn: str, given: str) -> bool:
-    """Also where AWS does not show it for long, or refuses to: it has been started, and only what
-    is known to be another one is stopped."""
+def _meant_by(given: str) -> str | None:
+    """Hash of the definition that an input names; an older version's names none."""
+    meant: str | None = json.loads(given).get("Definition")
+    return meant
+
+
+def _runs(client: Any, arn: str, meant: str | None) -> bool:
+    """Whether it runs the definition of that hash. Also where AWS does not show it for long, or
+    refuses to: it has been started, and only what is known to be another one is stopped."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    meant = json.loads(given).get("Definition")
     for _ in range(_UNSEEN_LOOKS if meant else 0):
         try:
             found = client.describe_state_machine_for_execution(executionArn=arn)["definition"]

@@ -143,9 +143,8 @@ class StepFunctionsBackend(BatchBackend):
             append(_folder(handle), Noted(), f"A new execution, since {why_not}.\n".encode())
             return made
         made = self._by_metaflow(request, handle, origin_run_id)
-        words = f"Resumed by Metaflow's own scheduler with steps on AWS Batch, since {why_not}.\n"
-        with (_folder(handle) / "log").open("a", encoding="utf-8") as log:
-            log.write(words)
+        words = f"Resumed by Metaflow's own scheduler with steps on AWS Batch, since {why_not}."
+        self._say(handle, words)
         return made
 
     def _redriven(

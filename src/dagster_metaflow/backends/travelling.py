@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest, UsageError
-from dagster_metaflow.stores import write_file
+from dagster_metaflow.stores import is_folder, write_file
 
 
 def travelled(request: LaunchRequest) -> LaunchRequest:
@@ -21,7 +21,7 @@ def travelled(request: LaunchRequest) -> LaunchRequest:
     Where the ledger is a folder of this machine, tasks see this machine's files, and none travels.
     """
     store = request.ledger_root
-    if not request.inputs or _is_folder(store):
+    if not request.inputs or is_folder(store):
         return request
     known = {str(path): path for path in request.inputs}
     parameters = {
@@ -39,16 +39,16 @@ def refuse_folder(request: LaunchRequest, known: Mapping[str, str]) -> None:
     tests.
     """
     store = request.ledger_root
-    host = urlsplit(known.get("AWS_ENDPOINT_URL", "")).hostname
-    if store and _is_folder(store) and host not in ("127.0.0.1", "localhost"):
+    if store and is_folder(store) and not is_here(known.get("AWS_ENDPOINT_URL")):
         raise UsageError(
             f"to run on AWS a store is missing that its tasks reach, s3://... (LAKEHOUSE_URI): "
             f"{store} is a folder of this machine"
         )
 
 
-def _is_folder(store: str) -> bool:
-    return "://" not in store or store.startswith("file://")
+def is_here(address: str | None) -> bool:
+    """What runs there is on this machine, as in tests, and sees its folders."""
+    return urlsplit(address or "").hostname in ("127.0.0.1", "localhost")
 
 
 def _brought(path: Path, store: str) -> str:
