@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fraud_assets.dataset import Dataset
     from fraud_mlops.warehouse.engine import Warehouse
 
+_CANCEL_SECONDS = 90
+"""In which a launcher cancels its run."""
 _COLUMNS = ("PARTITION_KEY", "CLAIMS", "ALERTS", "PRECISION_OF_ALERTS", "RECALL_OF_ALERTS")
 
 
@@ -64,10 +66,6 @@ def main() -> int:
 
 def _leave(number: int, _frame: object) -> None:
     sys.exit(128 + number)
-
-
-_CANCEL_SECONDS = 90
-"""In which a launcher cancels its run."""
 
 
 def _jobs(sample_size: int, candidates: int) -> list[tuple[str, list[str]]]:

@@ -48,7 +48,7 @@ def run_failure_sensor(stores: Stores) -> dg.SensorDefinition:
             f"run-failed-{run.run_id}",
             f"{run.job_name} failed",
             facts,
-            logging.getLogger(f"dagster.{__name__}") if context.log is None else context.log,
+            _log(context),
             message=failure_message(run, facts, failing_since(context.instance, run)),
         )
 
@@ -67,7 +67,6 @@ def run_recovery_sensor() -> dg.SensorDefinition:
     )
     def sensor(context: dg.RunStatusSensorContext) -> None:
         run = context.dagster_run
-        log = logging.getLogger(f"dagster.{__name__}") if context.log is None else context.log
         for step in _succeeded(context.instance, run):
             over = Notification(
                 key=problem_key(run, step),
@@ -76,9 +75,13 @@ def run_recovery_sensor() -> dg.SensorDefinition:
                 step=step,
                 link=page(f"runs/{run.run_id}"),
             )
-            tell(over, log)
+            tell(over, _log(context))
 
     return sensor
+
+
+def _log(context: dg.RunStatusSensorContext) -> logging.Logger:
+    return logging.getLogger(f"dagster.{__name__}") if context.log is None else context.log
 
 
 def _succeeded(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str | None]:

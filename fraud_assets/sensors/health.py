@@ -129,7 +129,7 @@ def _message(key: str, problem: Problem, since: datetime) -> Notification:
 def _record(stores: Stores, problem: Problem, log: logging.Logger) -> None:
     since = problem.since.isoformat()
     facts = {"reason": problem.reason, "since": since, "next": problem.next_command}
-    title = f"{problem.name} needs a look"
+    title = Notification(key=problem.name, status="warning", what=problem.name).title
     record_alert(stores.lakehouse, f"{problem.name}-{since}", title, facts, log)
 
 

@@ -46,6 +46,9 @@ class Told(BaseModel):
     good: list[AwareDatetime] = []
     held: list[str] = []
 
+    def hold(self, *keys: str) -> None:
+        self.held = [*dict.fromkeys([*self.held, *keys])]
+
 
 class Decision(NamedTuple):
     """send: None when it is not to be sent, for the reason `why`. needless: there is no need to.
@@ -80,7 +83,7 @@ class ToldFile:
             sent = _sent(told, told_now)
             sent[:] = [at for at in sent if now - at < _HOUR]
             if len(sent) >= self._per_hour:
-                told.held = [*dict.fromkeys([*told.held, told_now.key])]
+                told.hold(told_now.key)
                 _put_back(told, told_now, before)
                 return Decision(None, f"{self._per_hour} were sent within the hour")
             sent.append(now)
@@ -97,7 +100,7 @@ class ToldFile:
             sent = _sent(told, message)
             if decision.at in sent:
                 sent.remove(decision.at)
-            told.held = [*dict.fromkeys([*told.held, *decision.held])]
+            told.hold(*decision.held)
             _put_back(told, message, decision.before)
 
     def _bad(self, told: Told, told_now: Notification, now: datetime) -> Decision:
