@@ -66,8 +66,11 @@ format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Hours. docs/benchmarks.md says which options its tables were made with.
 bench: $(DEV)
-	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+	@failed=; for bench in benchmarks/bench_*.py benchmarks/serving.py; do \
+	  echo "== $$bench"; $(BIN)/python $$bench || failed="$$failed $$bench"; \
+	done; [ -z "$$failed" ] || { echo "These ended with an error:$$failed"; exit 1; }
 
 # The site is build/site/index.html.
 docs: $(DEV)

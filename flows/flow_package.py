@@ -7,6 +7,7 @@ that a dataset can be named by are added here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,15 @@ import fraud_mlops.errors  # noqa: F401 - loaded, and so packed
 
 
 class Packed(FlowMutator):  # type: ignore[misc]
-    """Put on a flow: adds `datasets/` to its code package."""
+    """Put on a flow: adds `datasets/` to its code package, and settings of this shell to its tasks,
+    wherever they run."""
+
+    def mutate(self, mutable_flow: Any) -> None:
+        from fraud_mlops.settings import TRAVELLING
+
+        known = {name: os.environ[name] for name in TRAVELLING if os.environ.get(name)}
+        for _, one in mutable_flow.steps if known else ():
+            one.add_decorator("environment", deco_kwargs={"vars": known})
 
     def add_to_package(self) -> Iterator[tuple[str, str, Any]]:
         from metaflow.packaging_sys import ContentType

@@ -28,9 +28,9 @@ from fraud_assets.sensors.retraining import retraining_sensor
 from fraud_assets.stores import Stores
 from fraud_assets.warehouse import warehouse_resource
 from fraud_mlops.errors import FraudMlopsError
-from fraud_mlops.settings import settings
+from fraud_mlops.settings import TRAVELLING, settings
 
-_AT_DEPLOY = ["FRAUD_SCORING_CRON", "LAKEHOUSE_URI", "FRAUD_MODEL_URI"]
+_AT_DEPLOY = ["FRAUD_SCORING_CRON", "LAKEHOUSE_URI", "FRAUD_MODEL_URI", *TRAVELLING]
 """What a state machine of ours holds beside Metaflow's own settings: flows/ read it."""
 
 
@@ -48,7 +48,11 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
             resources={
                 "metaflow": MetaflowResource(
                     ledger_root=stores.root,
-                    step_functions=StepFunctionsBackend(deploy_variables=_AT_DEPLOY),
+                    backend=settings().backend,
+                    step_functions=StepFunctionsBackend(
+                        create_options=(settings().step_functions_options or "").split(),
+                        deploy_variables=_AT_DEPLOY,
+                    ),
                     databricks=_databricks(),
                     cards_url=settings().cards_url,
                 ),
@@ -65,7 +69,7 @@ def _databricks() -> DatabricksBackend:
     """Where and as whom it runs is said by the environment: docs/databricks.md."""
     return DatabricksBackend(
         requirements=["requirements.txt", "infra/azure/requirements.txt"],
-        forwarded=["FRAUD_THREADS"],
+        forwarded=["FRAUD_THREADS", *TRAVELLING],
     )
 
 

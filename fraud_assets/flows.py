@@ -13,6 +13,7 @@ from fraud_mlops import catalog
 FOLDER = Path(__file__).parents[1] / "flows"
 _LIBRARY = Path(fraud_mlops.__file__).parent
 # What people look at, and what takes metrics elsewhere; no flow's asset comes out otherwise for it.
+# Steps draw plots, though, so that they are deployed.
 _FOR_SHOW = {"cli", "plots", "warehouse", "__pycache__"}
 
 
@@ -28,7 +29,7 @@ def flow(file: str, dataset: Dataset) -> MetaflowFlow:
         FOLDER / file,
         code=[path for path in code if path.is_dir() or path.suffix == ".py"],
         inputs=[dataset.file],
-        packed=sorted(catalog.available().values()),
+        packed=[*sorted(catalog.available().values()), _LIBRARY / "plots"],
         # The registry is the resource's to say, when a run starts.
         fixed={"dataset": str(dataset.file), "model_uri": None},
     )

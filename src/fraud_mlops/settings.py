@@ -14,15 +14,29 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.fields import Duration, FirstDay
+from fraud_mlops.machine import cores, memory
 
 _SECRET = re.compile("TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE")
 
 
-def cores() -> int:
-    """Those of the process's affinity, and no more than its container's share of them."""
-    import joblib
+TRAVELLING = (
+    "FRAUD_DEVICE",
+    "FRAUD_MEMORY_LIMIT",
+    "FRAUD_PREDICTION_DAYS",
+    "FRAUD_SPARK_MASTER",
+    "FRAUD_SPARK_ROWS",
+    "FRAUD_STORE_RETRIES",
+    "FRAUD_STORE_TIMEOUT",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+)
+"""Variables that go with a shell's runs to tasks on other machines; none is a secret, and none says
+how big this machine is."""
 
-    return int(joblib.cpu_count())
+_MOST_FOR_DUCKDB = 4_000_000_000
+
+
+def _duckdb_memory() -> str:
+    return f"{min(_MOST_FOR_DUCKDB, memory() // 2) // 1_000_000}MB"
 
 
 class Settings(BaseSettings):
@@ -56,6 +70,20 @@ class Settings(BaseSettings):
         description="Where Dagster's partitions of claims in files begin, at the latest with a "
         "training window of dates; goes before the contract's `first_partition`.",
     )
+    backend: str = Field(
+        "local",
+        alias="FRAUD_BACKEND",
+        pattern=r"^(local|batch|step_functions|databricks)$",
+        description="Where Dagster runs flows, those of schedules and sensors too: `local`, "
+        "`batch`, `step_functions`, `databricks`. The tag `dagster_metaflow/backend` of a run goes "
+        "before it.",
+    )
+    step_functions_options: str | None = Field(
+        None,
+        alias="FRAUD_STEP_FUNCTIONS_OPTIONS",
+        description="Options of `step-functions create` when Dagster deploys, divided by spaces: "
+        "`--max-workers=40 --workflow-timeout=86400`.",
+    )
     cards_url: str | None = Field(
         None,
         alias="FRAUD_CARDS_URL",
@@ -83,10 +111,11 @@ class Settings(BaseSettings):
         "process or its container may.",
     )
     memory_limit: str = Field(
-        "4GB",
+        default_factory=_duckdb_memory,
         alias="FRAUD_MEMORY_LIMIT",
         pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$",
-        description="Memory DuckDB may use before it spills to disk.",
+        description="Memory DuckDB may use before it spills to disk, such as `2GB`; when unset, "
+        "4 GB, or half of what the machine or the container has where that is less.",
     )
     spark_rows: int = Field(
         20_000_000,

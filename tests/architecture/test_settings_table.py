@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic.fields import FieldInfo
 
+from fraud_mlops import machine
 from fraud_mlops.errors import SettingsError
-from fraud_mlops.settings import Settings, settings
+from fraud_mlops.settings import TRAVELLING, Settings, settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
@@ -41,6 +42,24 @@ def test_every_setting_says_what_it_is_for() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert re.fullmatch(r"[A-Z][A-Z_]+", field.alias or ""), name
+
+
+def test_what_travels_is_a_setting_and_no_secret() -> None:
+    fields = {field.alias: field for field in Settings.model_fields.values()}
+    assert set(TRAVELLING) <= fields.keys()
+    assert not [name for name in TRAVELLING if "Secret" in str(fields[name].annotation)]
+
+
+def test_duckdb_leaves_half_of_a_small_container_to_everything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_settings
+) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(machine, "_LIMITS", (tmp_path / "of-v1", limit))
+    monkeypatch.delenv("FRAUD_MEMORY_LIMIT", raising=False)
+    limit.write_text("max\n")
+    assert machine.memory() > 1 << 30
+    limit.write_text(f"{4096 << 20}\n")
+    assert fresh_settings().memory_limit == "2147MB"
 
 
 def test_no_module_reads_a_variable_of_the_projects_past_the_settings() -> None:

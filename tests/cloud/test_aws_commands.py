@@ -112,6 +112,24 @@ def test_a_deployment_keeps_the_lakehouse_of_whoever_made_it(aws: LocalAws, tmp_
     assert "s3cr3t" not in made.stdout + made.stderr
 
 
+def test_settings_of_the_shell_go_to_every_task_and_secrets_and_its_size_do_not(
+    aws: LocalAws, tmp_path: Path
+) -> None:
+    given = {"FRAUD_MEMORY_LIMIT": "3GB", "FRAUD_STORE_RETRIES": "7", "FRAUD_THREADS": "17"}
+    words = ("step-functions", "create", "--only-json")
+    made = metaflow(aws, tmp_path, "scoring_flow.py", *words, **given, **SECRETS)
+    assert made.returncode == 0, made.stdout + made.stderr
+    states = json.loads(made.stdout)["States"]
+    steps = [s for s in states.values() if s["Type"] == "Task" and "batch" in s["Resource"]]
+    assert len(steps) == 5
+    for step in steps:
+        told = step["Parameters"]["ContainerOverrides"]["Environment"]
+        variables = {one["Name"]: one.get("Value") for one in told}
+        assert variables["FRAUD_MEMORY_LIMIT"] == "3GB"
+        assert variables["FRAUD_STORE_RETRIES"] == "7"
+        assert not variables.keys() & {"FRAUD_THREADS", *SECRETS}
+
+
 def test_a_job_refuses_a_lakehouse_that_would_go_with_it(aws: LocalAws, tmp_path: Path) -> None:
     words = ("run", "--with", "batch", "--sample-size", "1000")
     done = metaflow(aws, tmp_path, "ingest_flow.py", *words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,8 @@ from made_claims import FAR_FUTURE, START, build, contract, early_claims, table,
 from fraud_mlops import catalog
 from fraud_mlops.claims import ingest
 from fraud_mlops.contract import Contract
-from fraud_mlops.errors import LakehouseError, SplitError
+from fraud_mlops.errors import FraudMlopsError, LakehouseError, SplitError
+from fraud_mlops.features import histories
 from fraud_mlops.features.build import FeatureSet, build_features, read_window, window_batches
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.lakehouse.partitions import Lakehouse
@@ -170,6 +172,17 @@ def test_histories_worked_on_in_parts_are_the_same(
     assert build(tmp_path / "b", made, claims).windows["oot"].data_version == (
         whole.windows["oot"].data_version
     )
+
+
+def test_a_disk_without_room_is_told_before_the_work_and_kills_nothing(tmp_path: Path) -> None:
+    """A page of a mapped file that the disk does not take would end the process with a signal."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with pytest.raises(FraudMlopsError, match=r"no room for 3\.0 GiB .* set TMPDIR"):
+            histories.file_of(tmp_path, 3 << 30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_features_go_to_and_come_from_any_store() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,7 +14,8 @@ import pytest
 from assets_kit import GENERATED, LANDED, Place
 from dagster import AssetKey
 
-from fraud_assets.flows import ingest_flow
+from fraud_assets import flows
+from fraud_mlops.settings import settings
 
 README = Path(__file__).parents[2] / "README.md"
 JOBS = {
@@ -43,9 +45,38 @@ def test_datasets_have_assets_of_their_own_and_one_deployment(
     make_place: Callable[..., Place],
 ) -> None:
     """Else each would deploy the state machine again that the other has deployed."""
-    flows = [ingest_flow(dataset) for dataset in make_place(GENERATED, LANDED).datasets]
-    assert len({flow.code_version for flow in flows}) == 2
-    assert len({flow.deployed_version for flow in flows}) == 1
+    found = [flows.ingest_flow(dataset) for dataset in make_place(GENERATED, LANDED).datasets]
+    assert len({flow.code_version for flow in found}) == 2
+    assert len({flow.deployed_version for flow in found}) == 1
+
+
+def test_what_steps_draw_with_is_deployed_and_makes_no_asset_stale(
+    generated: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a failing plot, once mended, would fail again in each execution that goes on."""
+    library = shutil.copytree(flows._LIBRARY, tmp_path / "fraud_mlops")
+    monkeypatch.setattr(flows, "_LIBRARY", library)
+    before = flows.ingest_flow(generated.dataset)
+    versions = before.deployed_version, before.code_version
+    (library / "plots" / "data.py").write_text("# mended\n", encoding="utf-8")
+    after = flows.ingest_flow(generated.dataset)
+    assert after.deployed_version != versions[0]
+    assert after.code_version == versions[1]
+
+
+def test_where_flows_run_is_a_setting_for_schedules_and_sensors_too(
+    make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAUD_BACKEND", "step_functions")
+    monkeypatch.setenv("FRAUD_STEP_FUNCTIONS_OPTIONS", "--max-workers=40 --authorize=token")
+    settings.cache_clear()
+    try:
+        metaflow = (make_place(GENERATED).defs.resources or {})["metaflow"]
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert metaflow.backend == "step_functions"
+    assert metaflow.step_functions.create_options == ["--max-workers=40", "--authorize=token"]
 
 
 def test_every_asset_says_whose_it_is_and_how_old_it_may_be(generated: Place) -> None:

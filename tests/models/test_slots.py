@@ -77,6 +77,24 @@ def test_a_task_that_waits_says_so(tmp_path: Path) -> None:
     assert said[0].startswith("waiting for 1 of 2 cores")
 
 
+def test_a_time_limit_is_for_the_work_and_not_for_the_wait(tmp_path: Path) -> None:
+    """Metaflow's @timeout sets an alarm when a task begins."""
+    rung: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
+    try:
+        holder = task(tmp_path, 1, 1, 2.5)
+        wait_for_log(tmp_path, 1)
+        signal.alarm(1)
+        with cpu_slot(1, 1, folder=tmp_path):
+            assert holder.wait() == 0
+            assert rung == []
+            time.sleep(1.5)
+        assert rung == [signal.SIGALRM]
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_a_task_alone_waits_for_nobody(tmp_path: Path) -> None:
     said: list[str] = []
     started = time.monotonic()

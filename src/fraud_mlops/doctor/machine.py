@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fraud_mlops.doctor.finding import Finding, absent, ok, warning, wrong
+from fraud_mlops.machine import cores as available_cores
+from fraud_mlops.machine import memory as available_memory
 from fraud_mlops.settings import Settings
-from fraud_mlops.settings import cores as available_cores
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 LEAST_MEMORY = 4 << 30
@@ -149,9 +150,7 @@ def cores(settings: Settings) -> Finding:
 
 
 def memory(settings: Settings) -> Finding:
-    import psutil
-
-    total = min(int(psutil.virtual_memory().total), _container_memory())
+    total = available_memory()
     limit = _bytes(settings.memory_limit)
     shown = f"{total / 2**30:.1f} GiB"
     if limit > total:
@@ -161,12 +160,6 @@ def memory(settings: Settings) -> Finding:
         says = f"{shown}: little for training several candidates at a time"
         return warning("memory", says, "python flows/training_flow.py run --max-workers 1")
     return ok("memory", shown)
-
-
-def _container_memory() -> int:
-    with contextlib.suppress(OSError, ValueError):
-        return int(Path("/sys/fs/cgroup/memory.max").read_text())
-    return sys.maxsize
 
 
 def _bytes(text: str) -> int:

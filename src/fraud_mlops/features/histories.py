@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from fraud_mlops.claims.schema import raw_schema
 from fraud_mlops.contract import LABEL, Contract, Window
-from fraud_mlops.errors import LakehouseError
+from fraud_mlops.errors import FraudMlopsError, LakehouseError
 from fraud_mlops.features.feature_set import FeatureFile
 from fraud_mlops.features.ordering import OrderedClaims
 from fraud_mlops.features.split import microseconds
@@ -106,7 +107,7 @@ def histories(
     Memory: the settings' limit for DuckDB, about 100 bytes a claim, and some hundred megabytes;
     entity features wait in a temporary file, whose pages the system counts as the process's while
     memory is free. An entity's claims are worked on all at once.
-    Raises as `build_features` does.
+    Raises as `build_features` does, and FraudMlopsError when the temporary folder is too small.
     """
     schema = raw_schema(contract)
     names = entity_feature_names(contract)
@@ -149,7 +150,7 @@ def _derived(
     if not names or not len(timeline):
         return {}
     shape = len(names), len(timeline)
-    file = np.memmap(folder / "derived.f32", dtype=np.float32, mode="w+", shape=shape)
+    file = np.memmap(file_of(folder, 4 * shape[0] * shape[1]), np.float32, mode="r+", shape=shape)
     out = dict(zip(names, file, strict=True))
     codes = {entity: claims.codes(entity) for entity in contract.entities}
     for entity, own in codes.items():
@@ -162,6 +163,24 @@ def _derived(
                 out[name][nameless] = np.nan
         progress(f"{contract.name}: history of every {entity}")
     return out
+
+
+def file_of(folder: Path, size: int) -> Path:
+    """A file of so many bytes, all of them there: a page that the disk does not take later would
+    kill the process. Raises FraudMlopsError."""
+    path = folder / "derived.f32"
+    try:
+        with path.open("xb") as file:
+            if hasattr(os, "posix_fallocate"):  # not on macOS
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+    except OSError as error:
+        raise FraudMlopsError(
+            f"{folder.parent} has no room for {size / 2**30:.1f} GiB of features on the way "
+            f"({error.strerror}): free some, or set TMPDIR to a folder on a larger disk"
+        ) from None
+    return path
 
 
 def _buckets(codes: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int64]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,8 @@ def cpu_slot(
     Tasks that share `folder` (a per-user temporary folder when left out) and pass the same
     `total` never hold more than `total` together. Served in turn: one task at a time gathers
     its cores while the others stand before the gate with none, so none starves or deadlocks.
+    A time limit that the process has set itself by an alarm, as Metaflow's @timeout does, stands
+    still meanwhile: it is for the work.
     Not reentrant: a task that asks again while it holds cores may wait for itself.
     """
     if threads < 1 or total < 1:
@@ -44,7 +47,7 @@ def cpu_slot(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     waiting = _Waiting(wanted, total, progress)
     with ExitStack() as held:
-        with ExitStack() as gate:
+        with _clock_stopped(), ExitStack() as gate:
             while not _take(folder / "gate.lock", gate):
                 waiting.pause()
             free = [folder / f"core-{i}.lock" for i in range(total)]
@@ -57,6 +60,18 @@ def cpu_slot(
                 if taken < wanted:
                     waiting.pause()
         yield wanted
+
+
+@contextmanager
+def _clock_stopped() -> Iterator[None]:
+    if not hasattr(signal, "alarm"):  # Windows
+        yield
+        return
+    left = signal.alarm(0)
+    try:
+        yield
+    finally:
+        signal.alarm(left)
 
 
 def _take(path: Path, stack: ExitStack) -> bool:

@@ -1,0 +1,26 @@
+"""How much of this machine the process may use: its container's share, where it has one."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def cores() -> int:
+    """Those of the process's affinity, and no more than its container's share of them."""
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
+def memory() -> int:
+    """Bytes that there are, or that the container may have where that is less."""
+    import psutil
+
+    found = [int(psutil.virtual_memory().total)]
+    for file in _LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+            found.append(int(file.read_text()))
+    return min(found)
