@@ -4,6 +4,7 @@ keeps nothing from the others."""
 from __future__ import annotations
 
 import contextlib
+import re
 import resource
 import socket
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from api_kit import Published, Server, open_server
+from api_kit import ROOT, Published, Server, open_server
 
 from api.service import BATCHES, BODIES
 
@@ -73,6 +74,81 @@ def test_a_body_that_trickles_in_is_refused_though_no_part_of_it_is_late(server:
     pytest.fail("it was waited for")
 
 
+@pytest.fixture(scope="module")
+def image(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server as the image starts it."""
+    text = (ROOT / "infra" / "api" / "Dockerfile").read_text()
+    named = {"UVICORN_HTTP": re.findall(r"UVICORN_HTTP=(\S+)", text)[0]}
+    folder, patience = tmp_path_factory.mktemp("image"), {"FRAUD_API_BODY_SECONDS": "1"}
+    with open_server(published, folder, process=True, **named, **patience) as running:
+        yield running
+
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "sent", "more"),
+    [(b"", b"", b""), (b"", HEAD, b"X"), (HEAD + b"\r\n", HEAD, b"X"),
+     (HEAD + b"\r\n", b"\r\n", b"\r\n")],
+    ids=["nothing", "half", "half of the second", "blank lines after the first"],
+)  # fmt: skip
+def test_half_a_head_is_not_waited_for(
+    image: Server, before: bytes, sent: bytes, more: bytes
+) -> None:
+    with connected(image) as client:
+        if before:
+            client.sendall(before)
+            whole_answer(client)
+        client.sendall(sent)
+        began = time.monotonic()
+        while time.monotonic() - began < 10 and goes_on(client):
+            with contextlib.suppress(OSError):
+                client.sendall(more)
+    assert time.monotonic() - began < 9
+
+
+def whole_answer(client: socket.socket) -> None:
+    told = b""
+    while not told.endswith(b'{"status":"ok"}'):
+        told += (part := client.recv(4096))
+        assert part, told
+
+
+def goes_on(client: socket.socket) -> bool:
+    """Whether the server still has the connection half a second on."""
+    client.settimeout(0.5)
+    try:
+        return client.recv(4096) != b""
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False
+
+
+def test_a_connection_lives_longer_than_a_head_may_take(image: Server) -> None:
+    with connected(image) as client:
+        for _ in range(4):
+            client.sendall(HEAD + b"\r\n")
+            whole_answer(client)
+            time.sleep(0.6)
+
+
+def test_what_is_written_to_nobody_does_not_stay(image: Server) -> None:
+    body = b"{}\n" * 20_000
+    with connected(image) as client:
+        begin(client, len(body), body, "?reasons=all")
+        assert b" 200 " in client.recv(100)
+        ours = client.getsockname()[1]
+        image.until(lambda: ours not in connections(image))
+
+
+def connections(server: Server) -> list[int]:
+    """Ports of those who are connected."""
+    found = psutil.Process(server.process.pid).net_connections("tcp4")
+    return [one.raddr.port for one in found if one.raddr]
+
+
 def test_so_many_bodies_are_on_disk_at_once_and_no_more(server: Server) -> None:
     begun = b"\n" * MIB
     with contextlib.ExitStack() as held, ThreadPoolExecutor(1) as pool:
@@ -88,14 +164,13 @@ def test_so_many_bodies_are_on_disk_at_once_and_no_more(server: Server) -> None:
     server.until(lambda: batch(server) == (200, None))
 
 
-def test_a_disk_that_takes_no_batch_is_told_and_no_fault(
-    published: Published, tmp_path: Path
-) -> None:
-    with open_server(published, tmp_path, process=True) as server:
-        process, endless = psutil.Process(server.process.pid), resource.RLIM_INFINITY
-        process.rlimit(psutil.RLIMIT_FSIZE, (2 * MIB, endless))
-        assert batch(server, b"{}\n" * MIB) == (503, "30")
-        assert batch(server) == (200, None)
-        assert "no batch can be put down: [Errno 27] File too large" in server.log.read_text()
+def test_a_disk_that_takes_no_batch_is_told_and_no_fault(image: Server) -> None:
+    process, endless = psutil.Process(image.process.pid), resource.RLIM_INFINITY
+    process.rlimit(psutil.RLIMIT_FSIZE, (2 * MIB, endless))
+    try:
+        assert batch(image, b"{}\n" * MIB) == (503, "30")
+        assert batch(image) == (200, None)
+    finally:
         process.rlimit(psutil.RLIMIT_FSIZE, (endless, endless))
-        assert batch(server, b"\n" * 3 * MIB + b"{}\n") == (200, None)
+    assert "no batch can be put down: [Errno 27] File too large" in image.log.read_text()
+    assert batch(image, b"\n" * 3 * MIB + b"{}\n") == (200, None)
