@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import Metrics
@@ -71,6 +72,8 @@ class Guard:
             if status:
                 raise
             await problem.response(request_id)(scope, receive, answer)
+        except ClientDisconnect:
+            status = status or _GONE
         except Exception:
             log.exception("request %s failed", request_id)
             if status:
@@ -140,6 +143,7 @@ class _Limited:
         )
 
 
+_GONE = 499  # for logs and metrics: nobody is there to be told
 _CLOSE = {"Connection": "close"}
 
 

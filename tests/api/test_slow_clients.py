@@ -174,3 +174,16 @@ def test_a_disk_that_takes_no_batch_is_told_and_no_fault(image: Server) -> None:
         process.rlimit(psutil.RLIMIT_FSIZE, (endless, endless))
     assert "no batch can be put down: [Errno 27] File too large" in image.log.read_text()
     assert batch(image, b"\n" * 3 * MIB + b"{}\n") == (200, None)
+
+
+@pytest.mark.parametrize("path", ["/v1/score", "/v1/score/batch"])
+def test_a_client_that_goes_away_while_it_sends_is_no_fault_of_the_servers(
+    server: Server, path: str
+) -> None:
+    kind = LINES["Content-Type"] if path.endswith("batch") else "application/json"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 99\r\n\r\n"
+    with connected(server) as client:
+        client.sendall(head.encode() + b"{")
+        time.sleep(0.3)
+    server.until(lambda: '"status":499' in server.log.read_text())
+    assert '"trace"' not in server.log.read_text()
