@@ -9,45 +9,68 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, NamedTuple
 
 import pyarrow as pa
 
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2
 _HEADER_TYPE, _HEADER = 1, 2
-_BUFFERS, _COMPRESSION, _DATA = 2, 3, 1
+_LENGTH, _BUFFERS, _COMPRESSION, _DATA = 0, 2, 3, 1
 _NOT_COMPRESSED = -1
 
 
-def unpacked_bytes(body: IO[bytes], most: int) -> int:
-    """Bytes of all buffers, unpacked; counting ends once they are more than `most`.
+class Unpacked(NamedTuple):
+    """bytes: of all buffers. rows: of all record batches."""
+
+    bytes: int
+    rows: int
+
+
+def unpacked(body: IO[bytes], most: int) -> Unpacked:
+    """What the whole stream is; counting ends once there are more bytes than `most`.
 
     The body is put back to its beginning. Raises ArrowException or ValueError for what is no
     stream.
     """
-    total = 0
+    total = rows = 0
     try:
         for message in pa.ipc.MessageReader.open_stream(body):
-            for length in _lengths(memoryview(message.metadata), message.body):
-                total += length
+            table = memoryview(message.metadata)
+            kind, header = _header(table)
+            if header is None or message.body is None:
+                continue
+            if kind == _RECORD_BATCH:
+                rows += _rows(table, header)
+            total += sum(_lengths(table, header, message.body))
             if total > most:
                 break
     except struct.error:
         raise ValueError("a message points outside itself") from None
     finally:
         body.seek(0)
-    return total
+    return Unpacked(total, rows)
 
 
-def _lengths(table: memoryview, body: pa.Buffer | None) -> Iterator[int]:
+def _header(table: memoryview) -> tuple[int, int | None]:
+    """What kind of batch a message is, and where its table is; None for one that is none."""
     root = _offset(table, 0)
     at = _field(table, root, _HEADER_TYPE)
     kind = table[at] if at is not None else 0
     header = _followed(table, root, _HEADER)
     if kind == _DICTIONARY_BATCH and header is not None:
         header = _followed(table, header, _DATA)
-    if kind not in (_RECORD_BATCH, _DICTIONARY_BATCH) or header is None or body is None:
-        return
+    return kind, header if kind in (_RECORD_BATCH, _DICTIONARY_BATCH) else None
+
+
+def _rows(table: memoryview, header: int) -> int:
+    at = _field(table, header, _LENGTH)
+    (rows,) = struct.unpack_from("<q", table, at) if at is not None else (0,)
+    if rows < 0:
+        raise ValueError("a batch has less than no rows")
+    return int(rows)
+
+
+def _lengths(table: memoryview, header: int, body: pa.Buffer) -> Iterator[int]:
     packed = _field(table, header, _COMPRESSION) is not None
     buffers = _followed(table, header, _BUFFERS)
     if buffers is None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from typing import IO, cast
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.batch_bodies import ARROW, JSON_LINES, PARQUET, Batch
 from api.batch_formats import arrow_answers, line_answers
@@ -23,7 +24,13 @@ from api.scoring import explain_of, require_media
 from api.service import Service
 
 _IN_MEMORY = 1 << 20
+_PIECE = 1 << 18
+"""Bytes of an answer that a client has its time for."""
+
+_LATER = {"Retry-After": "30"}
 _KNOWN = (*JSON_LINES, ARROW, PARQUET)
+
+log = logging.getLogger("fraud.api")
 
 
 async def score_batch(request: Request) -> Response:
@@ -37,85 +44,93 @@ async def score_batch(request: Request) -> Response:
         which = explain_of(request, "alerts")
         media = require_media(request, _KNOWN)
         service.scorer()
-        spool = await _spooled(request)
-        batch = Batch(service, service.scorer(), spool, which, name, caller.id)
-        lines = media in JSON_LINES or "ndjson" in request.headers.get("accept", "")
-        out = line_answers(batch, media) if lines else arrow_answers(batch, media)
-        slot = await _slot(service)
-        try:
+        with contextlib.ExitStack() as stack:
+            await _place(service, service.bodies, stack)
+            spool = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
+            await _put_down(request, spool)
+            batch = Batch(service, service.scorer(), spool, which, name, caller.id)
+            lines = media in JSON_LINES or "ndjson" in request.headers.get("accept", "")
+            out = line_answers(batch, media) if lines else arrow_answers(batch, media)
+            await _place(service, service.batches, stack)
             first = await asyncio.to_thread(next, out, b"")
-        except BaseException:
-            slot.release()
-            spool.close()
-            raise
+            held = stack.pop_all()
     except Problem as problem:
         return problem.response(name)
-    told = JSON_LINES[0] if lines else ARROW
-    body = _streamed(service, first, out, spool, slot)
-    return _Batches(body, media_type=told, headers={"X-Model-Version": batch.version})
+    return _Answer(batch, _streamed(first, out, held), JSON_LINES[0] if lines else ARROW)
 
 
-class _Batches(StreamingResponse):
-    """Ends its body with the request, however that ends: a slot must not wait for the collector."""
+async def _place(service: Service, places: asyncio.Semaphore, held: contextlib.ExitStack) -> None:
+    """One of so many places, until `held` ends. Problem when none gets free in time."""
+    try:
+        async with asyncio.timeout(service.settings.body_seconds):
+            await places.acquire()
+    except TimeoutError:
+        detail = "Other batches are being scored; try again later."
+        raise Problem(503, "busy", detail, headers=_LATER) from None
+    held.callback(places.release)
+
+
+async def _put_down(request: Request, spool: IO[bytes]) -> None:
+    """The body, on disk but for a small one."""
+    try:
+        async for part in request.stream():
+            if part:
+                await asyncio.to_thread(spool.write, part)
+        await asyncio.to_thread(spool.seek, 0)
+    except OSError as error:
+        log.error("request %s: no batch can be put down: %s", request_id(request), error)  # noqa: TRY400
+        detail = "This server's disk takes no batch now; try again later."
+        raise Problem(503, "no-room", detail, headers=_LATER) from None
+
+
+class _Answer(StreamingResponse):
+    """Ends its body with the request, however that ends: a place must not wait for the collector.
+
+    A client that does not read, or takes too long in all, is cut off, and so is one whose body
+    cannot be read on: the answer then lacks its end, and is known to.
+    """
+
+    def __init__(self, batch: Batch, body: AsyncGenerator[bytes], media: str) -> None:
+        self._batch = batch
+        super().__init__(body, media_type=media, headers={"X-Model-Version": batch.version})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limits = self._batch.service.settings
+
+        async def taken(message: Message) -> None:
+            async with asyncio.timeout(limits.body_seconds):
+                await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(limits.batch_seconds):
+                await super().__call__(scope, receive, taken)
+        except (TimeoutError, Problem) as error:
+            why = error.kind if isinstance(error, Problem) else "it was not read in time"
+            log.warning("request %s: its answer was broken off: %s", self._batch.name, why)
         finally:
             await cast("AsyncGenerator[bytes]", self.body_iterator).aclose()
 
 
-async def _slot(service: Service) -> asyncio.Semaphore:
-    try:
-        async with asyncio.timeout(service.settings.body_seconds):
-            await service.batches.acquire()
-    except TimeoutError:
-        detail = "Other batches are being scored; try again later."
-        raise Problem(503, "busy", detail, headers={"Retry-After": "30"}) from None
-    return service.batches
-
-
 async def _streamed(
-    service: Service,
-    first: bytes,
-    rest: Generator[bytes],
-    spool: IO[bytes],
-    slot: asyncio.Semaphore,
+    first: bytes, rest: Generator[bytes], held: contextlib.ExitStack
 ) -> AsyncGenerator[bytes]:
-    """A client that reads too slowly is cut off: the answer then lacks its end, and is known to."""
+    """`first`, `rest` and the end of what is held."""
     scoring: asyncio.Task[bytes | None] | None = None
+    part: bytes | None = first
     try:
-        async with asyncio.timeout(service.settings.batch_seconds):
-            yield first
-            while True:
-                scoring = asyncio.create_task(asyncio.to_thread(next, rest, None))
-                # A thread cannot be stopped: who is cut off leaves it to end its slice.
-                part = await asyncio.shield(scoring)
-                if part is None:
-                    return
-                yield part
+        while part is not None:
+            for at in range(0, len(part), _PIECE):
+                yield part[at : at + _PIECE]
+            scoring = asyncio.create_task(asyncio.to_thread(next, rest, None))
+            # A thread cannot be stopped: who is cut off leaves it to end its slice.
+            part = await asyncio.shield(scoring)
     finally:
 
         def end(_: object = None) -> None:
-            slot.release()
-            with contextlib.suppress(ValueError):  # the server ends, and a thread is still in it
+            with held, contextlib.suppress(ValueError):  # the server ends, a thread is still in it
                 rest.close()
-            spool.close()
 
         if scoring is None or scoring.done():
             end()
         else:
             scoring.add_done_callback(end)
-
-
-async def _spooled(request: Request) -> IO[bytes]:
-    spool: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed when sent
-    try:
-        async for part in request.stream():
-            if part:
-                await asyncio.to_thread(spool.write, part)
-    except BaseException:
-        spool.close()
-        raise
-    spool.seek(0)
-    return spool

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from api.arrow_bodies import unpacked_bytes
+from api.arrow_bodies import unpacked
 from api.arrow_words import DELTAS, holds_single_values, is_words, longest_shared
 from api.problems import Problem, invalid_claim
 from api.service import Service
@@ -53,16 +53,13 @@ def claims_in(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict[i
 
 def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]:
     """Claims of some lines as columns, and what is wrong with those that are none."""
-    reader, most = batch.scorer.reader, batch.service.settings.max_body_bytes
+    _check_rows(batch, sum(1 for _ in _lines(batch)))
+    batch.body.seek(0)
     claims: list[Any] = []
     errors: dict[int, str] = {}
-    while line := batch.body.readline(most + 1):
-        if len(line) > most:
-            raise Problem(413, "too-large", f"A line may have {most:,} bytes.")
-        if not line.strip():
-            continue
+    for line in _lines(batch):
         try:
-            claims.append(reader.read(line))
+            claims.append(batch.scorer.reader.read(line))
         except ValidationError as error:
             errors[len(claims)] = _in_words(error)
             claims.append(None)
@@ -71,6 +68,15 @@ def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]
             claims, errors = [], {}
     if claims:
         yield _columns(batch, claims), errors
+
+
+def _lines(batch: Batch) -> Iterator[bytes]:
+    most = batch.service.settings.max_body_bytes
+    while line := batch.body.readline(most + 1):
+        if len(line) > most:
+            raise Problem(413, "too-large", f"A line may have {most:,} bytes.")
+        if line.strip():
+            yield line
 
 
 def _in_words(error: ValidationError) -> str:
@@ -116,8 +122,10 @@ def _batches(batch: Batch, media: str) -> Iterator[pa.RecordBatch]:
     if media == PARQUET:
         yield from _parquet(batch, pa.PythonFile(batch.body, mode="r"), most)
         return
-    if unpacked_bytes(batch.body, most) > most:
+    size, rows = unpacked(batch.body, most)
+    if size > most:
         raise Problem(413, "too-large", "The Arrow body is too large once unpacked.")
+    _check_rows(batch, rows)
     with pa.ipc.open_stream(batch.body) as stream:
         _check(batch, stream.schema)
         yield from stream
@@ -127,9 +135,8 @@ def _parquet(batch: Batch, body: pa.NativeFile, most: int) -> Iterator[pa.Record
     """Text stays as Parquet keeps it, words and places in them, until it has been looked at."""
     with pq.ParquetFile(body) as told:
         metadata, schema = told.metadata, told.schema_arrow
-    if metadata.num_rows > batch.service.settings.max_batch_rows:
-        raise too_many(batch)
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    _check_rows(batch, sum(group.num_rows for group in groups))
     if sum(group.total_byte_size for group in groups) > most:
         raise Problem(413, "too-large", "The Parquet body is too large once unpacked.")
     _check(batch, schema)
@@ -164,6 +171,8 @@ def _invalid(column: str, told: str) -> Problem:
     return Problem(422, "invalid-batch", f"column {column}: {told}")
 
 
-def too_many(batch: Batch) -> Problem:
+def _check_rows(batch: Batch, rows: int) -> None:
+    """Before the first is scored: what has been answered and logged cannot be taken back."""
     most = batch.service.settings.max_batch_rows
-    return Problem(413, "too-many-claims", f"A batch may have {most:,} claims.")
+    if rows > most:
+        raise Problem(413, "too-many-claims", f"A batch may have {most:,} claims.")

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic_core import to_json
 
-from api.batch_bodies import Batch, claims_in, too_many
+from api.batch_bodies import Batch, claims_in
 from api.problems import Problem
 from api.scoring import log
 from api.service import one_thread
@@ -113,8 +113,6 @@ def _slices(batch: Batch, media: str) -> Generator[Slice]:
 def _asked(batch: Batch, media: str) -> Iterator[Asked]:
     scorer, first = batch.scorer, 0
     for claims, errors in claims_in(batch, media):
-        if first + claims.num_rows > batch.service.settings.max_batch_rows:
-            raise too_many(batch)
         try:
             read = read_columns(scorer.reader, claims, now())
         except (ContractError, pa.ArrowException) as error:

@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import Metrics
@@ -16,6 +17,9 @@ from api.settings import ApiSettings
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 BATCH = "/v1/score/batch"
+SLOWEST = 1 << 14
+"""Bytes a second that a batch must come at: one that trickles in keeps a place from others."""
+
 ROUTES = frozenset(
     {
         *("/", "/v1/score", BATCH, "/v1/model", "/v1/model/schema"),
@@ -68,6 +72,8 @@ class Guard:
             if status:
                 raise
             await problem.response(request_id)(scope, receive, answer)
+        except ClientDisconnect:
+            status = status or _GONE
         except Exception:
             log.exception("request %s failed", request_id)
             if status:
@@ -95,14 +101,17 @@ class Guard:
 
 
 class _Limited:
-    """`receive` with an end to patience and to size. Raises Problem: 408 and 413."""
+    """`receive` with an end to patience and to size. Raises Problem: 408 and 413.
+
+    A claim has its time; each part of a batch has, and all of it as long as SLOWEST gives it more.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, settings: ApiSettings) -> None:
         self._receive, self._scope = receive, scope
-        batch = scope["path"] == BATCH
-        self._most = settings.max_batch_bytes if batch else settings.max_body_bytes
+        self._batch = scope["path"] == BATCH
+        self._most = settings.max_batch_bytes if self._batch else settings.max_body_bytes
         self._each = settings.body_seconds
-        self._until = None if batch else time.monotonic() + settings.body_seconds
+        self._until: float | None = None
         self._got, self._whole = 0, False
 
     async def __call__(self) -> Message:
@@ -110,14 +119,19 @@ class _Limited:
             return await self._receive()
         if not self._got and _declared(self._scope) > self._most:
             raise self._too_large()
-        wait = self._each if self._until is None else max(0.0, self._until - time.monotonic())
+        now = time.monotonic()
+        if self._until is None:  # who waits for a place has not been asked for it yet
+            self._until = now + self._each
         try:
-            async with asyncio.timeout(wait):
+            async with asyncio.timeout(max(0.0, min(self._each, self._until - now))):
                 message = await self._receive()
         except TimeoutError:
             raise Problem(408, "too-slow", "The body did not come in time.") from None
         if message["type"] == "http.request":
-            self._got += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            self._got += size
+            if self._batch:
+                self._until += size / SLOWEST
             self._whole = not message.get("more_body", False)
             if self._got > self._most:
                 raise self._too_large()
@@ -129,6 +143,7 @@ class _Limited:
         )
 
 
+_GONE = 499  # for logs and metrics: nobody is there to be told
 _CLOSE = {"Connection": "close"}
 
 

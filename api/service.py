@@ -52,6 +52,9 @@ def settle() -> None:
 BATCHES = 2
 """Batches worked on at once; more wait. Each takes a core and more: two threads are at it."""
 
+BODIES = 16
+"""Bodies of batches that are on disk at once, those worked on among them; more wait."""
+
 FIRST_LOOK = 15.0
 """Seconds that a start waits for the champion: a silent store must keep nobody from /healthz."""
 
@@ -67,7 +70,7 @@ class Service:
         self.lakehouse = Lakehouse(root)
         self.champion = ServedModel(models, settings.dataset, self.lakehouse)
         self.challenger = ServedModel(models, settings.dataset, self.lakehouse, role="challenger")
-        self.batches = asyncio.Semaphore(BATCHES)
+        self.batches, self.bodies = asyncio.Semaphore(BATCHES), asyncio.Semaphore(BODIES)
         self.predictions: PredictionLog | None = None
         self.shadow: Shadow | None = None
         self._watcher = Watcher([self.look], settings.poll_seconds)

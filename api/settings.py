@@ -67,7 +67,8 @@ class ApiSettings(BaseSettings):
         30.0,
         alias="FRAUD_API_BODY_SECONDS",
         gt=0,
-        description="Time a client has for sending a claim, or each part of a batch.",
+        description="Time a client has for sending a claim, or each part of a batch, and for "
+        "taking each part of an answer.",
     )
     batch_seconds: float = Field(
         900.0, alias="FRAUD_API_BATCH_SECONDS", gt=0, description="Time a whole batch may take."

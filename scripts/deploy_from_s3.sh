@@ -6,6 +6,7 @@
 #   scripts/deploy_from_s3.sh ... --version 20240301-0123456789ab      that one, not the champion
 #   scripts/deploy_from_s3.sh ... --server http://127.0.0.1:8080       wait until it is served
 #   scripts/deploy_from_s3.sh --to /srv/models --dataset synthetic_claims --rollback
+#   ... --rollback --expected 20240301-0123456789ab      that one only, not what somebody else has put there
 #
 # Exits with 0 (deployed), 1 (refused; what was served still is), 2 (wrong usage), 130 or 143 (broken off
 # by Ctrl-C or SIGTERM while the server was waited for; what was served still is).

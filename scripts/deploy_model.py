@@ -12,7 +12,7 @@ import click
 import requests
 
 from fraud_mlops.errors import FraudMlopsError
-from fraud_mlops.serving.deploying import bring, switch, take_back, undo
+from fraud_mlops.serving.deploying import bring, standing, switch, take_back
 
 _POLL = 0.5
 _SIGNALLED = 128
@@ -26,6 +26,7 @@ _SIGNALLED = 128
 @click.option("--server", help="A server to wait for, rolled back if it does not take the model.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for it.")
 @click.option("--rollback", "back", is_flag=True, help="Go back to the version before.")
+@click.option("--expected", help="With --rollback: refuse when another version leads by then.")
 def main(
     source: str | None,
     target: str,
@@ -34,12 +35,18 @@ def main(
     server: str | None,
     timeout: float,
     back: bool,
+    expected: str | None,
 ) -> None:
     """Bring a model to the servers of this machine."""
+    if expected and not back:
+        raise click.UsageError("--expected goes with --rollback")
+    if back and version:
+        raise click.UsageError("--rollback goes to the version before, and takes no --version")
     by = f"deploy_from_s3.sh, {_user()}"
     try:
         if back:
-            undo(target, dataset, by=by, progress=click.echo)
+            done = standing(target, dataset, expected=expected)
+            take_back(target, dataset, done, by=by, reason="rolled back", progress=click.echo)
             return
         if source is None:
             raise click.UsageError("--from, the registry to take from, is missing")

@@ -167,6 +167,9 @@ def test_arrow_in_and_json_lines_out_when_asked_for(published: Published, server
         (arrow(pa.table({"amount": [[1.0], [2.0]]})), ARROW, 422),
         (arrow(pa.table([[1.0], [2.0]], names=["amount", "amount"])), ARROW, 422),
         (parquet(pa.table({"amount": [1.0] * 20_001})), PARQUET, 413),
+        (arrow(pa.table({"amount": [1.0] * 20_001})), ARROW, 413),
+        (b"{}\n" * 20_001, LINES, 413),
+        (b"{}\n" * 9_000 + b"x" * 2_000_000, LINES, 413),
         (b"x" * 2_000_000, LINES, 413),
         (b"x" * 20_000_001, LINES, 413),
         (b"{}", "application/json", 415),
@@ -191,6 +194,11 @@ def test_arrow_bodies_with_flipped_bytes_break_nothing(
         told = server.post("/v1/score/batch", data=bytes(damaged), headers={"Content-Type": ARROW})
         assert told.status_code in (200, 400, 413, 422)
     assert server.get("/healthz").status_code == 200
+
+
+def test_lines_without_a_claim_do_not_count(server: Server) -> None:
+    body = b"\n".join([b"{}"] * 3 + [b" "] * 20_001)
+    assert send(server, body, LINES).num_rows == 3
 
 
 def test_an_empty_batch_has_an_empty_answer(server: Server) -> None:

@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT / "tests" / "stores")]
 
 from store_servers import AWS, s3_server  # noqa: E402
 
+from fraud_mlops.registry.bundle import load_bundle  # noqa: E402
 from fraud_mlops.registry.pointers import history, promote, read_pointer  # noqa: E402
 
 NOBODY = ("--server", "http://127.0.0.1:9", "--timeout", "1")
@@ -98,7 +99,37 @@ def test_a_server_that_does_not_take_it_gets_the_old_one_back(
     shutil.copytree(published.models, target)
     ran = remote.deploy(target, "--from", remote.uri, "--version", second, *NOBODY)
     assert (ran.returncode, champion(target)) == (1, published.versions["first"])
-    assert "rolled back" in ran.stdout
+    assert f"rolled back from {second} to {published.versions['first']}" in ran.stdout
+
+
+def test_a_rollback_takes_back_what_it_names_and_nobody_elses_move(
+    published: Published, remote: Remote, tmp_path: Path
+) -> None:
+    target, (first, second) = tmp_path / "models", published.versions.values()
+    shutil.copytree(published.models, target)
+    promote(str(target), DATASET, second, expected=first, by="ann", reason="a better one")
+    refused = remote.deploy(target, "--rollback", "--expected", first)
+    assert (refused.returncode, champion(target)) == (1, second)
+    assert f"{second} is pointed at since" in refused.stderr
+    assert "by ann" in refused.stderr
+    taken = remote.deploy(target, "--rollback", "--expected", second)
+    assert (taken.returncode, champion(target)) == (0, first), taken.stderr
+    nothing = remote.deploy(target, "--rollback")
+    assert (nothing.returncode, champion(target)) == (1, first)
+    assert "nothing to go back to" in nothing.stderr
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json"])
+def test_a_copy_that_is_damaged_here_is_mended_by_deploying_it_again(
+    published: Published, remote: Remote, tmp_path: Path, name: str
+) -> None:
+    target, first = tmp_path / "models", published.versions["first"]
+    shutil.copytree(published.models, target)
+    (target / DATASET / first / name).write_bytes(b"lost")
+    ran = remote.deploy(target, "--from", remote.uri, "--version", first)
+    assert ran.returncode == 0, ran.stderr
+    there = load_bundle(str(target), DATASET, first)
+    assert there.files == load_bundle(str(published.models), DATASET, first).files
 
 
 def test_a_first_version_that_is_not_taken_leaves_no_champion(
@@ -125,7 +156,7 @@ def test_an_older_version_that_is_not_taken_gives_way_to_the_newer_one(
     promote(str(target), DATASET, second, expected=first, by="ann", reason="a better one")
     ran = remote.deploy(target, "--from", remote.uri, "--version", first, *NOBODY)
     assert (ran.returncode, champion(target)) == (1, second)
-    assert f"rolled back to {second}" in ran.stdout
+    assert f"rolled back from {first} to {second}" in ran.stdout
 
 
 def test_a_version_that_was_pointed_at_before_is_not_said_to_be_served(
@@ -154,12 +185,14 @@ def test_a_deployment_that_is_broken_off_while_it_waits_is_taken_back(
         process.send_signal(number)
         out, errors = process.communicate(timeout=30)
     assert (process.returncode, champion(target)) == (128 + number, first), errors
-    assert f"rolled back to {first}" in out
+    assert f"rolled back from {second} to {first}" in out
     assert "broken off" in errors
 
 
 def test_wrong_usage_is_told(remote: Remote, tmp_path: Path) -> None:
     ran = remote.deploy(tmp_path)
     assert (ran.returncode, "--from" in ran.stderr) == (2, True)
+    for wrong in (("--expected", "x"), ("--rollback", "--version", "x")):
+        assert remote.deploy(tmp_path, *wrong).returncode == 2
     ran = remote.deploy(tmp_path, "--from", str(tmp_path / "nothing"))
     assert (ran.returncode, "has no champion" in ran.stderr) == (1, True)

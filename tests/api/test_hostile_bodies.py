@@ -15,7 +15,7 @@ import pytest
 import requests
 from api_kit import Published, Server, open_server
 
-from api.arrow_bodies import unpacked_bytes
+from api.arrow_bodies import unpacked
 
 ARROW = {"Content-Type": "application/vnd.apache.arrow.stream"}
 PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
@@ -46,10 +46,12 @@ def pointed_at(word: str, rows: int) -> pa.Table:
 def test_what_a_stream_unpacks_to_is_known_before(codec: str | None) -> None:
     table = flat(200_000)
     body = io.BytesIO(stream(table, codec))
-    found = unpacked_bytes(body, 1 << 40)
-    assert table.nbytes <= found < 1.1 * table.nbytes
+    found = unpacked(body, 1 << 40)
+    assert table.nbytes <= found.bytes < 1.1 * table.nbytes
+    assert found.rows == table.num_rows
     assert body.tell() == 0
-    assert unpacked_bytes(io.BytesIO(stream(pointed_at("x" * 9000, 9), codec)), 1 << 40) > 9000
+    shared = unpacked(io.BytesIO(stream(pointed_at("x" * 9000, 9), codec)), 1 << 40)
+    assert (shared.bytes > 9000, shared.rows) == (True, 9)
 
 
 @pytest.fixture

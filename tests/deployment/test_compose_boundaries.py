@@ -46,6 +46,13 @@ def test_the_api_sees_of_the_lakehouse_what_it_reads_and_writes_its_log_alone() 
     assert reads == {f"{LAKEHOUSE}/models", f"{LAKEHOUSE}/{entity_state.ZONE}", "/keys"}
 
 
+def test_bodies_of_batches_are_on_the_apis_disk_and_not_in_its_memory() -> None:
+    api = SERVICES["api"]
+    spool = api["environment"]["TMPDIR"]
+    assert spool in [m["target"] for m in map(mount, api["volumes"]) if not m["read_only"]]
+    assert spool not in api["tmpfs"]
+
+
 def test_parts_of_a_volume_are_those_of_its_place_and_in_the_image_that_fills_it() -> None:
     """Docker starts no container whose part of a volume is missing."""
     image = (COMPOSE.parent / "docker" / "Dockerfile").read_text()

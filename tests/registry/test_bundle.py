@@ -88,6 +88,22 @@ def test_publishing_the_same_model_again_changes_nothing(models: Path) -> None:
     assert again.manifest.run == "FraudDetectionFlow/17", "the run that was first to make it"
 
 
+@pytest.mark.parametrize("name", files())
+def test_publishing_again_makes_whole_what_is_damaged_on_the_store(models: Path, name: str) -> None:
+    version = publish(models)
+    (folder(models, version) / name).write_bytes(b"lost")
+    write(models, files(), version, run="FraudDetectionFlow/18")
+    assert load(models, version).files == files()
+    assert load(models, version).manifest.run == "FraudDetectionFlow/17", "its manifest was sound"
+
+
+def test_publishing_again_makes_a_damaged_manifest_anew(models: Path) -> None:
+    version = publish(models)
+    (folder(models, version) / MANIFEST).write_text("{")
+    write(models, files(), version, run="FraudDetectionFlow/18")
+    assert load(models, version).manifest.run == "FraudDetectionFlow/18"
+
+
 def test_a_version_is_never_given_other_content(models: Path) -> None:
     version = publish(models)
     with pytest.raises(BundleError, match=version):

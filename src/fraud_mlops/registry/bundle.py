@@ -11,6 +11,7 @@ that is for the store's rights to prevent.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -23,7 +24,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from fraud_mlops.errors import BundleError
-from fraud_mlops.lakehouse.stores import exists, join, list_files, read_bytes, write_bytes
+from fraud_mlops.lakehouse.stores import join, list_files, read_bytes, write_bytes
 
 MANIFEST = "manifest.json"
 _VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
@@ -98,20 +99,22 @@ def _version_of(hashes: Mapping[str, str], trained_until: datetime) -> str:
 def write_bundle(
     models_uri: str, dataset: str, version: str, files: Mapping[str, bytes], manifest: Manifest
 ) -> Bundle:
-    """Writes a version, completes one that was left half-written, or finds it there.
+    """Writes a version, finds it there, or makes whole what of it is half-written or damaged.
 
-    version: as `bundle_version` names `files`. The manifest's list of files is filled in here;
-    one that is there already stays, with the run that was first to make this model.
-    Raises BundleError for a version of other content, and for one on the store that is damaged.
+    version: as `bundle_version` names `files`, so that what is damaged may be written anew. The
+    manifest's list of files is filled in here; one that is there already, and sound, stays, with
+    the run that was first to make this model. Raises BundleError for a version of other content.
     """
     entries = {name: _entry(name, data) for name, data in files.items()}
     manifest = manifest.model_copy(update={"files": entries}).sealed()
     folder = _folder(models_uri, dataset, version)
     _check_name(folder, dataset, version, manifest)
-    if exists(join(folder, MANIFEST)):
+    with contextlib.suppress(BundleError):
         return load_bundle(models_uri, dataset, version)
     for name, data in files.items():
         write_bytes(join(folder, name), data)
+    with contextlib.suppress(BundleError):
+        return Bundle(read_manifest(models_uri, dataset, version), dict(files))
     text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
     write_bytes(join(folder, MANIFEST), text.encode() + b"\n")
     return Bundle(manifest, dict(files))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from fraud_mlops.errors import RegistryError
 from fraud_mlops.lakehouse.stores import absolute
 from fraud_mlops.registry.bundle import load_bundle, write_bundle
-from fraud_mlops.registry.pointers import promote, read_pointer, rollback, withdraw
+from fraud_mlops.registry.pointers import promote, read_pointer, rollback_target, withdraw
 from fraud_mlops.serving.loading import load_model
 
 
@@ -67,6 +67,24 @@ def switch(
     return done
 
 
+def standing(target: str, dataset: str, *, expected: str | None = None) -> Deployed:
+    """What is pointed at there, and what it replaced: to be taken back. RegistryError for another
+    than `expected`, where that is given, and where there is nothing to go back to."""
+    target = absolute(target)
+    pointer = read_pointer(target, dataset, "champion")
+    if pointer is None:
+        raise RegistryError(f"{dataset} has no champion in {target}: there is none to roll back")
+    if expected not in (None, pointer.version):
+        raise RegistryError(
+            f"{dataset}: {pointer.version} is pointed at since {pointer.since:%F %T}, by "
+            f"{pointer.by}, and not {expected} any more; nothing was changed"
+        )
+    previous = rollback_target(target, dataset)
+    if previous is None:
+        raise RegistryError(f"{dataset}: {pointer.version} replaced none: nothing to go back to")
+    return Deployed(pointer.version, previous)
+
+
 def take_back(
     target: str,
     dataset: str,
@@ -76,22 +94,15 @@ def take_back(
     reason: str,
     progress: Callable[[str], object] = print,
 ) -> None:
-    """Points at what was pointed at before the switch, and be it nothing. RegistryError when
-    somebody else has moved the champion since."""
+    """Points at what was pointed at before, and be it nothing. RegistryError when somebody else has
+    moved the champion since."""
     target = absolute(target)
     if done.previous is None:
         withdraw(target, dataset, done.version, by=by, reason=reason)
         progress(f"taken back: {dataset} has no champion, as before")
         return
     promote(target, dataset, done.previous, expected=done.version, by=by, reason=reason)
-    progress(f"rolled back to {done.previous}")
-
-
-def undo(target: str, dataset: str, *, by: str, progress: Callable[[str], object] = print) -> str:
-    """Points at the version before the current one. RegistryError when there is none."""
-    version = rollback(absolute(target), dataset, by=by, reason="rolled back").version
-    progress(f"rolled back to {version}")
-    return version
+    progress(f"rolled back from {done.version} to {done.previous}")
 
 
 def _champion(source: str, dataset: str) -> str:
