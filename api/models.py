@@ -58,10 +58,10 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """Prometheus's text format; needs the scope admin."""
+    """Prometheus's text format."""
     service: Service = request.app.state.service
     try:
-        await service.access.require(request, "admin")
+        await service.access.require(request, "metrics", "admin")
     except Problem as problem:
         return problem.response(request_id(request))
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
