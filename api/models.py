@@ -26,21 +26,22 @@ async def model(request: Request) -> Response:
 
 
 async def schema(request: Request) -> Response:
-    """JSON schema of a claim, and its columns with what is typical of each."""
+    """JSON schema of a claim, its columns with what is typical of each, and claims to try."""
     service: Service = request.app.state.service
     try:
         await service.access.require(request, "score")
-        reader = service.scorer().reader
+        scorer = service.scorer()
     except Problem as problem:
         return problem.response(request_id(request))
-    columns = [column._asdict() for column in reader.columns]
+    reader = scorer.reader
     return json_response(
         {
             "dataset": reader.contract.name,
-            "model_version": service.scorer().version,
+            "model_version": scorer.version,
             "schema": reader.schema(),
-            "columns": columns,
+            "columns": [column._asdict() for column in reader.columns],
             "derived": reader.derived,
+            "examples": [example._asdict() for example in scorer.examples],
         }
     )
 
