@@ -47,11 +47,12 @@ class Access:
         self._tokens = Tokens(settings) if settings.oidc_issuer else None
         self._buckets: dict[str, _Bucket] = {}
 
-    async def require(self, request: Request, scope: Scope) -> Caller:
-        """The caller, if it has the scope and its rate allows one more. Raises Problem."""
+    async def require(self, request: Request, *scopes: Scope) -> Caller:
+        """The caller, if it has one of the scopes and its rate allows one more. Raises Problem."""
         caller = await self._caller(request)
-        if scope not in caller.scopes:
-            raise Problem(403, "missing-scope", f"This needs the scope {scope!r}.")
+        if not set(scopes) & set(caller.scopes):
+            told = " or ".join(map(repr, scopes))
+            raise Problem(403, "missing-scope", f"This needs the scope {told}.")
         self._count(caller)
         return caller
 

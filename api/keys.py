@@ -29,8 +29,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.lakehouse.stores import write_bytes
 
-Scope = Literal["score", "admin"]
-SCOPES: tuple[Scope, ...] = ("score", "admin")
+Scope = Literal["score", "metrics", "admin"]
+SCOPES: tuple[Scope, ...] = ("score", "metrics", "admin")
 PREFIX = "fk_"
 
 log = logging.getLogger("fraud.api")
@@ -121,7 +121,7 @@ def main() -> None:
 @main.command()
 @click.option("--file", "path", type=click.Path(path_type=Path), required=True)
 @click.option("--id", "name", required=True, help="Who it is for; stands in the prediction log.")
-@click.option("--scopes", default="score", help="score, admin, or both with a comma.")
+@click.option("--scopes", default="score", help="score, metrics, admin; with commas.")
 @click.option("--not-after", help="When it expires, ISO 8601 with a zone.")
 def add(path: Path, name: str, scopes: str, not_after: str | None) -> None:
     """Make a key, and show it once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter as Counted
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import (
@@ -26,6 +27,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._known: dict[tuple[object, ...], Any] = {}
+        self._served: dict[str, str] = {}
         registry = self.registry
         self._requests = Counter(
             "fraud_http_requests",
@@ -59,9 +61,9 @@ class Metrics:
             multiprocess_mode="livemin",
             registry=registry,
         )
-        self.model = Gauge(
+        self._model = Gauge(
             "fraud_model_info",
-            "1 for the version served now.",
+            "1 for the version served now, 0 for those before it.",
             ["role", "model_version"],
             multiprocess_mode="livemax",
             registry=registry,
@@ -120,6 +122,16 @@ class Metrics:
         for band, claims in Counted(bands).items():
             self._claims.labels(version, band).inc(claims)
 
+    def serves(self, role: str, version: str | None) -> None:
+        """What is served in a role from now on. What was before is set to 0: a label cannot be
+        taken out of the files that several workers share."""
+        before = self._served.pop(role, None)
+        if before not in (None, version):
+            self._model.labels(role, before).set(0)
+        if version is not None:
+            self._model.labels(role, version).set(1)
+            self._served[role] = version
+
     def _of(self, metric: Any, *labels: str) -> Any:
         """`metric.labels(*labels)`, looked up once: it takes a lock and some microseconds. There
         are as many as routes, methods, statuses and versions, and few of each."""
@@ -132,10 +144,31 @@ class Metrics:
     def text(self) -> bytes:
         """In Prometheus's text format, of all workers."""
         registry = self.registry
-        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            _forget_the_dead(Path(folder))
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return bytes(generate_latest(registry))
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Removes gauges of workers that are no more: nobody tells us when one dies. What they have
+    counted stays, as with `multiprocess.mark_process_dead`, which two workers cannot call at once.
+    """
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdecimal() and not _lives(int(pid)):
+            file.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 _METHODS = {"GET", "HEAD", "POST", "OPTIONS"}

@@ -26,21 +26,22 @@ async def model(request: Request) -> Response:
 
 
 async def schema(request: Request) -> Response:
-    """JSON schema of a claim, and its columns with what is typical of each."""
+    """JSON schema of a claim, its columns with what is typical of each, and claims to try."""
     service: Service = request.app.state.service
     try:
         await service.access.require(request, "score")
-        reader = service.scorer().reader
+        scorer = service.scorer()
     except Problem as problem:
         return problem.response(request_id(request))
-    columns = [column._asdict() for column in reader.columns]
+    reader = scorer.reader
     return json_response(
         {
             "dataset": reader.contract.name,
-            "model_version": service.scorer().version,
+            "model_version": scorer.version,
             "schema": reader.schema(),
-            "columns": columns,
+            "columns": [column._asdict() for column in reader.columns],
             "derived": reader.derived,
+            "examples": [example._asdict() for example in scorer.examples],
         }
     )
 
@@ -58,10 +59,10 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """Prometheus's text format; needs the scope admin."""
+    """Prometheus's text format."""
     service: Service = request.app.state.service
     try:
-        await service.access.require(request, "admin")
+        await service.access.require(request, "metrics", "admin")
     except Problem as problem:
         return problem.response(request_id(request))
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from api.batch_bodies import ARROW, JSON_LINES, PARQUET
+from api import examples
+from api.batch_bodies import ARROW, PARQUET
 from api.problems import MEDIA_TYPE
 from fraud_mlops.serving.request import ClaimReader
 
@@ -75,7 +76,7 @@ def describe(reader: ClaimReader | None, *, is_open: bool = False) -> Tree:
     claim = copy.deepcopy(reader.schema()) if reader else _NO_CLAIM
     inner = claim.pop("$defs", {}) if reader else {}
     schemas = {**inner, "Claim": _moved(claim), "Problem": _PROBLEM, "Score": _SCORE}
-    paths = _paths(_example(reader))
+    paths = _paths(reader)
     if is_open:
         for operation in (o for path in paths.values() for o in path.values()):
             operation.pop("security", None)
@@ -93,36 +94,31 @@ def describe(reader: ClaimReader | None, *, is_open: bool = False) -> Tree:
     }
 
 
-def _paths(example: Tree) -> Tree:
-    claim = {"schema": {"$ref": "#/components/schemas/Claim"}, "example": example}
-    score = {"$ref": "#/components/schemas/Score"}
-    # Bytes: what JSON schema could say of them is nothing.
-    binary: Tree = {"schema": {}}
-    lines: Tree = {"schema": {}}
-    batch = {JSON_LINES[0]: lines, ARROW: binary, PARQUET: binary}
-    out = {JSON_LINES[0]: lines, ARROW: binary}
+def _paths(reader: ClaimReader | None) -> Tree:
+    claim = _json({"$ref": "#/components/schemas/Claim"}, examples.typical_claim(reader))
+    score = _json({"$ref": "#/components/schemas/Score"}, examples.SCORE)
+    sent, answered = examples.claims(reader), examples.answers()
+    # Lines and bytes: what JSON schema could say of them is nothing.
+    batch = {media: {"schema": {}, **sent.get(media, {})} for media in (*sent, ARROW, PARQUET)}
+    out = {media: {"schema": {}, **told} for media, told in answered.items()}
+    text: Tree = {"schema": {"type": "string"}, "example": examples.METRICS}
+    not_ready = {"503": ("Not ready", _json(_ANY, examples.NOT_READY))}
+    manifest, schema = _json(_ANY, examples.MANIFEST), _json(_ANY, examples.SCHEMA)
     return {
-        "/v1/score": {
-            "post": _operation(
-                "Score one claim", {"application/json": {"schema": score}},
-                body={"application/json": claim}, default="all",
-            )
-        },
+        "/v1/score": {"post": _operation("Score one claim", score, body=claim, default="all")},
         "/v1/score/batch": {
             "post": _operation("Score many claims", out, body=batch, default="alerts")
         },
-        "/v1/model": {"get": _operation("Manifest of the served model", _json(_ANY))},
-        "/v1/model/schema": {"get": _operation("What a claim looks like", _json(_ANY))},
-        "/healthz": {"get": _operation("Liveness", _json(_ANY), signed=False)},
+        "/v1/model": {"get": _operation("Manifest of the served model", manifest)},
+        "/v1/model/schema": {"get": _operation("What a claim looks like", schema)},
+        "/healthz": {"get": _operation("Liveness", _json(_ANY, examples.HEALTH), signed=False)},
         "/readyz": {
             "get": _operation(
-                "Readiness", _json(_ANY), signed=False, more={"503": ("Not ready", _json(_ANY))}
+                "Readiness", _json(_ANY, examples.READY), signed=False, more=not_ready
             )
         },
-        "/metrics": {
-            "get": _operation("Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}})
-        },
-    }  # fmt: skip
+        "/metrics": {"get": _operation("Prometheus metrics", {"text/plain": text})},
+    }
 
 
 def _operation(
@@ -134,11 +130,13 @@ def _operation(
     signed: bool = True,
     more: dict[str, tuple[str, Tree]] | None = None,
 ) -> Tree:
-    problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
     failures = ["401", "403", "429", "503"] if signed else []
     failures += ["400", "408", "413", "415", "422"] if body else []
     responses: Tree = {"200": {"description": "OK", "content": content}}
-    responses |= {code: {"description": "Problem", "content": problem} for code in failures}
+    for code in failures:
+        content = {MEDIA_TYPE: {**problem, "example": examples.problem(code)}}
+        responses[code] = {"description": "Problem", "content": content}
     responses |= {k: {"description": d, "content": c} for k, (d, c) in (more or {}).items()}
     told: Tree = {"summary": summary, "responses": responses}
     if signed:
@@ -157,8 +155,8 @@ def _operation(
     return told
 
 
-def _json(schema: Tree) -> Tree:
-    return {"application/json": {"schema": schema}}
+def _json(schema: Tree, example: Tree) -> Tree:
+    return {"application/json": {"schema": schema, "example": example}}
 
 
 def _moved(tree: Any) -> Any:
@@ -171,16 +169,3 @@ def _moved(tree: Any) -> Any:
             for key, value in tree.items()
         }
     return [_moved(item) for item in tree] if isinstance(tree, list) else tree
-
-
-def _example(reader: ClaimReader | None) -> Tree:
-    """A typical claim."""
-    if reader is None:
-        return {}
-    told: Tree = {"claim_id": "CLM-1", "event_time": "2024-12-30T10:00:00Z"}
-    told |= {c.name: f"{c.name}-1" for c in reader.columns if c.kind == "entity"}
-    return told | {
-        c.name: c.typical
-        for c in reader.columns
-        if c.kind in ("number", "category") and c.typical is not None
-    }

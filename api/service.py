@@ -162,10 +162,8 @@ class Service:
         metrics.ready.set(1 if champion.scorer else 0)
         metrics.refused.set(1 if champion.refused else 0)
         metrics.swaps.set(champion.swaps)
-        metrics.model.clear()
         for served in (champion, self.challenger):
-            if served.scorer:
-                metrics.model.labels(served.role, served.scorer.version).set(1)
+            metrics.serves(served.role, served.scorer.version if served.scorer else None)
         if champion.scorer and (facts := champion.scorer.histories.facts):
             metrics.state_until.set(facts.until.timestamp())
         if self.predictions:

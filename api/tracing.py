@@ -1,6 +1,6 @@
 """OpenTelemetry, when it is installed (`pip install 'fraud-mlops[otel]'`) and an exporter is named.
 
-Everything else is set by OpenTelemetry's own variables, OTEL_EXPORTER_OTLP_ENDPOINT first of all.
+All is set by OpenTelemetry's own variables; OTLP over HTTP is what is spoken.
 """
 
 from __future__ import annotations
@@ -11,28 +11,32 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
 log = logging.getLogger("fraud.api")
 
 
 def instrument(app: FastAPI) -> Callable[[], object]:
-    """Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says; without it nothing is loaded.
+    """Traces go where one of ENDPOINTS says; without any nothing is loaded.
 
     What is returned sends the last of them: uvicorn ends a process by the signal that it was sent,
     so that nothing which waits for the interpreter's end comes to its turn.
     """
-    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    if not any(os.environ.get(name) for name in ENDPOINTS):
         return _nothing
     try:
         from opentelemetry import trace
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         log.warning("no traces: pip install 'fraud-mlops[otel]', or unset the exporter's endpoint")
         return _nothing
-    provider = TracerProvider(resource=Resource.create({"service.name": "fraud-api"}))
+    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before the name that is ours.
+    named = {"service.name": "fraud-api", **OTELResourceDetector().detect().attributes}
+    provider = TracerProvider(resource=Resource.create(named))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     FastAPIInstrumentor.instrument_app(app, excluded_urls="healthz,readyz,metrics")

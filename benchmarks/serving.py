@@ -106,8 +106,10 @@ def scorer_of(lake: Path) -> Scorer:
     pointer = read_pointer(models, DATASET, "champion")
     assert pointer is not None
     loaded = load_model(models, DATASET, pointer.version)
-    state = read_entity_state(loaded[1], Lakehouse(str(lake)))
-    return Scorer(*loaded, EntityHistories(loaded[1], state))
+    state = read_entity_state(loaded.contract, Lakehouse(str(lake)))
+    return Scorer(
+        loaded.manifest, loaded.contract, loaded.model, EntityHistories(loaded.contract, state)
+    )
 
 
 def raw_claims(lake: Path) -> pa.Table:

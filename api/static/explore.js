@@ -4,6 +4,8 @@ const $ = (id) => document.getElementById(id);
 const KEY = "fraud-key";
 const MOST_CHANGES = 6;
 let columns = [];
+let derived = [];
+let brought = []; // those of `derived` that the claim has values of its own for
 
 function element(name, given = {}, ...children) {
   const made = Object.assign(document.createElement(name), given);
@@ -39,6 +41,7 @@ async function attempt(action) {
   }
 }
 
+const plain = (value) => String(value).replace(/^(-?\d+)\.0+$/, "$1");
 const words = (name) => name.replaceAll("_", " ");
 const percent = (p) => (p < 0.1 ? (100 * p).toFixed(2) : (100 * p).toFixed(1)) + " %";
 
@@ -50,14 +53,25 @@ function shown(value) {
 
 async function load() {
   const told = await (await call("/v1/model/schema")).json();
-  columns = told.columns;
+  ({ columns, derived } = told);
   $("sign-in").hidden = true;
   $("model").textContent = `${words(told.dataset)}, model ${told.model_version}`;
-  $("fields").replaceChildren(...columns.map(field));
+  $("fields").replaceChildren(...columns.map((column) => field(column, idOf(column.name))));
+  $("examples").replaceChildren(...told.examples.map(exampleButton));
+  bring({});
 }
 
-function field(column) {
-  const id = `field-${column.name}`;
+const idOf = (name) => `field-${name}`;
+const historyId = (name) => `history-${name}`;
+
+function exampleButton({ name, claim }) {
+  const text = `${name[0].toUpperCase()}${name.slice(1)} claim`;
+  const button = element("button", { type: "button" }, text);
+  button.addEventListener("click", () => attempt(() => fill(claim)));
+  return button;
+}
+
+function field(column, id) {
   const number = column.kind === "number";
   const input = element("input", { id, name: column.name, type: "text", autocomplete: "off" });
   if (number) input.inputMode = "decimal";
@@ -73,27 +87,71 @@ function field(column) {
   return element("div", {}, ...parts);
 }
 
-function fill(claim) {
-  for (const column of columns) {
-    const value = claim[column.name];
-    $(`field-${column.name}`).value = value === null || value === undefined ? "" : value;
+// A number as it was written: 1e999, and more digits than a number here can hold, are for the
+// server to judge. Browsers that do not tell give the number.
+function parsed(text) {
+  const asWritten = (_, value, context) =>
+    typeof value === "number" && context?.source !== undefined ? context.source : value;
+  try {
+    return JSON.parse(text, asWritten);
+  } catch (error) {
+    throw new Refused(`This is not JSON: ${error.message}`);
   }
+}
+
+function check(values, known, what) {
+  if (typeof values !== "object" || values === null || Array.isArray(values)) {
+    throw new Refused(`${what} should be an object: {"name": value}`);
+  }
+  const unknown = Object.keys(values).filter((name) => !known.includes(name));
+  if (unknown.length) throw new Refused(`${what} has no field ${unknown.join(", ")} here.`);
+}
+
+function checkSingle(values) {
+  const wrong = Object.keys(values).filter((name) =>
+    values[name] !== null && ["object", "boolean"].includes(typeof values[name]));
+  if (wrong.length) throw new Refused(`${wrong.join(", ")}: should be a number, a word or null`);
+}
+
+// All of a claim, or nothing: what the form does not show would not be scored.
+function fill(claim) {
+  check(claim, [...columns.map((column) => column.name), "features"], "A claim");
+  const { features, ...own } = claim;
+  const histories = features ?? {};
+  check(histories, derived, "features");
+  checkSingle({ ...own, ...histories });
+  for (const { name, kind } of columns) {
+    const value = own[name] ?? "";
+    $(idOf(name)).value = kind === "number" ? plain(value) : value;
+  }
+  bring(histories);
+}
+
+function bring(histories) {
+  brought = derived.filter((name) => (histories[name] ?? null) !== null);
+  const fields = brought.map((name) =>
+    field({ name, kind: "number", typical: null, values: [] }, historyId(name)));
+  $("brought").replaceChildren(...fields);
+  for (const name of brought) $(historyId(name)).value = plain(histories[name]);
+  $("histories").hidden = !brought.length;
 }
 
 function read() {
-  const claim = {};
-  for (const { name, kind } of columns) {
-    const text = $(`field-${name}`).value.trim();
-    if (!text) continue;
-    const number = Number(text);
-    claim[name] = kind === "number" && !Number.isNaN(number) ? number : text;
-  }
-  return claim;
+  const claim = valuesOf(columns, idOf);
+  const features = valuesOf(brought.map((name) => ({ name, kind: "number" })), historyId);
+  return Object.keys(features).length ? { ...claim, features } : claim;
 }
 
-function typical() {
-  const known = columns.filter((c) => ["number", "category"].includes(c.kind));
-  return Object.fromEntries(known.map((c) => [c.name, c.typical]));
+// What is no number that JSON has goes as it is written, and is refused with its field's name.
+function valuesOf(fields, idOf) {
+  const found = {};
+  for (const { name, kind } of fields) {
+    const text = $(idOf(name)).value.trim();
+    if (!text) continue;
+    const number = Number(text);
+    found[name] = kind === "number" && Number.isFinite(number) ? number : text;
+  }
+  return found;
 }
 
 async function scored(claim) {
@@ -106,7 +164,8 @@ async function scored(claim) {
 }
 
 // Each known value, and each history among the reasons, set to what is usual: one change a line.
-async function whatIf(claim, told) {
+// They are no answers on the claim, and do not stand in the prediction log under its name.
+async function whatIf({ claim_id: _, ...claim }, told) {
   const own = columns.filter(
     (c) => c.typical !== null && claim[c.name] !== undefined && claim[c.name] !== c.typical,
   );
@@ -213,16 +272,9 @@ $("sign-in").addEventListener("submit", (event) => {
   $("key").value = "";
   attempt(load);
 });
-$("typical").addEventListener("click", () => fill(typical()));
-$("clear").addEventListener("click", () => fill({}));
-$("fill").addEventListener("click", () => attempt(async () => {
-  let claim;
-  try {
-    claim = JSON.parse($("json").value);
-  } catch (error) {
-    throw new Refused(`This is not JSON: ${error.message}`);
-  }
-  fill(claim);
+$("clear").addEventListener("click", () => attempt(() => fill({})));
+$("fill").addEventListener("click", () => attempt(() => {
+  fill(parsed($("json").value));
   $("paste").open = false;
 }));
 $("claim").addEventListener("submit", (event) => {

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_MOST_FOR_DUCKDB = 4_000_000_000
 
 
 def cores() -> int:
@@ -24,3 +25,8 @@ def memory() -> int:
         with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
             found.append(int(file.read_text()))
     return min(found)
+
+
+def for_duckdb() -> str:
+    """What DuckDB may have beside everything else, as DuckDB writes it."""
+    return f"{min(_MOST_FOR_DUCKDB, memory() // 2) // 1_000_000}MB"

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.fields import Duration, FirstDay
-from fraud_mlops.machine import cores, memory
+from fraud_mlops.machine import cores, for_duckdb
 
 _SECRET = re.compile("TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE")
 
@@ -31,12 +31,6 @@ TRAVELLING = (
 )
 """Variables that go with a shell's runs to tasks on other machines; none is a secret, and none says
 how big this machine is."""
-
-_MOST_FOR_DUCKDB = 4_000_000_000
-
-
-def _duckdb_memory() -> str:
-    return f"{min(_MOST_FOR_DUCKDB, memory() // 2) // 1_000_000}MB"
 
 
 class Settings(BaseSettings):
@@ -111,7 +105,7 @@ class Settings(BaseSettings):
         "process or its container may.",
     )
     memory_limit: str = Field(
-        default_factory=_duckdb_memory,
+        default_factory=for_duckdb,
         alias="FRAUD_MEMORY_LIMIT",
         pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$",
         description="Memory DuckDB may use before it spills to disk, such as `2GB`; when unset, "

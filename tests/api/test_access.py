@@ -135,6 +135,15 @@ def test_a_key_opens_what_its_scope_says(
         assert server.get(path).status_code == 200
 
 
+def test_prometheus_has_a_key_that_reads_metrics_and_nothing_else(
+    published: Published, server: Server, key_file: Path
+) -> None:
+    key = keys(key_file, "add", "--id", "prometheus", "--scopes", "metrics")
+    server.until(lambda: server.get("/metrics", key=key).status_code == 200, 5)
+    assert server.score(published.claim(), key=key).status_code == 403
+    assert server.get("/v1/model", key=key).status_code == 403
+
+
 @pytest.mark.parametrize("wrong", ["", "nobody's", "fk_" + "x" * 43, "ä", "a.b.c"])
 def test_other_words_open_nothing(published: Published, server: Server, wrong: str) -> None:
     for headers in ({"Authorization": f"Bearer {wrong}".encode()}, {"X-API-Key": wrong.encode()}):

@@ -7,9 +7,10 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from api_kit import Published, Server, keys, open_server
+from api_kit import Published, Server, keys, open_server, same
 from playwright.sync_api import Browser, Page, expect
 
 
@@ -45,16 +46,32 @@ def alerted(published: Published) -> dict[str, object]:
     return published.claim(ids.index(name))
 
 
+def open_at(page: Page, published: Published) -> None:
+    page.goto("/")
+    expect(page.get_by_text(published.versions["first"])).to_be_visible()
+
+
+def paste(page: Page, text: str) -> None:
+    page.get_by_text("Paste a claim as JSON").click()
+    page.get_by_label("Claim as JSON").fill(text)
+    page.get_by_role("button", name="Fill in").click()
+
+
+def shown_score(page: Page) -> dict[str, Any]:
+    """What the server answers when Score is pressed."""
+    with page.expect_response("**/v1/score?*") as answered:
+        page.get_by_role("button", name="Score", exact=True).click()
+    told: dict[str, Any] = answered.value.json()
+    return told
+
+
 def test_a_pasted_claim_is_scored_explained_and_turned(
     page: Page, server: Server, published: Published, tmp_path: Path
 ) -> None:
     claim = alerted(published)
     expected = server.score(claim).json()
-    page.goto("/")
-    expect(page.get_by_text(published.versions["first"])).to_be_visible()
-    page.get_by_text("Paste a claim as JSON").click()
-    page.get_by_label("Claim as JSON").fill(json.dumps(claim))
-    page.get_by_role("button", name="Fill in").click()
+    open_at(page, published)
+    paste(page, json.dumps(claim))
     expect(page.get_by_label("policyholder")).to_have_value(str(claim["policyholder"]))
     page.get_by_role("button", name="Score", exact=True).click()
     result = page.get_by_role("region", name="Result")
@@ -68,6 +85,86 @@ def test_a_pasted_claim_is_scored_explained_and_turned(
     expect(result.locator("tbody tr").first).to_be_visible()
     folder = Path(os.environ.get("PICTURES", tmp_path))
     page.screenshot(path=folder / "explore.png", full_page=True)
+
+
+def test_what_is_tried_for_a_change_is_no_answer_on_the_claim(
+    page: Page, published: Published
+) -> None:
+    """The prediction log holds the last answer on each claim against its label."""
+    open_at(page, published)
+    paste(page, json.dumps(alerted(published)))
+    with page.expect_request("**/v1/score/batch*") as asked:
+        page.get_by_role("button", name="Score", exact=True).click()
+    tried = [json.loads(line) for line in (asked.value.post_data or "").splitlines()]
+    assert tried
+    assert not any("claim_id" in claim for claim in tried)
+
+
+def test_an_analyst_picks_a_typical_claim_or_one_of_either_end(
+    page: Page, published: Published
+) -> None:
+    open_at(page, published)
+    told = {}
+    for name in ("Typical", "High-scoring", "Low-scoring"):
+        page.get_by_role("button", name=f"{name} claim").click()
+        told[name] = shown_score(page)
+    assert told["High-scoring"]["alert"] is True
+    assert told["Typical"]["alert"] is False
+    assert told["Low-scoring"]["score"] < told["Typical"]["score"] < told["High-scoring"]["score"]
+    assert {t["claim_id"] for t in told.values()} == {None}
+
+
+def test_histories_that_a_pasted_claim_brings_are_seen_and_scored(
+    page: Page, server: Server, published: Published
+) -> None:
+    claim = published.claim() | {"features": {"provider_fraud_lift_30d": 6.0}}
+    open_at(page, published)
+    paste(page, json.dumps(claim))
+    brought = page.get_by_role("group", name="Histories that the claim brings")
+    expect(brought.get_by_label("provider fraud lift 30d")).to_have_value("6")
+    expected = server.score(claim).json()["score"]
+    assert same(shown_score(page)["score"], expected)
+    brought.get_by_label("provider fraud lift 30d").fill("0.1")
+    assert shown_score(page)["score"] < expected
+    page.get_by_role("button", name="Typical claim").click()
+    expect(brought).to_be_hidden()
+    assert shown_score(page)["score"] < expected
+
+
+@pytest.mark.parametrize(
+    ("pasted", "told"),
+    [
+        ('{"amount": 5, "ammount": 6}', "A claim has no field ammount here."),
+        ('{"features": {"provider_smell_30d": 1}}', "features has no field provider_smell_30d"),
+        ('{"features": [1]}', "features should be an object"),
+        ("null", "A claim should be an object"),
+        ("[1]", "A claim should be an object"),
+        ('"theft"', "A claim should be an object"),
+        ('{"peril": {"kind": "theft"}, "region": true}', "peril, region: should be a number, a"),
+        ('{"amount": NaN}', "This is not JSON"),
+    ],
+)
+def test_what_the_form_cannot_show_is_refused_as_a_whole(
+    page: Page, published: Published, pasted: str, told: str
+) -> None:
+    open_at(page, published)
+    page.get_by_label("amount", exact=True).fill("77")
+    paste(page, pasted)
+    expect(page.get_by_role("alert")).to_contain_text(told)
+    expect(page.get_by_label("amount", exact=True)).to_have_value("77")
+
+
+def test_numbers_reach_the_server_as_they_were_written(page: Page, published: Published) -> None:
+    """A number too large for any is a mistake, not a missing value; names have all their digits."""
+    open_at(page, published)
+    paste(page, '{"policyholder": 12345678901234567891, "amount": 1e999}')
+    expect(page.get_by_label("policyholder")).to_have_value("12345678901234567891")
+    for _ in range(2):
+        with page.expect_response("**/v1/score?*") as refused:
+            page.get_by_role("button", name="Score", exact=True).click()
+        assert refused.value.status == 422
+        expect(page.get_by_role("alert")).to_contain_text("amount: Input should be a valid number")
+        page.get_by_label("amount", exact=True).fill("-1e400")
 
 
 def test_by_keyboard_alone_from_a_typical_claim(page: Page) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,18 @@ def test_probes_ask_what_the_server_answers() -> None:
     image = (ROOT / "infra" / "api" / "Dockerfile").read_text()
     assert f"EXPOSE {ports['http']}" in image
     assert f"--port {ports['http']}" in image
+
+
+def test_prometheus_is_told_where_and_signs_in() -> None:
+    """An annotation carries no key, so that what it makes Prometheus do ends in 401."""
+    pod = the("Deployment")["spec"]["template"]
+    assert "prometheus.io" not in json.dumps(pod["metadata"])
+    monitor = yaml.safe_load((KUBERNETES / "prometheus" / "podmonitor.yaml").read_text())
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in container()["ports"]}
+    assert endpoint["path"] in {getattr(route, "path", "") for route in app.routes}
+    assert endpoint["authorization"]["credentials"]["name"]
 
 
 def test_what_is_set_is_a_setting() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -9,9 +10,25 @@ from typing import Any
 
 import pytest
 import requests
-from api_kit import DATASET, Published, open_server, process_server
+from api_kit import DATASET, Published, Server, open_server, process_server
 
+from fraud_mlops.registry.pointers import promote
 from fraud_mlops.serving.prediction_log import read_predictions
+
+WORKERS = 2
+
+
+def environment_of(own: Published, folder: Path) -> dict[str, str]:
+    """Workers whose metrics lie in a folder that they share."""
+    (folder / "metrics").mkdir()
+    return {
+        "LAKEHOUSE_URI": str(own.root),
+        "FRAUD_API_DATASET": DATASET,
+        "FRAUD_API_OPEN": "1",
+        "FRAUD_API_LOG_FOLDER": str(folder / "waiting"),
+        "FRAUD_API_POLL_SECONDS": "0.1",
+        "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
+    }
 
 
 def test_workers_share_a_port_and_one_stop_ends_them_with_every_answer_logged(
@@ -20,14 +37,6 @@ def test_workers_share_a_port_and_one_stop_ends_them_with_every_answer_logged(
     claim = own.claim()
     answered: list[str] = []
     failed: list[int] = []
-    environment = {
-        "LAKEHOUSE_URI": str(own.root),
-        "FRAUD_API_DATASET": DATASET,
-        "FRAUD_API_OPEN": "1",
-        "FRAUD_API_LOG_FOLDER": str(tmp_path / "waiting"),
-        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
-    }
-    (tmp_path / "metrics").mkdir()
 
     def load(server_url: str) -> None:
         with requests.Session() as session:
@@ -41,7 +50,8 @@ def test_workers_share_a_port_and_one_stop_ends_them_with_every_answer_logged(
                 else:
                     failed.append(told.status_code)
 
-    with process_server(tmp_path, environment, "--workers", "2") as server:
+    environment = environment_of(own, tmp_path)
+    with process_server(tmp_path, environment, "--workers", str(WORKERS)) as server:
         threads = [threading.Thread(target=load, args=(server.url,)) for _ in range(3)]
         for thread in threads:
             thread.start()
@@ -56,6 +66,43 @@ def test_workers_share_a_port_and_one_stop_ends_them_with_every_answer_logged(
     logged: set[Any] = set(read_predictions(own.lake, DATASET)["request_id"].to_pylist())
     assert set(answered) <= logged
     assert list((tmp_path / "waiting").rglob("*.wal")) == []
+
+
+def gauges(server: Server, name: str) -> dict[str, float]:
+    """Values of a metric in the text of all workers, by their labels."""
+    lines = [line for line in server.get("/metrics").text.splitlines() if line.startswith(name)]
+    told = (line.removeprefix(name).rpartition(" ") for line in lines)
+    return {labels: float(value) for labels, _, value in told}
+
+
+def test_gauges_are_of_the_workers_that_live_and_of_the_model_that_they_serve(
+    own: Published, tmp_path: Path
+) -> None:
+    """One worker is killed, and uvicorn starts another; then the champion changes."""
+    first, second = own.versions["first"], own.versions["second"]
+    environment = environment_of(own, tmp_path)
+    metrics = tmp_path / "metrics"
+
+    def serves(version: str) -> float:
+        name = "fraud_model_info"
+        return gauges(server, name).get(f'{{model_version="{version}",role="champion"}}', 0.0)
+
+    def all_have_swapped(times: int) -> bool:
+        return gauges(server, "fraud_model_swaps") == {"": float(times * WORKERS)}
+
+    with process_server(tmp_path, environment, "--workers", str(WORKERS)) as server:
+        server.until(lambda: all_have_swapped(1), 60)
+        before = {int(f.stem.rpartition("_")[2]) for f in metrics.glob("gauge_livesum_*.db")}
+        assert len(before) == WORKERS
+        killed = before.pop()
+        os.kill(killed, signal.SIGKILL)
+        server.until(lambda: len(list(metrics.glob("counter_*.db"))) > WORKERS, 60)
+        server.until(lambda: all_have_swapped(1), 60)
+        assert list(metrics.glob(f"gauge_*_{killed}.db")) == []
+        assert (serves(first), serves(second)) == (1, 0)
+        promote(own.models, DATASET, second, expected=first, by="test", reason="test")
+        server.until(lambda: all_have_swapped(2), 60)
+        assert (serves(first), serves(second)) == (0, 1)
 
 
 def test_without_a_collector_traces_are_not_loaded(

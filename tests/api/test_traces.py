@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from api_kit import Published, open_server
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -60,6 +61,17 @@ def collector() -> Iterator[Collector]:
         thread.join()
 
 
+def spans_of(collector: Collector) -> list[tuple[Span, dict[str, str]]]:
+    """Each with the attributes of what it comes from."""
+    return [
+        (span, {a.key: a.value.string_value for a in resource.resource.attributes})
+        for request in collector.requests()
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
 def test_a_request_is_a_span_of_the_callers_trace(
     published: Published, collector: Collector, tmp_path: Path
 ) -> None:
@@ -70,13 +82,7 @@ def test_a_request_is_a_span_of_the_callers_trace(
         told = server.score(claim, headers={"traceparent": PARENT})
         assert told.status_code == 200
         server.get("/healthz")
-    spans = [
-        (span, {a.key: a.value.string_value for a in resource.resource.attributes})
-        for request in collector.requests()
-        for resource in request.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]
+    spans = spans_of(collector)
     served = [(span, of) for span, of in spans if span.name == "POST /v1/score"]
     assert len(served) == 1, [span.name for span, _ in spans]
     span, resource = served[0]
@@ -87,3 +93,16 @@ def test_a_request_is_a_span_of_the_callers_trace(
     everything = b"".join(collector.bodies)
     for name in ("policyholder", "provider", "agent", "claim_id"):
         assert str(claim[name]).encode() not in everything
+
+
+@pytest.mark.parametrize(
+    "named", [{"OTEL_SERVICE_NAME": "desk"}, {"OTEL_RESOURCE_ATTRIBUTES": "service.name=desk"}]
+)
+def test_a_name_and_an_address_of_traces_alone_are_what_opentelemetry_takes_them_for(
+    published: Published, collector: Collector, tmp_path: Path, named: dict[str, str]
+) -> None:
+    given = named | {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{collector.url}/v1/traces"}
+    with open_server(published, tmp_path, process=True, **given) as server:
+        assert server.score(published.claim()).status_code == 200
+    named_so = {of["service.name"] for span, of in spans_of(collector)}
+    assert named_so == {"desk"}

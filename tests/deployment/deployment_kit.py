@@ -17,9 +17,9 @@ from issuer import Issuer
 ROOT = Path(__file__).parents[2]
 
 
-def procedure(name: str) -> str:
-    """The lines of a block of the runbook."""
-    text = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+def procedure(name: str, page: str = "runbook.md") -> str:
+    """The lines of a block of the runbook, or of another page."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     (found,) = re.findall(rf"^```sh test={name}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return str(found)
 

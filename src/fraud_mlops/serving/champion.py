@@ -13,18 +13,15 @@ from fraud_mlops.contract import Contract
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import open_input, tag_of
-from fraud_mlops.models.fraud_model import FraudModel
-from fraud_mlops.registry.bundle import Manifest
 from fraud_mlops.registry.pointers import Role, read_pointer
 from fraud_mlops.serving.entity_state import read_entity_state, state_uri
 from fraud_mlops.serving.histories import EntityHistories
-from fraud_mlops.serving.loading import load_model, scorer_of
+from fraud_mlops.serving.loading import Loaded, load_model, scorer_of
 from fraud_mlops.serving.scorer import Scorer
 
 LONGEST_WAIT = 60.0
 
 log = logging.getLogger("fraud.serving")
-Loaded = tuple[Manifest, Contract, FraudModel]
 
 
 @dataclass(frozen=True)
@@ -98,9 +95,9 @@ class ServedModel:
     def _swap(self, version: str) -> bool:
         try:
             loaded = self._loaded
-            if loaded is None or loaded[0].version != version:
+            if loaded is None or loaded.manifest.version != version:
                 loaded = load_model(self.models_uri, self.dataset, version)
-            contract = loaded[1]
+            contract = loaded.contract
             tag = self._tag(contract)
             scorer = scorer_of(loaded, self._histories(contract))
         except Exception as error:
@@ -125,7 +122,7 @@ class ServedModel:
     def _state_moved(self) -> bool:
         if self._loaded is None:
             return False
-        return self._tag(self._loaded[1]) != self._state_tag
+        return self._tag(self._loaded.contract) != self._state_tag
 
     def _tag(self, contract: Contract) -> str | None:
         """Of the entity state's object (ETag, or inode, time and size); None without one."""

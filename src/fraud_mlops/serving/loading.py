@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import pyarrow as pa
 from pydantic import ValidationError
 
 from fraud_mlops.contract import MODEL_SCORE, Contract
@@ -10,7 +13,8 @@ from fraud_mlops.errors import BundleError
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.reference import read_reference
-from fraud_mlops.registry.bundle import Bundle, Manifest, load_bundle
+from fraud_mlops.registry.bundle import Manifest, load_bundle
+from fraud_mlops.serving.examples import Example, examples_of
 from fraud_mlops.serving.histories import EntityHistories
 from fraud_mlops.serving.scorer import Scorer
 
@@ -18,6 +22,15 @@ CANARIES = 64
 TOLERANCE = 1e-3
 """Greatest distance in logits of a canary from its score at training: another machine's float32
 sums differ by some millionths, another model's or library's by far more."""
+
+
+class Loaded(NamedTuple):
+    """A version that has proved itself."""
+
+    manifest: Manifest
+    contract: Contract
+    model: FraudModel
+    examples: tuple[Example, ...]
 
 
 def load_contract(manifest: Manifest) -> Contract:
@@ -30,9 +43,7 @@ def load_contract(manifest: Manifest) -> Contract:
         raise BundleError(f"{manifest.version}: contract: {where}: {first['msg']}") from None
 
 
-def load_model(
-    models_uri: str, dataset: str, version: str
-) -> tuple[Manifest, Contract, FraudModel]:
+def load_model(models_uri: str, dataset: str, version: str) -> Loaded:
     """A version whose files have the hashes of its manifest, whose features are those of its
     contract, and that scores the claims it carries as it did when it was made.
 
@@ -42,14 +53,15 @@ def load_model(
     contract = load_contract(bundle.manifest)
     model = FraudModel.from_files(bundle.files)
     _check_features(version, contract, model)
-    _check_canaries(bundle, model)
-    return bundle.manifest, contract, model
+    reference = read_reference(bundle.files)
+    _check_canaries(version, model, reference)
+    return Loaded(bundle.manifest, contract, model, examples_of(contract, model, reference))
 
 
-def scorer_of(loaded: tuple[Manifest, Contract, FraudModel], histories: EntityHistories) -> Scorer:
+def scorer_of(loaded: Loaded, histories: EntityHistories) -> Scorer:
     """The loaded version, with its histories. Scores one claim, so that the first that comes does
     not wait for what is made on first use."""
-    scorer = Scorer(*loaded, histories)
+    scorer = Scorer(loaded.manifest, loaded.contract, loaded.model, histories, loaded.examples)
     claims = [scorer.reader.read(b"{}")]
     inputs = scorer.prepare(claims)
     scorer.reasons(inputs, scorer.score(inputs), [0])
@@ -67,10 +79,8 @@ def _check_features(version: str, contract: Contract, model: FraudModel) -> None
         )
 
 
-def _check_canaries(bundle: Bundle, model: FraudModel) -> None:
-    """Claims of the training that the bundle carries, with their scores; see `reference`."""
-    reference = read_reference(bundle.files)
-    version = bundle.manifest.version
+def _check_canaries(version: str, model: FraudModel, reference: pa.Table | None) -> None:
+    """reference: claims of the training that the bundle carries, with their scores."""
     if reference is None:
         return
     step = max(1, reference.num_rows // CANARIES)

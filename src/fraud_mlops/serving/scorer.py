@@ -23,6 +23,7 @@ from fraud_mlops.features.windows import lookbacks
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.models.reasons import sentence
 from fraud_mlops.registry.bundle import Manifest
+from fraud_mlops.serving.examples import Example
 from fraud_mlops.serving.histories import EntityHistories
 from fraud_mlops.serving.inputs import FastInputs
 from fraud_mlops.serving.network import FastNetwork, Passed, mean_logits, rows_of
@@ -72,13 +73,14 @@ class Scores:
 
 
 class Scorer:
-    """model and manifest of one version, with what its contract's entities have done."""
+    """One version, with what its contract's entities have done, and claims to try it with."""
 
     def __init__(
-        self, manifest: Manifest, contract: Contract, model: FraudModel, histories: EntityHistories
-    ) -> None:
+        self, manifest: Manifest, contract: Contract, model: FraudModel,
+        histories: EntityHistories, examples: tuple[Example, ...] = (),
+    ) -> None:  # fmt: skip
         self.manifest, self.contract, self.model = manifest, contract, model
-        self.histories = histories
+        self.histories, self.examples = histories, examples
         self.version = manifest.version
         self.reader = ClaimReader(contract, model)
         self.numeric = tuple(model.typical.numeric)
