@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from cfnlint.decode import cfn_yaml
 
+from dagster_metaflow.backends.aws_api import Aws
+
 ROOT = Path(__file__).parents[2]
 STACK = ROOT / "infra" / "aws" / "stack.yaml"
 NO_RESOURCE = (  # calls for which AWS takes none
@@ -136,3 +138,24 @@ def test_shell_scripts_are_clean() -> None:
         [Path(sys.executable).with_name("shellcheck"), *scripts], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_disks_are_encrypted_and_no_job_becomes_its_machine(resources: dict[str, Any]) -> None:
+    compute = resources["Compute"]["Properties"]["ComputeResources"]
+    assert compute["LaunchTemplate"]["LaunchTemplateId"] == {"Ref": "Machines"}
+    made = resources["Machines"]["Properties"]["LaunchTemplateData"]
+    assert made["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+    assert [one["Ebs"]["Encrypted"] for one in made["BlockDeviceMappings"]] == [True]
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("eu-central-1", "eu-central-1.console.aws.amazon.com"),
+        ("us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
+        ("cn-north-1", "cn-north-1.console.amazonaws.cn"),
+    ],
+)
+def test_links_lead_to_the_console_of_the_partition(region: str, host: str) -> None:
+    page = Aws({"AWS_REGION": region}).jobs_page()
+    assert page == f"https://{host}/batch/home?region={region}#jobs"

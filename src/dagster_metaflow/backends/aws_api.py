@@ -19,6 +19,9 @@ from dagster_metaflow.backends.protocol import LaunchError
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 20
 _ATTEMPTS = 8
+_CONSOLES = {
+    "cn-": "amazonaws.cn", "us-gov-": "amazonaws-us-gov.com", "": "aws.amazon.com",
+}  # fmt: skip
 _MADE = threading.Lock()  # boto3 sessions are not made in two threads at once
 
 SIGNED_OUT = (
@@ -75,7 +78,8 @@ class Aws:
 
     @property
     def _console(self) -> str:
-        return f"https://{self.region}.console.aws.amazon.com"
+        starts = (start for start in _CONSOLES if self.region.startswith(start))
+        return f"https://{self.region}.console.{_CONSOLES[next(starts)]}"
 
 
 @lru_cache(maxsize=32)

@@ -73,7 +73,9 @@ class StepFunctionsBackend(BatchBackend):
         "`--workflow-timeout=86400`, `--log-execution-history`, `--authorize=TOKEN`.",
     )
     state_machine: str | None = Field(
-        default=None, description="Name of the state machine; the flow's when left out."
+        default=None,
+        description="Name of the state machine; the flow's when left out. Policies that allow "
+        "machines by name, as infra/aws/stack.yaml does, want it to end in `Flow`.",
     )
     deploy_variables: list[str] = Field(
         default=[],
