@@ -13,11 +13,17 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from made_claims import START, contract
 
-from fraud_mlops.contract import Contract
+from fraud_mlops.contract import Contract, Label
 from fraud_mlops.errors import SplitError
-from fraud_mlops.features.split import WindowCount, check_windows, resolve_split
+from fraud_mlops.features.split import Split, WindowCount, check_windows, resolve_split
 
 DAY = timedelta(days=1)
+LONG_AFTER = START + 3000 * DAY
+"""Every claim is old enough for a label."""
+
+
+def split_of(made: Contract, claims: Any, as_of: datetime = LONG_AFTER) -> Split:
+    return resolve_split(made, claims, as_of=as_of)
 
 
 def times(span: timedelta, count: int = 1000) -> np.ndarray:
@@ -45,7 +51,7 @@ def dates(gap: str | None, *days: int) -> Contract:
 
 def test_dates_that_leave_room_for_the_delay_stand_as_given() -> None:
     made = dates(None, 0, 50, 60, 90, 100, 130)
-    split = resolve_split(made, times(130 * DAY))
+    split = split_of(made, times(130 * DAY))
     assert (split.train, split.validation, split.oot) == (
         made.split.train,
         made.split.validation,
@@ -55,19 +61,19 @@ def test_dates_that_leave_room_for_the_delay_stand_as_given() -> None:
 
 
 def test_windows_that_touch_end_early_so_that_labels_can_ripen() -> None:
-    split = resolve_split(dates(None, 0, 60, 60, 90, 95, 130), times(130 * DAY))
+    split = split_of(dates(None, 0, 60, 60, 90, 95, 130), times(130 * DAY))
     assert split.train.end == START + 53 * DAY
     assert split.validation.end == START + 88 * DAY
     assert split.oot.start == START + 95 * DAY
 
 
 def test_a_gap_in_the_contract_goes_before_the_label_delay() -> None:
-    split = resolve_split(dates("0d", 0, 60, 60, 90, 90, 130), times(130 * DAY))
+    split = split_of(dates("0d", 0, 60, 60, 90, 90, 130), times(130 * DAY))
     assert split.train.end == split.validation.start
 
 
 def test_shares_of_a_long_period_are_cut_at_midnight() -> None:
-    split = resolve_split(shares(), times(timedelta(days=99, hours=15)))
+    split = split_of(shares(), times(timedelta(days=99, hours=15)))
     assert split.train.start == START
     assert split.validation.start == START + 59 * DAY
     assert split.train.end == START + 52 * DAY
@@ -77,10 +83,39 @@ def test_shares_of_a_long_period_are_cut_at_midnight() -> None:
 
 def test_shares_of_a_short_period_are_cut_to_the_microsecond() -> None:
     made = shares(gap="1m")
-    split = resolve_split(made, times(timedelta(minutes=999), 1000))
+    split = split_of(made, times(timedelta(minutes=999), 1000))
     assert split.validation.start == START + timedelta(minutes=600)  # 600 claims came before
     assert split.train.end == START + timedelta(minutes=599)
     assert split.oot.end == START + timedelta(minutes=999, microseconds=1)
+
+
+@pytest.mark.parametrize(("years", "delay"), [(1, 30), (1, 60), (2, 90), (3, 180)])
+def test_shares_are_of_claims_that_are_old_enough_for_a_label(years: int, delay: int) -> None:
+    """Of a source that goes on to this moment, the windows end where labels do."""
+    made = shares(gap="7d").model_copy(update={"label": Label(column="y", delay=delay * DAY)})
+    claims = times(years * 365 * DAY, 5000)
+    now = START + years * 365 * DAY
+    split = split_of(made, claims, as_of=now)
+    assert split.oot.end == now - delay * DAY
+    old = claims[claims < np.datetime64(split.oot.end.replace(tzinfo=None))]
+    assert split == split_of(made, old)
+    judged = (split.oot.end - split.oot.start) / (split.oot.end - split.train.start)
+    assert judged == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_day_of_which_some_claims_are_too_young_is_in_no_window() -> None:
+    now = START + 107 * DAY + timedelta(hours=15)  # and labels take 7 days
+    split = split_of(shares(), times(107 * DAY), as_of=now)
+    assert split.oot.end == START + 100 * DAY
+    claims = times(timedelta(minutes=999), 1000)
+    now = START + 7 * DAY + timedelta(minutes=500)
+    split = split_of(shares(gap="1m"), claims, as_of=now)
+    assert split.oot.end == START + timedelta(minutes=500, microseconds=1)
+
+
+def test_claims_of_which_none_is_old_enough_are_told_so() -> None:
+    with pytest.raises(SplitError, match="none of 1,000 claims, 2024-01-01 the first"):
+        split_of(shares(), times(5 * DAY), as_of=START + 6 * DAY)
 
 
 @pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
@@ -88,7 +123,7 @@ def test_times_may_come_from_arrow_in_any_zone_and_order(zone: str | None) -> No
     span = times(100 * DAY)
     arrow = pa.chunked_array([pa.array(span[500:]), pa.array(span[:500])])
     arrow = arrow.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", zone or "UTC"))
-    assert resolve_split(shares(), arrow) == resolve_split(shares(), span)
+    assert split_of(shares(), arrow) == split_of(shares(), span)
 
 
 @hypothesis_settings(max_examples=100, deadline=None)
@@ -106,7 +141,7 @@ def test_windows_never_overlap_and_always_leave_the_gap(
     made = shares(train, round((1 - train) * rest, 3), gap=f"{gap}s")
     claims = times(timedelta(seconds=seconds), count + 1)
     try:
-        split = resolve_split(made, claims)
+        split = split_of(made, claims)
     except SplitError as error:
         assert "time is left for the" in str(error)  # noqa: PT017
         return
@@ -121,17 +156,17 @@ def test_windows_never_overlap_and_always_leave_the_gap(
 
 def test_a_delay_that_eats_a_window_says_which_and_what_to_do() -> None:
     with pytest.raises(SplitError, match=r"no time is left for the validation window.*split\.gap"):
-        resolve_split(dates("30d", 0, 60, 60, 90, 90, 130), times(130 * DAY))
+        split_of(dates("30d", 0, 60, 60, 90, 90, 130), times(130 * DAY))
 
 
 def test_no_claims_are_no_split() -> None:
     with pytest.raises(SplitError, match="no claims to split"):
-        resolve_split(shares(), np.empty(0, "datetime64[us]"))
+        split_of(shares(), np.empty(0, "datetime64[us]"))
 
 
 def test_every_window_that_lacks_something_is_named_with_what_it_lacks() -> None:
     made = dates(None, 0, 50, 60, 90, 100, 130)
-    split = resolve_split(made, times(130 * DAY))
+    split = split_of(made, times(130 * DAY))
     fine = WindowCount(10, 5, 2)
     check_windows(made, split, {"train": fine, "validation": fine, "oot": fine})
     with pytest.raises(SplitError) as caught:

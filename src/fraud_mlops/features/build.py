@@ -61,7 +61,7 @@ def build_features(
     with histories(
         contract, lakehouse, raw, as_of=as_of, threads=threads, progress=progress
     ) as found:
-        split = resolve_split(contract, found.timeline.times)
+        split = resolve_split(contract, found.timeline.times, as_of=as_of)
         check_windows(contract, split, _counts(split, found))
         files = {}
         for name, places in _places(split, found).items():

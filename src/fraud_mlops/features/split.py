@@ -47,15 +47,18 @@ class WindowCount(NamedTuple):
     frauds: int
 
 
-def resolve_split(contract: Contract, times: np.ndarray | pa.Array | pa.ChunkedArray) -> Split:
+def resolve_split(
+    contract: Contract, times: np.ndarray | pa.Array | pa.ChunkedArray, *, as_of: datetime
+) -> Split:
     """The contract's split, laid on claims whose event times are `times` (any order).
 
     Dates are taken as given; train and validation end earlier where less than the gap was left
-    before the next window. Shares are cut so that each window begins after its share of claims
-    in order of time; the gap is taken off the end of train and of validation.
+    before the next window. Shares are of the claims that are old enough for a label at `as_of`,
+    cut so that each window begins after its share of them in order of time; the gap is taken off
+    the end of train and of validation.
 
     times: timestamps in Arrow, datetime64 or int64 microseconds since 1970 in numpy, UTC.
-    Raises SplitError when there is no claim, or when the gap leaves a window without time.
+    Raises SplitError when there is no such claim, or when the gap leaves a window without time.
     """
     if isinstance(contract.split, DateSplit):
         dates = contract.split
@@ -64,12 +67,29 @@ def resolve_split(contract: Contract, times: np.ndarray | pa.Array | pa.ChunkedA
             [dates.train.start, dates.validation.start, dates.oot.start],
             [dates.train.end, dates.validation.end, dates.oot.end],
         )
-    return _by_shares(contract, contract.split, np.sort(_as_microseconds(times)))
+    old = _old_enough(contract, np.sort(_as_microseconds(times)), as_of)
+    return _by_shares(contract, contract.split, old)
+
+
+def _old_enough(contract: Contract, times: np.ndarray, as_of: datetime) -> np.ndarray:
+    """Claims whose label may be known; of a long period, those of days that are so to their end.
+
+    Younger ones would make the out-of-time window longer than what can be judged of it.
+    """
+    if not len(times):
+        raise SplitError(f"{contract.name}: there are no claims to split; run ingest first")
+    end = as_of - contract.label.delay + _TICK
+    if times[-1] < microseconds(end):
+        return times
+    if end - _moment(times[0]) > WHOLE_DAYS_FROM:
+        end = _midnight(end)
+    old = times[: np.searchsorted(times, microseconds(end))]
+    if not len(old):
+        raise SplitError(_all_young(contract, times, as_of))
+    return old
 
 
 def _by_shares(contract: Contract, split: ShareSplit, times: np.ndarray) -> Split:
-    if not len(times):
-        raise SplitError(f"{contract.name}: there are no claims to split; run ingest first")
     first, last = _moment(times[0]), _moment(times[-1])
     places = [
         0,
@@ -93,6 +113,14 @@ def _with_gap(contract: Contract, starts: list[datetime], ends: list[datetime]) 
             raise SplitError(_no_time(contract, name, start, end))
         windows[name] = Window(start=start, end=end)
     return Split(gap=gap, **windows)
+
+
+def _all_young(contract: Contract, times: np.ndarray, as_of: datetime) -> str:
+    return (
+        f"{contract.name}: none of {counted(len(times), 'claim')}, {_shown(_moment(times[0]))} the "
+        f"first, is old enough at {_shown(as_of)} for a label, which takes "
+        f"{in_words(contract.label.delay)} (label.delay). Wait, or take claims of a longer period."
+    )
 
 
 def _no_time(contract: Contract, name: str, start: datetime, end: datetime) -> str:

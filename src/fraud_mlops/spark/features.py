@@ -57,7 +57,7 @@ def build_features(
     Raises as that does, and SettingsError where Spark cannot run.
     """
     work = _Work(contract, lakehouse, raw, launch_id, as_of, sizes or Sizes(), progress)
-    split = resolve_split(contract, work.calendar.times)
+    split = resolve_split(contract, work.calendar.times, as_of=as_of)
     windows = split.named()
     counts = {name: work.calendar.count(window) for name, window in windows.items()}
     check_windows(contract, split, counts)
