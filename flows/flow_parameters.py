@@ -88,7 +88,8 @@ class SampleSize:
         type=int,
         default=None,
         required=False,
-        help="Claims to generate, or to take evenly spaced from the source; all when left out.",
+        help="Claims to generate, or to take evenly spaced from the source, into a lakehouse that "
+        "holds no more than a sample of it (--output-uri); all when left out.",
     )
 
 

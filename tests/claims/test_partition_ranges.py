@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +22,7 @@ from claims_kit import (
 
 from fraud_mlops import catalog
 from fraud_mlops.claims.raw_zone import pin_raw_zone
+from fraud_mlops.contract import Contract
 from fraud_mlops.errors import ContractError, LakehouseError, QualityError, SettingsError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.periods import Period
@@ -81,6 +83,42 @@ def test_a_partition_without_claims_is_written_without_rows(tmp_path: Path) -> N
     ]
     assert list(report.partitions) == lake.partitions("raw", "motor")
     assert len(published(lake, report)) == 3
+
+
+def test_a_sample_replaces_no_partition_that_is_none_and_stands_beside_none(tmp_path: Path) -> None:
+    made, lake = contract(write_csv(tmp_path / "m.csv", claims(90))), lakehouse(tmp_path)
+    sample: Row = {"sample_size": 30}
+    first = take_in(made, lake, **sample)
+    assert "a sample: 30 of 90 rows" in first.warnings
+    assert {lake.metadata(p)["sample"] for p in first.partitions} == {"30 of 90 rows"}
+    take_in(made, lake, **sample, partitions=months("2024-02"))  # alike, and so again
+    for other in (None, 45):
+        told = refused(made, lake, sample_size=other, partitions=months("2024-02"))
+        assert "holds a sample (30 of 90 rows), and" in told
+        assert told.endswith("at once, without --partition-start")
+    take_in(made, lake, sample_size=45)
+    whole = take_in(made, lake)
+    assert not any("sample" in lake.metadata(p) for p in whole.partitions)
+    for partitions in (None, months("2024-02")):
+        told = refused(made, lake, **sample, partitions=partitions)
+        assert "holds all claims, and a sample (30 of 90 rows) would replace them" in told
+        assert "--output-uri FOLDER" in told
+    assert lake.partitions("raw", "motor") == list(whole.partitions)
+    take_in(made, lake, sample_size=90)  # all of them, and so no sample
+
+
+def refused(made: Contract, lake: Lakehouse, **options: Any) -> str:
+    with pytest.raises(LakehouseError) as error:
+        take_in(made, lake, **options)
+    return str(error.value)
+
+
+def test_generated_claims_may_be_as_many_as_one_likes_each_time(tmp_path: Path) -> None:
+    made, lake = catalog.load("synthetic_claims"), lakehouse(tmp_path)
+    for size in (None, 3000, 2000):
+        report = take_in(made, lake, sample_size=size)
+        assert not report.warnings
+    assert take_in(made, lake, sample_size=1000, partitions=months("2024-03")).kept < 100
 
 
 def test_a_range_without_any_claim_is_no_failure(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from fraud_mlops.claims.raw_zone import (
     ZONE,
     known_beside,
     partition_metadata,
+    require_alike,
     require_one_period,
     with_columns_of,
 )
@@ -55,7 +56,8 @@ def ingest(
     hindsight: `as_of` is long past: claims of files that came later are left out, and labels that
     were known later are blank; otherwise a source that tells of the future is at fault.
     launch_id: names the quarantine (and truth) file; a retry under one id replaces them.
-    sample_size: rows wanted, evenly spaced over the source; of a generated source, its claims.
+    sample_size: rows wanted, evenly spaced over the source, for a zone that holds a sample or
+    nothing; of a generated source, its claims.
     seed: overrides a generated source's; files are sampled without chance.
     run: stored in the metadata of every partition.
     partitions: the ones to write, all of them, also those without a claim; what the source has
@@ -64,7 +66,7 @@ def ingest(
 
     Labels that the contract's delay puts after `as_of` are blank and counted as immature.
     Raises SourceError when the source cannot be read, LakehouseError where the zone has partitions
-    of another size, and QualityError when more than
+    of another size or a sample would mix with what is none, and QualityError when more than
     `quality.max_bad_share` of the rows of `partitions` break the contract, or so many of the
     whole source have no readable time; neither publishes a partition.
     """
@@ -79,6 +81,7 @@ def ingest(
             contract, lakehouse, as_of, hindsight, sample_size, seed, folder, partitions
         )
         contract = origin.contract
+        require_alike(contract, lakehouse, origin.sample, partitions)
         masked_columns(contract)
         quarantine = stack.enter_context(closing(Quarantine(folder / "quarantine.parquet")))
         staging = stack.enter_context(Staging(folder, raw_schema(contract)))
@@ -92,7 +95,7 @@ def ingest(
         summary = staging.summary()
         truth_uri = origin.publish_truth(lakehouse.uri(TRUTH_ZONE, contract.name, file))
         metadata = {"dataset": contract.name, "launch_id": launch_id, "run": run}
-        metadata |= partition_metadata(contract, file if truth_uri else None)
+        metadata |= partition_metadata(contract, file if truth_uri else None, origin.sample)
         published = _publish(contract, lakehouse, staging, partitions, metadata)
     return IngestReport(
         contract=contract,

@@ -40,6 +40,8 @@ class Origin(Protocol):
     warnings: tuple[str, ...]
     total: int | None
     """Rows to come, where that is known beforehand."""
+    sample: str | None
+    """`500 of 15,420 rows`; None when all are read."""
 
     def converted(self) -> Iterator[Converted]:
         """All rows in canonical columns."""
@@ -77,6 +79,10 @@ class FileOrigin:
         self._sample = sample_size
         self._count = self._source.count() if sample_size is not None else None
         self.total = min(sample_size, self._count) if sample_size and self._count else None
+        self.sample: str | None = None
+        if sample_size is not None and self._count is not None and sample_size < self._count:
+            self.sample = f"{sample_size:,} of {self._count:,} rows"
+            self.warnings = (*self.warnings, f"a sample: {self.sample}")
         self._as_of, self._hindsight = as_of, hindsight
         self._convert = Converter(
             self.contract, self._source.files, as_of, self._source.decimal, hindsight=hindsight
@@ -137,6 +143,7 @@ class SyntheticOrigin:
         self.names: Mapping[str, str] = {name: name for name in self._behind}
         self.warnings: tuple[str, ...] = ()
         self.total: int | None = source.claims
+        self.sample: str | None = None  # generated claims are all there are, however many
         self._source = source
         self._as_of = pa.scalar(as_of, UTC_TIME)
         self._truth = folder / "truth.parquet"

@@ -14,7 +14,7 @@ from fraud_mlops.lakehouse.ranges import PartitionRange
 
 ZONE = "raw"
 TRUTH_ZONE = "truth"
-_CONTRACT, _TRUTH = "contract", "truth"
+_CONTRACT, _TRUTH, _SAMPLE = "contract", "truth", "sample"
 
 
 class RawClaims(Protocol):
@@ -43,13 +43,15 @@ class RawZone(BaseModel):
     truths: dict[str, str]
 
 
-def partition_metadata(contract: Contract, truth: str | None) -> dict[str, str]:
+def partition_metadata(
+    contract: Contract, truth: str | None, sample: str | None = None
+) -> dict[str, str]:
     """What a raw partition says of itself, so that others can read it without its source.
 
-    truth: name of the file of true fraud probabilities in the truth zone.
+    truth: name of the file of true fraud probabilities in the truth zone. sample: of which rows.
     """
     told = {"contract_version": str(contract.version), _CONTRACT: contract.model_dump_json()}
-    return told | ({_TRUTH: truth} if truth else {})
+    return told | ({_TRUTH: truth} if truth else {}) | ({_SAMPLE: sample} if sample else {})
 
 
 def pin_raw_zone(contract: Contract, lakehouse: Lakehouse, *, named: str | None = None) -> RawZone:
@@ -105,6 +107,35 @@ def _require_period(
             f"Give the dataset another `name`, or move what was written away ({places}) and "
             "ingest again."
         )
+
+
+def require_alike(
+    contract: Contract, lakehouse: Lakehouse, sample: str | None, written: PartitionRange | None
+) -> None:
+    """Raises LakehouseError where a sample would replace all claims, or stand beside another share.
+
+    Histories of entities would be wrong. The newest partition speaks for the zone.
+    """
+    if sample is None and written is None:
+        return
+    there = [p for p in lakehouse.partitions(ZONE, contract.name) if p.rows]
+    place = lakehouse.uri(ZONE, contract.name)
+    if sample and there and _SAMPLE not in lakehouse.metadata(there[-1]):
+        raise LakehouseError(
+            f"{contract.name}: {place} holds all claims, and a sample ({sample}) would replace "
+            "them. Give it a lakehouse of its own: --output-uri FOLDER (and --model-uri, where "
+            "FRAUD_MODEL_URI is set)"
+        )
+    beside = [p for p in there if written is not None and p.value not in written]
+    if beside and (other := lakehouse.metadata(beside[-1]).get(_SAMPLE)) != sample:
+        raise LakehouseError(
+            f"{contract.name}: {place} holds {_shares(other)}, and {_shares(sample)} would stand "
+            "beside it. Ingest every partition at once, without --partition-start"
+        )
+
+
+def _shares(sample: str | None) -> str:
+    return f"a sample ({sample})" if sample else "all claims"
 
 
 def with_columns_of(contract: Contract, resolved: Contract | None) -> Contract:

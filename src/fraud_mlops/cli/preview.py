@@ -157,6 +157,7 @@ class _Head:
         self.contract, self.warnings = origin.contract, origin.warnings
         self.names: Mapping[str, str] = origin.names
         self.total = origin.total if rows is None else None
+        self.sample = origin.sample
         self.cut = False
 
     def converted(self) -> Iterator[Converted]:
