@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 from run_kit import DATASET, Run, planned
 
-from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.errors import BundleError, FraudMlopsError
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.pipeline.ingesting import prepare
 from fraud_mlops.pipeline.plan import RunPlan
@@ -98,3 +99,16 @@ def test_claims_that_the_champion_has_learnt_from_say_nothing(led: Run, tmp_path
     frauds = pc.sum(claims["label"].filter(later)).as_py()
     assert 0 < frauds < pc.sum(claims["label"]).as_py()
     assert f"{frauds} out-of-time frauds since {until:%F}, until when the champion" in gate.reason
+
+
+def test_a_damaged_champion_is_told_before_anything_is_trained(led: Run, tmp_path: Path) -> None:
+    pointer = read_pointer(led.plan.model_uri, DATASET, "champion")
+    assert pointer is not None
+    shutil.copytree(led.plan.model_uri, tmp_path / "models")
+    weights = tmp_path / "models" / DATASET / pointer.version / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    plan = led.plan.model_copy(
+        update={"champion": pointer.version, "model_uri": str(tmp_path / "models")}
+    )
+    with pytest.raises(BundleError, match=r"weights\.safetensors: is not the file .* roll back"):
+        prepare(plan, led.ingested)

@@ -8,18 +8,19 @@ from fraud_mlops.contract import Contract
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.features.build import feature_names
 from fraud_mlops.pipeline.plan import RunPlan
-from fraud_mlops.registry.bundle import read_manifest
+from fraud_mlops.registry.bundle import load_bundle
 
 
 def require_comparable(plan: RunPlan, contract: Contract) -> None:
-    """Raises FraudMlopsError for a contract without a feature that the champion needs.
+    """Raises FraudMlopsError for a contract without a feature that the champion needs, and
+    BundleError for a champion whose files are damaged.
 
     contract: as the claims came out. One of the champion's that this version cannot read is left
     to the comparison itself.
     """
     if plan.champion is None:
         return
-    manifest = read_manifest(plan.model_uri, contract.name, plan.champion)
+    manifest = load_bundle(plan.model_uri, contract.name, plan.champion).manifest
     try:
         learnt = Contract.model_validate(manifest.contract)
     except ValidationError:

@@ -91,7 +91,7 @@ def prepare(plan: RunPlan, raw: RawClaims) -> FeatureSet:
     """Features of all claims in the raw partitions, in windows for training.
 
     By the plan's engine; the same claims and features by either. Raises FraudMlopsError when the
-    champion needs features that the contract no longer has.
+    champion is damaged, or needs features that the contract no longer has.
     """
     require_comparable(plan, raw.contract)
     place = raw.contract, Lakehouse(plan.output_uri), raw.partitions
