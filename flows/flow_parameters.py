@@ -68,7 +68,7 @@ class FraudFlow(FlowSpec):  # type: ignore[misc]
         type=int,
         default=None,
         required=False,
-        help="Of training, bootstrap, and generated claims.",
+        help="Of training, bootstrap, and generated claims; 0 to 2147483647.",
     )
     as_of = Parameter(
         "as-of",
@@ -96,7 +96,9 @@ class SampleSize:
 class Candidates:
     """For flows that train."""
 
-    candidates = Parameter("candidates", type=int, default=4, help="How many candidates to train.")
+    candidates = Parameter(
+        "candidates", type=int, default=4, help="How many candidates to train, up to 1000."
+    )
     candidates_file = Parameter(
         "candidates-file",
         type=str,

@@ -68,7 +68,7 @@ class SyntheticSource(_Model):
 
     kind: Literal["synthetic"]
     claims: PositiveInt = 20_000
-    seed: int = 20240101
+    seed: Annotated[int, Field(ge=0)] = 20240101
     start: Instant
     end: Instant
     fraud_rate: Share = 0.06

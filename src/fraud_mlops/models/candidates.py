@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 Family = Literal["logistic", "mlp", "tabm"]
 
+MAX_CANDIDATES = 1000
+"""Of one run; `flows/flow_environment.py` lets Metaflow split a run into as many tasks."""
+
+SEEDS = 2**31
+"""Seeds are smaller than this, and not negative: every library that is given them takes them."""
+
 DEFAULTS: tuple[Params, ...] = (
     TabmParams(),
     MlpParams(),
@@ -47,7 +53,7 @@ class Candidate(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
     params: Params
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -136,7 +142,7 @@ def _named(params: list[Params], seed: int) -> list[Candidate]:
     for i, chosen in enumerate(params):
         seen[chosen.family] += 1
         name = f"{chosen.family}-{seen[chosen.family]}"
-        candidates.append(Candidate(name=name, params=chosen, seed=(seed + i) % 2**31))
+        candidates.append(Candidate(name=name, params=chosen, seed=(seed + i) % SEEDS))
     return candidates
 
 

@@ -15,7 +15,13 @@ from fraud_mlops.contract import Contract, SyntheticSource
 from fraud_mlops.errors import ContractError, SettingsError
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import absolute, is_local, join
-from fraud_mlops.models.candidates import Candidate, draw_candidates, load_candidates
+from fraud_mlops.models.candidates import (
+    MAX_CANDIDATES,
+    SEEDS,
+    Candidate,
+    draw_candidates,
+    load_candidates,
+)
 from fraud_mlops.registry.pointers import read_pointer
 from fraud_mlops.settings import settings
 from fraud_mlops.spark.choice import ENGINES, Engine
@@ -92,6 +98,7 @@ def plan_run(
     Raises ContractError or SettingsError for what cannot be planned with.
     """
     contract = catalog.load(dataset)
+    _require_seed(seed or 0)
     root = absolute(output_uri or settings().lakehouse_uri)
     models = absolute(model_uri or settings().model_uri or join(root, "models"))
     _require_lasting(root, models)
@@ -167,13 +174,21 @@ def _assets(text: str | None, known: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in known if name in named or not named)
 
 
+def _require_seed(seed: int) -> None:
+    if not 0 <= seed < SEEDS:
+        raise SettingsError(f"--seed is {seed}; give 0 to {SEEDS - 1}")
+
+
 def _candidates(count: int | None, file: str | None, seed: int) -> list[Candidate]:
     if file:
-        return load_candidates(file)
+        listed = load_candidates(file)
+        if len(listed) > MAX_CANDIDATES:
+            raise SettingsError(f"{file}: {len(listed)} candidates; give up to {MAX_CANDIDATES}")
+        return listed
     if count is None:
         return []
-    if count < 1:
-        raise SettingsError(f"--candidates is {count}; give 1 or more")
+    if not 1 <= count <= MAX_CANDIDATES:
+        raise SettingsError(f"--candidates is {count}; give 1 to {MAX_CANDIDATES}")
     return draw_candidates(count, seed)
 
 
