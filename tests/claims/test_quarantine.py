@@ -302,3 +302,30 @@ def test_times_that_are_written_otherwise_name_the_field_that_says_how(tmp_path:
     assert "set event_time.format" in told
     right = contract(path, event_time={"column": "at", "format": "%m/%d/%Y"})
     assert take_in(right, lakehouse(tmp_path)).kept == 10
+
+
+def test_numbers_that_are_written_otherwise_name_the_field_that_says_how(tmp_path: Path) -> None:
+    rows = [claim(n, paid=f"{n},5") for n in range(1, 11)]
+    path = write_csv(tmp_path / "m.csv", rows, separator=";")
+    with pytest.raises(QualityError) as caught:
+        take_in(contract(path, source={"csv": {"separator": ";"}}), lakehouse(tmp_path))
+    told = str(caught.value)
+    assert "10 not_a_number, e.g." in told
+    assert "are read as 1234.5, with no sign between thousands" in told
+    assert "set source.csv.decimal" in told
+    right = contract(path, source={"csv": {"separator": ";", "decimal": ","}})
+    assert take_in(right, lakehouse(tmp_path)).kept == 10
+
+
+def test_a_word_for_labels_that_are_not_decided_yet_has_its_place_named(tmp_path: Path) -> None:
+    rows = [claim(n, fraud="pending" if n < 5 else n % 2) for n in range(1, 11)]
+    path = write_csv(tmp_path / "m.csv", rows)
+    with pytest.raises(QualityError) as caught:
+        take_in(contract(path), lakehouse(tmp_path))
+    told = str(caught.value)
+    assert "4 unknown_label, e.g." in told
+    assert "'fraud' is fraud where it is '1' or 'true'" in told
+    assert "write missing: {fraud: [pending]}" in told
+    report = take_in(contract(path, missing={"fraud": ["pending"]}), lakehouse(tmp_path))
+    assert report.kept == 10
+    assert published(lakehouse(tmp_path), report)["label"].isna().sum() == 4

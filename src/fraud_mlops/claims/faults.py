@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from fraud_mlops.claims.values import Mask
-from fraud_mlops.contract import Contract
+from fraud_mlops.contract import Contract, FileSource
 
 UNREADABLE_ROW = "unreadable_row"
 MISSING_CLAIM_ID = "missing_claim_id"
@@ -33,7 +33,8 @@ def hints(contract: Contract, found: Collection[str]) -> list[str]:
         "the first claim of an id stays: labels that became known later do not come in a record of "
         "their own, but in the claim's; replace its file under its name"
     )
-    return [*_time_hints(contract, found), *([twice] if DUPLICATE_CLAIM_ID in found else [])]
+    told = [*_time_hints(contract, found), *_value_hints(contract, found)]
+    return [*told, *([twice] if DUPLICATE_CLAIM_ID in found else [])]
 
 
 def _time_hints(contract: Contract, found: Collection[str]) -> list[str]:
@@ -49,6 +50,28 @@ def _time_hints(contract: Contract, found: Collection[str]) -> list[str]:
         for reason, (field, column, form) in read.items()
         if reason in found and column
     ]
+
+
+def _value_hints(contract: Contract, found: Collection[str]) -> Iterator[str]:
+    """How the contract reads numbers of a CSV, and labels that nobody has decided yet."""
+    source, label = contract.source, contract.label
+    if NOT_A_NUMBER in found and isinstance(source, FileSource) and source.format != "parquet":
+        sign = source.csv.decimal
+        yield (
+            f"numbers of a CSV are read as 1234{sign}5, with no sign between thousands; if another "
+            "sign stands before the fraction, set source.csv.decimal"
+        )
+    if UNKNOWN_LABEL in found:
+        yield (
+            f"{label.column!r} is fraud where it is {_either(label.fraud)}, genuine where it is "
+            f"{_either(label.genuine)} (label.fraud, label.genuine), and not known yet where it is "
+            f"blank; for a word that means the same as blank, write missing: {{{label.column}: "
+            "[pending]}"
+        )
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join(map(repr, words))
 
 
 class Faults:
