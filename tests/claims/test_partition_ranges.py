@@ -107,6 +107,18 @@ def test_a_sample_replaces_no_partition_that_is_none_and_stands_beside_none(tmp_
     take_in(made, lake, sample_size=90)  # all of them, and so no sample
 
 
+def test_a_damaged_partition_is_written_anew_by_a_range(tmp_path: Path) -> None:
+    path, lake = write_csv(tmp_path / "m.csv", claims(90)), lakehouse(tmp_path)
+    inferred = contract(path, numeric=None, categorical=None)
+    for made in (contract(path), inferred):
+        whole = take_in(made, lake).partitions
+        for partition in whole[1:]:
+            Path(partition.uri).write_bytes(b"PAR1 and no more")
+        for partition in whole[1:]:
+            take_in(made, lake, partitions=months(partition.value))
+        assert lake.partitions("raw", "motor") == list(whole)
+
+
 def refused(made: Contract, lake: Lakehouse, **options: Any) -> str:
     with pytest.raises(LakehouseError) as error:
         take_in(made, lake, **options)

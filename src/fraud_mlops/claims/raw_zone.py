@@ -114,11 +114,11 @@ def require_alike(
 ) -> None:
     """Raises LakehouseError where a sample would replace all claims, or stand beside another share.
 
-    Histories of entities would be wrong. The newest partition speaks for the zone.
+    Histories of entities would be wrong. The newest partition that can be read speaks for the zone.
     """
     if sample is None and written is None:
         return
-    there = [p for p in lakehouse.partitions(ZONE, contract.name) if p.rows]
+    there = _readable(contract, lakehouse)
     place = lakehouse.uri(ZONE, contract.name)
     if sample and there and _SAMPLE not in lakehouse.metadata(there[-1]):
         raise LakehouseError(
@@ -154,13 +154,17 @@ def known_beside(
 
     One file more must not turn a column of one partition from a number into a category.
     """
-    beside = [p for p in lakehouse.partitions(ZONE, contract.name) if p.value not in written]
-    for partition in reversed(beside):
-        if partition.rows:
+    for partition in reversed(_readable(contract, lakehouse)):
+        if partition.value not in written:
             found = _contract(partition.value, lakehouse.metadata(partition))
             if found.version == contract.version:
                 return found
     return None
+
+
+def _readable(contract: Contract, lakehouse: Lakehouse) -> list[Partition]:
+    """Those with claims, in order; a damaged one is not asked: it is mended by writing it anew."""
+    return [p for p in lakehouse.partitions(ZONE, contract.name, damaged={}) if p.rows]
 
 
 def in_range(partitions: Sequence[Partition], wanted: PartitionRange | None) -> list[Partition]:
