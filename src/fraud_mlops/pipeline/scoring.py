@@ -19,7 +19,7 @@ from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.outputs import OUTPUTS, of_one_size, outputs
 from fraud_mlops.pipeline.plan import RunPlan
-from fraud_mlops.serving.entity_state import publish_entity_state
+from fraud_mlops.serving.entity_state import publish_entity_state, state_uri
 from fraud_mlops.settings import settings
 from fraud_mlops.spark.choice import on_spark
 from fraud_mlops.words import counted
@@ -57,9 +57,15 @@ def score(plan: RunPlan, features: FeatureSet, leader: Leader) -> tuple[Partitio
 def publish_state(plan: RunPlan, raw: RawClaims) -> Partition | None:
     """What entities have done so far, for claims that are scored one by one; see `entity_state`."""
     lakehouse = Lakehouse(plan.output_uri)
-    return publish_entity_state(
+    published = publish_entity_state(
         raw.contract, lakehouse, raw.partitions, as_of=plan.as_of, run=plan.run
     )
+    if published is None and raw.contract.entities:
+        print(
+            f"the entity state is one as of a later time than {plan.as_of:%F %H:%M} UTC, and "
+            f"stays; to go back, remove {state_uri(raw.contract, lakehouse)} first"
+        )
+    return published
 
 
 def _require_features(features: FeatureSet, leader: Leader) -> None:

@@ -14,14 +14,16 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fraud_mlops.claims.maturity import later_of, usable_from
 from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.contract import AMOUNT, EVENT_TIME, LABEL, LABEL_TIME, Contract
-from fraud_mlops.errors import LakehouseError
+from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.features.windows import lookbacks
+from fraud_mlops.lakehouse.parquet import open_parquet, user_metadata
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.lakehouse.stores import again, tag_of
 
 ZONE, KEY, LATEST = "entity_state", "state", "latest"
 SLACK = timedelta(days=35)
@@ -34,7 +36,8 @@ _KNOWN = "known"
 class StateFacts(BaseModel):
     """until: event time of the newest claim in it. exact_from: claims from here on find their
     whole history, in the windows of the contract that it was published for. begins: what is older
-    is not in it. base_labels, base_frauds: labels that became known before the table begins."""
+    is not in it. as_of: labels that became known later are not. base_labels, base_frauds: labels
+    that became known before the table begins."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -44,6 +47,12 @@ class StateFacts(BaseModel):
     base_frauds: int
     run: str = ""
     begins: datetime | None = None
+    as_of: datetime | None = None
+
+    @property
+    def knows_until(self) -> datetime:
+        """The last moment of which it knows claims and labels both."""
+        return self.until if self.as_of is None else min(self.until, self.as_of)
 
     def whole_from(self, days: int) -> datetime:
         """Claims from here on find their whole history of so many days: a model that is rolled back
@@ -84,7 +93,9 @@ def publish_entity_state(
     as_of: datetime,
     run: str,
 ) -> Partition | None:
-    """Replaces the table by that of these raw partitions; None for a contract without entities.
+    """Replaces the table by that of these raw partitions, unless it is one as of a later time: what
+    is served goes on, whatever looks back or is resumed late. None then, and for a contract without
+    entities.
 
     raw: every partition there is. as_of: labels that are known later are null. Two passes over
     few columns, in flat memory. Raises LakehouseError when a partition is not the one pinned.
@@ -105,11 +116,30 @@ def publish_entity_state(
         kept.append(batch.filter(recent).drop_columns([_KNOWN]))
     facts = StateFacts(
         until=until, exact_from=exact_from, begins=begins, base_labels=labels, base_frauds=frauds,
-        run=run,
+        run=run, as_of=min(as_of, datetime.now(UTC)),
     )  # fmt: skip
     told = {name: str(value) for name, value in facts.model_dump(mode="json").items()}
     told["contract_version"] = str(contract.version)
-    return lakehouse.write(ZONE, contract.name, KEY, LATEST, kept, state_schema(contract), told)
+    place, schema = (ZONE, contract.name, KEY, LATEST), state_schema(contract)
+
+    def publish() -> Partition | None:
+        standing, tag = _standing(contract, lakehouse)
+        if standing and standing.as_of and facts.as_of and standing.as_of > facts.as_of:
+            return None
+        return lakehouse.write(*place, kept, schema, told, replacing=tag or None)
+
+    return again(state_uri(contract, lakehouse), publish)
+
+
+def _standing(contract: Contract, lakehouse: Lakehouse) -> tuple[StateFacts | None, str]:
+    """Facts of the table that is there, and its tag; none of one that nobody can read."""
+    try:
+        with open_parquet(state_uri(contract, lakehouse)) as (parquet, stream):
+            return StateFacts.model_validate(user_metadata(parquet)), tag_of(stream)
+    except StoreError:
+        raise
+    except (FileNotFoundError, LakehouseError, ValidationError):
+        return None, ""
 
 
 def read_entity_state(contract: Contract, lakehouse: Lakehouse) -> EntityState | None:

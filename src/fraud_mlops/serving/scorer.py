@@ -249,9 +249,10 @@ class Scorer:
         if early.any():
             detail = f"Histories of {days} days are whole for claims from {whole:%F} on."
             yield early, "before_entity_state", EVENT_TIME, detail
-        late = moments > microseconds(facts.until) + _STALE
+        known = facts.knows_until
+        late = moments > microseconds(known) + _STALE
         if late.any():
-            detail = f"Histories know of claims until {facts.until:%F %H:%M} UTC; score to renew."
+            detail = f"Histories know of claims until {known:%F %H:%M} UTC; score to renew."
             yield late & ~early, "stale_entity_state", EVENT_TIME, detail
 
 

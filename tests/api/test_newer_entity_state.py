@@ -1,0 +1,120 @@
+"""The entity state that is served does not go back in time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from api_kit import DATASET, Published
+
+from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.pipeline.plan import plan_run
+from fraud_mlops.pipeline.ranges import pin_raw
+from fraud_mlops.pipeline.scoring import publish_state
+from fraud_mlops.serving.champion import ServedModel
+from fraud_mlops.serving.entity_state import (
+    StateFacts,
+    publish_entity_state,
+    read_entity_state,
+    state_uri,
+)
+
+END = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def raw(published: Published, own: Published) -> list[Partition]:
+    shutil.copytree(published.root / "raw", own.root / "raw")
+    return own.lake.partitions("raw", DATASET)
+
+
+def facts(own: Published) -> StateFacts:
+    state = read_entity_state(own.features.contract, own.lake)
+    assert state is not None
+    return state.facts
+
+
+@pytest.mark.usefixtures("raw")
+def test_a_run_that_looks_back_leaves_the_state_and_says_so(
+    own: Published, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = facts(own)
+    assert before.as_of == END
+    back = plan_run(
+        str(own.contract), run="Test/back", output_uri=str(own.root), as_of="2024-06-01"
+    )
+    assert publish_state(back, pin_raw(back)) is None
+    assert "one as of a later time than 2024-06-01 00:00 UTC, and stays" in capsys.readouterr().out
+    assert facts(own) == before
+
+
+def test_a_run_that_is_resumed_after_newer_ones_leaves_theirs(
+    own: Published, raw: list[Partition]
+) -> None:
+    contract = own.features.contract
+    newer = publish_entity_state(
+        contract, own.lake, raw, as_of=END + timedelta(days=60), run="Test/newer"
+    )
+    assert newer is not None
+    old = publish_entity_state(contract, own.lake, raw[:-2], as_of=END, run="Test/resumed")
+    assert old is None
+    assert facts(own).run == "Test/newer"
+
+
+def test_of_two_runs_at_once_the_newer_one_wins(own: Published, raw: list[Partition]) -> None:
+    contract = own.features.contract
+
+    class Overtaken(Lakehouse):
+        """Another run comes between the look at what stands there and the write."""
+
+        overtake: Callable[[], Any] | None = None
+
+        def write(self, *given: Any, **more: Any) -> Partition:
+            overtake, self.overtake = self.overtake, None
+            if overtake:
+                overtake()
+            return super().write(*given, **more)
+
+    lake = Overtaken(str(own.root))
+    lake.overtake = lambda: publish_entity_state(
+        contract, own.lake, raw, as_of=END + timedelta(days=1), run="Test/newer"
+    )
+    assert publish_entity_state(contract, lake, raw, as_of=END, run="Test/older") is None
+    assert facts(own).run == "Test/newer"
+
+
+def test_a_time_to_come_keeps_no_later_run_from_publishing(
+    own: Published, raw: list[Partition]
+) -> None:
+    contract = own.features.contract
+    far = datetime(2099, 1, 1, tzinfo=UTC)
+    assert publish_entity_state(contract, own.lake, raw, as_of=far, run="Test/far")
+    assert publish_entity_state(contract, own.lake, raw, as_of=datetime.now(UTC), run="Test/now")
+    assert facts(own).run == "Test/now"
+
+
+def test_a_damaged_state_is_replaced(own: Published, raw: list[Partition]) -> None:
+    contract = own.features.contract
+    (own.root / state_uri(contract, own.lake)).write_bytes(b"PAR1")
+    assert publish_entity_state(contract, own.lake, raw, as_of=END, run="Test/again")
+    assert facts(own).run == "Test/again"
+
+
+def test_a_state_without_the_labels_of_late_is_told_as_stale(
+    own: Published, raw: list[Partition]
+) -> None:
+    contract = own.features.contract
+    (own.root / state_uri(contract, own.lake)).unlink()
+    back = datetime(2024, 12, 1, tzinfo=UTC)
+    publish_entity_state(contract, own.lake, raw, as_of=back, run="Test/back")
+    served = ServedModel(own.models, DATASET, own.lake)
+    served.look()
+    scorer = served.scorer
+    assert scorer is not None
+    inputs = scorer.prepare([scorer.reader.read(json.dumps(own.claim()).encode())])
+    [told] = [w for w in scorer.warnings(inputs)[0] if w["code"] == "stale_entity_state"]
+    assert "until 2024-12-01 00:00 UTC" in told["detail"]
