@@ -14,7 +14,13 @@ from api_kit import DATASET, Published, Server, as_sent, open_server
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.registry.pointers import clear_challenger, set_challenger
-from fraud_mlops.serving.prediction_log import PredictionLog, flush, pause, read_predictions
+from fraud_mlops.serving.prediction_log import (
+    PredictionLog,
+    flush,
+    pause,
+    read_predictions,
+    waiting_folder,
+)
 from fraud_mlops.serving.records import SCHEMA
 from fraud_mlops.serving.shadow import in_share
 
@@ -119,7 +125,7 @@ def test_a_flush_that_was_killed_half_way_is_repeated_without_a_double(tmp_path:
     path = tmp_path / "20260101T000000-1-abc.wal"
     log = PredictionLog(lake, DATASET, tmp_path / "log", flush_seconds=0.1, sync_seconds=0.05)
     log.write([a_record("a"), a_record("b", AT + 120_000_000)])
-    (wal,) = (tmp_path / "log" / DATASET).glob("*.wal")
+    (wal,) = waiting_folder(tmp_path / "log", lake, DATASET).glob("*.wal")
     path.write_bytes(wal.read_bytes() + b'["cut of')
     log.close()
     before = logged(lake).num_rows

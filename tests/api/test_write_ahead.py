@@ -18,7 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.serving.prediction_log import PredictionLog, flush, left_behind, read_predictions
+from fraud_mlops.serving.prediction_log import (
+    PredictionLog,
+    flush,
+    left_behind,
+    read_predictions,
+    waiting_folder,
+)
 from fraud_mlops.serving.records import SCHEMA
 from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
 
@@ -96,7 +102,8 @@ def other_columns() -> bytes:
     "damage", [b'{"arrow":100}\n' + b"\0" * 100, other_columns(), b'{"role":"champion"}\n']
 )
 def test_a_damaged_entry_stops_no_other_and_is_kept(tmp_path: Path, damage: bytes) -> None:
-    lake, folder = Lakehouse(str(tmp_path / "lake")), tmp_path / "log" / DATASET
+    lake = Lakehouse(str(tmp_path / "lake"))
+    folder = waiting_folder(tmp_path / "log", lake, DATASET)
     folder.mkdir(parents=True)
     left = as_frame(a_batch(["a"])) + damage + as_lines([a_record("b")])
     (folder / "20250101T000000-1-abc.wal").write_bytes(left)
@@ -111,13 +118,52 @@ def test_a_damaged_entry_stops_no_other_and_is_kept(tmp_path: Path, damage: byte
 
 
 def test_a_file_that_cannot_be_opened_keeps_no_other_waiting(tmp_path: Path) -> None:
-    lake, folder = Lakehouse(str(tmp_path / "lake")), tmp_path / "log" / DATASET
+    lake = Lakehouse(str(tmp_path / "lake"))
+    folder = waiting_folder(tmp_path / "log", lake, DATASET)
     (folder / "20250101T000000-1-abc.wal").mkdir(parents=True)
     log = PredictionLog(lake, DATASET, tmp_path / "log", flush_seconds=0.1, sync_seconds=0.05)
     log.write([a_record("c")])
     log.close()
     assert read_predictions(lake, DATASET).num_rows == 1
     assert len(list(folder.iterdir())) == 1
+
+
+def test_records_of_one_lakehouse_never_go_to_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Staging's API ended while its store was away; production's is started in that folder."""
+    folder, root = tmp_path / "log", tmp_path / "staging"
+    staging, production = Lakehouse(str(root)), Lakehouse(str(tmp_path / "production"))
+    root.write_text("no folder: every flush fails")
+    left = PredictionLog(staging, DATASET, folder)
+    left.write([a_record("staging's")])
+    left.close()
+    log = PredictionLog(production, DATASET, folder)
+    log.write([a_record("production's")])
+    log.close()
+    found = read_predictions(production, DATASET).column("request_id").to_pylist()
+    assert found == ["production's"]
+    assert f"in {waiting_folder(folder, staging, DATASET)} are of another lakehouse" in caplog.text
+    root.unlink()
+    PredictionLog(staging, DATASET, folder).close()
+    assert read_predictions(staging, DATASET).column("request_id").to_pylist() == ["staging's"]
+    assert list(folder.rglob("*.wal")) == []
+
+
+def test_files_of_a_version_that_did_not_say_of_which_lakehouse_stay_and_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lake, old = Lakehouse(str(tmp_path / "lake")), tmp_path / "log" / DATASET / "old.wal"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(as_lines([a_record("old")]))
+    PredictionLog(lake, DATASET, tmp_path / "log").close()
+    assert read_predictions(lake, DATASET).num_rows == 0
+    own = waiting_folder(tmp_path / "log", lake, DATASET)
+    assert f"1 files in {old.parent}" in caplog.text
+    assert f"move them into {own}" in caplog.text
+    old.rename(own / old.name)
+    PredictionLog(lake, DATASET, tmp_path / "log").close()
+    assert read_predictions(lake, DATASET).column("request_id").to_pylist() == ["old"]
 
 
 def test_an_older_versions_lines_are_taken_over(tmp_path: Path) -> None:
@@ -142,7 +188,7 @@ def test_what_a_full_disk_does_not_take_spoils_nothing(tmp_path: Path) -> None:
     lake = Lakehouse(str(tmp_path / "lake"))
     log = PredictionLog(lake, DATASET, tmp_path / "log", flush_seconds=3600)
     log.write([a_record("before")])
-    (wal,) = (tmp_path / "log" / DATASET).glob("*.wal")
+    (wal,) = waiting_folder(tmp_path / "log", lake, DATASET).glob("*.wal")
     with no_file_larger_than(wal.stat().st_size + 20):
         with pytest.raises(OSError, match="too large"):
             log.write_batch(a_batch(["lost"]))
@@ -187,7 +233,7 @@ def test_a_file_that_another_worker_takes_before_it_is_locked_is_not_written_int
 
     def another_worker() -> None:
         while not stop.is_set():
-            for path, held in left_behind(tmp_path / "log" / DATASET):
+            for path, held in left_behind(waiting_folder(tmp_path / "log", lake, DATASET)):
                 with held:
                     flush(lake, DATASET, path)
 

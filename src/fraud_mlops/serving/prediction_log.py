@@ -5,8 +5,9 @@ operating system: a killed process loses none of those that were answered, and a
 power at most those of the last `sync_seconds`. Every `flush_seconds`, or `flush_rows`, the file is
 closed and becomes `<root>/prediction_log/<dataset>/day=<day>/<file>.parquet`. Its name is the
 write-ahead file's, so that a flush that was killed half-way is repeated without a double. Files
-of processes that are gone are taken over at the next start on that machine. Of a file with a
-damaged entry the others are taken; the file stays, as `<file>.damaged`.
+of processes that are gone are taken over at the next start on that machine, by a process of the
+same lakehouse: each has a folder of its own. Of a file with a damaged entry the others are taken;
+the file stays, as `<file>.damaged`.
 
 Personal fields are not logged: of a claim's features a hash, of its reasons the features' names.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import logging
 import os
 import threading
@@ -60,7 +62,7 @@ class PredictionLog:
         failed: Callable[[], object] = lambda: None,
     ) -> None:
         self._lakehouse, self._dataset = lakehouse, dataset
-        self._folder = folder / dataset
+        self._folder = waiting_folder(folder, lakehouse, dataset)
         self._flush_seconds, self._flush_rows = flush_seconds, flush_rows
         self._sync_seconds, self._flushed, self._failed = sync_seconds, flushed, failed
         self._closed: dict[Path, int] = {}
@@ -68,6 +70,7 @@ class PredictionLog:
         self._wake = threading.Event()
         self._closing = False
         self._folder.mkdir(parents=True, exist_ok=True)
+        _tell_of_others(folder / dataset, self._folder)
         self._open()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
@@ -129,6 +132,7 @@ class PredictionLog:
                 if not closing:
                     self._wake.wait(pause(failures))
             if closing:
+                self._file.close()
                 return
 
     def _turn(self, closing: bool) -> None:
@@ -149,11 +153,30 @@ class PredictionLog:
             del self._closed[path]  # flushed, by us or by another worker
         if closing and not self._rows:
             self._path.unlink(missing_ok=True)
-            self._file.close()
 
     def _sync(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             os.fsync(self._file.fileno())
+
+
+def waiting_folder(folder: Path, lakehouse: Lakehouse, dataset: str) -> Path:
+    """Where write-ahead files of one lakehouse are: staging's records are not production's."""
+    return folder / dataset / hashlib.sha256(lakehouse.root.encode()).hexdigest()[:12]
+
+
+def _tell_of_others(top: Path, own: Path) -> None:
+    """Files that we must not take over, and nobody else may come for."""
+    for folder in sorted({path.parent for path in top.rglob(f"*{SUFFIX}")} - {own}):
+        waiting = 0
+        for _, held in left_behind(folder):
+            held.close()
+            waiting += 1
+        if waiting:
+            log.warning(
+                "prediction log: %d files in %s are of another lakehouse, or of an older version, "
+                "which did not say of which; they stay. If they are of this one, move them into %s",
+                waiting, folder, own,
+            )  # fmt: skip
 
 
 def pause(failures: int) -> float:
