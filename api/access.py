@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from api.issuer_keys import IssuerKeys
 from api.keys import SCOPES, KeyRing, Scope
 from api.problems import Problem
 from api.settings import ApiSettings
 from fraud_mlops.errors import SettingsError
 
-_T = TypeVar("_T")
+if TYPE_CHECKING:
+    import jwt
+
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 _LEEWAY = 30
 _MOST_CALLERS = 10_000
@@ -121,8 +122,6 @@ class Tokens:
     """JWTs of one issuer for one audience, signed with a key of its published set."""
 
     def __init__(self, settings: ApiSettings) -> None:
-        import jwt
-
         self._issuer, self._audience = settings.oidc_issuer or "", settings.oidc_audience
         url = settings.oidc_jwks_url or f"{self._issuer.rstrip('/')}/.well-known/jwks.json"
         if not _is_safe(url):
@@ -130,23 +129,22 @@ class Tokens:
                 f"FRAUD_API_OIDC_JWKS_URL={url}: keys that came over plain HTTP prove nothing; "
                 "give an https address"
             )
-        self.url = url
-        self._keys = jwt.PyJWKClient(url, cache_keys=True, lifespan=300, timeout=5)
-
-    def published(self) -> list[str]:
-        """Ids of the issuer's keys. Raises jwt.PyJWTError when there are none to be had."""
-        return [str(key.key_id) for key in self._fetched(self._keys.get_signing_keys)]
+        self.keys = IssuerKeys(url)
 
     async def caller(self, token: str, rate: float) -> Caller:
         """Raises Problem: 401 for a token that is not good, 503 when keys cannot be fetched."""
         import jwt
 
         try:
-            claims = await asyncio.to_thread(self._verified, token)
-        except jwt.PyJWKClientConnectionError:
-            raise Problem(
-                503, "issuer-unreachable", "The issuer's keys cannot be fetched; try again later."
-            ) from None
+            name = jwt.get_unverified_header(token).get("kid")
+            key = await self.keys.key(str(name))
+            if key is None:
+                raise jwt.InvalidKeyError("no key of the issuer")
+            claims = self._verified(token, key)
+        except ConnectionError:
+            detail = "The issuer's keys cannot be fetched; try again later."
+            again = {"Retry-After": "10"}
+            raise Problem(503, "issuer-unreachable", detail, headers=again) from None
         except jwt.PyJWTError as error:
             raise Problem(
                 401,
@@ -156,10 +154,9 @@ class Tokens:
             ) from None
         return Caller(f"jwt:{str(claims['sub'])[:64]}", _scopes(claims), rate)
 
-    def _verified(self, token: str) -> dict[str, Any]:
+    def _verified(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         import jwt
 
-        key = self._fetched(self._keys.get_signing_key_from_jwt, token)
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
@@ -170,15 +167,6 @@ class Tokens:
             options={"require": ["exp", "iss", "aud", "sub"]},
         )
         return claims
-
-    def _fetched(self, fetch: Callable[..., _T], *arguments: str) -> _T:
-        """A page that is no JSON, such as one for people, is no answer either."""
-        import jwt
-
-        try:
-            return fetch(*arguments)
-        except ValueError as error:
-            raise jwt.PyJWKClientConnectionError(f"{self.url} is not JSON: {error}") from None
 
 
 def _is_safe(url: str) -> bool:

@@ -71,14 +71,14 @@ def issuer(given: ApiSettings) -> Finding:
 
     name, mend = "API's issuer", "curl --max-time 10 {url}    # else set FRAUD_API_OIDC_JWKS_URL"
     try:
-        tokens = Tokens(given)
+        keys = Tokens(given).keys
     except SettingsError as error:
         return wrong(name, str(error), "export FRAUD_API_OIDC_JWKS_URL=https://...")
     try:
-        ids = tokens.published()
+        ids = keys.fetched()
     except jwt.PyJWTError as error:
-        return wrong(name, f"{tokens.url}: {error}", mend.format(url=tokens.url))
-    return ok(name, f"{tokens.url}: signs with {', '.join(ids)}")
+        return wrong(name, f"{keys.url}: {error}", mend.format(url=keys.url))
+    return ok(name, f"{keys.url}: signs with {', '.join(ids)}")
 
 
 if __name__ == "__main__":

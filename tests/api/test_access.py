@@ -37,10 +37,12 @@ class Issuer:
         self.stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
         self.body = json.dumps({"keys": [public | {"kid": "one", "use": "sig"}]}).encode()
+        self.asked = 0
         issuer = self
 
         class Keys(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                issuer.asked += 1
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(issuer.body)))
                 self.end_headers()
@@ -256,6 +258,80 @@ def test_an_issuer_whose_keys_cannot_be_had_is_no_fault_of_the_token(issuer: Iss
             assert told.value.status == 503
     finally:
         issuer.body = whole
+
+
+def nonsense(kid: str) -> str:
+    """A token that nobody has signed."""
+    return jwt.encode({"sub": "x"}, "k" * 32, headers={"kid": kid})
+
+
+async def answered(tokens: Tokens, token: str) -> tuple[int, float]:
+    began = time.monotonic()
+    try:
+        await tokens.caller(token, rate=0)
+    except Problem as problem:
+        return problem.status, time.monotonic() - began
+    return 200, time.monotonic() - began
+
+
+def test_a_silent_issuer_holds_up_nobody_for_long() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
+        tokens = Tokens(
+            ApiSettings(
+                FRAUD_API_OIDC_ISSUER="https://x.example",
+                FRAUD_API_OIDC_AUDIENCE=AUDIENCE,
+                FRAUD_API_OIDC_JWKS_URL=f"http://127.0.0.1:{silent.getsockname()[1]}/keys",
+            )
+        )
+
+        async def ask() -> float:
+            asked = asyncio.gather(*(answered(tokens, nonsense(f"{i}")) for i in range(40)))
+            await asyncio.sleep(0.1)
+            began = time.monotonic()
+            await asyncio.to_thread(time.monotonic)  # as batches take one
+            others = time.monotonic() - began
+            for status, seconds in await asked:
+                assert status == 503
+                assert seconds < 9
+            status, seconds = await answered(tokens, nonsense("later"))
+            assert status == 503
+            assert seconds < 1
+            return others
+
+        assert asyncio.run(ask()) < 1
+
+
+def test_ids_that_nobody_knows_are_not_asked_for_again_and_again(issuer: Issuer) -> None:
+    given = {"FRAUD_API_OIDC_ISSUER": issuer.url, "FRAUD_API_OIDC_AUDIENCE": AUDIENCE}
+    tokens, before = Tokens(ApiSettings(**given)), issuer.asked
+    for i in range(20):
+        assert asyncio.run(answered(tokens, nonsense(f"{i}")))[0] == 401
+    assert asyncio.run(answered(tokens, issuer.token()))[0] == 200
+    assert issuer.asked == before + 1
+
+
+def test_keys_that_were_good_are_while_the_issuer_is_away(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = {"FRAUD_API_OIDC_ISSUER": issuer.url, "FRAUD_API_OIDC_AUDIENCE": AUDIENCE}
+    tokens, whole, token = Tokens(ApiSettings(**given)), issuer.body, issuer.token()
+    assert asyncio.run(answered(tokens, token))[0] == 200
+    monkeypatch.setattr("api.issuer_keys.FRESH", 0.0)  # as five minutes later
+    monkeypatch.setattr("api.issuer_keys.AGAIN", 0.0)
+    issuer.body = b"<html>Sign in</html>"
+    try:
+        for _ in range(3):
+            assert asyncio.run(answered(tokens, token))[0] == 200
+            time.sleep(0.1)
+        assert "cannot be fetched" in caplog.text
+        assert asyncio.run(answered(tokens, nonsense("two")))[0] == 503
+        monkeypatch.setattr("api.issuer_keys.KEPT", 0.0)  # as after a day
+        assert asyncio.run(answered(tokens, token))[0] == 503
+        issuer.body = b'{"keys": []}'
+        assert asyncio.run(answered(tokens, token))[0] == 503
+    finally:
+        issuer.body = whole
+    assert asyncio.run(answered(tokens, token))[0] == 200
 
 
 @pytest.mark.parametrize(
