@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraud_mlops.serving.request import LONGEST_WORD
+from fraud_mlops.serving.single_values import LONGEST_WORD
 
 _VIEW = 16
 """Bytes of a view, which begin with the word's length."""

@@ -16,8 +16,8 @@ from api.problems import Problem, invalid_claim
 from api.service import Service
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.columns import check_columns
-from fraud_mlops.serving.request import LONGEST_WORD
 from fraud_mlops.serving.scorer import Explain, Scorer
+from fraud_mlops.serving.single_values import LONGEST_WORD
 
 JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 ARROW = "application/vnd.apache.arrow.stream"

@@ -47,8 +47,6 @@ def read_columns(reader: ClaimReader, batch: pa.RecordBatch, now: int) -> Column
     """
     check_columns(reader, batch.schema.names)
     errors: dict[int, str] = {}
-    missing = reader.contract.missing
-    source = reader.contract.entities
 
     def column(name: str) -> pa.Array:
         if name not in batch.schema.names:
@@ -56,7 +54,7 @@ def read_columns(reader: ClaimReader, batch: pa.RecordBatch, now: int) -> Column
         values = plain(batch.column(name))
         if pa.types.is_nested(values.type):
             raise ContractError(f"column {name}: holds {values.type}, not single values")
-        return without(values, missing.get(source.get(name, name), ()))
+        return without(values, reader.missing(name))
 
     def bad(rows: npt.NDArray[np.bool_], told: str) -> None:
         for row in np.flatnonzero(rows).tolist():

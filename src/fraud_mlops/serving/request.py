@@ -2,61 +2,31 @@
 
 Names are the canonical ones of the raw zone (`provider`, not the source's `workshop_id`). Every
 field may be left out, for training has seen missing values too; a field that the contract does
-not know is a mistake. Words are read as ingest reads them: trimmed, empty is missing, and what
-the contract calls missing in a column is.
+not know is a mistake. Values are read as ingest reads them, see `single_values`: words are trimmed,
+empty is missing, and what the contract calls missing in a column is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    WithJsonSchema,
-    create_model,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from fraud_mlops.claims.values import numbers, short, text, without
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.serving.single_values import moment, number, word
 
 FEATURES = "features"
-LONGEST_WORD = 512
-
-_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-_Word = Annotated[
-    str,
-    Field(max_length=LONGEST_WORD),
-    WithJsonSchema({"type": ["string", "number"], "maxLength": LONGEST_WORD}),
-]
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """Naive is UTC. The calendar's first and last hours may lie outside it once they are UTC."""
-    try:
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except OverflowError:
-        told = "Input should lie within the years 1 to 9999 in UTC"
-        raise PydanticCustomError("time_out_of_range", told) from None
-
-
-_Moment = Annotated[datetime, Field(strict=True), AfterValidator(_in_utc)]
 
 
 class _Claim(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", str_strip_whitespace=True, coerce_numbers_to_str=True, frozen=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Column(NamedTuple):
@@ -82,16 +52,21 @@ class ClaimReader:
         self.categorical = contract.categorical or ()
         self.entities = tuple(contract.entities)
         self.derived = tuple(entity_feature_names(contract))
-        self.model = _model_of(contract, self.derived)
+        self._source = _sources(contract)
+        self.model = _model_of(self)
         self.adapter: TypeAdapter[Any] = TypeAdapter(self.model)
         self.columns = tuple(_columns(self, model))
-        missing = contract.missing.items()
-        self._no_words = {name: frozenset(map(short, words)) for name, words in missing}
-        self._no_numbers = {name: _numbers_among(words) for name, words in missing}
+        missing = {column.name: self.missing(column.name) for column in self.columns}
+        self._no_words = {name: frozenset(map(short, w)) for name, w in missing.items() if w}
+        self._no_numbers = {name: _numbers_among(w) for name, w in missing.items() if w}
 
     def read(self, body: bytes) -> Any:
         """A claim from JSON. Raises pydantic.ValidationError, which names what is wrong where."""
         return self.adapter.validate_json(body)
+
+    def missing(self, name: str) -> Sequence[str]:
+        """The contract's words for 'not known' in what comes under this name."""
+        return self.contract.missing.get(self._source.get(name, name), ())
 
     def number(self, claim: Any, name: str) -> float | None:
         value: float | None = getattr(claim, name)
@@ -100,7 +75,7 @@ class ClaimReader:
     def word(self, claim: Any, name: str) -> str | None:
         """Of a category or an entity; empty ones, and the contract's words for it, are missing."""
         value: str | None = getattr(claim, name)
-        unknown = self._no_words.get(self.contract.entities.get(name, name))
+        unknown = self._no_words.get(name)
         return None if not value or (unknown and short(value) in unknown) else value
 
     def schema(self) -> dict[str, Any]:
@@ -121,32 +96,35 @@ def moment_of(claim: Any) -> datetime:
     return datetime.now(UTC) if moment is None else moment
 
 
-def _model_of(contract: Contract, derived: Sequence[str]) -> type[BaseModel]:
-    least = contract.quality.min_amount
+def _sources(contract: Contract) -> dict[str, str]:
+    """Columns of the source that have another name here."""
+    event = contract.event_time
+    own = {AMOUNT: contract.amount, CLAIM_ID: contract.claim_id}
+    own[EVENT_TIME] = None if event.parts else event.columns()[0]
+    return {**contract.entities, **{name: column for name, column in own.items() if column}}
+
+
+def _model_of(reader: ClaimReader) -> type[BaseModel]:
+    contract, missing = reader.contract, reader.missing
+    when = "The moment of scoring: ISO 8601, naive is UTC, or Unix time. Now if absent."
+    called = "Name of the claim; comes back as given."
+    ids = missing(CLAIM_ID)
     fields: dict[str, Any] = {
-        CLAIM_ID: (
-            _Word | None,
-            Field(None, description="Name of the claim; comes back as given."),
-        ),
-        EVENT_TIME: (
-            _Moment | None,
-            Field(
-                None, description="The moment of scoring, ISO 8601; naive is UTC. Now if absent."
-            ),
-        ),
+        CLAIM_ID: (word(ids, short_way=not ids) | None, Field(None, description=called)),
+        EVENT_TIME: (moment(missing(EVENT_TIME)) | None, Field(None, description=when)),
     }
     if contract.amount:
-        amount = Annotated[_Number, Field(ge=least)] if least is not None else _Number
+        amount = number(missing(AMOUNT), contract.quality.min_amount)
         fields[AMOUNT] = (amount | None, Field(None, description="Claimed amount."))
     for entity in contract.entities:
         text = f"Which {entity}; its history is looked up."
-        fields[entity] = (_Word | None, Field(None, description=text))
+        fields[entity] = (word(missing(entity)) | None, Field(None, description=text))
     for name in contract.numeric or ():
-        fields[name] = (_Number | None, Field(None))
+        fields[name] = (number(missing(name)) | None, Field(None))
     for name in contract.categorical or ():
-        fields[name] = (_Word | None, Field(None))
-    if derived:
-        own = {name: (_Number | None, Field(None)) for name in derived}
+        fields[name] = (word(missing(name)) | None, Field(None))
+    if reader.derived:
+        own = {name: (number() | None, Field(None)) for name in reader.derived}
         inner = create_model("EntityFeatures", __base__=_Claim, **own)  # type: ignore[call-overload]
         text = "Entity features of the sender's own, instead of those looked up; null is looked up."
         fields[FEATURES] = (inner | None, Field(None, description=text))
