@@ -14,6 +14,7 @@ from fraud_mlops.lakehouse.stores import absolute
 from fraud_mlops.registry.bundle import load_bundle, write_bundle
 from fraud_mlops.registry.pointers import promote, read_pointer, rollback_target, withdraw
 from fraud_mlops.serving.loading import load_model
+from fraud_mlops.words import counted
 
 
 class Deployed(NamedTuple):
@@ -45,8 +46,8 @@ def bring(
     bundle = load_bundle(source, dataset, wanted)
     progress(f"verified: {len(bundle.files)} files have the hashes of the manifest")
     write_bundle(absolute(target), dataset, wanted, bundle.files, bundle.manifest)
-    load_model(absolute(target), dataset, wanted)
-    progress("canary: claims of the training score as they did")
+    tried = load_model(absolute(target), dataset, wanted).canaries
+    progress(f"canary: {counted(tried, 'claim')} of the training score as they did")
     return wanted
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -16,21 +17,24 @@ from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.registry.bundle import Manifest, load_bundle
 from fraud_mlops.serving.examples import Example, examples_of
 from fraud_mlops.serving.histories import EntityHistories
-from fraud_mlops.serving.scorer import Scorer
+from fraud_mlops.serving.scorer import FEW_ROWS, Inputs, Scorer
 
 CANARIES = 64
 TOLERANCE = 1e-3
 """Greatest distance in logits of a canary from its score at training: another machine's float32
 sums differ by some millionths, another model's or library's by far more."""
 
+log = logging.getLogger("fraud.serving")
+
 
 class Loaded(NamedTuple):
-    """A version that has proved itself."""
+    """A version that has proved itself. canaries: by how many claims."""
 
     manifest: Manifest
     contract: Contract
     model: FraudModel
     examples: tuple[Example, ...]
+    canaries: int
 
 
 def load_contract(manifest: Manifest) -> Contract:
@@ -54,15 +58,17 @@ def load_model(models_uri: str, dataset: str, version: str) -> Loaded:
     model = FraudModel.from_files(bundle.files)
     _check_features(version, contract, model)
     reference = read_reference(bundle.files)
-    _check_canaries(version, model, reference)
-    return Loaded(bundle.manifest, contract, model, examples_of(contract, model, reference))
+    scorer = Scorer(bundle.manifest, contract, model, EntityHistories(contract, None))
+    canaries = _check_canaries(scorer, reference)
+    examples = examples_of(contract, model, reference)
+    return Loaded(bundle.manifest, contract, model, examples, canaries)
 
 
 def scorer_of(loaded: Loaded, histories: EntityHistories) -> Scorer:
     """The loaded version, with its histories. Scores one claim, so that the first that comes does
-    not wait for what is made on first use."""
+    not wait for what is made on first use; its moment is of those that take pandas to be read."""
     scorer = Scorer(loaded.manifest, loaded.contract, loaded.model, histories, loaded.examples)
-    claims = [scorer.reader.read(b"{}")]
+    claims = [scorer.reader.read(b'{"event_time": "20240101"}')]
     inputs = scorer.prepare(claims)
     scorer.reasons(inputs, scorer.score(inputs), [0])
     return scorer
@@ -79,18 +85,35 @@ def _check_features(version: str, contract: Contract, model: FraudModel) -> None
         )
 
 
-def _check_canaries(version: str, model: FraudModel, reference: pa.Table | None) -> None:
-    """reference: claims of the training that the bundle carries, with their scores."""
-    if reference is None:
-        return
+def _check_canaries(scorer: Scorer, reference: pa.Table | None) -> int:
+    """reference: claims of the training that the bundle carries, with their scores. They are scored
+    as claims are: a few at a time, and as in a batch. How many there are."""
+    version = scorer.version
+    if reference is None or not reference.num_rows:
+        log.warning("%s brings no claims of its training: how it scores is not tried", version)
+        return 0
     step = max(1, reference.num_rows // CANARIES)
     some = reference.take(list(range(0, reference.num_rows, step))[:CANARIES])
-    found = model.logits(some).astype(np.float64)
+    few = [some.slice(start, FEW_ROWS) for start in range(0, some.num_rows, FEW_ROWS)]
+    by_few = np.concatenate([scorer.score(_inputs(scorer, part)).logits for part in few])
+    in_batch = scorer.model.matrix_logits(_inputs(scorer, some).matrix)
     expected = some.column(MODEL_SCORE).to_numpy()
-    if not np.isfinite(found).all():
-        raise BundleError(f"{version}: scores canary claims with what is no number")
-    if len(found) and (worst := float(np.abs(found - expected).max())) > TOLERANCE:
-        raise BundleError(
-            f"{version}: scores canary claims up to {worst:.3g} away from their scores at "
-            "training; another library version, or damage; roll back to another version"
-        )
+    for found in (by_few.astype(np.float64), in_batch.astype(np.float64)):
+        if not np.isfinite(found).all():
+            raise BundleError(f"{version}: scores canary claims with what is no number")
+        if (worst := float(np.abs(found - expected).max())) > TOLERANCE:
+            raise BundleError(
+                f"{version}: scores canary claims up to {worst:.3g} away from their scores at "
+                "training; another library version, or damage; roll back to another version"
+            )
+    return len(expected)
+
+
+def _inputs(scorer: Scorer, claims: pa.Table) -> Inputs:
+    """Of claims whose features are known, entity features too."""
+    values = np.full((claims.num_rows, len(scorer.numeric)), np.nan)
+    for place, name in enumerate(scorer.numeric):
+        values[:, place] = claims.column(name).cast(pa.float64()).to_numpy()
+    words = [claims.column(name).to_pylist() for name in scorer.categorical]
+    moments = np.zeros(claims.num_rows, dtype=np.int64)
+    return Inputs(moments, values, words, {}, scorer.inputs.matrix(values, words))
