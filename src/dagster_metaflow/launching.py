@@ -47,6 +47,11 @@ def told(error: LaunchError) -> str:
     return f"{error}{again}"
 
 
+def _id_of(instance: DagsterInstance) -> str | None:
+    ask = getattr(instance.run_storage, "get_run_storage_id", None)  # Dagster's own, in SQL, has it
+    return ask() if ask else None
+
+
 @dataclass(frozen=True)
 class Launch:
     """A run that is under way, and how it came about."""
@@ -155,18 +160,22 @@ class Launcher:
         watcher = record.watcher
         if watcher.is_here and watcher != Watcher.this_process():
             return not watcher.is_alive
-        return self._has_ended(record.dagster_run_id)
+        return self._has_ended(record)
 
-    def _has_ended(self, dagster_run_id: str) -> bool:
-        found = self.instance.get_runs(RunsFilter(run_ids=[dagster_run_id]), limit=1)
-        return not found or found[0].is_finished
+    def _has_ended(self, record: LaunchRecord) -> bool:
+        """The Dagster run that follows it. Another Dagster's, which has the same ledger and other
+        runs, is not known here: it may go on."""
+        found = self.instance.get_runs(RunsFilter(run_ids=[record.dagster_run_id]), limit=1)
+        if found:
+            return found[0].is_finished
+        return record.instance in (None, _id_of(self.instance))
 
     def _refuse_if_followed(self, record: LaunchRecord) -> None:
         """Two retries of one run do not share what one of them has begun, nor its record."""
         other, watcher = record.dagster_run_id, record.watcher
         if other == self.run.run_id or record.outcome != "open":
             return
-        if (watcher.is_here and not watcher.is_alive) or self._has_ended(other):
+        if (watcher.is_here and not watcher.is_alive) or self._has_ended(record):
             return
         raise LaunchError(
             f"{record.flow}: run {other} of Dagster retries the same already (process "
@@ -217,6 +226,7 @@ class Launcher:
         return record.model_copy(
             update={
                 "dagster_run_id": self.run.run_id,
+                "instance": _id_of(self.instance),
                 "chain": self.chain,
                 "watcher": Watcher.this_process(),
                 "outcome": "open",
@@ -258,6 +268,7 @@ class Launcher:
             backend=self.backend_name,
             handle=dict(self.backend.prepare(request)),
             dagster_run_id=self.run.run_id,
+            instance=_id_of(self.instance),
             chain=self.chain,
             watcher=Watcher.this_process(),
             turn=origin.turn if origin else 0,

@@ -40,9 +40,10 @@ class LaunchRecord(BaseModel):
     the end and recorded it, which a Dagster process that was killed has not; `detached` when it
     was ended and told to leave the run going. handle: the backend's. code_version, inputs_version:
     of the flow. input_versions: data versions of the assets that are read, as Dagster knew them
-    when the first run began; None in records from before they were noted. chain: the first of the
-    Dagster runs that re-execute each other. watcher: Dagster's process. turn: how often it has been
-    gone on with.
+    when the first run began; None in records from before they were noted. instance: of Dagster, by
+    the id of its storage of runs; None in records from before that was noted, and of a storage
+    without one. chain: the first of the Dagster runs that re-execute each other. watcher: Dagster's
+    process. turn: how often it has been gone on with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +57,7 @@ class LaunchRecord(BaseModel):
     backend: str
     handle: dict[str, Any]
     dagster_run_id: str
+    instance: str | None = None
     chain: str
     watcher: Watcher
     turn: int = 0

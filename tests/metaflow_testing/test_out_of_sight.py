@@ -53,6 +53,21 @@ def test_who_is_signed_out_ends_no_run(tmp_path: Path) -> None:
         assert [request.launch_id for request in backend.requests] == [record.launch_id]
 
 
+def test_a_run_of_another_dagster_with_the_same_ledger_is_left_to_it(tmp_path: Path) -> None:
+    backend = Veiled([ScriptedStep("start", publishes=["first", "second"])])
+    toy = Toy(tmp_path)
+    resource = scripted_resource(backend, str(tmp_path / "lake"))
+    with dg.DagsterInstance.ephemeral() as theirs, dg.DagsterInstance.ephemeral() as ours:
+        backend.signed_in = False
+        assert not toy.materialize(instance=theirs, resource=resource).success
+        backend.signed_in = True
+        assert toy.materialize(instance=ours, resource=resource).success
+        assert [record.outcome for record in toy.launches] == ["open", "succeeded"]
+        assert toy.materialize(instance=theirs, resource=resource).success
+    assert [record.outcome for record in toy.launches] == ["succeeded", "succeeded"]
+    assert len(backend.requests) == 2
+
+
 class Unanswered(ScriptedBackend):
     """Starts its first run, and the answer is lost on its way."""
 
