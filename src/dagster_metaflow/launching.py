@@ -26,6 +26,7 @@ from dagster import DagsterInstance, DagsterLogManager, DagsterRun, RunsFilter
 
 from dagster_metaflow.backends.protocol import (
     Backend,
+    FollowsFromAnywhere,
     LaunchError,
     LaunchRequest,
     OutOfSightError,
@@ -39,12 +40,6 @@ from dagster_metaflow.watcher import Watcher
 Way = Literal["launched", "adopted", "resumed"]
 RETRY_TAG = "dagster/is_resume_retry"
 _RESUMABLE = ("failed", "cancelled", "lost")
-
-
-def told(error: LaunchError) -> str:
-    """To whoever operates Dagster."""
-    again = " Re-executing finds it." if isinstance(error, OutOfSightError) else ""
-    return f"{error}{again}"
 
 
 def _id_of(instance: DagsterInstance) -> str | None:
@@ -109,6 +104,7 @@ class Launcher:
             self._refuse_if_followed(record)
         elif not self._is_abandoned(record):
             return None
+        record = self._here(record)
         if (status := self._seen(record)) is None:
             return None
         if not retried and status.state.ended and now() - record.launched > self.adopt_within:
@@ -126,6 +122,12 @@ class Launcher:
             return None
         return self._launch(record) if resumable else None
 
+    def _here(self, record: LaunchRecord) -> LaunchRecord:
+        if not isinstance(self.backend, FollowsFromAnywhere):
+            return record
+        handle = self.backend.here(record.handle, self.folder / record.launch_id)
+        return record.model_copy(update={"handle": dict(handle)})
+
     def _seen(self, record: LaunchRecord) -> RunStatus | None:
         """None for a run that cannot be followed from here: it is not gone on with. One that was
         noted not to have ended well can be resumed from wherever Metaflow finds it."""
@@ -142,7 +144,7 @@ class Launcher:
         try:
             self.backend.cancel(record.handle)
         except LaunchError:
-            if record.outcome not in _RESUMABLE:  # else it was ended when that was noted
+            if record.outcome not in _RESUMABLE:  # else its end was seen, and this tried, before
                 raise
 
     def _retries(self, record: LaunchRecord) -> bool:

@@ -16,7 +16,7 @@ from shell_kit import StepFunctionsStage
 
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws
-from dagster_metaflow.backends.protocol import LaunchError, RunState
+from dagster_metaflow.backends.protocol import LaunchError, OutOfSightError, RunState
 
 pytestmark = pytest.mark.flow
 ALWAYS = 1_000_000
@@ -157,6 +157,33 @@ def test_logs_that_may_not_be_read_end_no_run(stage: StepFunctionsStage) -> None
     assert stage.ended(handle).state is RunState.SUCCEEDED
     told = [line for line in stage.log(handle) if "AWS refused to read the logs" in line]
     assert len(told) == 1
+
+
+def test_a_full_disk_here_is_told_and_ends_no_run(stage: StepFunctionsStage) -> None:
+    stage.hold()
+    handle = stage.launched()
+    log = Path(handle["folder"], "log")
+    log.symlink_to("/dev/full")
+    with pytest.raises(OutOfSightError, match="The run goes on"):
+        stage.ended(handle)
+    log.unlink()
+    stage.release()
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+
+
+def test_a_run_of_another_machine_is_followed_in_a_folder_of_this_one(
+    stage: StepFunctionsStage,
+) -> None:
+    backend, own = stage.backend(), stage.folder / "here"
+    launched = stage.launched()
+    assert backend.here(launched, own) == launched  # its folder is to be seen
+    theirs = {**launched, "folder": "/proc/home-of-the-other/launch/1"}
+    with pytest.raises(OutOfSightError, match="home-of-the-other"):
+        stage.ended(theirs)
+    moved = backend.here(theirs, own)
+    assert moved == {**launched, "folder": str(own / "1")}
+    assert stage.ended(moved).state is RunState.SUCCEEDED
+    assert any("work runs" in line for line in stage.log(moved))
 
 
 def test_what_was_cancelled_leaves_no_process(stage: StepFunctionsStage) -> None:

@@ -115,6 +115,14 @@ class HasClient(Protocol):
     def client(self) -> MetaflowClient: ...
 
 
+@runtime_checkable
+class FollowsFromAnywhere(Protocol):
+    """A backend whose runs can be followed from a machine that did not launch them."""
+
+    def here(self, handle: Handle, folder: Path) -> Handle:
+        """Of the same run, with its files below `folder` where those of then are not to be seen."""
+
+
 class LaunchError(RuntimeError):
     """A run that could not be started, followed or resumed. The message says what to do."""
 

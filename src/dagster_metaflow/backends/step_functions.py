@@ -24,6 +24,7 @@ from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import said
 from dagster_metaflow.backends.batch import BatchBackend
 from dagster_metaflow.backends.copied_log import Noted, append, read_lines
+from dagster_metaflow.backends.local import seen_from_here
 from dagster_metaflow.backends.looks import Followers, Pace
 from dagster_metaflow.backends.protocol import (
     Handle,
@@ -171,6 +172,9 @@ class StepFunctionsBackend(BatchBackend):
         return {**super().resume(request, handle, origin_run_id), "by": "metaflow"}
 
     # -- following -----------------------------------------------------------------------------
+
+    def here(self, handle: Handle, folder: Path) -> Handle:
+        return handle if _is_by_metaflow(handle) else seen_from_here(handle, folder)
 
     def poll(self, handle: Handle) -> RunStatus:
         if _is_by_metaflow(handle):
