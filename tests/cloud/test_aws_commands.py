@@ -274,6 +274,19 @@ def test_of_a_run_that_it_may_not_look_at_it_says_where_to(stage: StepFunctionsS
     stage.aws.client("stepfunctions").stop_execution(executionArn=last["executionArn"])
 
 
+def test_of_a_run_that_failed_it_says_so_also_where_its_jobs_may_not_be_looked_for(
+    stage: StepFunctionsStage,
+) -> None:
+    stage.aws.fail("batch", "ListJobs", "AccessDeniedException", times=100)
+    stage.fail_once()
+    told, _ = (done := script(stage, FLOW)).communicate(timeout=60)
+    stage.aws.mend()
+    assert done.returncode == 1, told
+    assert "failed: step work" in told
+    assert "What it may have left running was not ended: AWS refused" in told
+    assert "goes on" not in told
+
+
 @pytest.mark.parametrize("value", ["$(echo pwned)", "a`b`", "Z\u00fcrich", "two\nlines", "\x7f"])
 def test_a_value_that_a_tasks_shell_would_read_is_wrong_usage(
     stage: StepFunctionsStage, value: str

@@ -74,7 +74,10 @@ def watch(backend: StepFunctionsBackend, handle: dict[str, Any], signals: Signal
         print(f"{name}: {place}")
     if status.state.value == "succeeded":
         return 0
-    backend.cancel(handle)  # jobs that the execution has left running
+    try:
+        backend.cancel(handle)  # jobs that the execution has left running
+    except LaunchError as error:
+        print(f"What it may have left running was not ended: {error}", file=sys.stderr)
     return 1
 
 
