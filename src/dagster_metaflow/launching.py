@@ -16,7 +16,7 @@ what one mends a flow for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -34,7 +34,7 @@ from dagster_metaflow.backends.protocol import (
     RunStatus,
 )
 from dagster_metaflow.flow import MetaflowFlow
-from dagster_metaflow.ledger import LaunchRecord, Ledger, identity, launch_id, now
+from dagster_metaflow.ledger import LaunchRecord, Ledger, identity, launch_id, now, without_places
 from dagster_metaflow.watcher import Watcher
 
 Way = Literal["launched", "adopted", "resumed"]
@@ -59,8 +59,9 @@ class Launch:
 class Launcher:
     """Starts or finds the run of one execution.
 
-    parameters: by option, without launch id and ledger root. input_versions: data versions of the
-    assets that are read, by key. folder: for this machine's files.
+    parameters: by option, without launch id and ledger root. assets: keys of those to be made.
+    input_versions: data versions of the assets that are read, by key. folder: for this machine's
+    files.
     """
 
     flow: MetaflowFlow
@@ -70,6 +71,7 @@ class Launcher:
     instance: DagsterInstance
     run: DagsterRun
     parameters: Mapping[str, Any]
+    assets: Sequence[str]
     input_versions: Mapping[str, str]
     tags: tuple[str, ...]
     folder: Path
@@ -79,7 +81,8 @@ class Launcher:
 
     @property
     def identity(self) -> str:
-        return identity(self.flow.name, self.backend_name, self.parameters)
+        kept = without_places(self.parameters, self.flow.inputs)
+        return identity(self.flow.name, self.backend_name, kept, self.assets)
 
     @property
     def chain(self) -> str:

@@ -84,10 +84,18 @@ class LaunchRecord(BaseModel):
         return self.model_copy(update={"run_ids": (*self.run_ids, run_id)})
 
 
-def identity(flow: str, backend: str, parameters: Mapping[str, Any]) -> str:
-    """The same for launches of the same thing. parameters: by option, with the protocol's."""
-    text = json.dumps([flow, backend, dict(parameters)], sort_keys=True, default=str)
+def identity(flow: str, backend: str, parameters: Mapping[str, Any], assets: Sequence[str]) -> str:
+    """The same for launches of the same thing. parameters: by option, with the protocol's. assets:
+    keys of those that it makes."""
+    text = json.dumps([flow, backend, dict(parameters), [*assets]], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_IDENTITY_LENGTH]
+
+
+def without_places(parameters: Mapping[str, Any], inputs: Sequence[Path]) -> dict[str, Any]:
+    """With names of input files for their paths: the next release, or another machine's checkout,
+    has them in another folder. What they hold is compared apart."""
+    names = {str(path): path.name for path in inputs}
+    return {option: names.get(str(value), value) for option, value in parameters.items()}
 
 
 def launch_id(identity: str) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from toy_kit import MONTHS, Toy, failure
+from toy_kit import FILE, MONTHS, Toy, failure
 
+from dagster_metaflow import MetaflowFlow
 from dagster_metaflow.backends.protocol import (
     Handle,
     LaunchError,
@@ -67,6 +68,38 @@ def test_a_run_of_another_dagster_with_the_same_ledger_is_left_to_it(tmp_path: P
         assert toy.materialize(instance=theirs, resource=resource).success
     assert [record.outcome for record in toy.launches] == ["succeeded", "succeeded"]
     assert len(backend.requests) == 2
+
+
+def of_contract(toy: Toy, folder: str, text: str, dataset: str) -> dg.AssetsDefinition:
+    """Assets of a dataset whose contract a release has in a folder of its own."""
+    contract = toy.folder / folder / "contract.yaml"
+    contract.parent.mkdir()
+    contract.write_text(text)
+    flow = MetaflowFlow(FILE, inputs=[contract], fixed={"word": str(contract)})
+    keys = [dg.AssetKey([dataset, name]) for name in ("first", "second")]
+    return toy.assets(flow=flow, assets=[dg.AssetSpec(key) for key in keys], check_specs=[])
+
+
+@pytest.mark.parametrize(
+    ("text", "dataset", "outcomes"),
+    [("a", "one", ["succeeded"]), ("b", "two", ["open", "succeeded"])],
+    ids=["the next release's", "another dataset's"],
+)
+def test_a_run_is_found_by_the_same_contract_in_another_folder(
+    tmp_path: Path, text: str, dataset: str, outcomes: list[str]
+) -> None:
+    toy = Toy(tmp_path)
+    theirs, ours = of_contract(toy, "1", "a", "one"), of_contract(toy, "2", text, dataset)
+    steps = [ScriptedStep("start", publishes=[f"{each}/first" for each in ("one", "two")])]
+    steps += [ScriptedStep("end", publishes=[f"{each}/second" for each in ("one", "two")])]
+    backend = Veiled(steps)
+    resource = scripted_resource(backend, str(toy.lake))
+    with toy.instance() as instance:
+        backend.signed_in = False
+        assert not toy.materialize(instance=instance, resource=resource, assets=theirs).success
+        backend.signed_in = True
+        assert toy.materialize(instance=instance, resource=resource, assets=ours).success
+    assert [record.outcome for record in toy.launches] == outcomes
 
 
 class Unanswered(ScriptedBackend):
