@@ -197,6 +197,32 @@ def test_what_was_cancelled_leaves_no_process(stage: StepFunctionsStage) -> None
     assert not found.stdout
 
 
+def test_jobs_are_looked_for_in_the_queues_of_the_definition_alone(
+    stage: StepFunctionsStage,
+) -> None:
+    """An account may have many, and its calls of ListJobs are few."""
+    stage.hold()
+    handle = stage.launched()
+    stage.wait_for("work")
+    stage.aws.forget_calls()
+    stage.backend().cancel(handle)
+    calls = stage.aws.calls(KEY)
+    assert (calls["batch:DescribeJobQueues"], calls["batch:ListJobs"]) == (0, 5)  # one a state
+    assert calls["batch:TerminateJob"] == 1
+
+
+def test_where_the_definition_may_not_be_seen_every_queue_is_looked_in(
+    stage: StepFunctionsStage,
+) -> None:
+    stage.hold()
+    handle = stage.launched()
+    stage.wait_for("work")
+    denied = "states", "DescribeStateMachineForExecution", "AccessDeniedException"
+    stage.aws.fail(*denied, times=ALWAYS, key=KEY)
+    stage.backend().cancel(handle)
+    stage.wait_for_no_job(handle["execution"])
+
+
 WATCH = """
 import json, os, sys, time
 from dagster_metaflow.backends.step_functions import StepFunctionsBackend

@@ -9,6 +9,7 @@ again under the next of a few names, by which it is found also when its starter 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,6 +26,7 @@ TRIES = 5
 PAUSE_SECONDS = 3.0
 _UNSEEN_LOOKS = 10
 _UNSEEN_SECONDS = 0.5
+_QUEUE = re.compile(r'"JobQueue":\s*"([^"]+)"')
 
 
 class Found(NamedTuple):
@@ -55,7 +57,7 @@ def started(aws: Aws, machine: Deployed, flow: str, name: str, given: str) -> st
         if _runs(client, arn, meant):
             return tried
         client.stop_execution(executionArn=arn, error="Stopped", cause=_NOT_MEANT)
-        batch_jobs.end(aws, flow, tried, _NOT_MEANT)
+        batch_jobs.end(aws, flow, tried, _NOT_MEANT, queues_of(aws, arn))
         time.sleep(PAUSE_SECONDS)
     raise LaunchError(
         f"AWS has started {TRIES} executions of {flow} with another definition than the one that "
@@ -72,6 +74,16 @@ def described(aws: Aws, arn: str) -> Mapping[str, Any] | None:
     except client.exceptions.ExecutionDoesNotExist:
         return None
     return found
+
+
+def queues_of(aws: Aws, arn: str) -> set[str] | None:
+    """Those that jobs of an execution may be in; None where AWS does not tell."""
+    client = aws.client("stepfunctions")
+    try:
+        found = client.describe_state_machine_for_execution(executionArn=arn)
+    except client.exceptions.ClientError:
+        return None
+    return {*_QUEUE.findall(found["definition"])}
 
 
 def found_again(aws: Aws, arn: str) -> Found | None:

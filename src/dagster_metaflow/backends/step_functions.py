@@ -48,6 +48,7 @@ from dagster_metaflow.backends.sfn_start import (
     execution_arn,
     found_again,
     is_meant,
+    queues_of,
     started,
 )
 from dagster_metaflow.backends.travelling import travelled
@@ -224,7 +225,8 @@ class StepFunctionsBackend(BatchBackend):
                     arn, why = self._arn(handle), "ended from Dagster"
                     client.stop_execution(executionArn=arn, error="Cancelled", cause=why)
             flow, name = str(handle["flow"]), str(handle["execution"])
-            batch_jobs.end(self.aws(), flow, name, "ended from Dagster")
+            queues = queues_of(self.aws(), self._arn(handle))
+            batch_jobs.end(self.aws(), flow, name, "ended from Dagster", queues)
             self._follower(handle).hurry()
 
     def links(self, handle: Handle) -> Mapping[str, str]:

@@ -134,12 +134,13 @@ class Run:
         told = {"metaflow.flow_name": "ShellFlow", "metaflow.run_id": self.id}
         job = batch.submit_job(
             jobName=f"toy-ShellFlow-{self.id}-{step}-0-0",
-            jobQueue="local-queue",
+            jobQueue=os.environ.get("SHELL_QUEUE", "local-queue"),
             jobDefinition=arn,
             containerOverrides={"command": command(step)},
             parameters=told,
         )["jobId"]
         say(task, "Task is starting.")
+        say(task, f"[{job}] Task is starting (status RUNNABLE)...")
         try:
             while (status := self.status(batch, job)) not in ("SUCCEEDED", "FAILED"):
                 time.sleep(0.05)
