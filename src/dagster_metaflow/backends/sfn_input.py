@@ -38,9 +38,9 @@ def refuse_what_a_shell_reads(given: Mapping[str, str]) -> None:
         )
 
 
-def execution_input(parameters: str, code: str, definition: str) -> str:
-    """parameters: as given by `parameters_given`. code, definition: hashes of what is meant."""
-    return json.dumps({"Parameters": parameters, "CodeVersion": code, "Definition": definition})
+def execution_input(parameters: str, code: str) -> str:
+    """parameters: as given by `parameters_given`. code: hash of what is meant."""
+    return json.dumps({"Parameters": parameters, "CodeVersion": code})
 
 
 def _is_kept(letter: str) -> bool:

@@ -33,7 +33,7 @@ from dagster_metaflow.backends.protocol import (
     RunState,
     RunStatus,
 )
-from dagster_metaflow.backends.sfn_deployment import Deployer, definition_hash
+from dagster_metaflow.backends.sfn_deployment import Deployer
 from dagster_metaflow.backends.sfn_following import Follower
 from dagster_metaflow.backends.sfn_history import History
 from dagster_metaflow.backends.sfn_input import (
@@ -117,8 +117,7 @@ class StepFunctionsBackend(BatchBackend):
         deployer = self._deployer()
         parameters = parameters_given(request.parameters)
         machine = deployer.deployed(request)
-        meant = definition_hash(machine.definition)
-        given = execution_input(parameters, deployer.code(request), meant)
+        given = execution_input(parameters, deployer.code(request))
         refuse_what_does_not_fit(machine.definition, given, str(handle["execution"]))
         with said("to start the execution"):
             name = started(self.aws(), machine, request.flow_name, handle["execution"], given)

@@ -83,8 +83,9 @@ def create(given):
     except states_client.exceptions.StateMachineAlreadyExists as error:
         arn = str(error).split("'")[1]
         states_client.update_state_machine(stateMachineArn=arn, definition=text)
-        if os.environ.get("SHELL_OVERTAKEN"):  # somebody else deploys right after
-            other = json.dumps({**json.loads(text.replace(tags, "")), "TimeoutSeconds": 777})
+        if by := os.environ.get("SHELL_OVERTAKEN"):  # somebody else deploys right after
+            theirs = text if by == "the same code" else text.replace(tags, "")
+            other = json.dumps({**json.loads(theirs), "TimeoutSeconds": 777})
             states_client.update_state_machine(stateMachineArn=arn, definition=other)
     schedule(client("events"), os.environ.get("SHELL_CRON"))
 
