@@ -382,7 +382,10 @@ def test_wrong_usage_is_told(stage: StepFunctionsStage, arguments: tuple[str, ..
     [
         ("METAFLOW_SERVICE_AUTH_KEY", "service-4e2f"),
         ("METAFLOW_SERVICE_URL", "https://someone:service-4e2f@metadata.example.com"),
+        ("METAFLOW_SERVICE_INTERNAL_URL", "http://someone:service-4e2f@metadata.internal"),
         ("METAFLOW_S3_ENDPOINT_URL", "https://s3.example.com/?key=service-4e2f"),
+        ("METAFLOW_OTEL_ENDPOINT", "https://someone:service-4e2f@otel.example.com"),
+        ("METAFLOW_CONDA_DEFAULT_PYPI_SOURCE", "https://ci:service-4e2f@pypi.example.com/simple"),
     ],
 )
 def test_with_a_secret_that_jobs_would_show_nothing_is_deployed(

@@ -77,6 +77,18 @@ def test_who_deploys_and_where_the_settings_lie_is_not(stage: StepFunctionsStage
     assert code(stage) == with_token.code(stage.request())
 
 
+def test_nor_is_what_metaflow_keeps_on_the_host_that_deploys(stage: StepFunctionsStage) -> None:
+    of_the_host = {
+        "METAFLOW_DATASTORE_SYSROOT_LOCAL": "/opt/dagster/storage",
+        "METAFLOW_CARD_LOCALROOT": "/opt/dagster/cards",
+        "METAFLOW_CLIENT_CACHE_PATH": "/opt/dagster/cache",
+        "METAFLOW_TEMPDIR": "/scratch",
+        "METAFLOW_UI_URL": "https://metaflow.example.com",
+    }
+    assert code(stage) == code(stage, **of_the_host)
+    assert code(stage) != code(stage, METAFLOW_DATASTORE_SYSROOT_S3="s3://other/metaflow")
+
+
 def test_a_variable_that_the_flow_reads_is(stage: StepFunctionsStage) -> None:
     assert code(stage) != code(stage, SHELL_CRON="0 5 * * ? *")
     assert code(stage) == code(stage, SHELL_OTHER="x")

@@ -37,6 +37,11 @@ _TOLD_LINES = 12
 _LATE_LOOKS = 20
 _LATE_SECONDS = 0.5
 _AUTHORIZE = "--authorize"
+# What Metaflow puts into no deployment.
+_OF_ITS_HOST = re.compile(
+    "METAFLOW_(USER|UI_URL|TEMPDIR|CLIENT_.*|RESUME_MAX_NUM_SPLITS"
+    "|DATASTORE_SYSROOT_LOCAL|DATATOOLS_LOCALROOT|CARD_LOCALROOT)"
+)
 _NO_TOKEN = "Incorrect production token"  # noqa: S105 - Metaflow's words
 
 
@@ -71,7 +76,8 @@ class Deployer:
     def code(self, request: LaunchRequest) -> str:
         """Hash of all that a deployment is made of; the same for whoever deploys, from any host."""
         known = self._variables()
-        settings = {k: v for k, v in metaflow_settings(known).items() if k != "METAFLOW_USER"}
+        found = metaflow_settings(known).items()
+        settings = {name: value for name, value in found if not _OF_ITS_HOST.fullmatch(name)}
         settings |= {name: known.get(name) for name in self.read}
         create = [one for one in self.create_options if one.partition("=")[0] != _AUTHORIZE]
         parts = [request.code_version, _own_code(), self.options, create, settings]
