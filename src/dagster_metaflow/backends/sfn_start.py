@@ -18,6 +18,7 @@ from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws
 from dagster_metaflow.backends.protocol import LaunchError
 from dagster_metaflow.backends.sfn_deployment import Deployed, definition_hash
+from dagster_metaflow.backends.sfn_mark import is_made_of
 
 LONGEST_NAME = 80
 _NOT_MEANT = "not the definition that was deployed"
@@ -97,13 +98,12 @@ def is_meant(aws: Aws, arn: str, told: Mapping[str, Any]) -> bool:
     return _runs(aws.client("stepfunctions"), arn, _meant_by(told["input"]))
 
 
-def is_current(aws: Aws, machine: str, name: str) -> bool:
-    """Whether an execution that Metaflow's command has just started runs the definition that its
-    state machine has now. machine, name: of both. Raises ClientError."""
-    arn = aws.machine_arn(machine)
-    client = aws.client("stepfunctions")
-    now = definition_hash(client.describe_state_machine(stateMachineArn=arn)["definition"])
-    return _runs(client, execution_arn(arn, name), now)
+def runs_code(aws: Aws, machine: str, name: str, code: str) -> bool:
+    """Whether an execution that Metaflow's command has just started runs what was deployed with the
+    mark of this code. machine, name: of both. Raises ClientError."""
+    arn = execution_arn(aws.machine_arn(machine), name)
+    ran = _definition(aws.client("stepfunctions"), arn)
+    return ran is None or is_made_of(aws, ran, code)
 
 
 def _names(name: str) -> list[str]:
@@ -117,17 +117,23 @@ def _meant_by(given: str) -> str | None:
 
 
 def _runs(client: Any, arn: str, meant: str | None) -> bool:
-    """Whether it runs the definition of that hash. Also where AWS does not show it for long, or
-    refuses to: it has been started, and only what is known to be another one is stopped."""
+    """Whether it runs the definition of that hash, as far as is known."""
+    ran = _definition(client, arn) if meant else None
+    return ran is None or definition_hash(ran) == meant
+
+
+def _definition(client: Any, arn: str) -> str | None:
+    """That an execution runs. None where AWS does not show it for long, or refuses to: it has been
+    started, and only what is known to be another one is stopped."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    for _ in range(_UNSEEN_LOOKS if meant else 0):
+    for _ in range(_UNSEEN_LOOKS):
         try:
-            found = client.describe_state_machine_for_execution(executionArn=arn)["definition"]
+            found = client.describe_state_machine_for_execution(executionArn=arn)
         except client.exceptions.ExecutionDoesNotExist:
             time.sleep(_UNSEEN_SECONDS)
         except (BotoCoreError, ClientError):
             break
         else:
-            return bool(definition_hash(found) == meant)
-    return True
+            return str(found["definition"])
+    return None
