@@ -296,4 +296,5 @@ class Launcher:
             code_version=self.flow.deployed_version,
             inputs=self.flow.inputs,
             ledger_root=self.ledger.root,
+            is_of_a_project=self.flow.description.is_of_a_project,
         )

@@ -246,13 +246,15 @@ def test_ctrl_c_and_sigterm_stop_the_run(
 def test_an_execution_of_the_definition_from_before_is_started_again(
     stage: StepFunctionsStage,
 ) -> None:
+    """Also while AWS shows the state machine, too, as it was before."""
     script(stage, FLOW).communicate(timeout=60)
     stage.variables["SHELL_TIMEOUT"] = "777"
     stage.aws.start_stale(1)
+    stage.aws.look_late(25)
     stage.hold()
     done = script(stage, FLOW)
     assert done.stdout is not None
-    while "from before; stopped, and started again" not in done.stdout.readline():
+    while "ran another definition than the one deployed; stopped" not in done.stdout.readline():
         assert done.poll() is None
     stage.release()
     told, _ = done.communicate(timeout=60)
@@ -331,7 +333,7 @@ import sys
 from dagster_metaflow.backends import watch_execution
 watch_execution._START_SECONDS = 0.1
 command = [sys.executable, "-c", "import time; time.sleep(100)"]
-sys.exit(watch_execution.main(command, watch_execution.Signals()))
+sys.exit(watch_execution.main("--tag=a:b", command, watch_execution.Signals()))
 """
 
 

@@ -48,7 +48,7 @@ class LaunchRequest:
     backend, and stays. environment: variables for the run, beside this process's own.
     code_version: of what a deployment of the flow holds, for backends that deploy it. inputs: files
     that the run reads as it begins, for backends whose tasks do not see this machine's.
-    ledger_root: where it reports.
+    ledger_root: where it reports. is_of_a_project: the flow has `@project`.
     """
 
     launch_id: str
@@ -61,6 +61,7 @@ class LaunchRequest:
     code_version: str = ""
     inputs: tuple[Path, ...] = ()
     ledger_root: str = ""
+    is_of_a_project: bool = False
 
 
 class Backend(Protocol):

@@ -95,9 +95,7 @@ class Deployer:
                 before, code = self._seen(arn), self.code(request)
                 tags = None if before is None else self._tags_of(arn)
             schedule = Schedule(self.aws, arn, tags)
-            if before is None or tags is None:
-                self._create(request, code, "--only-json")  # to see what name Metaflow gives it
-            else:
+            if before is not None and tags is not None:
                 schedule.mend(before[0])
                 if tags.items() >= _tags(code, before[0]).items():
                     return Deployed(arn, before[0])
@@ -140,21 +138,21 @@ class Deployer:
         tags = [{"key": key, "value": value} for key, value in _tags(code, definition).items()]
         self.aws.client("stepfunctions").tag_resource(resourceArn=arn, tags=tags)
 
-    def _create(self, request: LaunchRequest, code: str, *more: str) -> None:
-        """more: options of `create`. Raises LaunchError, also for a name that is not expected."""
+    def _create(self, request: LaunchRequest, code: str) -> None:
+        """Raises LaunchError, also for a name that is not expected."""
         named = [] if self.name is None else [f"--name={self.name}"]
         flow = [self.python, str(request.flow_file), *self.options]
         with tempfile.TemporaryDirectory() as folder:
             told = Path(folder) / "deployed.json"
-            options = [*self.create_options, mark_option(code), *more]
+            options = [*self.create_options, mark_option(code)]
             options.append(f"--deployer-attribute-file={told}")
             self._run(request, [*flow, "step-functions", *named, "create", *options])
             name, expected = json.loads(told.read_text())["name"], self.machine(request)
         if name != expected:
             raise LaunchError(
-                f"Metaflow deploys {request.flow_name} as {name}, and not as {expected}: flows "
-                "with @project bear the names of project and branch, and on Step Functions Dagster "
-                "does not follow them. Take @project away, or the backend `batch`."
+                f"Metaflow has deployed {request.flow_name} as {name}, and not as {expected}, "
+                "which Dagster would follow. Delete that state machine; `state_machine` gives the "
+                "flow a name of its own."
             )
 
     def _run(self, request: LaunchRequest, command: Sequence[str]) -> None:

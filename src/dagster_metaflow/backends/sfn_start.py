@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws
 from dagster_metaflow.backends.protocol import LaunchError
-from dagster_metaflow.backends.sfn_deployment import Deployed, definition_hash
+from dagster_metaflow.backends.sfn_deployment import Deployed
 from dagster_metaflow.backends.sfn_mark import is_made_of
 
 LONGEST_NAME = 80
@@ -112,14 +112,10 @@ def is_meant(aws: Aws, arn: str, told: Mapping[str, Any]) -> bool:
     return _runs(aws, arn, _code_in(told["input"]))
 
 
-def is_current(aws: Aws, machine: str, name: str) -> bool:
-    """Whether an execution that Metaflow's command has just started runs the definition that its
-    state machine has now. machine, name: of both. Raises ClientError."""
-    arn = aws.machine_arn(machine)
-    client = aws.client("stepfunctions")
-    now = definition_hash(client.describe_state_machine(stateMachineArn=arn)["definition"])
-    ran = _definition(client, execution_arn(arn, name))
-    return ran is None or definition_hash(ran) == now
+def runs_code(aws: Aws, machine: str, name: str, code: str) -> bool:
+    """Whether an execution that Metaflow's command has just started runs what was deployed with the
+    mark of this code. machine, name: of both. Raises ClientError."""
+    return _runs(aws, execution_arn(aws.machine_arn(machine), name), code)
 
 
 def _names(name: str) -> list[str]:

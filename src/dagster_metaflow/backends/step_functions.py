@@ -32,6 +32,7 @@ from dagster_metaflow.backends.protocol import (
     LaunchRequest,
     RunState,
     RunStatus,
+    UsageError,
 )
 from dagster_metaflow.backends.sfn_deployment import Deployer
 from dagster_metaflow.backends.sfn_following import Follower
@@ -107,6 +108,12 @@ class StepFunctionsBackend(BatchBackend):
     )
 
     def prepare(self, request: LaunchRequest) -> Handle:
+        if request.is_of_a_project:
+            raise UsageError(
+                f"{request.flow_name} has @project: Metaflow deploys it under the names of project "
+                "and branch, which Dagster does not follow on Step Functions. Take @project away, "
+                "or the backend `batch`."
+            )
         name = re.sub(r"[^A-Za-z0-9_-]", "-", request.launch_id)
         name = f"{name[: LONGEST_NAME - 7]}-{secrets.token_hex(3)}"
         machine = self._deployer().machine(request)

@@ -48,8 +48,6 @@ def command(step, tags=""):
 
 def create(given):
     Path(given.deployer_attribute_file).write_text('{"name": "ShellFlow"}')
-    if given.only_json:
-        return
     # As Metaflow does, in the command of each task.
     tags = "".join(f" # --tag {tag}" for tag in given.tag)
     arn, states = definition(), {}
@@ -172,7 +170,6 @@ def main():
     parser.add_argument("--origin-run-id")
     parser.add_argument("--deployer-attribute-file", default=os.devnull)
     parser.add_argument("--tag", action="append", default=[])
-    parser.add_argument("--only-json", action="store_true")
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     given, rest = parser.parse_known_args()
     if words == ["step-functions", "create"]:
