@@ -21,9 +21,10 @@ from datetime import datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "tests" / "databricks"))
+sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "databricks")]
 
-from databricks_kit import Repository, driver_python  # noqa: E402 - of the tests
+from databricks_kit import Repository  # noqa: E402 - of the tests
+from interpreters import with_packages_of_tests  # noqa: E402
 from workspace_server import LocalWorkspace, local_workspace  # noqa: E402
 
 from dagster_metaflow.backends.databricks import DatabricksBackend  # noqa: E402
@@ -110,7 +111,7 @@ def main() -> None:
         folder = Path(name)
         repository = Repository.of_the_toys(folder / "repository")
         print(f"load before: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
-        with local_workspace(folder, driver_python(folder / "python")) as workspace:
+        with local_workspace(folder, with_packages_of_tests(folder / "python")) as workspace:
             for turn in range(given.runs):
                 for kind in found:
                     place = folder / f"{kind.replace(' ', '-')}-{turn}"

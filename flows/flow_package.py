@@ -1,8 +1,8 @@
 """What travels to tasks that run elsewhere, beside the flows' own folder.
 
-Tasks on AWS Batch find the packages of requirements.txt and not this project. Metaflow packs the
-libraries that are loaded and say METAFLOW_PACKAGE_POLICY = "include", as both of ours do; contracts
-that a dataset can be named by are added here.
+Tasks on AWS Batch find the packages of infra/requirements.lock and not this project. Metaflow packs
+the libraries that are loaded and say METAFLOW_PACKAGE_POLICY = "include", as both of ours do;
+contracts that a dataset can be named by are added here.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ python=${PYTHON:-python}
 read -r -a options <<<"--datastore=s3 ${METAFLOW_OPTIONS:-}"
 read -r -a create <<<"create ${METAFLOW_CREATE_OPTIONS:-}"
 
-"$python" -m dagster_metaflow.backends.check_start "$@" # no secret, nothing that a shell would read
-"$python" "$flow" "${options[@]}" step-functions "${create[@]}"
-exec "$python" -m dagster_metaflow.backends.watch_execution \
+# No secret, nothing that a shell would read; and the mark of this deployment.
+mark=$("$python" -m dagster_metaflow.backends.check_start "$@")
+"$python" "$flow" "${options[@]}" step-functions "${create[@]}" "$mark"
+exec "$python" -m dagster_metaflow.backends.watch_execution "$mark" \
   "$python" "$flow" "${options[@]}" step-functions trigger "$@"

@@ -18,6 +18,8 @@ from typing import Any
 
 def describe(path: Path) -> dict[str, Any]:
     """Raises SystemExit with a message when the file holds not exactly one flow."""
+    from metaflow.flowspec import FlowStateItems
+
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
@@ -35,6 +37,7 @@ def describe(path: Path) -> dict[str, Any]:
             if not getattr(found, "IS_CONFIG_PARAMETER", False)
         ],
         "steps": [_step(node) for node in _in_order(flow._graph)],
+        "is_of_a_project": "project" in flow._flow_state[FlowStateItems.FLOW_DECORATORS],
     }
 
 

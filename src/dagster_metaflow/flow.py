@@ -34,12 +34,15 @@ class FlowStep(BaseModel):
 
 
 class FlowDescription(BaseModel):
+    """is_of_a_project: it has `@project`, also of a class that it is made from."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     description: str
     parameters: tuple[FlowParameter, ...]
     steps: tuple[FlowStep, ...]
+    is_of_a_project: bool = False
 
 
 class MetaflowFlow:

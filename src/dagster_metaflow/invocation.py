@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from dagster import AssetExecutionContext, AssetKey, Failure, MetadataValue
 
 from dagster_metaflow.backends.copied_log import print_lines
-from dagster_metaflow.backends.protocol import LaunchError, RunState, RunStatus
+from dagster_metaflow.backends.protocol import LaunchError, OutOfSightError, RunState, RunStatus
 from dagster_metaflow.cards import CardExporter
 from dagster_metaflow.events import Published
+from dagster_metaflow.failing import failure, told, whereabouts
 from dagster_metaflow.following import ReportFollower
 from dagster_metaflow.interrupts import held_back
-from dagster_metaflow.launching import Launch, Launcher, told
+from dagster_metaflow.launching import Launch, Launcher
 from dagster_metaflow.ledger import LaunchRecord
 from dagster_metaflow.progress import Progress
 from dagster_metaflow.recording import Event, Recorder
 from dagster_metaflow.selection import Selection
 
 _LEDGER_TRIES = 5
-_RESUME = "Re-execute from failure to resume it: steps that finished are not run again."
-_NOT_BEGUN = "No step was begun. Correct what it says, and materialize the assets again."
 
 
 class MetaflowInvocation:
@@ -107,17 +106,15 @@ class MetaflowInvocation:
                 self._take_no_longer()
             if not more:
                 time.sleep(self._poll_seconds)
-        self._close(status)
+        left = self._close(status)
         cards.finish(self._progress.finished)
         if status.state is not RunState.SUCCEEDED:
-            raise self._failure(status)
+            raise failure(self._record, status, self._progress, self._links, left)
         self._recorder.finish(self._record, follower.unreadable)
 
     def _poll(self) -> RunStatus:
-        try:
+        with self._in_sight():
             status = self._launcher.backend.poll(self._record.handle)
-        except LaunchError as error:  # out of sight, and left going: the next execution finds it
-            raise Failure(told(error), metadata=self._where()) from None
         known = self._record.with_run_id(status.run_id)
         if known is not self._record:
             self._known = known
@@ -139,7 +136,7 @@ class MetaflowInvocation:
                         f"{self._record.flow} ended, but its reports cannot be read: {error}. "
                         "Materialize the assets again: the run's reports are taken, it is not run "
                         "again.",
-                        metadata=self._where(),
+                        metadata=self._where,
                     ) from None
                 if self._answers:
                     self._context.log.warning(f"The ledger does not answer: {error}")
@@ -189,19 +186,30 @@ class MetaflowInvocation:
         self._context.instance.add_run_tags(self._context.run.run_id, tags)
 
     def _read_log(self) -> bool:
-        """Metaflow's lines go to the compute log as they are; steps to the event log too.
-
-        False when there was nothing new.
-        """
+        """Metaflow's lines go to the compute log as they are; steps to the event log too. False
+        when there was nothing new."""
         record = self._record
-        lines, self._offset = self._launcher.backend.read_log(record.handle, self._offset)
-        if not lines:
-            return False
-        print_lines(lines)
+        with self._in_sight():
+            lines, self._offset = self._launcher.backend.read_log(record.handle, self._offset)
+            if not lines:
+                return False
+            print_lines(lines)
         for line in lines:
             for words in self._progress.read(line):
                 self._context.log.info(f"{record.flow}: {words}")
         return True
+
+    @contextmanager
+    def _in_sight(self) -> Iterator[None]:
+        """A run that cannot be seen, or a disk here that takes no log: the run is left going, and
+        the next execution finds it."""
+        try:
+            yield
+        except LaunchError as error:
+            raise Failure(told(error), metadata=self._where) from None
+        except OSError as error:
+            words = f"{self._record.flow} goes on, and cannot be followed from here: {error}."
+            raise Failure(told(OutOfSightError(words)), metadata=self._where) from None
 
     @contextmanager
     def _ended_with_us(self) -> Iterator[None]:
@@ -240,24 +248,34 @@ class MetaflowInvocation:
             self._tell_of_waiting()
 
     def _take_no_longer(self) -> None:
-        self._launcher.backend.cancel(self._record.handle)
-        self._note({"outcome": RunState.CANCELLED.value})
+        late = f"{self._record.flow} took longer than timeout_seconds = {self._timeout_seconds:g}"
+        if (refused := self._end()) is None:
+            self._note({"outcome": RunState.CANCELLED.value})
+            words = "and was ended. Re-execute from failure to resume it, or give it more time."
+        else:  # its record stays open, by which it is found
+            words = f"and could not be ended: {refused} Re-executing finds it, if it still goes on."
         self._tell_of_waiting()
-        raise Failure(
-            f"{self._record.flow} took longer than timeout_seconds = {self._timeout_seconds:g} "
-            "and was ended. Re-execute from failure to resume it, or give it more time.",
-            metadata=self._where(),
-        )
+        raise Failure(f"{late} {words}", metadata=self._where)
 
-    def _close(self, status: RunStatus) -> None:
+    def _end(self) -> str | None:
+        """Why it could not be done, if so."""
+        try:
+            self._launcher.backend.cancel(self._record.handle)
+        except LaunchError as error:
+            return str(error)
+        return None
+
+    def _close(self, status: RunStatus) -> str | None:
+        """Why what a run that failed or was lost has left going could not be ended, if so."""
         if status.state is not RunState.SUCCEEDED:
-            self._launcher.backend.cancel(self._record.handle)  # what a lost run left running
+            left = self._end()
             self._note({"outcome": status.state.value})
             self._tell_of_waiting()
-            return
+            return left
         self._note({"outcome": "succeeded"})
         with suppress(OSError):
             self._launcher.ledger.settle(self._record)
+        return None
 
     def _tell_of_waiting(self) -> None:
         for key, published in self._waiting.items():
@@ -273,28 +291,10 @@ class MetaflowInvocation:
             with suppress(Exception):
                 self._context.log.warning(f"The record of the launch cannot be written: {error}")
 
-    def _failure(self, status: RunStatus) -> Failure:
-        record, task = self._record, self._progress.failed_task
-        where = f" in {record.flow}/{task}" if task else ""
-        why = f" ({status.reason})" if status.reason else ""
-        last = self._progress.reason()
-        links = self._launcher.backend.links(record.handle)
-        cause = self._progress.cause()
-        lines = [
-            f"{record.flow} {status.state.value}{where}{why}.",
-            *([f"Cause: {cause}"] if cause else []),
-            _RESUME if record.run_id else _NOT_BEGUN,
-            *(f"{name}: {place}" for name, place in links.items()),
-            *([f"Its last words:\n{last}"] if last else []),
-        ]
-        return Failure("\n".join(lines), metadata=self._where())
-
+    @property
     def _where(self) -> dict[str, MetadataValue]:
-        record = self._record
-        run = f"{record.flow}/{record.run_id}" if record.run_id else "not known"
-        links = self._launcher.backend.links(record.handle)
-        return {
-            "metaflow_run": MetadataValue.text(run),
-            "launch_id": MetadataValue.text(record.launch_id),
-            **{name: MetadataValue.text(place) for name, place in links.items()},
-        }
+        return whereabouts(self._record, self._links)
+
+    @property
+    def _links(self) -> Mapping[str, str]:
+        return self._launcher.backend.links(self._record.handle)

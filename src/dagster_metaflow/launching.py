@@ -16,7 +16,7 @@ what one mends a flow for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from dagster import DagsterInstance, DagsterLogManager, DagsterRun, RunsFilter
 
 from dagster_metaflow.backends.protocol import (
     Backend,
+    FollowsFromAnywhere,
     LaunchError,
     LaunchRequest,
     OutOfSightError,
@@ -33,7 +34,7 @@ from dagster_metaflow.backends.protocol import (
     RunStatus,
 )
 from dagster_metaflow.flow import MetaflowFlow
-from dagster_metaflow.ledger import LaunchRecord, Ledger, identity, launch_id, now
+from dagster_metaflow.ledger import LaunchRecord, Ledger, identity, launch_id, now, without_places
 from dagster_metaflow.watcher import Watcher
 
 Way = Literal["launched", "adopted", "resumed"]
@@ -41,10 +42,9 @@ RETRY_TAG = "dagster/is_resume_retry"
 _RESUMABLE = ("failed", "cancelled", "lost")
 
 
-def told(error: LaunchError) -> str:
-    """To whoever operates Dagster."""
-    again = " Re-executing finds it." if isinstance(error, OutOfSightError) else ""
-    return f"{error}{again}"
+def _id_of(instance: DagsterInstance) -> str | None:
+    ask = getattr(instance.run_storage, "get_run_storage_id", None)  # Dagster's own, in SQL, has it
+    return ask() if ask else None
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class Launch:
 class Launcher:
     """Starts or finds the run of one execution.
 
-    parameters: by option, without launch id and ledger root. input_versions: data versions of the
-    assets that are read, by key. folder: for this machine's files.
+    parameters: by option, without launch id and ledger root. assets: keys of those to be made.
+    input_versions: data versions of the assets that are read, by key. folder: for this machine's
+    files.
     """
 
     flow: MetaflowFlow
@@ -70,6 +71,7 @@ class Launcher:
     instance: DagsterInstance
     run: DagsterRun
     parameters: Mapping[str, Any]
+    assets: Sequence[str]
     input_versions: Mapping[str, str]
     tags: tuple[str, ...]
     folder: Path
@@ -79,7 +81,8 @@ class Launcher:
 
     @property
     def identity(self) -> str:
-        return identity(self.flow.name, self.backend_name, self.parameters)
+        kept = without_places(self.parameters, self.flow.inputs)
+        return identity(self.flow.name, self.backend_name, kept, self.assets)
 
     @property
     def chain(self) -> str:
@@ -104,6 +107,7 @@ class Launcher:
             self._refuse_if_followed(record)
         elif not self._is_abandoned(record):
             return None
+        record = self._here(record)
         if (status := self._seen(record)) is None:
             return None
         if not retried and status.state.ended and now() - record.launched > self.adopt_within:
@@ -121,6 +125,12 @@ class Launcher:
             return None
         return self._launch(record) if resumable else None
 
+    def _here(self, record: LaunchRecord) -> LaunchRecord:
+        if not isinstance(self.backend, FollowsFromAnywhere):
+            return record
+        handle = self.backend.here(record.handle, self.folder / record.launch_id)
+        return record.model_copy(update={"handle": dict(handle)})
+
     def _seen(self, record: LaunchRecord) -> RunStatus | None:
         """None for a run that cannot be followed from here: it is not gone on with. One that was
         noted not to have ended well can be resumed from wherever Metaflow finds it."""
@@ -137,7 +147,7 @@ class Launcher:
         try:
             self.backend.cancel(record.handle)
         except LaunchError:
-            if record.outcome not in _RESUMABLE:  # else it was ended when that was noted
+            if record.outcome not in _RESUMABLE:  # else its end was seen, and this tried, before
                 raise
 
     def _retries(self, record: LaunchRecord) -> bool:
@@ -155,18 +165,22 @@ class Launcher:
         watcher = record.watcher
         if watcher.is_here and watcher != Watcher.this_process():
             return not watcher.is_alive
-        return self._has_ended(record.dagster_run_id)
+        return self._has_ended(record)
 
-    def _has_ended(self, dagster_run_id: str) -> bool:
-        found = self.instance.get_runs(RunsFilter(run_ids=[dagster_run_id]), limit=1)
-        return not found or found[0].is_finished
+    def _has_ended(self, record: LaunchRecord) -> bool:
+        """The Dagster run that follows it. Another Dagster's, which has the same ledger and other
+        runs, is not known here: it may go on."""
+        found = self.instance.get_runs(RunsFilter(run_ids=[record.dagster_run_id]), limit=1)
+        if found:
+            return found[0].is_finished
+        return record.instance in (None, _id_of(self.instance))
 
     def _refuse_if_followed(self, record: LaunchRecord) -> None:
         """Two retries of one run do not share what one of them has begun, nor its record."""
         other, watcher = record.dagster_run_id, record.watcher
         if other == self.run.run_id or record.outcome != "open":
             return
-        if (watcher.is_here and not watcher.is_alive) or self._has_ended(other):
+        if (watcher.is_here and not watcher.is_alive) or self._has_ended(record):
             return
         raise LaunchError(
             f"{record.flow}: run {other} of Dagster retries the same already (process "
@@ -217,6 +231,7 @@ class Launcher:
         return record.model_copy(
             update={
                 "dagster_run_id": self.run.run_id,
+                "instance": _id_of(self.instance),
                 "chain": self.chain,
                 "watcher": Watcher.this_process(),
                 "outcome": "open",
@@ -258,6 +273,7 @@ class Launcher:
             backend=self.backend_name,
             handle=dict(self.backend.prepare(request)),
             dagster_run_id=self.run.run_id,
+            instance=_id_of(self.instance),
             chain=self.chain,
             watcher=Watcher.this_process(),
             turn=origin.turn if origin else 0,
@@ -280,4 +296,5 @@ class Launcher:
             code_version=self.flow.deployed_version,
             inputs=self.flow.inputs,
             ledger_root=self.ledger.root,
+            is_of_a_project=self.flow.description.is_of_a_project,
         )

@@ -40,9 +40,10 @@ class LaunchRecord(BaseModel):
     the end and recorded it, which a Dagster process that was killed has not; `detached` when it
     was ended and told to leave the run going. handle: the backend's. code_version, inputs_version:
     of the flow. input_versions: data versions of the assets that are read, as Dagster knew them
-    when the first run began; None in records from before they were noted. chain: the first of the
-    Dagster runs that re-execute each other. watcher: Dagster's process. turn: how often it has been
-    gone on with.
+    when the first run began; None in records from before they were noted. instance: of Dagster, by
+    the id of its storage of runs; None in records from before that was noted, and of a storage
+    without one. chain: the first of the Dagster runs that re-execute each other. watcher: Dagster's
+    process. turn: how often it has been gone on with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +57,7 @@ class LaunchRecord(BaseModel):
     backend: str
     handle: dict[str, Any]
     dagster_run_id: str
+    instance: str | None = None
     chain: str
     watcher: Watcher
     turn: int = 0
@@ -82,10 +84,18 @@ class LaunchRecord(BaseModel):
         return self.model_copy(update={"run_ids": (*self.run_ids, run_id)})
 
 
-def identity(flow: str, backend: str, parameters: Mapping[str, Any]) -> str:
-    """The same for launches of the same thing. parameters: by option, with the protocol's."""
-    text = json.dumps([flow, backend, dict(parameters)], sort_keys=True, default=str)
+def identity(flow: str, backend: str, parameters: Mapping[str, Any], assets: Sequence[str]) -> str:
+    """The same for launches of the same thing. parameters: by option, with the protocol's. assets:
+    keys of those that it makes."""
+    text = json.dumps([flow, backend, dict(parameters), [*assets]], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_IDENTITY_LENGTH]
+
+
+def without_places(parameters: Mapping[str, Any], inputs: Sequence[Path]) -> dict[str, Any]:
+    """With names of input files for their paths: the next release, or another machine's checkout,
+    has them in another folder. What they hold is compared apart."""
+    names = {str(path): path.name for path in inputs}
+    return {option: names.get(str(value), value) for option, value in parameters.items()}
 
 
 def launch_id(identity: str) -> str:

@@ -115,6 +115,7 @@ class MetaflowResource(ConfigurableResource):  # type: ignore[type-arg]
             instance=context.instance,
             run=context.run,
             parameters=flow.options(given),
+            assets=sorted(key.to_user_string() for key in selection.assets),
             input_versions=input_versions(context, selection),
             tags=selection.tags,
             folder=self._folder(context),

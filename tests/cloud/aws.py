@@ -13,8 +13,6 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
-import venv
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +22,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import psutil
+from interpreters import with_packages_of_tests
 
 SERVER = Path(__file__).with_name("aws_server.py")
 BUCKET = "local-bucket"
@@ -179,10 +178,13 @@ class LocalAws:
 
 
 @contextmanager
-def local_aws(folder: Path, *, at_once: int = 2, pace: float = 0.02) -> Iterator[LocalAws]:
-    """folder: of the caller; jobs run below it. at_once: jobs at one time. pace: seconds that a
-    state machine waits here for one of its retries'."""
-    image = _image(folder / "image")
+def local_aws(
+    folder: Path, *, image: Path | None = None, at_once: int = 2, pace: float = 0.02
+) -> Iterator[LocalAws]:
+    """folder: of the caller; jobs run below it. image: the interpreter of jobs, one with all
+    packages of the tests when left out. at_once: jobs at one time. pace: seconds that a state
+    machine waits here for one of its retries'."""
+    image = image or with_packages_of_tests(folder / "image")
     settings = {"folder": str(folder / "jobs"), "environment": _job_environment(image)}
     settings |= {"at_once": at_once, "pace": pace}
     with (folder / "aws_server.log").open("w") as log:
@@ -223,17 +225,6 @@ def _furnish(aws: LocalAws) -> None:
         AttributeDefinitions=[{"AttributeName": "pathspec", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-
-
-def _image(folder: Path) -> Path:
-    """An interpreter with the packages of requirements.txt, and without this project.
-
-    Python reads no `.pth` of a folder that a `.pth` names: an editable install stays out.
-    """
-    venv.create(folder, symlinks=True)
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
-    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return folder / "bin" / "python"
 
 
 def _job_environment(image: Path) -> dict[str, str]:

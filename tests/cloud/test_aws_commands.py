@@ -246,13 +246,15 @@ def test_ctrl_c_and_sigterm_stop_the_run(
 def test_an_execution_of_the_definition_from_before_is_started_again(
     stage: StepFunctionsStage,
 ) -> None:
+    """Also while AWS shows the state machine, too, as it was before."""
     script(stage, FLOW).communicate(timeout=60)
     stage.variables["SHELL_TIMEOUT"] = "777"
     stage.aws.start_stale(1)
+    stage.aws.look_late(25)
     stage.hold()
     done = script(stage, FLOW)
     assert done.stdout is not None
-    while "from before; stopped, and started again" not in done.stdout.readline():
+    while "ran another definition than the one deployed; stopped" not in done.stdout.readline():
         assert done.poll() is None
     stage.release()
     told, _ = done.communicate(timeout=60)
@@ -272,6 +274,19 @@ def test_of_a_run_that_it_may_not_look_at_it_says_where_to(stage: StepFunctionsS
     assert f"Execution {last['name']} of state machine ShellFlow goes on" in told
     assert "re-execut" not in told.lower()
     stage.aws.client("stepfunctions").stop_execution(executionArn=last["executionArn"])
+
+
+def test_of_a_run_that_failed_it_says_so_also_where_its_jobs_may_not_be_looked_for(
+    stage: StepFunctionsStage,
+) -> None:
+    stage.aws.fail("batch", "ListJobs", "AccessDeniedException", times=100)
+    stage.fail_once()
+    told, _ = (done := script(stage, FLOW)).communicate(timeout=60)
+    stage.aws.mend()
+    assert done.returncode == 1, told
+    assert "failed: step work" in told
+    assert "What it may have left running was not ended: AWS refused" in told
+    assert "goes on" not in told
 
 
 @pytest.mark.parametrize("value", ["$(echo pwned)", "a`b`", "Z\u00fcrich", "two\nlines", "\x7f"])
@@ -318,7 +333,7 @@ import sys
 from dagster_metaflow.backends import watch_execution
 watch_execution._START_SECONDS = 0.1
 command = [sys.executable, "-c", "import time; time.sleep(100)"]
-sys.exit(watch_execution.main(command, watch_execution.Signals()))
+sys.exit(watch_execution.main("--tag=a:b", command, watch_execution.Signals()))
 """
 
 
@@ -369,7 +384,10 @@ def test_wrong_usage_is_told(stage: StepFunctionsStage, arguments: tuple[str, ..
     [
         ("METAFLOW_SERVICE_AUTH_KEY", "service-4e2f"),
         ("METAFLOW_SERVICE_URL", "https://someone:service-4e2f@metadata.example.com"),
+        ("METAFLOW_SERVICE_INTERNAL_URL", "http://someone:service-4e2f@metadata.internal"),
         ("METAFLOW_S3_ENDPOINT_URL", "https://s3.example.com/?key=service-4e2f"),
+        ("METAFLOW_OTEL_ENDPOINT", "https://someone:service-4e2f@otel.example.com"),
+        ("METAFLOW_CONDA_DEFAULT_PYPI_SOURCE", "https://ci:service-4e2f@pypi.example.com/simple"),
     ],
 )
 def test_with_a_secret_that_jobs_would_show_nothing_is_deployed(

@@ -39,16 +39,33 @@ def held(stage: BatchStage) -> Handle:
     return handle
 
 
-def going(stage: BatchStage, run_id: str | None) -> list[str]:
-    return batch_jobs.unfinished(Aws(stage.environment()), "ShellFlow", str(run_id))
+def going(stage: BatchStage, run_id: str | None, *queues: str) -> list[str]:
+    aws = Aws(stage.environment())
+    return batch_jobs.unfinished(aws, "ShellFlow", str(run_id), queues or None)
 
 
-def test_what_a_killed_scheduler_left_on_aws_is_ended(stage: BatchStage) -> None:
-    handle = held(stage)
+def kill_scheduler(stage: BatchStage, handle: Handle) -> None:
     for process in marked(stage.launch_id):
         if "supervisor.py" not in " ".join(process.cmdline()):
             process.kill()
     until(lambda: stage.backend().poll(handle).state.ended)
+
+
+def test_its_jobs_are_looked_for_where_metaflow_and_its_steps_put_them(stage: BatchStage) -> None:
+    stage.variables["SHELL_QUEUE"] = own = "queue-of-the-step"
+    handle = held(stage)
+    kill_scheduler(stage, handle)
+    run_id = stage.backend().poll(handle).run_id
+    assert len(going(stage, run_id, own)) == 1
+    stage.aws.forget_calls()
+    stage.backend().cancel(handle)
+    until(lambda: not going(stage, run_id, own))
+    assert stage.aws.calls()["batch:DescribeJobQueues"] == 0
+
+
+def test_what_a_killed_scheduler_left_on_aws_is_ended(stage: BatchStage) -> None:
+    handle = held(stage)
+    kill_scheduler(stage, handle)
     status = stage.backend().poll(handle)
     assert (status.state, status.reason) == (
         RunState.FAILED,

@@ -1,6 +1,11 @@
-"""The whole flow on AWS, from Dagster: what comes out is what comes out on this machine."""
+"""The whole flow on AWS, from Dagster: what comes out is what comes out on this machine.
 
+Jobs have what infra/aws/Dockerfile installs, and nothing of the project or of the tests.
+"""
+
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +15,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from aws import BUCKET, LocalAws
+from aws import BUCKET, LocalAws, local_aws
+from aws_image import aws_image
 from cloud_kit import QUICK, failures, made
 from s3fs import S3FileSystem
 
@@ -20,12 +26,27 @@ from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import exists
 from fraud_mlops.registry.pointers import read_pointer
 
-pytestmark = pytest.mark.flow
-FILE = Path(__file__).parents[2] / "flows" / "fraud_detection_flow.py"
+# Most of it for pip, where nothing is in its cache.
+pytestmark = [pytest.mark.flow, pytest.mark.timeout(2400)]
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "flows" / "fraud_detection_flow.py"
 DATASET = "synthetic_claims"
 ASSETS = ["raw_zone", "model_artifact", "ml_outputs", "metrics"]
 GIVEN: dict[str, Any] = {"sample_size": 6000, "seed": 7}
 CANDIDATE = "- {name: line, family: logistic, seed: 2, params: {epochs: 4}}\n"
+
+
+INSTALLED = """
+import importlib.metadata, importlib.util, json, sys
+found = {one.name: one.version for one in importlib.metadata.distributions()}
+print(json.dumps([found, [name for name in sys.argv[1:] if importlib.util.find_spec(name)]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    with local_aws(tmp_path_factory.mktemp("aws"), image=aws_image()) as aws:
+        yield aws
 
 
 def written(folder: Path) -> Path:
@@ -100,6 +121,28 @@ def assert_same(here: str, there: str) -> None:
     assert pointers[0] is not None
     assert pointers[1] is not None
     assert pointers[0].version == pointers[1].version
+
+
+def test_jobs_have_the_pinned_packages_and_no_others(cloud: LocalAws) -> None:
+    names = ["fraud_mlops", "dagster_metaflow", "fraud_assets", "moto", "pytest"]
+    told = subprocess.run(
+        [cloud.image, "-c", INSTALLED, *names],
+        cwd=cloud.image.parent,
+        env={},
+        capture_output=True,
+        check=True,
+    )
+    installed, importable = json.loads(told.stdout)
+    assert importable == []
+    lock = (ROOT / "infra" / "requirements.lock").read_text()
+    pinned = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE))
+    found = {canonical(name): version.partition("+")[0] for name, version in installed.items()}
+    found.pop("pip")
+    assert found == {canonical(name): version for name, version in pinned.items()}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_on_step_functions(signed_in: LocalAws, here: str, tmp_path: Path) -> None:

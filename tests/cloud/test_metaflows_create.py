@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from aws import LocalAws
+from aws import KEY, LocalAws
+from cloud_kit import CloudToy, failures
 
+from dagster_metaflow import MetaflowFlow
 from dagster_metaflow.backends.aws_api import Aws
 from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest
 from dagster_metaflow.backends.sfn_deployment import Deployer
@@ -18,10 +20,12 @@ from dagster_metaflow.backends.sfn_mark import is_made_of
 pytestmark = pytest.mark.flow
 FLOW = Path(__file__).parent / "toy" / "card_flow.py"
 OF_A_PROJECT = """
-from metaflow import FlowSpec, project, step
+from metaflow import FlowSpec, Parameter, project, step
 
 @project(name="team")
 class ProjectFlow(FlowSpec):
+    folder = Parameter("folder", default=".")
+
     @step
     def start(self):
         self.next(self.end)
@@ -50,10 +54,10 @@ def deployer(aws: LocalAws, folder: Path, user: str) -> Deployer:
     )
 
 
-def request(folder: Path, flow: Path = FLOW, name: str = "CardFlow") -> LaunchRequest:
+def request(folder: Path) -> LaunchRequest:
     place = folder / "launches" / "one"
     return LaunchRequest(
-        launch_id="one", flow_file=flow, flow_name=name, parameters={}, tags=(), folder=place
+        launch_id="one", flow_file=FLOW, flow_name="CardFlow", parameters={}, tags=(), folder=place
     )
 
 
@@ -80,12 +84,22 @@ def test_a_definition_says_of_which_code_it_is_made_and_others_deploy_with_its_t
     assert not is_made_of(other.aws, again.definition, first.code(asked))
 
 
+@pytest.mark.parametrize("is_there", [False, True])
 def test_a_flow_of_a_project_is_refused_before_it_is_deployed(
-    aws: LocalAws, tmp_path: Path
+    aws: LocalAws, tmp_path: Path, is_there: bool
 ) -> None:
-    (tmp_path / "project_flow.py").write_text(OF_A_PROJECT)
-    asked = request(tmp_path, tmp_path / "project_flow.py", "ProjectFlow")
-    with pytest.raises(LaunchError, match=r"deploys ProjectFlow as team\.\S+\.ProjectFlow"):
-        deployer(aws, tmp_path, "ci").deployed(asked)
-    machines = aws.client("stepfunctions").list_state_machines()["stateMachines"]
-    assert not [one for one in machines if one["name"].endswith("ProjectFlow")]
+    """is_there: a state machine of its plain name, from before it was a project's."""
+    file = tmp_path / "project_flow.py"
+    file.write_text(OF_A_PROJECT)
+    if is_there:
+        aws.client("stepfunctions").create_state_machine(
+            name="ProjectFlow", definition="{}", roleArn="arn:aws:iam::123456789012:role/local"
+        )
+    toy = CloudToy(aws, tmp_path / "toy", MetaflowFlow(file))
+    result = toy.materialize("step_functions")
+    toy.instance.dispose()
+    (why,) = failures(result)
+    assert "ProjectFlow has @project" in why
+    assert "backend `batch`" in why
+    assert not {"states:CreateStateMachine", "states:UpdateStateMachine"} & aws.calls(KEY).keys()
+    assert toy.launches == []

@@ -199,13 +199,24 @@ def test_what_somebody_else_deploys_meanwhile_is_not_taken_for_ours(
 ) -> None:
     monkeypatch.setattr(sfn_deployment, "_LATE_SECONDS", 0.0)
     change(stage)
-    stage.variables["SHELL_OVERTAKEN"] = "yes"
+    stage.variables["SHELL_OVERTAKEN"] = "other code"
     with pytest.raises(LaunchError, match="Does somebody else deploy it now"):
         stage.launched()
     del stage.variables["SHELL_OVERTAKEN"]
     handle = stage.launched()
     assert stage.ended(handle).state is RunState.SUCCEEDED
     assert limit(stage, handle) == 500
+
+
+def test_what_another_host_deploys_of_the_same_code_is_as_good(stage: StepFunctionsStage) -> None:
+    """Metaflow makes another definition of it each time."""
+    change(stage)
+    stage.variables["SHELL_OVERTAKEN"] = "the same code"
+    stage.aws.start_stale(1)
+    handle = stage.launched()
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+    assert limit(stage, handle) == 500  # of the two, AWS took the one that is not noted
+    assert stage.aws.calls(KEY)["states:StopExecution"] == 0
 
 
 def test_two_launches_at_once_deploy_once_and_are_two_runs(stage: StepFunctionsStage) -> None:

@@ -16,7 +16,7 @@ from shell_kit import StepFunctionsStage
 
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws
-from dagster_metaflow.backends.protocol import LaunchError, RunState
+from dagster_metaflow.backends.protocol import LaunchError, OutOfSightError, RunState
 
 pytestmark = pytest.mark.flow
 ALWAYS = 1_000_000
@@ -159,6 +159,33 @@ def test_logs_that_may_not_be_read_end_no_run(stage: StepFunctionsStage) -> None
     assert len(told) == 1
 
 
+def test_a_full_disk_here_is_told_and_ends_no_run(stage: StepFunctionsStage) -> None:
+    stage.hold()
+    handle = stage.launched()
+    log = Path(handle["folder"], "log")
+    log.symlink_to("/dev/full")
+    with pytest.raises(OutOfSightError, match="The run goes on"):
+        stage.ended(handle)
+    log.unlink()
+    stage.release()
+    assert stage.ended(handle).state is RunState.SUCCEEDED
+
+
+def test_a_run_of_another_machine_is_followed_in_a_folder_of_this_one(
+    stage: StepFunctionsStage,
+) -> None:
+    backend, own = stage.backend(), stage.folder / "here"
+    launched = stage.launched()
+    assert backend.here(launched, own) == launched  # its folder is to be seen
+    theirs = {**launched, "folder": "/proc/home-of-the-other/launch/1"}
+    with pytest.raises(OutOfSightError, match="home-of-the-other"):
+        stage.ended(theirs)
+    moved = backend.here(theirs, own)
+    assert moved == {**launched, "folder": str(own / "1")}
+    assert stage.ended(moved).state is RunState.SUCCEEDED
+    assert any("work runs" in line for line in stage.log(moved))
+
+
 def test_what_was_cancelled_leaves_no_process(stage: StepFunctionsStage) -> None:
     stage.hold()
     handle = stage.launched()
@@ -168,6 +195,32 @@ def test_what_was_cancelled_leaves_no_process(stage: StepFunctionsStage) -> None
     stage.wait_for_no_job(handle["execution"])
     found = subprocess.run(["pgrep", "-f", f"cd {stage.folder};"], capture_output=True, text=True)
     assert not found.stdout
+
+
+def test_jobs_are_looked_for_in_the_queues_of_the_definition_alone(
+    stage: StepFunctionsStage,
+) -> None:
+    """An account may have many, and its calls of ListJobs are few."""
+    stage.hold()
+    handle = stage.launched()
+    stage.wait_for("work")
+    stage.aws.forget_calls()
+    stage.backend().cancel(handle)
+    calls = stage.aws.calls(KEY)
+    assert (calls["batch:DescribeJobQueues"], calls["batch:ListJobs"]) == (0, 5)  # one a state
+    assert calls["batch:TerminateJob"] == 1
+
+
+def test_where_the_definition_may_not_be_seen_every_queue_is_looked_in(
+    stage: StepFunctionsStage,
+) -> None:
+    stage.hold()
+    handle = stage.launched()
+    stage.wait_for("work")
+    denied = "states", "DescribeStateMachineForExecution", "AccessDeniedException"
+    stage.aws.fail(*denied, times=ALWAYS, key=KEY)
+    stage.backend().cancel(handle)
+    stage.wait_for_no_job(handle["execution"])
 
 
 WATCH = """

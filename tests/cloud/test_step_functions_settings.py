@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,11 @@ import pytest
 from aws import LocalAws
 from shell_kit import FLOW, BatchStage, StepFunctionsStage
 
+from dagster_metaflow.backends.aws_api import Aws
 from dagster_metaflow.backends.protocol import LaunchError
 from dagster_metaflow.backends.sfn_deployment import Deployer
+from dagster_metaflow.backends.sfn_mark import mark_option
+from dagster_metaflow.backends.sfn_schedule import SCHEDULE_TAG, Schedule
 
 pytestmark = pytest.mark.flow
 
@@ -73,6 +77,18 @@ def test_who_deploys_and_where_the_settings_lie_is_not(stage: StepFunctionsStage
     assert code(stage) == with_token.code(stage.request())
 
 
+def test_nor_is_what_metaflow_keeps_on_the_host_that_deploys(stage: StepFunctionsStage) -> None:
+    of_the_host = {
+        "METAFLOW_DATASTORE_SYSROOT_LOCAL": "/opt/dagster/storage",
+        "METAFLOW_CARD_LOCALROOT": "/opt/dagster/cards",
+        "METAFLOW_CLIENT_CACHE_PATH": "/opt/dagster/cache",
+        "METAFLOW_TEMPDIR": "/scratch",
+        "METAFLOW_UI_URL": "https://metaflow.example.com",
+    }
+    assert code(stage) == code(stage, **of_the_host)
+    assert code(stage) != code(stage, METAFLOW_DATASTORE_SYSROOT_S3="s3://other/metaflow")
+
+
 def test_a_variable_that_the_flow_reads_is(stage: StepFunctionsStage) -> None:
     assert code(stage) != code(stage, SHELL_CRON="0 5 * * ? *")
     assert code(stage) == code(stage, SHELL_OTHER="x")
@@ -122,6 +138,35 @@ def test_a_schedule_that_a_killed_launch_has_left_off_is_switched_on_by_the_next
         subprocess.run(create, env={**os.environ, **stage.environment()}, check=True, timeout=60)
     stage.ended(stage.launched())
     assert events.describe_rule(Name="ShellFlow")["State"] == becomes
+
+
+def create(stage: StepFunctionsStage, code: str) -> None:
+    """As Metaflow's `create` does it for a launch, which does not say when the flow is to run."""
+    command = [sys.executable, str(FLOW), "step-functions", "create", mark_option(code)]
+    subprocess.run(command, env={**os.environ, **stage.environment()}, check=True, timeout=60)
+
+
+def test_a_schedule_stays_on_when_two_hosts_deploy_at_once(stage: StepFunctionsStage) -> None:
+    stage.variables["SHELL_CRON"] = "0 5 * * ? *"
+    stage.ended(stage.launched())
+    del stage.variables["SHELL_CRON"]
+    aws, states = Aws(stage.environment()), stage.aws.client("stepfunctions")
+    arn = aws.machine_arn("ShellFlow")
+
+    def noted() -> str | None:
+        tags = states.list_tags_for_resource(resourceArn=arn)["tags"]
+        return {tag["key"]: tag["value"] for tag in tags}.get(SCHEDULE_TAG)
+
+    ours, theirs = Schedule(aws, arn, {}), Schedule(aws, arn, {})  # of the machine as it was
+    with ExitStack() as our_end, ExitStack() as their_end:
+        their_end.enter_context(theirs.kept("theirs"))
+        create(stage, "theirs")
+        our_end.enter_context(ours.kept("ours"))
+        their_end.close()
+        assert noted() == "ours"  # should we be killed now
+        create(stage, "ours")
+    assert stage.aws.client("events").describe_rule(Name="ShellFlow")["State"] == "ENABLED"
+    assert noted() == "settled"
 
 
 def test_a_launch_leaves_on_the_schedule_that_a_shell_has_set(stage: StepFunctionsStage) -> None:

@@ -109,6 +109,15 @@ def test_its_steps_come_in_order_with_their_fan_outs_and_cards(place: Path) -> N
     assert sorted(steps["join"].cards) == ["default", "last"]
 
 
+def test_a_flow_of_a_project_is_told_from_others_also_by_what_it_is_made_from(place: Path) -> None:
+    assert not MetaflowFlow(place).description.is_of_a_project
+    base = "@project(name='team')\nclass Base(FlowSpec):\n    pass\n\n\n"
+    place.with_name("base.py").write_text(f"from metaflow import FlowSpec, project\n\n{base}")
+    made = "from base import Base\nclass SmallFlow(Base)"
+    place.write_text(FLOW.replace("class SmallFlow(FlowSpec)", made))
+    assert MetaflowFlow(place).description.is_of_a_project
+
+
 def test_its_parameters_have_types_defaults_and_words(place: Path) -> None:
     found = MetaflowFlow(place).parameters
     assert set(found) == {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from databricks_kit import BUNDLE, ROOT, Repository, ShellRuns, driver_python
+from databricks_kit import BUNDLE, ROOT, Repository, ShellRuns
+from interpreters import with_packages_of_tests
 from workspace_server import LocalWorkspace, local_workspace
 
 from fraud_mlops.settings import settings
@@ -21,9 +21,8 @@ pytest.register_assert_rewrite("dagster_metaflow.testing.contract")
 @pytest.fixture(scope="session")
 def one_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorkspace]:
     folder = tmp_path_factory.mktemp("databricks")
-    with local_workspace(folder, driver_python(folder / "python")) as workspace:
+    with local_workspace(folder, with_packages_of_tests(folder / "python")) as workspace:
         yield workspace
-    shutil.rmtree(folder / "environments", ignore_errors=True)  # gigabytes
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sysconfig
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,17 +62,6 @@ resources:
 targets: {dev: {mode: development, default: true}, prod: {variables: {size: 9}}}
 """
 QUICK: dict[str, Any] = {"look_seconds": 0.05, "most_look_seconds": 0.1}
-
-
-def driver_python(folder: Path) -> Path:
-    """An interpreter with the packages of this one, and without this project.
-
-    Python reads no `.pth` of a folder that a `.pth` names: an editable install stays out.
-    """
-    venv.create(folder, symlinks=True)
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
-    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return folder / "bin" / "python"
 
 
 def number_in(told: str) -> int:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-import venv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from interpreters import NotInstalledError, with_only
 from packaging.requirements import InvalidRequirement, Requirement
 from workspace_states import Run, TaskRun
 
@@ -168,38 +166,26 @@ class Machine:
             for line in environment["spec"].get("dependencies") or []
         ]
         if self.builds:
-            return self._built(lines)
+            return _built(lines)
         for line in lines:
             _check_dependency(line)
         return self.python
 
-    def _built(self, lines: list[str]) -> Path:
-        """An environment by its dependencies' hash, made once."""
-        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-        folder = self.folder.parent / "environments" / digest  # no run's, and large
-        python, whole = folder / "bin" / "python", folder / "whole"
-        if whole.is_file():
-            return python
-        venv.create(folder, symlinks=True, clear=True)
-        # Databricks' images have it.
-        _install(python, [f"databricks-sdk=={version('databricks-sdk')}"])
-        # Another index is asked for PyTorch alone, as `make` does: it may be out of reach.
-        others = [line for line in lines if line.startswith("--extra-index-url")]
-        if torch := [line for line in lines if line.startswith("torch==")]:
-            _install(python, [*others, *torch])
-        _install(python, [line for line in lines if line not in others])
-        whole.touch()
-        return python
 
-
-def _install(python: Path, lines: list[str]) -> None:
-    wanted = python.parents[1] / "requirements.txt"
-    wanted.write_text("\n".join(lines))
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-compile"]
-    pip += ["--disable-pip-version-check", "--retries", "1", "-r", str(wanted)]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=500)
-    if done.returncode:
-        raise BrokenRunError(f"Library installation failed: {done.stderr.strip()[-500:]}")
+def _built(lines: list[str]) -> Path:
+    # Another index is asked for PyTorch alone, as `make` does: it may be out of reach.
+    others = [line for line in lines if line.startswith("--extra-index-url")]
+    parts = [
+        [f"databricks-sdk=={version('databricks-sdk')}"],  # Databricks' images have it
+        [*others, *(line for line in lines if line.startswith("torch=="))],
+        [line for line in lines if line not in others],
+    ]
+    files = {f"{number}.txt": "\n".join(part) for number, part in enumerate(parts)}
+    script = " && ".join(f"pip install --no-compile -r {name}" for name in files)
+    try:
+        return with_only(script, files)
+    except NotInstalledError as error:
+        raise BrokenRunError(f"Library installation failed: {error}") from None
 
 
 def kill(attempt: TaskRun, how: signal.Signals = signal.SIGKILL) -> None:

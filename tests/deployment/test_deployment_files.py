@@ -85,6 +85,13 @@ def test_images_run_as_nobody_and_read_secrets_from_files() -> None:
                 assert (ROOT / source).exists(), f"{file}: {source}"
 
 
+def test_images_compile_what_is_ours_and_no_packages() -> None:
+    """pip has compiled those, and compileall fails at one: PyTorch has files for later Pythons."""
+    for file in (ROOT / "infra").rglob("*Dockerfile"):
+        for given in re.findall(r"-m compileall -q (.+)", file.read_text()):
+            assert [path for path in given.split() if not (ROOT / path).is_dir()] == [], file
+
+
 def test_the_image_of_sensors_knows_who_changed_it_last() -> None:
     text = (ROOT / "infra" / "docker" / "Dockerfile").read_text()
     assert "\nARG CHANGED=\nENV FRAUD_CHANGED_BY=$CHANGED\n" in text

@@ -21,7 +21,8 @@ sys.path.append(str(ROOT / "tests" / "databricks"))
 
 import dagster_servers
 from aws import local_aws
-from databricks_kit import QUICK, Repository, driver_python
+from databricks_kit import QUICK, Repository
+from interpreters import with_packages_of_tests
 from workspace_server import local_workspace
 
 pytestmark = pytest.mark.flow
@@ -43,7 +44,9 @@ def step_functions(folder: Path) -> Iterator[tuple[Path, dict[str, Any], Callabl
 def databricks(folder: Path) -> Iterator[tuple[Path, dict[str, Any], Callable[[], str]]]:
     """The same of Databricks, which clones the flow from a repository of Git."""
     repository = Repository.of_the_toys(folder / "repository")
-    with local_workspace(folder / "workspace", driver_python(folder / "python")) as workspace:
+    with local_workspace(
+        folder / "workspace", with_packages_of_tests(folder / "python")
+    ) as workspace:
         environment = {**workspace.environment, **repository.environment(), "METAFLOW_USER": "toy"}
         settings = {"databricks": {"environment": environment, **QUICK}}
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from toy_kit import MONTHS, Toy
+from toy_kit import FILE, MONTHS, Toy, failure
 
+from dagster_metaflow import MetaflowFlow
 from dagster_metaflow.backends.protocol import (
     Handle,
     LaunchError,
@@ -53,6 +55,53 @@ def test_who_is_signed_out_ends_no_run(tmp_path: Path) -> None:
         assert [request.launch_id for request in backend.requests] == [record.launch_id]
 
 
+def test_a_run_of_another_dagster_with_the_same_ledger_is_left_to_it(tmp_path: Path) -> None:
+    backend = Veiled([ScriptedStep("start", publishes=["first", "second"])])
+    toy = Toy(tmp_path)
+    resource = scripted_resource(backend, str(tmp_path / "lake"))
+    with dg.DagsterInstance.ephemeral() as theirs, dg.DagsterInstance.ephemeral() as ours:
+        backend.signed_in = False
+        assert not toy.materialize(instance=theirs, resource=resource).success
+        backend.signed_in = True
+        assert toy.materialize(instance=ours, resource=resource).success
+        assert [record.outcome for record in toy.launches] == ["open", "succeeded"]
+        assert toy.materialize(instance=theirs, resource=resource).success
+    assert [record.outcome for record in toy.launches] == ["succeeded", "succeeded"]
+    assert len(backend.requests) == 2
+
+
+def of_contract(toy: Toy, folder: str, text: str, dataset: str) -> dg.AssetsDefinition:
+    """Assets of a dataset whose contract a release has in a folder of its own."""
+    contract = toy.folder / folder / "contract.yaml"
+    contract.parent.mkdir()
+    contract.write_text(text)
+    flow = MetaflowFlow(FILE, inputs=[contract], fixed={"word": str(contract)})
+    keys = [dg.AssetKey([dataset, name]) for name in ("first", "second")]
+    return toy.assets(flow=flow, assets=[dg.AssetSpec(key) for key in keys], check_specs=[])
+
+
+@pytest.mark.parametrize(
+    ("text", "dataset", "outcomes"),
+    [("a", "one", ["succeeded"]), ("b", "two", ["open", "succeeded"])],
+    ids=["the next release's", "another dataset's"],
+)
+def test_a_run_is_found_by_the_same_contract_in_another_folder(
+    tmp_path: Path, text: str, dataset: str, outcomes: list[str]
+) -> None:
+    toy = Toy(tmp_path)
+    theirs, ours = of_contract(toy, "1", "a", "one"), of_contract(toy, "2", text, dataset)
+    steps = [ScriptedStep("start", publishes=[f"{each}/first" for each in ("one", "two")])]
+    steps += [ScriptedStep("end", publishes=[f"{each}/second" for each in ("one", "two")])]
+    backend = Veiled(steps)
+    resource = scripted_resource(backend, str(toy.lake))
+    with toy.instance() as instance:
+        backend.signed_in = False
+        assert not toy.materialize(instance=instance, resource=resource, assets=theirs).success
+        backend.signed_in = True
+        assert toy.materialize(instance=instance, resource=resource, assets=ours).success
+    assert [record.outcome for record in toy.launches] == outcomes
+
+
 class Unanswered(ScriptedBackend):
     """Starts its first run, and the answer is lost on its way."""
 
@@ -74,6 +123,75 @@ def test_a_start_whose_answer_is_lost_is_gone_on_with_and_not_done_again(tmp_pat
         assert "a run may be under way Re-executing finds it." in str(event.error)
         assert toy.materialize(instance=instance, resource=resource).success
     assert len(backend.requests) == 1
+
+
+class OnAFullDisk(Veiled):
+    """Has no room for what it learns of its runs."""
+
+    room_to_look = room_to_read = True
+
+    def poll(self, handle: Handle) -> RunStatus:
+        if not self.room_to_look:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().poll(handle)
+
+    def read_log(self, handle: Handle, offset: int) -> tuple[list[str], int]:
+        if not self.room_to_read:
+            raise OutOfSightError("the run's log cannot be kept")
+        return super().read_log(handle, offset)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "told"),
+    [("room_to_look", "No space left on device"), ("room_to_read", "the run's log cannot be kept")],
+)
+def test_a_full_disk_of_dagsters_ends_no_run(tmp_path: Path, lacks: str, told: str) -> None:
+    backend, toy = (
+        OnAFullDisk([ScriptedStep("start", publishes=["first", "second"])]),
+        Toy(tmp_path),
+    )
+    resource = scripted_resource(backend, str(tmp_path / "lake"))
+    setattr(backend, lacks, False)
+    with toy.instance() as instance:
+        words = failure(toy.materialize(instance=instance, resource=resource))
+        assert told in words
+        assert "Re-executing finds it." in words
+        (record,) = toy.launches
+        assert record.outcome == "open"
+        setattr(backend, lacks, True)
+        assert toy.materialize(instance=instance, resource=resource).success
+    assert len(backend.requests) == 1
+
+
+class FromAnywhere(Veiled):
+    """Follows its runs from any machine, each of which has a home for logs that no other sees."""
+
+    home = "of the first"
+
+    def prepare(self, request: LaunchRequest) -> Handle:
+        return {**super().prepare(request), "home": self.home}
+
+    def here(self, handle: Handle, folder: Path) -> Handle:
+        assert folder.name == handle["launch_id"]
+        return {**handle, "home": self.home}
+
+    def poll(self, handle: Handle) -> RunStatus:
+        if handle["home"] != self.home:
+            raise OutOfSightError(f"the run's log cannot be kept in the home {handle['home']}")
+        return super().poll(handle)
+
+
+def test_a_run_is_gone_on_with_from_another_machine_in_a_folder_of_that_one(tmp_path: Path) -> None:
+    backend = FromAnywhere([ScriptedStep("start", publishes=["first", "second"])])
+    toy = Toy(tmp_path)
+    resource = scripted_resource(backend, str(tmp_path / "lake"))
+    with toy.instance() as instance:
+        backend.signed_in = False
+        assert not toy.materialize(instance=instance, resource=resource).success
+        backend.signed_in, backend.home = True, "of the second"
+        assert toy.materialize(instance=instance, resource=resource).success
+    (record,) = toy.launches
+    assert record.handle["home"] == "of the second"
 
 
 class InPods(ScriptedBackend):

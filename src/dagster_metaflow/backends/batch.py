@@ -33,6 +33,8 @@ _REFUSED = re.compile(
     r"(?:SubmitJob|Describe(?:Jobs|JobDefinitions)|RegisterJobDefinition) operation"
 )
 _LAST_BYTES = 1 << 16
+_QUEUE = "METAFLOW_BATCH_JOB_QUEUE"
+_JOB = re.compile(rb"\] \[([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\] Task is starting")
 
 
 class BatchBackend(LocalBackend):
@@ -82,7 +84,16 @@ class BatchBackend(LocalBackend):
         super().cancel(handle)
         if run_id is not None:
             with said("to end the run's jobs"):
-                batch_jobs.end(self.aws(), str(handle["flow"]), run_id, "ended from Dagster")
+                flow, queues = str(handle["flow"]), self._queues(handle)
+                batch_jobs.end(self.aws(), flow, run_id, "ended from Dagster", queues)
+
+    def _queues(self, handle: Handle) -> set[str] | None:
+        """Those that the run's jobs may be in: of Metaflow's configuration, and of what the log
+        names. None where Metaflow takes the first that it finds."""
+        known = metaflow_settings({**os.environ, **self.environment}).get(_QUEUE)
+        if not known:
+            return None
+        return {str(known), *batch_jobs.queues_in(self.aws(), _jobs_in(handle))}
 
     def aws(self) -> Aws:
         return Aws(self.environment)
@@ -107,3 +118,12 @@ def _is_signed_out(folder: Path) -> bool:
         return False
     lines, _ = read_lines(folder, max(size - _LAST_BYTES, 0), over=True)
     return any(_REFUSED.search(line) for line in lines)
+
+
+def _jobs_in(handle: Handle) -> set[str]:
+    """Those that the log names, as Metaflow does when it has submitted one."""
+    try:
+        with Path(str(handle["folder"]), "log").open("rb") as log:
+            return {found[1].decode() for line in log for found in _JOB.finditer(line)}
+    except FileNotFoundError:
+        return set()

@@ -2,6 +2,8 @@
 
     python -m dagster_metaflow.backends.check_start PARAMETERS ...
 
+Prints the option of `create` by which executions of this deployment will be known.
+
 Ends with 2 for a secret that would go into what AWS shows of jobs and state machines, and for a
 parameter whose value a task's shell would read or change. What `step-functions trigger` is given
 by hand is looked at by nobody.
@@ -10,11 +12,13 @@ by hand is looked at by nobody.
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 
 from dagster_metaflow.backends.metaflow_settings import refuse_secrets
 from dagster_metaflow.backends.protocol import LaunchError
 from dagster_metaflow.backends.sfn_input import refuse_what_a_shell_reads
+from dagster_metaflow.backends.sfn_mark import mark_option
 
 
 def main() -> int:
@@ -24,6 +28,7 @@ def main() -> int:
     except LaunchError as error:  # its message says what to do
         print(error, file=sys.stderr)
         return 2
+    print(mark_option(secrets.token_hex(8)))
     return 0
 
 

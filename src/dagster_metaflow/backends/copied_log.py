@@ -9,13 +9,13 @@ from __future__ import annotations
 import fcntl
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dagster_metaflow.backends.protocol import Backend, Handle
+from dagster_metaflow.backends.protocol import Backend, Handle, OutOfSightError
 
 _BLOCK = 1 << 20
 
@@ -29,31 +29,47 @@ class Noted(BaseModel):
 _N = TypeVar("_N", bound=Noted)
 
 
+@contextmanager
+def _kept_in(folder: Path) -> Iterator[None]:
+    """A disk of this machine that is full, or may not be written, is no fault of the run's."""
+    try:
+        yield
+    except OSError as error:
+        raise OutOfSightError(
+            f"the run's log cannot be kept in {folder}: {error}. Make room, give the right to "
+            "write there, or give the resource another `state_folder`. The run goes on."
+        ) from None
+
+
 def noted_in(folder: Path, kind: type[_N]) -> _N:
     """From the start where nothing is noted yet."""
-    try:
+    with _kept_in(folder), suppress(FileNotFoundError, ValidationError):
         return kind.model_validate_json((folder / "following.json").read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return kind()
+    return kind()
 
 
 def append(folder: Path, noted: Noted, data: bytes) -> None:
-    """Writes on where `noted` says, and notes the new size with whatever else it says."""
-    with (folder / "log").open("ab") as log:
-        log.truncate(noted.size)  # what a process that was killed had not noted yet
-        log.seek(noted.size)
-        log.write(data)
-        noted.size = log.tell()
-    temporary = folder / "following.tmp"
-    temporary.write_text(noted.model_dump_json(), encoding="utf-8")
-    temporary.replace(folder / "following.json")
+    """Writes on where `noted` says, and notes the new size with whatever else it says. Raises
+    OutOfSightError where the disk does not take it."""
+    with _kept_in(folder):
+        with (folder / "log").open("ab") as log:
+            log.truncate(noted.size)  # what a process that was killed had not noted yet
+            log.seek(noted.size)
+            log.write(data)
+            noted.size = log.tell()
+        temporary = folder / "following.tmp"
+        temporary.write_text(noted.model_dump_json(), encoding="utf-8")
+        temporary.replace(folder / "following.json")
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[bool]:
-    """Two processes may look at one run; the one that gets True writes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "following.lock").open("w") as lock:
+    """Two processes may look at one run; the one that gets True writes. Raises OutOfSightError for
+    a folder that cannot be made or written."""
+    with _kept_in(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "following.lock").open("w")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -37,7 +37,7 @@ from dagster_metaflow.backends.databricks_repair import BEGINS_SECONDS, OtherCod
 from dagster_metaflow.backends.databricks_requirements import requirements
 from dagster_metaflow.backends.databricks_start import CLOCKS, begun
 from dagster_metaflow.backends.databricks_states import commit_of, state_of
-from dagster_metaflow.backends.local import new_attempt
+from dagster_metaflow.backends.local import new_attempt, seen_from_here
 from dagster_metaflow.backends.looks import Followers, Pace
 from dagster_metaflow.backends.protocol import (
     Handle,
@@ -205,6 +205,9 @@ class DatabricksBackend(DatabricksOptions):
         return None
 
     # -- following -----------------------------------------------------------------------------
+
+    def here(self, handle: Handle, folder: Path) -> Handle:
+        return seen_from_here(handle, folder)
 
     def poll(self, handle: Handle) -> RunStatus:
         if (run := self.run_of(handle)) is None:

@@ -224,6 +224,11 @@ def new_attempt(folder: Path) -> Path:
     return made
 
 
+def seen_from_here(handle: Handle, folder: Path) -> Handle:
+    """With another attempt's folder below `folder` where its own is another machine's."""
+    return handle if _folder(handle).is_dir() else {**handle, "folder": str(new_attempt(folder))}
+
+
 def _with_tasks(attempts: Path, run_id: str) -> str:
     """The run, or the one that it resumed, where no task of its own ended well: it has nothing that
     that one has not, and may have ended while it was taking over what had finished there."""

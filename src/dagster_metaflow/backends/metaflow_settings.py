@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from urllib.parse import urlsplit
 from dagster_metaflow.backends.protocol import LaunchError, UsageError
 
 _SECRETS = ("METAFLOW_SERVICE_AUTH_KEY", "METAFLOW_SERVICE_HEADERS")
-_URLS = ("METAFLOW_SERVICE_URL", "METAFLOW_S3_ENDPOINT_URL")
+_URLS = re.compile(
+    "METAFLOW_(SERVICE_URL|SERVICE_INTERNAL_URL|S3_ENDPOINT_URL|OTEL_ENDPOINT|(CONDA|DEBUG)_.*)"
+)
 _PLACE = ("METAFLOW_HOME", "METAFLOW_PROFILE")
 
 
@@ -48,7 +51,7 @@ def refuse_secrets(known: Mapping[str, str]) -> None:
             f"{' and '.join(told)}: on AWS whoever may look at jobs or the state machine would "
             "read it. Unset it, and let the network guard the metadata service instead."
         )
-    if told := [name for name in _URLS if _has_a_login(settings.get(name))]:
+    if told := [k for k, v in settings.items() if _URLS.fullmatch(k) and _has_a_login(v)]:
         raise UsageError(
             f"{' and '.join(told)}: on AWS whoever may look at jobs or the state machine would "
             "read the login in this address. Give the address without it."

@@ -48,7 +48,7 @@ class LaunchRequest:
     backend, and stays. environment: variables for the run, beside this process's own.
     code_version: of what a deployment of the flow holds, for backends that deploy it. inputs: files
     that the run reads as it begins, for backends whose tasks do not see this machine's.
-    ledger_root: where it reports.
+    ledger_root: where it reports. is_of_a_project: the flow has `@project`.
     """
 
     launch_id: str
@@ -61,6 +61,7 @@ class LaunchRequest:
     code_version: str = ""
     inputs: tuple[Path, ...] = ()
     ledger_root: str = ""
+    is_of_a_project: bool = False
 
 
 class Backend(Protocol):
@@ -113,6 +114,14 @@ class HasClient(Protocol):
     """A backend whose runs can be looked at from here, by their cards for one."""
 
     def client(self) -> MetaflowClient: ...
+
+
+@runtime_checkable
+class FollowsFromAnywhere(Protocol):
+    """A backend whose runs can be followed from a machine that did not launch them."""
+
+    def here(self, handle: Handle, folder: Path) -> Handle:
+        """Of the same run, with its files below `folder` where those of then are not to be seen."""
 
 
 class LaunchError(RuntimeError):

@@ -37,6 +37,11 @@ _TOLD_LINES = 12
 _LATE_LOOKS = 20
 _LATE_SECONDS = 0.5
 _AUTHORIZE = "--authorize"
+# What Metaflow puts into no deployment.
+_OF_ITS_HOST = re.compile(
+    "METAFLOW_(USER|UI_URL|TEMPDIR|CLIENT_.*|RESUME_MAX_NUM_SPLITS"
+    "|DATASTORE_SYSROOT_LOCAL|DATATOOLS_LOCALROOT|CARD_LOCALROOT)"
+)
 _NO_TOKEN = "Incorrect production token"  # noqa: S105 - Metaflow's words
 
 
@@ -71,7 +76,8 @@ class Deployer:
     def code(self, request: LaunchRequest) -> str:
         """Hash of all that a deployment is made of; the same for whoever deploys, from any host."""
         known = self._variables()
-        settings = {k: v for k, v in metaflow_settings(known).items() if k != "METAFLOW_USER"}
+        found = metaflow_settings(known).items()
+        settings = {name: value for name, value in found if not _OF_ITS_HOST.fullmatch(name)}
         settings |= {name: known.get(name) for name in self.read}
         create = [one for one in self.create_options if one.partition("=")[0] != _AUTHORIZE]
         parts = [request.code_version, _own_code(), self.options, create, settings]
@@ -89,9 +95,7 @@ class Deployer:
                 before, code = self._seen(arn), self.code(request)
                 tags = None if before is None else self._tags_of(arn)
             schedule = Schedule(self.aws, arn, tags)
-            if before is None or tags is None:
-                self._create(request, code, "--only-json")  # to see what name Metaflow gives it
-            else:
+            if before is not None and tags is not None:
                 schedule.mend(before[0])
                 if tags.items() >= _tags(code, before[0]).items():
                     return Deployed(arn, before[0])
@@ -134,21 +138,21 @@ class Deployer:
         tags = [{"key": key, "value": value} for key, value in _tags(code, definition).items()]
         self.aws.client("stepfunctions").tag_resource(resourceArn=arn, tags=tags)
 
-    def _create(self, request: LaunchRequest, code: str, *more: str) -> None:
-        """more: options of `create`. Raises LaunchError, also for a name that is not expected."""
+    def _create(self, request: LaunchRequest, code: str) -> None:
+        """Raises LaunchError, also for a name that is not expected."""
         named = [] if self.name is None else [f"--name={self.name}"]
         flow = [self.python, str(request.flow_file), *self.options]
         with tempfile.TemporaryDirectory() as folder:
             told = Path(folder) / "deployed.json"
-            options = [*self.create_options, mark_option(code), *more]
+            options = [*self.create_options, mark_option(code)]
             options.append(f"--deployer-attribute-file={told}")
             self._run(request, [*flow, "step-functions", *named, "create", *options])
             name, expected = json.loads(told.read_text())["name"], self.machine(request)
         if name != expected:
             raise LaunchError(
-                f"Metaflow deploys {request.flow_name} as {name}, and not as {expected}: flows "
-                "with @project bear the names of project and branch, and on Step Functions Dagster "
-                "does not follow them. Take @project away, or the backend `batch`."
+                f"Metaflow has deployed {request.flow_name} as {name}, and not as {expected}, "
+                "which Dagster would follow. Delete that state machine; `state_machine` gives the "
+                "flow a name of its own."
             )
 
     def _run(self, request: LaunchRequest, command: Sequence[str]) -> None:

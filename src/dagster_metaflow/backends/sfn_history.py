@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -144,10 +144,6 @@ class History:
             return "it was stopped"
         step = f"step {self.failed_step}: " if self.failed_step else ""
         return f"{step}{self.why or 'no reason was given'}"
-
-    @property
-    def running(self) -> Sequence[Task]:
-        return [task for task in self.tasks.values() if task.ended is None]
 
 
 def streams(job: Mapping[str, Any]) -> list[str]:

@@ -38,9 +38,9 @@ def refuse_what_a_shell_reads(given: Mapping[str, str]) -> None:
         )
 
 
-def execution_input(parameters: str, code: str, definition: str) -> str:
-    """parameters: as given by `parameters_given`. code, definition: hashes of what is meant."""
-    return json.dumps({"Parameters": parameters, "CodeVersion": code, "Definition": definition})
+def execution_input(parameters: str, code: str) -> str:
+    """parameters: as given by `parameters_given`. code: hash of what is meant."""
+    return json.dumps({"Parameters": parameters, "CodeVersion": code})
 
 
 def _is_kept(letter: str) -> bool:
@@ -52,18 +52,23 @@ def refuse_what_does_not_fit(definition: str, given: str, execution: str) -> Non
 
     Raises LaunchError where a job would have more overrides than Batch takes.
     """
-    known = {
-        "METAFLOW_PARAMETERS": json.loads(given)["Parameters"],
-        "METAFLOW_RUN_ID": execution,
-    }
-    for step, overrides in _overrides(json.loads(definition)):
-        size = len(_filled_in(overrides, known))
+    for step, size in sizes_of_jobs(definition, given, execution):
         if size > MOST_OVERRIDES:
             raise LaunchError(
                 f"step {step}: command and environment of its job would take {size:,} characters, "
                 f"and AWS Batch takes {MOST_OVERRIDES:,}. Put large values in a file, and pass its "
                 "address; `create_options: [--compress-state-machine]` moves commands to S3."
             )
+
+
+def sizes_of_jobs(definition: str, given: str, execution: str) -> Iterator[tuple[str, int]]:
+    """Characters of each job's overrides, by step. Arguments: of `refuse_what_does_not_fit`."""
+    known = {
+        "METAFLOW_PARAMETERS": json.loads(given)["Parameters"],
+        "METAFLOW_RUN_ID": execution,
+    }
+    for step, overrides in _overrides(json.loads(definition)):
+        yield step, len(_filled_in(overrides, known))
 
 
 def _overrides(machine: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

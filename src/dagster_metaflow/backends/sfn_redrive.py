@@ -11,6 +11,7 @@ from __future__ import annotations
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws, code_of
 from dagster_metaflow.backends.sfn_history import History
+from dagster_metaflow.backends.sfn_start import queues_of
 
 _PAGE = 1000
 _IDS = "parent_task_ids_for_foreach_join"  # Metaflow's name of the set
@@ -35,7 +36,7 @@ def redriven(aws: Aws, arn: str, flow: str, history: History) -> str | None:
     if history.open_map_runs:
         return "what its distributed Map has finished cannot be told from what it has not"
     # What the failure left running would go on beside its own repetition.
-    batch_jobs.end_for_good(aws, flow, arn.rpartition(":")[2], "redriven")
+    batch_jobs.end_for_good(aws, flow, arn.rpartition(":")[2], "redriven", queues_of(aws, arn))
     _forget_what_is_repeated(aws, history)
     client = aws.client("stepfunctions")
     try:

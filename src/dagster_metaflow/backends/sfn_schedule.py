@@ -3,7 +3,8 @@
 Metaflow's `create` switches it off where the flow says no time, as it does where a variable that
 says it is set in the shell of whoever deployed the schedule, and not here. That it was on is noted
 in a tag of the state machine before, with the code that is deployed: when a deployment is killed
-in between, the next launch switches it on again.
+in between, the next launch switches it on again, and one of another host that looks in between
+knows that it is to be on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _LONGEST_NAME = 64
 
 @dataclass(frozen=True)
 class Schedule:
-    """Of the state machine of that address. tags: of the machine; None when it is not there."""
+    """Of the state machine of that address. tags: of the machine, as it was looked at; None when it
+    is not there."""
 
     aws: Aws
     arn: str
@@ -45,7 +47,8 @@ class Schedule:
         """On if it is on, whatever `create` does meanwhile. code: that is deployed. Raises
         LaunchError."""
         with said("to look at the flow's schedule"):
-            on = self._is_on()
+            # Once more, as another deployment may come to its end between the first two.
+            on = self._is_on() or self._is_off_for_now() or self._is_on()
             if on or self._noted != _SETTLED:
                 self._note(code if on else _SETTLED)
         try:
@@ -54,11 +57,26 @@ class Schedule:
             if on:
                 with said("to leave the flow's schedule on"):
                     self._switch_on()
-                    self._note(_SETTLED)
+                    if self._noted_now() == code:  # else another deployment goes on
+                        self._note(_SETTLED)
 
     @property
     def _noted(self) -> str:
         return (self.tags or {}).get(SCHEDULE_TAG, _SETTLED)
+
+    def _noted_now(self) -> str:
+        if self.tags is None:
+            return _SETTLED
+        client = self.aws.client("stepfunctions")
+        tags = client.list_tags_for_resource(resourceArn=self.arn)["tags"]
+        return next((tag["value"] for tag in tags if tag["key"] == SCHEDULE_TAG), _SETTLED)
+
+    def _is_off_for_now(self) -> bool:
+        """By a deployment of another host, which will switch it on again, or was killed."""
+        if (code := self._noted_now()) == _SETTLED:
+            return False
+        found = self.aws.client("stepfunctions").describe_state_machine(stateMachineArn=self.arn)
+        return is_made_of(self.aws, found["definition"], code)
 
     def _note(self, value: str) -> None:
         if self.tags is not None:

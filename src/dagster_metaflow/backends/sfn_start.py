@@ -2,13 +2,16 @@
 
 AWS changes a state machine in its own time: an execution that is started within some seconds of a
 change may still run the definition before it. And somebody else may have deployed in between. So an
-execution's input says which definition is meant. One that runs another is stopped, and started
-again under the next of a few names, by which it is found also when its starter was killed.
+execution's input says which code is meant; Metaflow makes another definition of the same code each
+time, and what another host has deployed of it is as good. An execution that runs other code is
+stopped, and started again under the next of a few names, by which it is found also when its starter
+was killed.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +20,8 @@ from typing import Any, NamedTuple
 from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import Aws
 from dagster_metaflow.backends.protocol import LaunchError
-from dagster_metaflow.backends.sfn_deployment import Deployed, definition_hash
+from dagster_metaflow.backends.sfn_deployment import Deployed
+from dagster_metaflow.backends.sfn_mark import is_made_of
 
 LONGEST_NAME = 80
 _NOT_MEANT = "not the definition that was deployed"
@@ -25,6 +29,7 @@ TRIES = 5
 PAUSE_SECONDS = 3.0
 _UNSEEN_LOOKS = 10
 _UNSEEN_SECONDS = 0.5
+_QUEUE = re.compile(r'"JobQueue":\s*"([^"]+)"')
 
 
 class Found(NamedTuple):
@@ -46,16 +51,16 @@ def started(aws: Aws, machine: Deployed, flow: str, name: str, given: str) -> st
     jobs with it. Asked again with the same name, the same execution is found. Raises LaunchError
     when AWS goes on with another definition, and ClientError.
     """
-    client, meant = aws.client("stepfunctions"), _meant_by(given)
+    client, code = aws.client("stepfunctions"), _code_in(given)
     for tried in _names(name):
         # It exists already when an answer was lost on its way, and the call made again.
         with suppress(client.exceptions.ExecutionAlreadyExists):
             client.start_execution(stateMachineArn=machine.arn, name=tried, input=given)
         arn = execution_arn(machine.arn, tried)
-        if _runs(client, arn, meant):
+        if _runs(aws, arn, code):
             return tried
         client.stop_execution(executionArn=arn, error="Stopped", cause=_NOT_MEANT)
-        batch_jobs.end(aws, flow, tried, _NOT_MEANT)
+        batch_jobs.end(aws, flow, tried, _NOT_MEANT, queues_of(aws, arn))
         time.sleep(PAUSE_SECONDS)
     raise LaunchError(
         f"AWS has started {TRIES} executions of {flow} with another definition than the one that "
@@ -72,6 +77,16 @@ def described(aws: Aws, arn: str) -> Mapping[str, Any] | None:
     except client.exceptions.ExecutionDoesNotExist:
         return None
     return found
+
+
+def queues_of(aws: Aws, arn: str) -> set[str] | None:
+    """Those that jobs of an execution may be in; None where AWS does not tell."""
+    client = aws.client("stepfunctions")
+    try:
+        found = client.describe_state_machine_for_execution(executionArn=arn)
+    except client.exceptions.ClientError:
+        return None
+    return {*_QUEUE.findall(found["definition"])}
 
 
 def found_again(aws: Aws, arn: str) -> Found | None:
@@ -94,40 +109,47 @@ def is_meant(aws: Aws, arn: str, told: Mapping[str, Any]) -> bool:
     """Whether an execution runs the definition that it was started for. told: of it."""
     if told.get("cause") == _NOT_MEANT:
         return False
-    return _runs(aws.client("stepfunctions"), arn, _meant_by(told["input"]))
+    return _runs(aws, arn, _code_in(told["input"]))
 
 
-def is_current(aws: Aws, machine: str, name: str) -> bool:
-    """Whether an execution that Metaflow's command has just started runs the definition that its
-    state machine has now. machine, name: of both. Raises ClientError."""
-    arn = aws.machine_arn(machine)
-    client = aws.client("stepfunctions")
-    now = definition_hash(client.describe_state_machine(stateMachineArn=arn)["definition"])
-    return _runs(client, execution_arn(arn, name), now)
+def runs_code(aws: Aws, machine: str, name: str, code: str) -> bool:
+    """Whether an execution that Metaflow's command has just started runs what was deployed with the
+    mark of this code. machine, name: of both. Raises ClientError."""
+    return _runs(aws, execution_arn(aws.machine_arn(machine), name), code)
 
 
 def _names(name: str) -> list[str]:
     return [name, *(f"{name[: LONGEST_NAME - 2]}-{number}" for number in range(1, TRIES))]
 
 
-def _meant_by(given: str) -> str | None:
-    """Hash of the definition that an input names; an older version's names none."""
-    meant: str | None = json.loads(given).get("Definition")
-    return meant
+def _code_in(given: str) -> str | None:
+    """Hash of the code that an input names; one that was given by hand names none."""
+    code: str | None = json.loads(given).get("CodeVersion")
+    return code
 
 
-def _runs(client: Any, arn: str, meant: str | None) -> bool:
-    """Whether it runs the definition of that hash. Also where AWS does not show it for long, or
-    refuses to: it has been started, and only what is known to be another one is stopped."""
+def _runs(aws: Aws, arn: str, code: str | None) -> bool:
+    """Whether it runs a definition of that code, as far as is known."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    for _ in range(_UNSEEN_LOOKS if meant else 0):
+    ran = _definition(aws.client("stepfunctions"), arn) if code else None
+    with suppress(BotoCoreError, ClientError):  # of S3, where its commands may be
+        return code is None or ran is None or is_made_of(aws, ran, code)
+    return True
+
+
+def _definition(client: Any, arn: str) -> str | None:
+    """That an execution runs. None where AWS does not show it for long, or refuses to: it has been
+    started, and only what is known to be another one is stopped."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for _ in range(_UNSEEN_LOOKS):
         try:
-            found = client.describe_state_machine_for_execution(executionArn=arn)["definition"]
+            found = client.describe_state_machine_for_execution(executionArn=arn)
         except client.exceptions.ExecutionDoesNotExist:
             time.sleep(_UNSEEN_SECONDS)
         except (BotoCoreError, ClientError):
             break
         else:
-            return bool(definition_hash(found) == meant)
-    return True
+            return str(found["definition"])
+    return None

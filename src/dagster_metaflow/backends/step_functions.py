@@ -24,6 +24,7 @@ from dagster_metaflow.backends import batch_jobs
 from dagster_metaflow.backends.aws_api import said
 from dagster_metaflow.backends.batch import BatchBackend
 from dagster_metaflow.backends.copied_log import Noted, append, read_lines
+from dagster_metaflow.backends.local import seen_from_here
 from dagster_metaflow.backends.looks import Followers, Pace
 from dagster_metaflow.backends.protocol import (
     Handle,
@@ -31,8 +32,9 @@ from dagster_metaflow.backends.protocol import (
     LaunchRequest,
     RunState,
     RunStatus,
+    UsageError,
 )
-from dagster_metaflow.backends.sfn_deployment import Deployer, definition_hash
+from dagster_metaflow.backends.sfn_deployment import Deployer
 from dagster_metaflow.backends.sfn_following import Follower
 from dagster_metaflow.backends.sfn_history import History
 from dagster_metaflow.backends.sfn_input import (
@@ -47,6 +49,7 @@ from dagster_metaflow.backends.sfn_start import (
     execution_arn,
     found_again,
     is_meant,
+    queues_of,
     started,
 )
 from dagster_metaflow.backends.travelling import travelled
@@ -105,6 +108,12 @@ class StepFunctionsBackend(BatchBackend):
     )
 
     def prepare(self, request: LaunchRequest) -> Handle:
+        if request.is_of_a_project:
+            raise UsageError(
+                f"{request.flow_name} has @project: Metaflow deploys it under the names of project "
+                "and branch, which Dagster does not follow on Step Functions. Take @project away, "
+                "or the backend `batch`."
+            )
         name = re.sub(r"[^A-Za-z0-9_-]", "-", request.launch_id)
         name = f"{name[: LONGEST_NAME - 7]}-{secrets.token_hex(3)}"
         machine = self._deployer().machine(request)
@@ -115,8 +124,7 @@ class StepFunctionsBackend(BatchBackend):
         deployer = self._deployer()
         parameters = parameters_given(request.parameters)
         machine = deployer.deployed(request)
-        meant = definition_hash(machine.definition)
-        given = execution_input(parameters, deployer.code(request), meant)
+        given = execution_input(parameters, deployer.code(request))
         refuse_what_does_not_fit(machine.definition, given, str(handle["execution"]))
         with said("to start the execution"):
             name = started(self.aws(), machine, request.flow_name, handle["execution"], given)
@@ -172,6 +180,9 @@ class StepFunctionsBackend(BatchBackend):
 
     # -- following -----------------------------------------------------------------------------
 
+    def here(self, handle: Handle, folder: Path) -> Handle:
+        return handle if _is_by_metaflow(handle) else seen_from_here(handle, folder)
+
     def poll(self, handle: Handle) -> RunStatus:
         if _is_by_metaflow(handle):
             return super().poll(handle)
@@ -220,7 +231,8 @@ class StepFunctionsBackend(BatchBackend):
                     arn, why = self._arn(handle), "ended from Dagster"
                     client.stop_execution(executionArn=arn, error="Cancelled", cause=why)
             flow, name = str(handle["flow"]), str(handle["execution"])
-            batch_jobs.end(self.aws(), flow, name, "ended from Dagster")
+            queues = queues_of(self.aws(), self._arn(handle))
+            batch_jobs.end(self.aws(), flow, name, "ended from Dagster", queues)
             self._follower(handle).hurry()
 
     def links(self, handle: Handle) -> Mapping[str, str]:

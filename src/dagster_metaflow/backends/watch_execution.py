@@ -1,12 +1,13 @@
 """Starts one run on Step Functions from a shell: its log as it comes, its end as exit code.
 
-    python -m dagster_metaflow.backends.watch_execution python FLOW.py step-functions trigger ...
+    python -m dagster_metaflow.backends.watch_execution MARK python FLOW.py ... trigger
 
-The words are a command of Metaflow's that starts an execution. Ends with 0 when the run has
+The words are an option that the flow was deployed with, as check_start prints it, and a command of
+Metaflow's that starts an execution. Ends with 0 when the run has
 succeeded, with 1 when it has not, with 3 when it goes on and cannot be seen any more from here,
 with the command's own code when that failed. Ctrl-C and SIGTERM stop the run, at whatever moment
 they come, and end with 130 and 143. A start that hangs is waited for until a second one comes, and
-ten minutes at most. An execution that AWS began with the definition from before is started again.
+ten minutes at most. An execution that AWS began with another definition is started again.
 """
 
 from __future__ import annotations
@@ -74,11 +75,14 @@ def watch(backend: StepFunctionsBackend, handle: dict[str, Any], signals: Signal
         print(f"{name}: {place}")
     if status.state.value == "succeeded":
         return 0
-    backend.cancel(handle)  # jobs that the execution has left running
+    try:
+        backend.cancel(handle)  # jobs that the execution has left running
+    except LaunchError as error:
+        print(f"What it may have left running was not ended: {error}", file=sys.stderr)
     return 1
 
 
-def main(command: Sequence[str], signals: Signals) -> int:
+def main(mark: str, command: Sequence[str], signals: Signals) -> int:
     from dagster_metaflow.backends.sfn_start import PAUSE_SECONDS, TRIES
 
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +94,7 @@ def main(command: Sequence[str], signals: Signals) -> int:
                 return _SIGNALLED + signals.heard[0] if signals.heard else 1
             if code:
                 return code if code > 0 else _SIGNALLED - code
-            if (code := _watched(_handle(told, folder), signals)) is not None:
+            if (code := _watched(mark, _handle(told, folder), signals)) is not None:
                 return code
             if not signals.heard:
                 time.sleep(PAUSE_SECONDS)
@@ -102,31 +106,32 @@ def main(command: Sequence[str], signals: Signals) -> int:
     )
 
 
-def _watched(handle: dict[str, Any], signals: Signals) -> int | None:
-    """The code to end with; None when the execution was stopped, since AWS ran the definition from
-    before the deployment."""
+def _watched(mark: str, handle: dict[str, Any], signals: Signals) -> int | None:
+    """The code to end with; None when the execution was stopped, since AWS ran another definition
+    than the one that was deployed."""
     from dagster_metaflow.backends.step_functions import StepFunctionsBackend
 
     backend = StepFunctionsBackend()
     try:
-        if signals.heard or _is_current(backend, handle):
+        if signals.heard or _is_meant(backend, handle, mark):
             return watch(backend, handle, signals)
         backend.cancel(handle)
     except LaunchError as error:
         print(f"{error}\n{_WHERE.format(**handle)}", file=sys.stderr)
         return _OUT_OF_SIGHT
-    again = "ran the definition from before; stopped, and started again"
+    again = "ran another definition than the one deployed; stopped, and started again"
     print(f"{handle['execution']} {again}", flush=True)
     return None
 
 
-def _is_current(backend: StepFunctionsBackend, handle: dict[str, Any]) -> bool:
+def _is_meant(backend: StepFunctionsBackend, handle: dict[str, Any], mark: str) -> bool:
     """Also where AWS does not answer this one look: the run has been started, and is followed."""
     from dagster_metaflow.backends.aws_api import said
-    from dagster_metaflow.backends.sfn_start import is_current
+    from dagster_metaflow.backends.sfn_start import runs_code
 
+    code = mark.rpartition(":")[2]
     with suppress(LaunchError), said("to look at the execution"):
-        return is_current(backend.aws(), handle["machine"], handle["execution"])
+        return runs_code(backend.aws(), handle["machine"], handle["execution"], code)
     return True
 
 
@@ -162,7 +167,7 @@ def _handle(told: Path, folder: str) -> dict[str, Any]:
 
 def _end() -> int:
     try:
-        return main(sys.argv[1:], Signals())
+        return main(sys.argv[1], sys.argv[2:], Signals())
     except LaunchError as error:  # its message says what to do
         print(error, file=sys.stderr)
         return 1

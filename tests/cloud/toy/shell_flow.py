@@ -48,8 +48,6 @@ def command(step, tags=""):
 
 def create(given):
     Path(given.deployer_attribute_file).write_text('{"name": "ShellFlow"}')
-    if given.only_json:
-        return
     # As Metaflow does, in the command of each task.
     tags = "".join(f" # --tag {tag}" for tag in given.tag)
     arn, states = definition(), {}
@@ -83,8 +81,9 @@ def create(given):
     except states_client.exceptions.StateMachineAlreadyExists as error:
         arn = str(error).split("'")[1]
         states_client.update_state_machine(stateMachineArn=arn, definition=text)
-        if os.environ.get("SHELL_OVERTAKEN"):  # somebody else deploys right after
-            other = json.dumps({**json.loads(text.replace(tags, "")), "TimeoutSeconds": 777})
+        if by := os.environ.get("SHELL_OVERTAKEN"):  # somebody else deploys right after
+            theirs = text if by == "the same code" else text.replace(tags, "")
+            other = json.dumps({**json.loads(theirs), "TimeoutSeconds": 777})
             states_client.update_state_machine(stateMachineArn=arn, definition=other)
     schedule(client("events"), os.environ.get("SHELL_CRON"))
 
@@ -134,12 +133,13 @@ class Run:
         told = {"metaflow.flow_name": "ShellFlow", "metaflow.run_id": self.id}
         job = batch.submit_job(
             jobName=f"toy-ShellFlow-{self.id}-{step}-0-0",
-            jobQueue="local-queue",
+            jobQueue=os.environ.get("SHELL_QUEUE", "local-queue"),
             jobDefinition=arn,
             containerOverrides={"command": command(step)},
             parameters=told,
         )["jobId"]
         say(task, "Task is starting.")
+        say(task, f"[{job}] Task is starting (status RUNNABLE)...")
         try:
             while (status := self.status(batch, job)) not in ("SUCCEEDED", "FAILED"):
                 time.sleep(0.05)
@@ -170,7 +170,6 @@ def main():
     parser.add_argument("--origin-run-id")
     parser.add_argument("--deployer-attribute-file", default=os.devnull)
     parser.add_argument("--tag", action="append", default=[])
-    parser.add_argument("--only-json", action="store_true")
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     given, rest = parser.parse_known_args()
     if words == ["step-functions", "create"]:
