@@ -20,7 +20,8 @@ _NOT_COMPRESSED = -1
 
 
 class Unpacked(NamedTuple):
-    """bytes: of all buffers. rows: of all record batches."""
+    """bytes: of all buffers. rows: of all record batches; one without any takes a row's time, and
+    counts as one."""
 
     bytes: int
     rows: int
@@ -40,7 +41,7 @@ def unpacked(body: IO[bytes], most: int) -> Unpacked:
             if header is None or message.body is None:
                 continue
             if kind == _RECORD_BATCH:
-                rows += _rows(table, header)
+                rows += max(_rows(table, header), 1)
             total += sum(_lengths(table, header, message.body))
             if total > most:
                 break

@@ -20,7 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 from api.batch_bodies import ARROW, JSON_LINES, PARQUET, Batch
 from api.batch_formats import arrow_answers, line_answers
 from api.problems import Problem, request_id
-from api.scoring import explain_of, require_media
+from api.scoring import explain_of, require_media, what_if_of
 from api.service import Service
 
 _IN_MEMORY = 1 << 20
@@ -41,14 +41,14 @@ async def score_batch(request: Request) -> Response:
     try:
         caller = await service.access.require(request, "score")
         request.scope["caller"] = caller.id
-        which = explain_of(request, "alerts")
+        which, what_if = explain_of(request, "alerts"), what_if_of(request)
         media = require_media(request, _KNOWN)
         service.scorer()
         with contextlib.ExitStack() as stack:
             await _place(service, service.bodies, stack)
             spool = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
             await _put_down(request, spool)
-            batch = Batch(service, service.scorer(), spool, which, name, caller.id)
+            batch = Batch(service, service.scorer(), spool, which, name, caller.id, what_if)
             lines = media in JSON_LINES or "ndjson" in request.headers.get("accept", "")
             out = line_answers(batch, media) if lines else arrow_answers(batch, media)
             await _place(service, service.batches, stack)

@@ -29,7 +29,10 @@ UNPACKED = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """One request: who asked for what, and the version that answers all of it."""
+    """One request: who asked for what, and the version that answers all of it.
+
+    what_if: the claims are made up, to see what would change; no decisions on claims.
+    """
 
     service: Service
     scorer: Scorer
@@ -37,6 +40,7 @@ class Batch:
     explain: Explain
     name: str
     client: str
+    what_if: bool = False
 
     @property
     def version(self) -> str:

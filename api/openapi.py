@@ -105,9 +105,13 @@ def _paths(reader: ClaimReader | None) -> Tree:
     not_ready = {"503": ("Not ready", _json(_ANY, examples.NOT_READY))}
     manifest, schema = _json(_ANY, examples.MANIFEST), _json(_ANY, examples.SCHEMA)
     return {
-        "/v1/score": {"post": _operation("Score one claim", score, body=claim, default="all")},
+        "/v1/score": {
+            "post": _operation("Score one claim", score, body=claim, query=_reasons("all"))
+        },
         "/v1/score/batch": {
-            "post": _operation("Score many claims", out, body=batch, default="alerts")
+            "post": _operation(
+                "Score many claims", out, body=batch, query=_reasons("alerts") | _WHAT_IF
+            )
         },
         "/v1/model": {"get": _operation("Manifest of the served model", manifest)},
         "/v1/model/schema": {"get": _operation("What a claim looks like", schema)},
@@ -126,7 +130,7 @@ def _operation(
     content: Tree,
     *,
     body: Tree | None = None,
-    default: str | None = None,
+    query: Tree | None = None,
     signed: bool = True,
     more: dict[str, tuple[str, Tree]] | None = None,
 ) -> Tree:
@@ -143,16 +147,22 @@ def _operation(
         told["security"] = _SECURITY
     if body:
         told["requestBody"] = {"required": True, "content": body}
-    if default:
-        told["parameters"] = [
-            {
-                "name": "reasons",
-                "in": "query",
-                "description": "Which claims are explained.",
-                "schema": {"enum": ["all", "alerts", "none"], "default": default},
-            }
-        ]
+    if query:
+        told["parameters"] = [{"name": k, "in": "query", **one} for k, one in query.items()]
     return told
+
+
+def _reasons(default: str) -> Tree:
+    schema = {"enum": ["all", "alerts", "none"], "default": default}
+    return {"reasons": {"description": "Which claims are explained.", "schema": schema}}
+
+
+_WHAT_IF: Tree = {
+    "what_if": {
+        "description": "The claims are made up to see what would change: no decisions on claims.",
+        "schema": {"type": "boolean", "default": False},
+    }
+}
 
 
 def _json(schema: Tree, example: Tree) -> Tree:

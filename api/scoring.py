@@ -142,6 +142,13 @@ def explain_of(request: Request, default: Explain) -> Explain:
     return cast("Explain", given)
 
 
+def what_if_of(request: Request) -> bool:
+    given = request.query_params.get("what_if", "false")
+    if given not in ("true", "false"):
+        raise Problem(422, "invalid-query", "what_if is true or false.")
+    return given == "true"
+
+
 def require_media(request: Request, known: tuple[str, ...]) -> str:
     """The body's media type without parameters. Problem 415 for one that is not known."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()

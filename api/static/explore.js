@@ -164,7 +164,7 @@ async function scored(claim) {
 }
 
 // Each known value, and each history among the reasons, set to what is usual: one change a line.
-// They are no answers on the claim, and do not stand in the prediction log under its name.
+// They are no answers on the claim, and neither logged nor counted as such.
 async function whatIf({ claim_id: _, ...claim }, told) {
   const own = columns.filter(
     (c) => c.typical !== null && claim[c.name] !== undefined && claim[c.name] !== c.typical,
@@ -181,7 +181,7 @@ async function whatIf({ claim_id: _, ...claim }, told) {
   const headers = { "Content-Type": "application/x-ndjson" };
   const body = bodies.map((b) => JSON.stringify(b)).join("\n");
   const given = { method: "POST", headers, body };
-  const lines = (await (await call("/v1/score/batch?reasons=none", given)).text()).trim();
+  const lines = (await (await call("/v1/score/batch?reasons=none&what_if=true", given)).text()).trim();
   const answers = lines.split("\n").map((line) => JSON.parse(line));
   return changes
     .map((change, i) => ({ ...change, ...answers[i] }))

@@ -201,6 +201,34 @@ def test_lines_without_a_claim_do_not_count(server: Server) -> None:
     assert send(server, body, LINES).num_rows == 3
 
 
+def test_a_batch_of_nothing_but_empty_parts_is_refused_before_it_is_read(server: Server) -> None:
+    """Each takes the time of a claim, and none ends a slice, after which one may be cut off."""
+    target = io.BytesIO()
+    schema = pa.schema([("amount", pa.float64())])
+    with pa.ipc.new_stream(target, schema) as writer:
+        for _ in range(20_001):
+            writer.write_batch(pa.record_batch([pa.array([], pa.float64())], schema=schema))
+    told = server.post("/v1/score/batch", data=target.getvalue(), headers={"Content-Type": ARROW})
+    assert told.status_code == 413
+    assert "20,000 claims" in told.json()["detail"]
+
+
+def test_what_would_change_a_decision_is_counted_as_none(server: Server) -> None:
+    counted = server.get("/metrics").text
+    body = b'{"claim_id": "real", "amount": 10}\n{"claim_id": "real", "amount": 90000}\n'
+    answers = send(server, body, LINES, "?what_if=true")
+    assert answers.num_rows == 2
+    assert scored_claims(server.get("/metrics").text) == scored_claims(counted)
+    told = server.post(
+        "/v1/score/batch?what_if=perhaps", data=body, headers={"Content-Type": LINES}
+    )
+    assert told.status_code == 422
+
+
+def scored_claims(metrics: str) -> list[str]:
+    return [line for line in metrics.splitlines() if line.startswith("fraud_claims_scored_total")]
+
+
 def test_an_empty_batch_has_an_empty_answer(server: Server) -> None:
     told = server.post("/v1/score/batch", data=b"\n\n", headers={"Content-Type": LINES})
     assert (told.status_code, told.text) == (200, "")

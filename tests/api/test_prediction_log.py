@@ -65,6 +65,18 @@ def test_what_was_answered_is_in_the_log_after_a_clean_stop(
     assert list((tmp_path / "waiting").rglob("*.wal")) == []
 
 
+def test_what_was_made_up_to_see_what_would_change_is_no_answer_on_a_claim(
+    own: Published, tmp_path: Path
+) -> None:
+    """Else what the page tries, later than its answer, would be what the claim was decided by."""
+    body = b'{"claim_id": "CLM-1", "amount": 90000}\n'
+    lines = {"Content-Type": "application/x-ndjson"}
+    with open_server(own, tmp_path) as server:
+        server.post("/v1/score/batch?what_if=true", data=body, headers=lines)
+    (row,) = logged(own.lake).to_pylist()
+    assert (row["role"], row["claim_id"]) == ("what_if", None)
+
+
 def test_no_personal_field_is_in_it(own: Published, tmp_path: Path) -> None:
     claim = own.claim()
     with open_server(own, tmp_path) as server:

@@ -16,7 +16,7 @@ from fraud_mlops.lakehouse.parquet import open_parquet
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import again, list_files
 from fraud_mlops.serving.prediction_log import ZONE, once
-from fraud_mlops.serving.records import SCHEMA
+from fraud_mlops.serving.records import CHAMPION, SCHEMA
 
 COLUMNS = (
     *("request_id", CLAIM_ID, EVENT_TIME, "scored_at", "role", "model_version"),
@@ -97,5 +97,5 @@ def _some(uri: str, start: datetime, end: datetime) -> pa.Table:
     times = table.column(EVENT_TIME)
     first, last = (pa.scalar(moment, times.type) for moment in (start, end))
     wanted = pc.and_(pc.greater_equal(times, first), pc.less(times, last))
-    decided = pc.equal(table.column("role"), "champion")
+    decided = pc.equal(table.column("role"), CHAMPION)
     return table.filter(pc.and_(wanted, decided)).select(list(COLUMNS)).replace_schema_metadata()

@@ -32,8 +32,11 @@ SCHEMA = pa.schema(
         pa.field("client", pa.string(), nullable=False),
     ]
 )
-"""role: champion, whose decision it was, or challenger, which only looked on. score: logit.
+"""role: champion, whose decision it was; challenger, which only looked on; what_if, of a claim that
+was made up to see what would change. score: logit.
 reasons: names of features. client: who asked. state_version: of the entity state."""
+
+CHAMPION, CHALLENGER, WHAT_IF = "champion", "challenger", "what_if"
 
 Record = tuple[Any, ...]
 """Values of SCHEMA's columns in order; times in microseconds since 1970."""
@@ -56,7 +59,7 @@ def records(
     scores: Scores,
     reasons: Sequence[list[str]],
     looked: Sequence[Looked],
-    role: str = "champion",
+    role: str = CHAMPION,
 ) -> list[Record]:
     """n claims as the prediction log has them; reasons: names of features."""
     version, threshold = scorer.version, scorer.model.threshold
@@ -88,6 +91,7 @@ def record_batch(
     reasons: Sequence[list[str]],
     request_ids: Sequence[str],
     client: str,
+    role: str = CHAMPION,
 ) -> pa.RecordBatch:
     """n claims of one batch, as SCHEMA: what `records` has of them, by column."""
     n, scored_at = len(claim_ids), pa.scalar(now(), pa.int64())
@@ -96,7 +100,7 @@ def record_batch(
         CLAIM_ID: pa.array(claim_ids, pa.string()),
         EVENT_TIME: pa.array(inputs.moments, pa.int64()),
         "scored_at": pa.repeat(scored_at, n),
-        "role": pa.repeat("champion", n),
+        "role": pa.repeat(role, n),
         "model_version": pa.repeat(scorer.version, n),
         "score": pa.array(scores.logits.astype(np.float64)),
         "probability": pa.array(scores.probabilities.astype(np.float64)),

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from fraud_mlops.serving.champion import ServedModel
-from fraud_mlops.serving.records import Looked, Record, records
+from fraud_mlops.serving.records import CHALLENGER, Looked, Record, records
 from fraud_mlops.serving.scorer import Scorer
 
 WAITING = 1000
@@ -80,5 +80,5 @@ def shadow_record(scorer: Scorer, looked: Looked) -> Record:
         claim = claim.model_copy(update={"event_time": moment})
     inputs = scorer.prepare([claim])
     scores = scorer.score(inputs)
-    (made,) = records(scorer, [claim.claim_id], inputs, scores, [[]], [looked], "challenger")
+    (made,) = records(scorer, [claim.claim_id], inputs, scores, [[]], [looked], CHALLENGER)
     return made
