@@ -159,7 +159,8 @@ def drift(monitored: Monitored, features: FeatureSet) -> None:
             *[Markdown(f"- {_safe(reason)}") for reason in report.reasons],
             _image(plots.drift_bars(report.features, features.contract.drift)),
         ]
-        moved = sorted(report.features, key=lambda f: -(f.psi or 0))[:_SHOWN_FEATURES]
+        order = sorted(report.features, key=lambda f: (f.verdict == "not whole", -(f.psi or 0)))
+        moved = order[:_SHOWN_FEATURES]
         rows = [
             [
                 _safe(f.feature),

@@ -17,7 +17,13 @@ from fraud_mlops.features.feature_set import (
     window_batches,
 )
 from fraud_mlops.features.histories import Histories, histories
-from fraud_mlops.features.split import Split, WindowCount, check_windows, resolve_split
+from fraud_mlops.features.split import (
+    Split,
+    WindowCount,
+    check_windows,
+    moment_of,
+    resolve_split,
+)
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.periods import Period
@@ -68,8 +74,9 @@ def build_features(
             files[name] = found.write(f"{target}/{name}.parquet", launch_id, places)
             progress(f"{contract.name}: {counted(files[name].rows, 'claim')} in window {name}")
         lead_in = _lead_in(split, found, target, launch_id)
+        first = moment_of(found.timeline.times[0])
     remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
-    return feature_set_of(contract, split, files, lead_in)
+    return feature_set_of(contract, split, files, lead_in, first)
 
 
 def build_range(
@@ -99,7 +106,7 @@ def build_range(
         file = found.write(target, launch_id, places)
     progress(f"{contract.name}: {counted(file.rows, 'claim')} from {wanted.first} to {wanted.last}")
     remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
-    return feature_set_of(contract, split, {RANGE: file}, None)
+    return feature_set_of(contract, split, {RANGE: file})
 
 
 def feature_names(contract: Contract) -> tuple[str, ...]:
@@ -113,7 +120,11 @@ def _numeric(contract: Contract) -> tuple[str, ...]:
 
 
 def feature_set_of(
-    contract: Contract, split: Split, files: dict[str, FeatureFile], lead_in: FeatureFile | None
+    contract: Contract,
+    split: Split,
+    files: dict[str, FeatureFile],
+    lead_in: FeatureFile | None = None,
+    records_from: datetime | None = None,
 ) -> FeatureSet:
     """What was written, with the names of its columns."""
     return FeatureSet(
@@ -123,6 +134,7 @@ def feature_set_of(
         categorical=contract.categorical or (),
         windows=files,
         lead_in=lead_in,
+        records_from=records_from,
     )
 
 

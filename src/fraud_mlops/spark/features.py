@@ -20,7 +20,7 @@ from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.features.build import feature_set_of, lead_in_of, remove_old
 from fraud_mlops.features.feature_set import LEAD_IN, OOT, RANGE, ZONE, FeatureFile, FeatureSet
 from fraud_mlops.features.histories import feature_schema
-from fraud_mlops.features.split import Split, check_windows, microseconds, resolve_split
+from fraud_mlops.features.split import Split, check_windows, microseconds, moment_of, resolve_split
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
@@ -70,7 +70,8 @@ def build_features(
     files = work.written(spans)
     for name, file in files.items():
         progress(f"{contract.name}: {counted(file.rows, 'claim')} in window {name}")
-    return feature_set_of(contract, split, files, files.pop(LEAD_IN, None))
+    first = moment_of(work.calendar.times[0])
+    return feature_set_of(contract, split, files, files.pop(LEAD_IN, None), first)
 
 
 def build_range(
@@ -91,7 +92,7 @@ def build_range(
     files = work.written({RANGE: (wanted.start, wanted.end)})
     rows = counted(files[RANGE].rows, "claim")
     progress(f"{contract.name}: {rows} from {wanted.first} to {wanted.last}")
-    return feature_set_of(contract, split, files, None)
+    return feature_set_of(contract, split, files)
 
 
 class _Work:
