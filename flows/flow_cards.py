@@ -34,6 +34,7 @@ def data(report: IngestReport, periods: Periods) -> None:
         ["from, to", span(report).removeprefix(" from ") or "no claims"],
         ["fraud rate of labelled claims", rate],
         ["labels not known yet", f"{report.immature_labels:,}"],
+        ["labels added by later records", f"{report.labels_added:,}"],
         ["quarantine file", report.quarantine_uri or "none"],
     ]
     _show(

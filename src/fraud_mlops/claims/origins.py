@@ -164,7 +164,8 @@ class SyntheticOrigin:
                 rows = np.arange(row, row + batch.num_rows, dtype=np.int64)
                 row += batch.num_rows
                 chunk = Chunk(_GENERATED, batch, rows)
-                yield Converted(chunk, batch, Faults(batch.num_rows), immature)
+                told = batch.column(LABEL)
+                yield Converted(chunk, batch, Faults(batch.num_rows), immature, told)
 
     def _wanted(self, claims: pa.RecordBatch, happened: pa.Array) -> pa.Array:
         """Nothing is told of partitions that are not to be written."""
