@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
+from fraud_mlops.catalog import load
 from fraud_mlops.errors import SettingsError
-from fraud_mlops.pipeline.ingesting import ingest
+from fraud_mlops.features.build import read_window
+from fraud_mlops.pipeline.ingesting import ingest, prepare
 from fraud_mlops.pipeline.plan import plan_run
 from fraud_mlops.pipeline.ranges import pin_raw
 
@@ -29,3 +33,31 @@ def test_a_time_before_the_first_claim_is_refused(root: Path, moment: str) -> No
 def test_a_time_after_it_is_taken(root: Path) -> None:
     plan = plan_run("synthetic_claims", run="Test/2", output_uri=str(root), as_of="2024-03-01")
     assert pin_raw(plan).partitions
+
+
+def test_a_training_of_then_is_that_of_claims_that_were_read_then(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Later claims of the raw zone are in no window, and move none."""
+    then = {"as_of": "2024-08-15T12:00Z", "sample_size": 2000}
+    plan = plan_run("synthetic_claims", run="Test/2", output_uri=str(root), **then)
+    learnt = prepare(plan, pin_raw(plan))
+    assert "claims after 2024-08-15 12:00 UTC: left out" in capsys.readouterr().out
+    elsewhere = plan_run("synthetic_claims", run="Test/3", output_uri=str(tmp_path), **then)
+    read = prepare(elsewhere, ingest(elsewhere))
+    assert learnt.split == read.split
+    for name, window in read.windows.items():
+        assert learnt.windows[name].data_version == window.data_version
+    last = max(read_window(learnt, "oot", ["event_time"])["event_time"].to_pylist())
+    assert last <= plan.as_of
+
+
+def test_shares_are_those_of_the_claims_there_were_then(root: Path, tmp_path: Path) -> None:
+    given = load("synthetic_claims").model_dump(mode="json", exclude={"split"}, exclude_none=True)
+    path = tmp_path / "shares.yaml"
+    path.write_text(yaml.safe_dump(given))
+    moment = datetime(2023, 12, 1, tzinfo=UTC)
+    plan = plan_run(str(path), run="Test/4", output_uri=str(root), as_of=f"{moment:%F}")
+    split = prepare(plan, pin_raw(plan)).split
+    assert split.oot.end == moment
+    assert split.train.start == datetime(2022, 1, 1, tzinfo=UTC)

@@ -116,9 +116,10 @@ def _with_gap(contract: Contract, starts: list[datetime], ends: list[datetime]) 
 
 
 def _all_young(contract: Contract, times: np.ndarray, as_of: datetime) -> str:
+    first = _shown(moment_of(times[0]))
     return (
-        f"{contract.name}: none of {counted(len(times), 'claim')}, {_shown(moment_of(times[0]))} the "
-        f"first, is old enough at {_shown(as_of)} for a label, which takes "
+        f"{contract.name}: none of {counted(len(times), 'claim')}, {first} the first, is "
+        f" old enough at {_shown(as_of)} for a label, which takes "
         f"{in_words(contract.label.delay)} (label.delay). Wait, or take claims of a longer period."
     )
 
