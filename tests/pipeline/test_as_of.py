@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import yaml
 
-from fraud_mlops.catalog import load
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.features.build import read_window
 from fraud_mlops.pipeline.ingesting import ingest, prepare
@@ -50,14 +47,3 @@ def test_a_training_of_then_is_that_of_claims_that_were_read_then(
         assert learnt.windows[name].data_version == window.data_version
     last = max(read_window(learnt, "oot", ["event_time"])["event_time"].to_pylist())
     assert last <= plan.as_of
-
-
-def test_shares_are_those_of_the_claims_there_were_then(root: Path, tmp_path: Path) -> None:
-    given = load("synthetic_claims").model_dump(mode="json", exclude={"split"}, exclude_none=True)
-    path = tmp_path / "shares.yaml"
-    path.write_text(yaml.safe_dump(given))
-    moment = datetime(2023, 12, 1, tzinfo=UTC)
-    plan = plan_run(str(path), run="Test/4", output_uri=str(root), as_of=f"{moment:%F}")
-    split = prepare(plan, pin_raw(plan)).split
-    assert split.oot.end == moment
-    assert split.train.start == datetime(2022, 1, 1, tzinfo=UTC)

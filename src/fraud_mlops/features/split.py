@@ -119,7 +119,7 @@ def _all_young(contract: Contract, times: np.ndarray, as_of: datetime) -> str:
     first = _shown(moment_of(times[0]))
     return (
         f"{contract.name}: none of {counted(len(times), 'claim')}, {first} the first, is "
-        f" old enough at {_shown(as_of)} for a label, which takes "
+        f"old enough at {_shown(as_of)} for a label, which takes "
         f"{in_words(contract.label.delay)} (label.delay). Wait, or take claims of a longer period."
     )
 
