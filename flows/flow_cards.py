@@ -34,6 +34,7 @@ def data(report: IngestReport, periods: Periods) -> None:
         ["from, to", span(report).removeprefix(" from ") or "no claims"],
         ["fraud rate of labelled claims", rate],
         ["labels not known yet", f"{report.immature_labels:,}"],
+        ["labels added by later records", f"{report.labels_added:,}"],
         ["quarantine file", report.quarantine_uri or "none"],
     ]
     _show(
@@ -159,7 +160,8 @@ def drift(monitored: Monitored, features: FeatureSet) -> None:
             *[Markdown(f"- {_safe(reason)}") for reason in report.reasons],
             _image(plots.drift_bars(report.features, features.contract.drift)),
         ]
-        moved = sorted(report.features, key=lambda f: -(f.psi or 0))[:_SHOWN_FEATURES]
+        order = sorted(report.features, key=lambda f: (f.verdict == "not whole", -(f.psi or 0)))
+        moved = order[:_SHOWN_FEATURES]
         rows = [
             [
                 _safe(f.feature),

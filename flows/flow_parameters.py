@@ -75,8 +75,8 @@ class FraudFlow(FlowSpec):  # type: ignore[misc]
         type=str,
         default=None,
         required=False,
-        help="The run as of then: labels known later are unknown to it, and claims of files that "
-        "came later are left out, after a sample is drawn; ISO 8601, UTC.",
+        help="The run as of then: labels known later are unknown to it, and claims that came later "
+        "are neither read from files (after a sample is drawn) nor learnt from; ISO 8601, UTC.",
     )
 
 

@@ -73,7 +73,9 @@ def test_what_is_wrong_with_later_claims_is_nothing_to_that_time(tmp_path: Path)
     report = take_in(
         contract(write_csv(tmp_path / "m.csv", rows)), lakehouse(tmp_path), **HINDSIGHT
     )
-    assert quarantined(report)[["row", "reason"]].values.tolist() == [[21, "duplicate_claim_id"]]
+    assert quarantined(report)[["row", "reason"]].values.tolist() == [
+        [21, "duplicate_with_other_values"]
+    ]
     assert (report.read, report.kept) == (31, 30)
 
 

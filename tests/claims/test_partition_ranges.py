@@ -65,7 +65,7 @@ def test_rows_beyond_the_range_are_neither_written_nor_quarantined(tmp_path: Pat
     assert (report.kept, report.quarantined, report.read) == (28, 2, 30)
     assert [p.value for p in lake.partitions("raw", "motor")] == ["2024-02"]
     bad = quarantined(report).set_index("reason")
-    assert bad.loc["duplicate_claim_id", "value"] == "c2"
+    assert bad.loc["duplicate_with_other_values", "column"] == "at"
     assert bad.loc["bad_event_time", "value"] == "sometime", "it may belong to any month"
     assert len(bad) == 2
 

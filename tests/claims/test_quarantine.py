@@ -47,7 +47,9 @@ def spoilt(tmp_path: Path, count: int = 100, **faults: dict[str, Any]) -> Path:
     ("changed", "column", "value", "reason"),
     [
         ({"id": ""}, "id", None, "missing_claim_id"),
-        ({"id": "c1"}, "id", "c1", "duplicate_claim_id"),
+        ({"id": "c1"}, "at", "2024-01-07", "duplicate_with_other_values"),
+        (claim(1), "id", "c1", "duplicate_claim_id"),
+        (claim(1, fraud="1"), "fraud", "1", "duplicate_with_other_label"),
         ({"at": "soon"}, "at", "soon", "bad_event_time"),
         ({"at": ""}, "at", None, "bad_event_time"),
         ({"at": "2026-01-02"}, "at", "2026-01-02", "event_in_future"),
@@ -116,7 +118,7 @@ def test_of_claims_with_one_id_the_first_in_the_source_stays(
     report = take_in(contract(tmp_path / "in"), lake)
     assert (report.read, report.kept) == (80, 77)
     bad = quarantined(report)
-    assert report.reasons == {"duplicate_claim_id": 3}
+    assert report.reasons == {"duplicate_with_other_values": 3}
     assert bad["row"].tolist() == [31, 6, 8]
     assert bad["file"].tolist()[1:] == [str(b)] * 2
     kept = published(lake, report).set_index("claim_id")
@@ -146,8 +148,8 @@ def test_too_many_bad_rows_stop_the_run_before_anything_is_published(tmp_path: P
     assert "max_bad_share = 5.0% allows. Nothing was published." in told
     assert f"4 negative_amount, e.g. {path}, row 10, column 'paid': '-1'" in told
     assert f"1 bad_event_time, e.g. {path}, row 20, column 'at': 'soon'" in told
-    assert f"1 duplicate_claim_id, e.g. {path}, row 21, column 'id': 'c1'" in told
-    assert "labels that became known later do not come in a record of their own" in told
+    assert f"1 duplicate_with_other_values, e.g. {path}, row 21, column 'at': '2024-01-21'" in told
+    assert "a later one may only add the label that it lacks" in told
     uri = lake.uri("quarantine", "motor", "bad.parquet")
     assert f"Every one of them is in {uri}" in told
     assert sorted(quarantine_at(uri)["row"]) == [10, 11, 12, 13, 20, 21]
@@ -253,7 +255,7 @@ def test_every_row_of_the_source_is_in_exactly_one_place(
             (folder / "in" / f"{i}.csv").write_text(written(rows), encoding="utf-8")
         made = contract(folder / "in", quality={"max_bad_share": 1})
         lake = Lakehouse(str(folder / "lake"))
-        kept: Counter[str] = Counter()
+        kept, added = Counter[str](), 0
         try:
             report = take_in(made, lake)
         except QualityError:
@@ -262,20 +264,22 @@ def test_every_row_of_the_source_is_in_exactly_one_place(
             bad = quarantined(report)
             frame = published(lake, report)
             kept.update(frame["claim_id"])
-            assert report.read == total == report.kept + report.quarantined
+            added = report.labels_added
+            assert report.read == total == report.kept + report.quarantined + added
             assert sum(report.reasons.values()) == report.quarantined
         places = Counter(zip(bad["file"], bad["row"], strict=True))
     assert not [place for place, times in places.items() if times > 1]
     assert not [claim_id for claim_id, times in kept.items() if times > 1]
-    assert len(places) + kept.total() == total
-    # The kept ones are those that are not in quarantine, by their ids.
+    assert len(places) + kept.total() + added == total
+    # The kept ones are those that are not in quarantine, by their ids, with the labels added.
     rest = Counter(
         row["id"].strip()
         for i, rows in enumerate(files)
         for n, row in enumerate(rows, 1)
         if (str(folder / "in" / f"{i}.csv"), n) not in places
     )
-    assert rest == kept
+    assert set(rest) == set(kept)
+    assert rest.total() == kept.total() + added
 
 
 def test_rows_of_parquet_are_counted_across_batches(

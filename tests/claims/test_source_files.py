@@ -232,21 +232,6 @@ def test_csv_and_parquet_mistaken_for_one_another(tmp_path: Path) -> None:
     assert len(ids(contract(path, source={"format": "parquet"}), tmp_path)) == 3
 
 
-def test_columns_that_stand_in_the_names_of_folders_are_told(tmp_path: Path) -> None:
-    """As Hive and Spark write a table that is partitioned: the files do not hold them."""
-    for region in ("north", "south"):
-        rows = pa.Table.from_pylist(claims(10) if region == "north" else claims(20)[10:])
-        write_parquet(tmp_path / "in" / f"region={region}" / "part.parquet", rows)
-    made = contract(tmp_path / "in")
-    (told,) = [w for w in take_in(made, lakehouse(tmp_path)).warnings if "region" in w]
-    assert "'region' stands in the names of folders (region=...) and not in the files" in told
-    without = contract(tmp_path / "in", ignore=["region"])
-    assert not [w for w in take_in(without, lakehouse(tmp_path)).warnings if "region" in w]
-    told = refusal(contract(tmp_path / "in", categorical=["make", "region"]), tmp_path)
-    assert "no column 'region': it stands in the names of folders" in told
-    assert "separator" not in told
-
-
 @pytest.mark.parametrize("uri", [".", "*.csv", "motor.csv"])
 def test_folders_that_a_source_lies_in_say_nothing_of_it(tmp_path: Path, uri: str) -> None:
     folder = tmp_path / "region=north"

@@ -108,13 +108,16 @@ def test_check_fails_where_a_window_lacks_what_it_needs(shell, place) -> None:
 
 def test_check_finds_claims_that_come_twice(shell, place) -> None:
     rows = [*(row(i) for i in range(200)), row(7, at="2023-05-05"), row(9)]
+    rows += [row(200, fraud=""), row(200)]
     text = shell.says("check", place(rows))
+    assert "1 of them add the label of an earlier record." in text
     assert "2 of them break the contract, and would go to quarantine" in text
     found = table(text)
-    assert found["duplicate_claim_id"] == ["2", "0.99%"]
+    assert found["duplicate_claim_id"] == ["1", "0.49%"]
+    assert found["duplicate_with_other_values"] == ["1", "0.49%"]
     shown = [line.split()[1:] for line in text.splitlines() if "claims.csv " in line]
     assert shown == [
-        ["201", "id", "c7", "duplicate_claim_id"],
+        ["201", "at", "2023-05-05", "duplicate_with_other_values"],
         ["202", "id", "c9", "duplicate_claim_id"],
     ]
 

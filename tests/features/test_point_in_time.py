@@ -151,11 +151,22 @@ def test_a_label_counts_from_when_it_became_known_never_before_the_delay() -> No
     assert lifts["d8.1"] == pytest.approx(1)  # as often as everybody
 
 
-def test_a_label_that_is_known_after_as_of_is_not_there() -> None:
-    rows = [one(0, card="x", label=1, label_time=START + timedelta(days=9)), one(20, card="x")]
-    with_it = features(contract(), rows)["d20"]["card_fraud_lift_30d"]
-    without = features(contract(), rows, as_of=START + timedelta(days=8))["d20"]
-    assert with_it > without["card_fraud_lift_30d"]
+@pytest.mark.parametrize(("days", "known"), [(8, None), (9, 1)])
+def test_a_label_that_is_known_after_as_of_is_not_there(
+    tmp_path: Path, days: int, known: int | None
+) -> None:
+    rows = [one(0, card="x", label=1, label_time=START + timedelta(days=9)), one(5, card="x")]
+    claims = table(contract(), [*early_claims(), *rows])
+    built = build(tmp_path, contract(), claims, as_of=START + timedelta(days=days))
+    found = read_window(built, "oot").to_pylist()
+    assert {row["claim_id"]: row["label"] for row in found}["d0"] == known
+
+
+def test_a_claim_that_comes_after_as_of_is_not_there() -> None:
+    rows = [one(days, card="x") for days in (0, 5, 20)]
+    found = features(contract(), rows, as_of=START + timedelta(days=5))
+    assert {"d0", "d5"} <= set(found)
+    assert "d20" not in found
 
 
 def test_counterparties_are_counted_once_however_often_they_come_back() -> None:

@@ -129,6 +129,22 @@ def test_one_drifted_feature_of_many_warns_and_a_drifted_score_alarms() -> None:
     assert scored.reasons[0].startswith("The score has drifted: PSI ")
 
 
+def test_features_that_stand_apart_are_told_and_not_judged() -> None:
+    """Neither one by one, nor in the share of drifted ones, nor by the classifier."""
+    reference, new = claims(4000, 0), claims(4000, 1, amount_factor=30.0, age_missing=0.9)
+    report = measured(reference, new, apart=["amount", "age", "of another contract"])
+    assert report.verdict == "stable"
+    apart = {f.feature: f for f in report.features if f.verdict == "not whole"}
+    assert set(apart) == {"amount", "age"}
+    assert apart["amount"].psi > 1
+    assert report.apart == 2
+    assert report.classifier_auc == pytest.approx(0.5, abs=0.1)
+    assert "Not judged" in report.reasons[-1]
+    assert report.reasons[-1].endswith("amount, age.")
+    share = measured(reference, claims(4000, 1, perils=(0.1, 0.1, 0.8)), apart=["amount", "age"])
+    assert share.drifted_share == pytest.approx(1 / 6)
+
+
 def test_a_change_that_no_single_feature_shows_is_seen_by_the_classifier() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 3000))

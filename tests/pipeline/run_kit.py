@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fraud_mlops.claims import IngestReport
 from fraud_mlops.features.build import FeatureSet
@@ -26,8 +27,9 @@ def silent(_: str) -> None:
     """Progress is for people."""
 
 
-def planned(root: Path, run: str, *names: str) -> RunPlan:
-    plan = plan_run(DATASET, run=f"Test/{run}", output_uri=str(root), sample_size=6000, seed=7)
+def planned(root: Path, run: str, *names: str, dataset: str = DATASET, **given: Any) -> RunPlan:
+    given = {"sample_size": 6000, "seed": 7} | given
+    plan = plan_run(dataset, run=f"Test/{run}", output_uri=str(root), **given)
     rates = {"good": 0.05, "poor": 1e-6}
     candidates = tuple(
         Candidate(name=n, params=LogisticParams(epochs=EPOCHS[n], learning_rate=rates[n]))

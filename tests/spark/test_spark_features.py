@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from spark_kit import AS_OF, assert_same, contract, rows, silent, written
 from fraud_mlops.contract import Contract
 from fraud_mlops.errors import LakehouseError, SplitError
 from fraud_mlops.features import build as local
-from fraud_mlops.features.feature_set import FeatureSet, window_batches
+from fraud_mlops.features.feature_set import FeatureSet, read_window, window_batches
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.pipeline.ingesting import ingest
@@ -46,6 +47,18 @@ def test_generated_claims_have_the_features_that_this_machine_gives_them(tmp_pat
     assert [part.uri.rpartition("/")[2] for part in ranged.windows["range"].parts] == [
         "range-2024-03.parquet", "range-2024-04.parquet", "range-2024-05.parquet",
     ]  # fmt: skip
+
+
+def test_claims_after_the_moment_of_the_run_are_in_no_window(tmp_path: Path) -> None:
+    """In the middle of a day, of a partition, and of the last window."""
+    ingested = plan_run("synthetic_claims", run="T/1", output_uri=str(tmp_path), sample_size=2000)
+    raw = ingest(ingested)
+    moment = datetime(2024, 8, 15, 12, tzinfo=UTC)
+    lake, common = Lakehouse(str(tmp_path)), {"as_of": moment, "progress": silent}
+    place = raw.contract, lake, raw.partitions
+    one = spark.build_features(*place, launch_id="spark", **common)
+    assert_same(one, local.build_features(*place, launch_id="local", **common))
+    assert max(read_window(one, "oot")["event_time"].to_pylist()) <= moment
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,16 @@ from fraud_mlops.lakehouse.local_files import printable
 
 @dataclass(frozen=True)
 class Converted:
-    """A chunk in canonical columns; what could not be read is null and marked in `faults`."""
+    """A chunk in canonical columns; what could not be read is null and marked in `faults`.
+
+    told: labels as the source has them, also those that are blank since they were not known yet.
+    """
 
     chunk: Chunk
     claims: pa.RecordBatch
     faults: Faults
     immature: Mask
+    told: pa.Array
 
     def only(self, rows: Mask) -> Converted:
         """Those rows of it; lines that could not be read stay."""
@@ -36,7 +40,11 @@ class Converted:
         chunk, keep = self.chunk, pa.array(rows)
         fewer = replace(chunk, batch=chunk.batch.filter(keep), rows=chunk.rows[rows])
         return Converted(
-            fewer, self.claims.filter(keep), self.faults.only(rows), self.immature[rows]
+            fewer,
+            self.claims.filter(keep),
+            self.faults.only(rows),
+            self.immature[rows],
+            self.told.filter(keep),
         )
 
 
@@ -67,8 +75,9 @@ class Converter:
         contract, faults = self._contract, Faults(len(chunk))
         columns = {CLAIM_ID: self._claim_ids(chunk)}
         columns[EVENT_TIME] = self._event_times(chunk, faults)
-        columns[LABEL], columns[LABEL_TIME], immature = self._labels(
-            chunk, columns[EVENT_TIME], faults
+        told = self._told(chunk, faults)
+        columns[LABEL], columns[LABEL_TIME], immature = self._known_labels(
+            chunk, told, columns[EVENT_TIME], faults
         )
         if contract.amount:
             columns[AMOUNT] = self._numbers(chunk, contract.amount, faults)
@@ -80,7 +89,7 @@ class Converter:
             columns[column] = text(self._known(chunk, column))
         arrays = [columns[name] for name in self._schema.names]
         claims = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-        return Converted(chunk, claims, faults, immature)
+        return Converted(chunk, claims, faults, immature, told)
 
     def _known(self, chunk: Chunk, column: str) -> pa.Array:
         return without(chunk[column], self._contract.missing.get(column, ()))
@@ -110,8 +119,14 @@ class Converter:
         faults.mark(bad, reasons.BAD_EVENT_TIME, column)
         return values
 
-    def _labels(
-        self, chunk: Chunk, event_time: pa.Array, faults: Faults
+    def _told(self, chunk: Chunk, faults: Faults) -> pa.Array:
+        contract = self._contract.label
+        label, bad = labels(self._known(chunk, contract.column), contract)
+        faults.mark(bad, reasons.UNKNOWN_LABEL, contract.column)
+        return label
+
+    def _known_labels(
+        self, chunk: Chunk, label: pa.Array, event_time: pa.Array, faults: Faults
     ) -> tuple[pa.Array, pa.Array, Mask]:
         """Labels, when they were known, and which are blank because that is after `as_of`.
 
@@ -120,8 +135,6 @@ class Converter:
         ripen.
         """
         contract = self._contract.label
-        label, bad = labels(self._known(chunk, contract.column), contract)
-        faults.mark(bad, reasons.UNKNOWN_LABEL, contract.column)
         derived = pc.add(event_time, pa.scalar(contract.delay, pa.duration("us")))
         immature = pc.greater(derived, self._as_of)
         known = derived

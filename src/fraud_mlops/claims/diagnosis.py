@@ -7,7 +7,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from fraud_mlops.claims.files import SourceFile
@@ -31,17 +31,10 @@ def missing_columns(
     present: Sequence[str],
     *,
     csv_file: bool = True,
-    folders: Collection[str] = (),
 ) -> SourceError:
-    """folders: names that stand in those of folders (`region=north`), as Hive has them."""
     hints = []
     for name in wanted:
         near = closest(name, present)
-        if name in folders:
-            hints.append(
-                f"no column {name!r}: it stands in the names of folders, which are not read"
-            )
-            continue
         hints.append(f"no column {name!r}" + (f" (did you mean {near!r}?)" if near else ""))
     return SourceError(
         f"{where}: {'; '.join(hints)}. The columns are: {', '.join(map(repr, present))}. "

@@ -13,6 +13,8 @@ from fraud_mlops.contract import Contract, FileSource
 UNREADABLE_ROW = "unreadable_row"
 MISSING_CLAIM_ID = "missing_claim_id"
 DUPLICATE_CLAIM_ID = "duplicate_claim_id"
+OTHER_VALUES = "duplicate_with_other_values"
+OTHER_LABEL = "duplicate_with_other_label"
 BAD_EVENT_TIME = "bad_event_time"
 BAD_LABEL_TIME = "bad_label_time"
 UNKNOWN_LABEL = "unknown_label"
@@ -30,11 +32,12 @@ class Fault(NamedTuple):
 def hints(contract: Contract, found: Collection[str]) -> list[str]:
     """What a person can do about the reasons that were found, where that is not plain."""
     twice = (
-        "the first claim of an id stays: labels that became known later do not come in a record of "
-        "their own, but in the claim's; replace its file under its name"
+        "the first record of a claim stays, in order of files and rows; a later one may only add "
+        "the label that it lacks. To correct a claim, replace its file under its name"
     )
     told = [*_time_hints(contract, found), *_value_hints(contract, found)]
-    return [*told, *([twice] if DUPLICATE_CLAIM_ID in found else [])]
+    repeated = {DUPLICATE_CLAIM_ID, OTHER_VALUES, OTHER_LABEL}.intersection(found)
+    return [*told, *([twice] if repeated else [])]
 
 
 def _time_hints(contract: Contract, found: Collection[str]) -> list[str]:

@@ -6,8 +6,9 @@ import posixpath
 import re
 import zipfile
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from fraud_mlops.lakehouse.stores import filesystem
 Format = Literal["csv", "parquet"]
 Rows = npt.NDArray[np.int64]
 
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _FORMATS: dict[str, Format] = {
     ".csv": "csv",
@@ -38,12 +40,14 @@ class SourceFile:
     """One file of a source. `name` is what messages and the quarantine call it.
 
     folders: names of those that it is in below the source's own, or below where a glob begins.
+    keys: columns that stand in them (`region=north`) and not in the file, with their one value.
     """
 
     fs: Any
     path: str
     name: str
     folders: tuple[str, ...] = ()
+    keys: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def suffix(self) -> str:
@@ -57,6 +61,13 @@ class SourceFile:
     @property
     def stem(self) -> str:
         return posixpath.splitext(self._uncompressed)[0]
+
+    def with_keys(self, columns: Collection[str]) -> SourceFile:
+        """columns: names that are no keys, since the file has such columns or nobody wants them."""
+        pairs = (part.partition("=") for part in self.folders)
+        named = {unquote(key): unquote(value) for key, sign, value in pairs if key and sign}
+        keys = {k: None if v == _NO_VALUE else v for k, v in named.items() if k not in columns}
+        return replace(self, keys=tuple(keys.items()))
 
     @property
     def _uncompressed(self) -> str:
@@ -97,6 +108,19 @@ class Chunk:
         return self.batch.column(self.batch.schema.get_field_index(column))
 
 
+def file_of(source: FileSource, uri: str) -> SourceFile:
+    """One file of the source, by its address. Raises SourceError when it is not there."""
+    (file,) = find_files(source.model_copy(update={"uri": uri}))
+    path = filesystem(source.uri)[1].rstrip("/")
+    root = path if file.path.startswith(f"{path}/") else _before_signs(path)
+    below = file.path.startswith(f"{root}/") and file.path != path
+    return replace(file, folders=tuple(_inside(file.path, root)[:-1]) if below else ())
+
+
+def _before_signs(glob: str) -> str:
+    return posixpath.dirname(re.split(r"[*?\[]", glob, maxsplit=1)[0])
+
+
 def find_files(source: FileSource, without: Collection[str] = ()) -> list[SourceFile]:
     """The files behind `source.uri` in order of their path: one, a folder's or a glob's.
 
@@ -112,7 +136,7 @@ def find_files(source: FileSource, without: Collection[str] = ()) -> list[Source
             root = path
             paths = [p for p in fs.find(path) if not _hidden(p, path)]
         elif any(sign in path for sign in "*?["):
-            root = posixpath.dirname(re.split(r"[*?\[]", path, maxsplit=1)[0])
+            root = _before_signs(path)
             paths = [p for p in fs.glob(path) if fs.isfile(p)]
         else:
             raise SourceError(f"{source.uri}: no such file or folder{_neighbours(fs, path)}")

@@ -35,6 +35,13 @@ class _Kind(NamedTuple):
     why: str | None = None
 
 
+_WHEN = _Kind(
+    "out",
+    "is left out: it stands in the names of folders and says when, which does not come again; "
+    "list it under `numeric` or `categorical` to have it all the same",
+)
+
+
 def resolve(contract: Contract) -> Contract:
     """The contract with every feature column named; as it is when they all are.
 
@@ -59,6 +66,9 @@ def infer(contract: Contract, source: Source | None = None) -> Resolution:
     # Asked for no column, a reader would give all.
     looked_at = _spread(source.chunks(columns), columns) if columns else {}
     kinds = {name: _checked(contract, name, looked_at[name], source.decimal) for name in columns}
+    kinds |= {
+        key: _WHEN for key in source.folder_keys if key in looked_at and _is_when(looked_at[key])
+    }
     found = {
         kind: tuple(name for name in columns if kinds[name].kind == kind)
         for kind in ("numeric", "categorical")
@@ -161,6 +171,12 @@ def _kind(array: pa.Array, decimal: str) -> _Kind:
             "describe them; make it an entity, or list it under `categorical`",
         )
     return _Kind("categorical")
+
+
+def _is_when(array: pa.Array) -> bool:
+    """Years, months of years and days, as folders are named for: 2024, 2024-03, 20240331."""
+    dated = pc.match_substring_regex(text(array), r"^(19|20)\d\d([-_]?\d\d){0,2}$")
+    return bool(pc.all(pc.fill_null(dated, True)).as_py())
 
 
 def _coded(words: pa.Array) -> bool:

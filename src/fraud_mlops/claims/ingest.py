@@ -88,7 +88,7 @@ def ingest(
         rules = Rules(contract, as_of, origin.names)
         intake = Intake(origin, rules, staging, quarantine, progress, partitions)
         intake.read_all()
-        intake.drop_duplicates()
+        intake.settle_repeats()
         uri = quarantine.publish(lakehouse.uri("quarantine", contract.name, file))
         bad_share = _bad_share(intake, len(quarantine))
         _check_quality(contract, quarantine, intake, bad_share, uri)
@@ -106,6 +106,7 @@ def ingest(
         reasons=dict(quarantine.reasons.most_common()),
         quarantine_uri=uri,
         immature_labels=intake.immature,
+        labels_added=intake.labels_added,
         fraud_rate=summary.fraud_rate,
         warnings=(
             *origin.warnings,

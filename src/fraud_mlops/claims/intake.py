@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fraud_mlops.claims import faults as reasons
 from fraud_mlops.claims.canonical import Converted
+from fraud_mlops.claims.faults import Fault, Faults
 from fraud_mlops.claims.origins import Origin
 from fraud_mlops.claims.quarantine import Quarantine
+from fraud_mlops.claims.repeats import Repeats
+from fraud_mlops.claims.schema import raw_schema
 from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
 from fraud_mlops.claims.values import Mask, mask_of
-from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
+from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL
 from fraud_mlops.lakehouse.ranges import PartitionRange
 
 _PROGRESS_SECONDS = 3.0
@@ -30,6 +34,7 @@ class Intake:
 
     source_rows: rows seen. read: those of the wanted partitions, and those without a time;
     timeless: the latter. immature: labels that were blanked because they were not known yet.
+    labels_added: records that only brought the label of an earlier one.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Intake:
         self.read = 0
         self.timeless = 0
         self.immature = 0
+        self.labels_added = 0
 
     def read_all(self) -> None:
         began = told = time.monotonic()
@@ -81,9 +87,11 @@ class Intake:
         kept = ~bad if wanted is None else wanted & ~bad
         self.immature += int((converted.immature & kept).sum())
         if kept.all():
-            self._staging.add(converted.claims, positions)
+            self._staging.add(converted.claims, converted.told, positions)
         else:
-            self._staging.add(converted.claims.filter(pa.array(kept)), positions[kept])
+            keep = pa.array(kept)
+            claims, told = converted.claims.filter(keep), converted.told.filter(keep)
+            self._staging.add(claims, told, positions[kept])
 
     def _count(self, converted: Converted, wanted: Mask | None, timed: Mask) -> None:
         rows, unreadable = len(converted.chunk), len(converted.chunk.unreadable)
@@ -101,20 +109,35 @@ class Intake:
         named = wanted.first if wanted.first == wanted.last else f"{wanted.first} to {wanted.last}"
         return f"{read}: {self._staging.rows:,} of {named} so far"
 
-    def drop_duplicates(self) -> None:
-        """The first claim of an id in the source stays; the others go to quarantine."""
-        positions = self._staging.drop_duplicates()
-        if not len(positions):
+    def settle_repeats(self) -> None:
+        """The first record of a claim stays, with the label that a later one adds.
+
+        All other records of it go to quarantine.
+        """
+        found = self._staging.settle_repeats()
+        self.labels_added = found.labels
+        if not len(found.positions):
             return
-        column = self._origin.names[CLAIM_ID]
         before = 0
         for chunk in self._origin.chunks():
-            rows = _between(positions, before, before + len(chunk))
-            if len(rows):
-                self._quarantine.add_duplicates(chunk, rows - before, column)
+            start, end = np.searchsorted(found.positions, [before, before + len(chunk)])
+            if start < end:
+                faults = self._faults(found, slice(start, end), before, len(chunk))
+                # Its unreadable lines are there already.
+                self._quarantine.add(replace(chunk, unreadable=()), faults)
             before += len(chunk)
 
+    def _faults(self, found: Repeats, part: slice, before: int, rows: int) -> Faults:
+        faults, unlike = Faults(rows), found.unlike[part]
+        for place in np.unique(unlike):
+            which = np.zeros(rows, dtype=np.bool_)
+            which[found.positions[part][unlike == place] - before] = True
+            faults.mark(which, *self._fault(int(place)))
+        return faults
 
-def _between(positions: npt.NDArray[np.int64], low: int, high: int) -> npt.NDArray[np.int64]:
-    start, end = np.searchsorted(positions, [low, high])
-    return positions[start:end]
+    def _fault(self, unlike: int) -> Fault:
+        if unlike < 0:
+            return Fault(reasons.DUPLICATE_CLAIM_ID, self._origin.names[CLAIM_ID])
+        name = raw_schema(self._origin.contract).names[unlike]
+        reason = reasons.OTHER_LABEL if name == LABEL else reasons.OTHER_VALUES
+        return Fault(reason, self._origin.names[name])

@@ -91,12 +91,7 @@ def still_aside(contract: Contract, lakehouse: Lakehouse) -> list[SetAside]:
 
 
 def _opened(contract: Contract, uri: str) -> Source:
-    given = contract.source
-    if not isinstance(given, FileSource):
-        raise TypeError(f"{contract.name} is generated, not read from files")
-    return open_source(
-        contract.model_copy(update={"source": given.model_copy(update={"uri": uri})})
-    )
+    return open_source(contract, only=uri)
 
 
 def _read(contract: Contract, uri: str, source: Source, now: datetime) -> FileClaims:

@@ -71,8 +71,6 @@ class FileOrigin:
         self._source = open_source(contract, {record.file.path for record in aside})
         self._source.require(named_columns(contract))
         self.contract, warnings = infer(contract, self._source)
-        unread = [key for key in self._source.folder_keys if key not in contract.ignore]
-        warnings = (*warnings, *map(_in_folders, unread))
         self.warnings = (*warnings, *[f"set aside, not read: {r.reason}" for r in aside])
         self._source.require(named_columns(self.contract))
         self.names: Mapping[str, str] = source_columns(self.contract)
@@ -164,7 +162,8 @@ class SyntheticOrigin:
                 rows = np.arange(row, row + batch.num_rows, dtype=np.int64)
                 row += batch.num_rows
                 chunk = Chunk(_GENERATED, batch, rows)
-                yield Converted(chunk, batch, Faults(batch.num_rows), immature)
+                told = batch.column(LABEL)
+                yield Converted(chunk, batch, Faults(batch.num_rows), immature, told)
 
     def _wanted(self, claims: pa.RecordBatch, happened: pa.Array) -> pa.Array:
         """Nothing is told of partitions that are not to be written."""
@@ -192,13 +191,6 @@ class SyntheticOrigin:
     def publish_truth(self, uri: str) -> str | None:
         upload(self._truth, uri)
         return uri
-
-
-def _in_folders(key: str) -> str:
-    return (
-        f"{key!r} stands in the names of folders ({key}=...) and not in the files: it is not read; "
-        "write it into the files, or `ignore` it"
-    )
 
 
 def _require_generated(contract: Contract, names: Mapping[str, str]) -> None:

@@ -54,11 +54,6 @@ class Quarantine:
         ]
         self._write(rows)
 
-    def add_duplicates(self, chunk: Chunk, rows: npt.NDArray[np.int64], column: str | None) -> None:
-        fault = Fault(reasons.DUPLICATE_CLAIM_ID, column)
-        records = _records(chunk, rows)
-        self._write([_row(chunk, int(at), fault, r) for at, r in zip(rows, records, strict=True)])
-
     def _write(self, rows: Sequence[dict[str, Any]]) -> None:
         if not rows:
             return

@@ -7,13 +7,13 @@ and their number in it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from fraud_mlops.claims import csv_files, diagnosis, parquet_files
-from fraud_mlops.claims.files import Chunk, Format, SourceFile, find_files, format_of
+from fraud_mlops.claims.files import Chunk, Format, SourceFile, file_of, find_files, format_of
 from fraud_mlops.claims.values import is_number
 from fraud_mlops.contract import Contract, CsvOptions, FileSource
 from fraud_mlops.errors import SourceError
@@ -28,7 +28,10 @@ class Source:
     csv: CsvOptions
     files: tuple[SourceFile, ...]
     types: Mapping[str, pa.DataType]
-    """Columns that may be read, in file order; text for CSV. Ignored ones are not here."""
+    """Columns that may be read, in file order; text for CSV. Ignored ones are not here.
+
+    Those that stand in the names of folders come last, as text.
+    """
 
     @property
     def columns(self) -> list[str]:
@@ -46,15 +49,12 @@ class Source:
                 absent,
                 self.columns,
                 csv_file=self.format == "csv",
-                folders=self.folder_keys,
             )
 
     @property
     def folder_keys(self) -> list[str]:
-        """Names that stand in those of folders (`region=north`) and are no columns of the files."""
-        parts = (part for file in self.files for part in file.folders)
-        keys = dict.fromkeys(part.partition("=")[0] for part in parts if "=" in part)
-        return [key for key in keys if key and key not in self.types]
+        """Columns that stand in the names of folders (`region=north`), as Hive and Spark write."""
+        return list(dict.fromkeys(key for file in self.files for key, _ in file.keys))
 
     def signature(self, among: Collection[str] | None = None) -> object:
         """The same for sources that may be read as one table. among: columns that are read."""
@@ -87,25 +87,45 @@ class Source:
             raise SourceError(f"{self.files[0].name}: has column names but no row under them")
 
     def _file(self, file: SourceFile, columns: Sequence[str]) -> Iterator[Chunk]:
-        if self.format == "csv":
-            return csv_files.read_chunks(file, self.csv, columns)
-        return parquet_files.read_chunks(file, columns)
+        keys = dict(file.keys)
+        own = [name for name in columns if name not in keys]
+        # A reader that is asked for no column does not tell how many rows there are.
+        own = own or [name for name in self.types if name not in keys][:1]
+        chunks = (
+            csv_files.read_chunks(file, self.csv, own)
+            if self.format == "csv"
+            else parquet_files.read_chunks(file, own)
+        )
+        return (_with_keys(chunk, columns, keys) for chunk in chunks) if keys else chunks
 
 
-def open_source(contract: Contract, without: Collection[str] = ()) -> Source:
+def _with_keys(chunk: Chunk, columns: Sequence[str], keys: Mapping[str, str | None]) -> Chunk:
+    arrays = [
+        pa.repeat(pa.scalar(keys[name], pa.string()), len(chunk)) if name in keys else chunk[name]
+        for name in columns
+    ]
+    return replace(chunk, batch=pa.RecordBatch.from_arrays(arrays, list(columns)))
+
+
+def open_source(
+    contract: Contract, without: Collection[str] = (), *, only: str | None = None
+) -> Source:
     """Finds the files of a contract's source and checks that their columns agree.
 
-    without: paths of files that are not to be read.
+    without: paths of files that are not to be read. only: the address of one that is, alone.
     Raises SourceError for a source that is not there, is empty or is not what it should be,
     and for columns that bear one name or, among those that are read, differ from file to file.
     """
     source = contract.source
     if not isinstance(source, FileSource):
         raise TypeError(f"{contract.name} is generated, not read from files")
-    form, files = format_of(source, find_files(source, without))
-    schemas = (_types(file, form, source.csv, contract.ignore) for file in files)
-    first, among = next(schemas), read_columns(contract)
-    for file, other in zip(files[1:], schemas, strict=True):
+    there = find_files(source, without) if only is None else [file_of(source, only)]
+    form, found = format_of(source, there)
+    seen = (_seen(file, form, source.csv, contract.ignore) for file in found)
+    (file, first), among = next(seen), read_columns(contract)
+    files = [file]
+    for file, other in seen:
+        files.append(file)
         if differences := _differences(_only(first, among), _only(other, among)):
             raise diagnosis.unlike_schemas(files[0].name, file.name, differences)
         first = {n: other.get(n, t) if pa.types.is_null(t) else t for n, t in first.items()}
@@ -126,9 +146,10 @@ def _only(
     return {name: kind for name, kind in types.items() if among is None or name in among}
 
 
-def _types(
+def _seen(
     file: SourceFile, form: Format, options: CsvOptions, ignore: Sequence[str]
-) -> dict[str, pa.DataType]:
+) -> tuple[SourceFile, dict[str, pa.DataType]]:
+    """The file with its keys, and the types of all that can be read of it."""
     if form == "csv":
         names = csv_files.read_header(file, options)
         types = [pa.string()] * len(names)
@@ -136,7 +157,9 @@ def _types(
         names, types = parquet_files.read_types(file)
     diagnosis.duplicate_columns(file.name, names, ignore)
     # A column without a name is the row index that some tools write.
-    return {n: t for n, t in zip(names, types, strict=True) if n and n not in ignore}
+    own = {n: t for n, t in zip(names, types, strict=True) if n and n not in ignore}
+    file = file.with_keys({*names, *ignore})
+    return file, own | {key: pa.string() for key, _ in file.keys}
 
 
 def _differences(first: Mapping[str, pa.DataType], other: Mapping[str, pa.DataType]) -> list[str]:

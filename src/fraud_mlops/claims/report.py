@@ -40,7 +40,8 @@ class Summary(NamedTuple):
 
 
 class IngestReport(_Model):
-    """read == kept + quarantined; `immature_labels` of the kept are blank as of `as_of`."""
+    """read == kept + quarantined + labels_added; `immature_labels` of the kept are blank as of
+    `as_of`."""
 
     contract: Contract
     """Resolved: every feature column is named."""
@@ -52,6 +53,8 @@ class IngestReport(_Model):
     reasons: dict[str, int]
     quarantine_uri: str | None
     immature_labels: int
+    labels_added: int
+    """Later records of claims that brought the label which they lacked, and nothing else."""
     fraud_rate: float | None
     """Of the labelled claims; None when there is none."""
     warnings: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Valid claims on local disk, until all of the source is known to be good.
 
-DuckDB finds duplicate ids and brings the claims in order, out of core: memory stays within
-the settings' limit, whatever the number of rows.
+DuckDB finds claims that come twice and brings the claims in order, out of core: memory stays
+within the settings' limit, whatever the number of rows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fraud_mlops.claims.repeats import OTHER, POSITION, TOLD, Repeats, settle
 from fraud_mlops.claims.report import ColumnProfile, Summary
 from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL
@@ -25,8 +26,6 @@ from fraud_mlops.settings import settings
 
 # Few, since several copies of a batch of wide rows are alive at a time.
 _BATCH_ROWS = 1 << 15
-_POSITION = "position"
-_OTHER = "other"
 
 
 class Staging:
@@ -42,7 +41,8 @@ class Staging:
         self._spill = folder / "spill"
         self._stored = pa.schema(
             [pa.field(f"c{i}", _stored(f.type)) for i, f in enumerate(schema)]
-            + [pa.field(_POSITION, pa.int64()), pa.field(_OTHER, pa.bool_())]
+            + [pa.field(POSITION, pa.int64()), pa.field(OTHER, pa.bool_())]
+            + [pa.field(TOLD, pa.int8())]
         )
         text = [f.name for f in self._stored if pa.types.is_string(f.type)]
         self._writer = pq.ParquetWriter(
@@ -64,12 +64,13 @@ class Staging:
         if self._connection is not None:
             self._connection.close()
 
-    def add(self, claims: pa.RecordBatch, positions: npt.NDArray[np.int64]) -> None:
-        """positions: where each row stands in the source, to find it there again."""
+    def add(self, claims: pa.RecordBatch, told: pa.Array, positions: npt.NDArray[np.int64]) -> None:
+        """told: labels as the source has them, known yet or not. positions: where each row stands
+        in the source, to find it there again."""
         if not claims.num_rows:
             return
         arrays = [a.cast(f.type) for a, f in zip(claims.columns, self._stored, strict=False)]
-        arrays += [pa.array(positions), pa.repeat(False, len(positions))]
+        arrays += [pa.array(positions), pa.repeat(False, len(positions)), told]
         self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._stored))
         self.rows += claims.num_rows
 
@@ -77,8 +78,8 @@ class Staging:
         """Claims of partitions that are not wanted: they only say which ids are taken."""
         if not len(claim_ids):
             return
-        known = {self._column(CLAIM_ID): claim_ids, _POSITION: pa.array(positions)}
-        known[_OTHER] = pa.repeat(True, len(positions))
+        known = {self._column(CLAIM_ID): claim_ids, POSITION: pa.array(positions)}
+        known[OTHER] = pa.repeat(True, len(positions))
         arrays = [known.get(f.name, pa.nulls(len(positions), f.type)) for f in self._stored]
         self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._stored))
 
@@ -94,33 +95,13 @@ class Staging:
                 f"{self.rows:,} claims; raise it. DuckDB: {str(error).splitlines()[0]}"
             ) from None
 
-    def drop_duplicates(self) -> npt.NDArray[np.int64]:
-        """Leaves the first claim of each id in the source; positions of the others, in order.
+    def settle_repeats(self) -> Repeats:
+        """Leaves the first record of each claim, with the label that a later one adds to it.
 
         Raises SettingsError, as all that reads the claims does, when memory does not suffice.
         """
         with self._within_limit():
-            return self._drop_duplicates()
-
-    def _drop_duplicates(self) -> npt.NDArray[np.int64]:
-        name = self._column(CLAIM_ID)
-        self._open().execute(f"""
-            CREATE TEMP TABLE duplicates AS
-            SELECT {_POSITION} FROM (
-                SELECT {_POSITION}, {_OTHER},
-                    row_number() OVER (PARTITION BY {name} ORDER BY {_POSITION}) AS n
-                FROM staged
-                WHERE {name} IN (SELECT {name} FROM staged GROUP BY {name} HAVING count(*) > 1)
-            ) WHERE n > 1 AND NOT {_OTHER}
-        """)
-        found = self._connection.execute(f"SELECT {_POSITION} FROM duplicates ORDER BY 1")
-        positions: npt.NDArray[np.int64] = found.fetchnumpy()[_POSITION]
-        if len(positions):
-            self._connection.execute(f"""
-                CREATE OR REPLACE TEMP VIEW claims AS SELECT * FROM staged
-                WHERE NOT {_OTHER} AND {_POSITION} NOT IN (SELECT {_POSITION} FROM duplicates)
-            """)
-        return np.asarray(positions, dtype=np.int64)
+            return settle(self._open(), self._schema, self._path.with_name("settled.parquet"))
 
     def in_order(self) -> Iterator[pa.RecordBatch]:
         """All claims by event time, then claim id, in the canonical schema."""
@@ -193,11 +174,12 @@ class Staging:
                     "memory_limit": settings().memory_limit,
                     "threads": settings().threads,
                     "temp_directory": str(self._spill),
+                    "preserve_insertion_order": False,  # which takes memory, and is of no use
                 }
             )
             path = str(self._path).replace("'", "''")
             self._connection.execute(f"CREATE TEMP VIEW staged AS FROM read_parquet('{path}')")
-            self._connection.execute(f"CREATE TEMP VIEW claims AS FROM staged WHERE NOT {_OTHER}")
+            self._connection.execute(f"CREATE TEMP VIEW claims AS FROM staged WHERE NOT {OTHER}")
         return self._connection
 
 

@@ -121,6 +121,8 @@ def _window(found: Counted) -> tuple[str, ...]:
 
 
 def _show_problems(seen: Preview) -> None:
+    if seen.labels_added:
+        say(f"{seen.labels_added:,} of them add the label of an earlier record.")
     if not seen.bad:
         say("No row of them breaks the contract.")
         return

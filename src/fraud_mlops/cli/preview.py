@@ -69,7 +69,8 @@ class Entity(NamedTuple):
 class Preview:
     """contract: resolved. rows: read, the bad ones included; whole: that is all there are.
 
-    problems: of each reason the first rows. windows: None where only the first rows were read.
+    labels_added: of them that only bring the label of an earlier one. problems: of each reason
+    the first rows. windows: None where only the first rows were read.
     """
 
     contract: Contract
@@ -83,6 +84,7 @@ class Preview:
     summary: Summary
     frauds: int
     genuine: int
+    labels_added: int
     windows: Windows | None
     refusals: list[str] = field(default_factory=list)
 
@@ -121,7 +123,7 @@ def preview(
         staging = stack.enter_context(Staging(folder, raw_schema(contract)))
         intake = Intake(head, Rules(contract, as_of, origin.names), staging, quarantine, progress)
         intake.read_all()
-        intake.drop_duplicates()
+        intake.settle_repeats()
         quarantine.close()
         summary = staging.summary()
         claims = staging.columns(EVENT_TIME, LABEL, LABEL_TIME)
@@ -138,6 +140,7 @@ def preview(
             summary=summary,
             frauds=_count(claims, 1),
             genuine=_count(claims, 0),
+            labels_added=intake.labels_added,
             windows=windows_of(contract, as_of, claims) if whole and summary.rows else None,
         )
     seen.refusals += _refusals(seen)

@@ -6,6 +6,9 @@ import contextlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
+
 from fraud_mlops.contract import AMOUNT, Contract, Window
 from fraud_mlops.features.feature_set import (
     LEAD_IN,
@@ -17,7 +20,14 @@ from fraud_mlops.features.feature_set import (
     window_batches,
 )
 from fraud_mlops.features.histories import Histories, histories
-from fraud_mlops.features.split import Split, WindowCount, check_windows, resolve_split
+from fraud_mlops.features.split import (
+    Split,
+    WindowCount,
+    check_windows,
+    microseconds,
+    moment_of,
+    resolve_split,
+)
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.periods import Period
@@ -50,7 +60,8 @@ def build_features(
 ) -> FeatureSet:
     """Features of all claims in `raw`, as of each claim's event time, split out of time.
 
-    as_of: labels that are known later are null. threads: of DuckDB; the settings' when left out.
+    as_of: labels that are known later are null, and later claims are in no window. threads: of
+    DuckDB; the settings' when left out.
     A retry under one launch id replaces the files; feature sets of the dataset that are older
     than a week are removed. Memory: as of `histories`.
 
@@ -61,15 +72,19 @@ def build_features(
     with histories(
         contract, lakehouse, raw, as_of=as_of, threads=threads, progress=progress
     ) as found:
-        split = resolve_split(contract, found.timeline.times, as_of=as_of)
-        check_windows(contract, split, _counts(split, found))
+        known = known_by(found.timeline.times, as_of)
+        if later := len(found.timeline) - known:
+            progress(later_left_out(contract, later, as_of))
+        split = resolve_split(contract, found.timeline.times[:known], as_of=as_of)
+        check_windows(contract, split, _counts(split, found, known))
         files = {}
-        for name, places in _places(split, found).items():
+        for name, places in _places(split, found, known).items():
             files[name] = found.write(f"{target}/{name}.parquet", launch_id, places)
             progress(f"{contract.name}: {counted(files[name].rows, 'claim')} in window {name}")
         lead_in = _lead_in(split, found, target, launch_id)
+        first = moment_of(found.timeline.times[0])
     remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
-    return feature_set_of(contract, split, files, lead_in)
+    return feature_set_of(contract, split, files, lead_in, first)
 
 
 def build_range(
@@ -99,7 +114,7 @@ def build_range(
         file = found.write(target, launch_id, places)
     progress(f"{contract.name}: {counted(file.rows, 'claim')} from {wanted.first} to {wanted.last}")
     remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
-    return feature_set_of(contract, split, {RANGE: file}, None)
+    return feature_set_of(contract, split, {RANGE: file})
 
 
 def feature_names(contract: Contract) -> tuple[str, ...]:
@@ -113,7 +128,11 @@ def _numeric(contract: Contract) -> tuple[str, ...]:
 
 
 def feature_set_of(
-    contract: Contract, split: Split, files: dict[str, FeatureFile], lead_in: FeatureFile | None
+    contract: Contract,
+    split: Split,
+    files: dict[str, FeatureFile],
+    lead_in: FeatureFile | None = None,
+    records_from: datetime | None = None,
 ) -> FeatureSet:
     """What was written, with the names of its columns."""
     return FeatureSet(
@@ -123,13 +142,28 @@ def feature_set_of(
         categorical=contract.categorical or (),
         windows=files,
         lead_in=lead_in,
+        records_from=records_from,
     )
 
 
-def _places(split: Split, found: Histories) -> dict[str, tuple[int, int]]:
-    """First place of each window and the one after its last; oot goes on to the last claim."""
-    places = {name: found.between(window) for name, window in split.named().items()}
-    return places | {"oot": (places["oot"][0], len(found.timeline))}
+def known_by(times: npt.NDArray[np.int64], as_of: datetime) -> int:
+    """How many of the claims, whose event times are in order, had happened by then."""
+    return int(np.searchsorted(times, microseconds(as_of), side="right"))
+
+
+def later_left_out(contract: Contract, claims: int, as_of: datetime) -> str:
+    return f"{contract.name}: {counted(claims, 'claim')} after {as_of:%F %H:%M} UTC: left out"
+
+
+def _places(split: Split, found: Histories, known: int) -> dict[str, tuple[int, int]]:
+    """First place of each window and the one after its last; oot goes on to the last known one."""
+    places = {name: _between(found, window, known) for name, window in split.named().items()}
+    return places | {"oot": (places["oot"][0], known)}
+
+
+def _between(found: Histories, window: Window, known: int) -> tuple[int, int]:
+    start, stop = found.between(window)
+    return min(start, known), min(stop, known)
 
 
 def _lead_in(split: Split, found: Histories, target: str, launch_id: str) -> FeatureFile | None:
@@ -145,10 +179,10 @@ def lead_in_of(split: Split, period: Period) -> Window | None:
     return None if begins == split.oot.start else Window(start=begins, end=split.oot.start)
 
 
-def _counts(split: Split, found: Histories) -> dict[str, WindowCount]:
+def _counts(split: Split, found: Histories, known: int) -> dict[str, WindowCount]:
     counts = {}
     for name, window in split.named().items():
-        start, stop = found.between(window)
+        start, stop = _between(found, window, known)
         fraud = found.timeline.fraud[start:stop]
         counts[name] = WindowCount(stop - start, int((fraud >= 0).sum()), int((fraud == 1).sum()))
     return counts

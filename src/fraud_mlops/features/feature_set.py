@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -47,7 +48,8 @@ class FeatureSet(BaseModel):
     whose label is not known yet. numeric: amount if there is one, the contract's numeric columns,
     entity features; categorical: the contract's. lead_in: claims before the OOT window in the
     partition that it begins in; nobody learns from them or judges by them, but they are scored,
-    so that every partition of scores is whole.
+    so that every partition of scores is whole. records_from: event time of the first claim that
+    there is, in a window or not; of a range it is not known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +60,7 @@ class FeatureSet(BaseModel):
     categorical: tuple[str, ...]
     windows: dict[str, FeatureFile]
     lead_in: FeatureFile | None = None
+    records_from: datetime | None = None
 
     @property
     def scored(self) -> tuple[str, ...]:

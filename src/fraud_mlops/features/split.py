@@ -81,7 +81,7 @@ def _old_enough(contract: Contract, times: np.ndarray, as_of: datetime) -> np.nd
     end = as_of - contract.label.delay + _TICK
     if times[-1] < microseconds(end):
         return times
-    if end - _moment(times[0]) > WHOLE_DAYS_FROM:
+    if end - moment_of(times[0]) > WHOLE_DAYS_FROM:
         end = _midnight(end)
     old = times[: np.searchsorted(times, microseconds(end))]
     if not len(old):
@@ -90,13 +90,13 @@ def _old_enough(contract: Contract, times: np.ndarray, as_of: datetime) -> np.nd
 
 
 def _by_shares(contract: Contract, split: ShareSplit, times: np.ndarray) -> Split:
-    first, last = _moment(times[0]), _moment(times[-1])
+    first, last = moment_of(times[0]), moment_of(times[-1])
     places = [
         0,
         round(split.train * len(times)),
         round((split.train + split.validation) * len(times)),
     ]
-    starts = [_moment(times[min(place, len(times) - 1)]) for place in places]
+    starts = [moment_of(times[min(place, len(times) - 1)]) for place in places]
     end = last + _TICK
     if last - first > WHOLE_DAYS_FROM:
         starts = [_midnight(start) for start in starts]
@@ -116,9 +116,10 @@ def _with_gap(contract: Contract, starts: list[datetime], ends: list[datetime]) 
 
 
 def _all_young(contract: Contract, times: np.ndarray, as_of: datetime) -> str:
+    first = _shown(moment_of(times[0]))
     return (
-        f"{contract.name}: none of {counted(len(times), 'claim')}, {_shown(_moment(times[0]))} the "
-        f"first, is old enough at {_shown(as_of)} for a label, which takes "
+        f"{contract.name}: none of {counted(len(times), 'claim')}, {first} the first, is "
+        f"old enough at {_shown(as_of)} for a label, which takes "
         f"{in_words(contract.label.delay)} (label.delay). Wait, or take claims of a longer period."
     )
 
@@ -167,16 +168,17 @@ def microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _TICK
 
 
+def moment_of(microseconds: np.int64) -> datetime:
+    """The other way round."""
+    return _EPOCH + timedelta(microseconds=int(microseconds))
+
+
 def _as_microseconds(times: np.ndarray | pa.Array | pa.ChunkedArray) -> np.ndarray:
     if isinstance(times, (pa.Array, pa.ChunkedArray)):
         times = times.cast(pa.timestamp("us", "UTC")).to_numpy(zero_copy_only=False)
     if times.dtype.kind == "M":
         times = times.astype("datetime64[us]")
     return times.astype(np.int64, copy=False)
-
-
-def _moment(microseconds: np.int64) -> datetime:
-    return _EPOCH + timedelta(microseconds=int(microseconds))
 
 
 def _midnight(moment: datetime) -> datetime:

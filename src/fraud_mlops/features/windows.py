@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 
 import numpy as np
@@ -71,14 +72,25 @@ def entity_feature_names(contract: Contract) -> list[str]:
 
 def feature_names(contract: Contract, entity: str) -> list[str]:
     """Names of one entity's features, in the order of their columns."""
-    names = []
+    return list(_reaches(contract, entity))
+
+
+def reaches(contract: Contract) -> dict[str, timedelta]:
+    """How far back records must go for each derived feature to be whole."""
+    return {n: reach for e in contract.entities for n, reach in _reaches(contract, e).items()}
+
+
+def _reaches(contract: Contract, entity: str) -> dict[str, timedelta]:
+    """Of labels it is their delay more: none is known of a claim that is younger."""
+    found: dict[str, timedelta] = {}
     for days in lookbacks(contract):
-        names.append(f"{entity}_claims_{days}d")
+        names = [f"{entity}_claims_{days}d"]
         if contract.amount:
             names += [f"{entity}_amount_sum_{days}d", f"{entity}_amount_mean_{days}d"]
         names += [f"{entity}_distinct_{o}_{days}d" for o in contract.entities if o != entity]
-        names.append(f"{entity}_fraud_lift_{days}d")
-    return [*names, f"{entity}_days_since_last"]
+        found |= dict.fromkeys(names, timedelta(days))
+        found[f"{entity}_fraud_lift_{days}d"] = timedelta(days) + contract.label.delay
+    return found | {f"{entity}_days_since_last": timedelta(max(lookbacks(contract)))}
 
 
 def entity_features(

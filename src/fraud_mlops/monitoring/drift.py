@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from fraud_mlops.contract import MODEL_SCORE
-from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.limits import Drift
 from fraud_mlops.monitoring.distances import (
     Stability,
@@ -23,6 +21,7 @@ from fraud_mlops.monitoring.distances import (
     numeric_counts,
     stability,
 )
+from fraud_mlops.monitoring.pairs import Pair, categories, numbers, require_columns, sample
 
 MIN_ROWS = 200
 """With fewer claims on either side nothing is judged: a decile would hold fewer than 20."""
@@ -36,8 +35,6 @@ Verdict = Literal["stable", "warn", "drift"]
 DRIFT_VERDICTS = {"stable": 0, "warn": 1, "drift": 2}
 """Verdicts as the metrics zone has them, where values are numbers."""
 
-Pair = tuple[np.ndarray, np.ndarray]
-
 
 class _Report(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +47,7 @@ class FeatureDrift(_Report):
     a bin of its own. psi_expected, psi_noise: its mean, and what it rarely exceeds, when nothing
     has changed; both shrink as claims grow. ks: Kolmogorov-Smirnov statistic of a number. js:
     Jensen-Shannon distance (base 2) of a category. missing_*: shares. None where not defined.
+    verdict: `not whole` is that of a feature that is told and not judged.
     """
 
     feature: str
@@ -61,7 +59,7 @@ class FeatureDrift(_Report):
     js: FiniteFloat | None = None
     missing_reference: FiniteFloat | None
     missing_current: FiniteFloat | None
-    verdict: Literal["stable", "warn", "drift", "too few rows"]
+    verdict: Literal["stable", "warn", "drift", "too few rows", "not whole"]
 
 
 class DriftReport(_Report):
@@ -69,7 +67,8 @@ class DriftReport(_Report):
 
     window: name of the new claims' window. score: drift of the model's score, if given.
     classifier_auc: ROC-AUC of a classifier that tells training claims from new ones; None with
-    too few claims. drifted_share: of the features. reasons: for the verdict, in sentences.
+    too few claims. drifted_share: of the features that are judged. reasons: for the verdict, in
+    sentences.
     """
 
     window: str
@@ -82,6 +81,11 @@ class DriftReport(_Report):
     verdict: Verdict
     reasons: tuple[str, ...]
 
+    @property
+    def apart(self) -> int:
+        """How many of the features stand outside the verdict."""
+        return sum(feature.verdict == "not whole" for feature in self.features)
+
 
 def measure_drift(
     reference: pa.Table,
@@ -91,6 +95,7 @@ def measure_drift(
     categorical: Sequence[str],
     limits: Drift,
     score: str | None = MODEL_SCORE,
+    apart: Collection[str] = (),
     classifier: bool = True,
     window: str = "current",
     seed: int = 0,
@@ -99,10 +104,11 @@ def measure_drift(
     """Compares the features, and the score, of two sets of claims.
 
     reference: claims of the training window; current: new claims; both in order of time, which
-    the classifier's folds rest on. classifier: train one, which takes most of the time; else the
-    features are judged one by one. Of a longer table, `max_rows` claims drawn with `seed` are
-    used; `rows_*` of the report say how many. An infinite number counts as missing. Features
-    that grow with time by construction drift by construction; leave them out.
+    the classifier's folds rest on. apart: features that are measured and told, and stand outside
+    the verdict, since the reference's histories are not whole. classifier: train one, which takes
+    most of the time; else the features are judged one by one. Of a longer table, `max_rows` claims
+    drawn with `seed` are used; `rows_*` of the report say how many. An infinite number counts as
+    missing. Features that grow with time by construction drift by construction; leave them out.
 
     A feature drifts when its PSI exceeds what noise alone explains by at least
     `limits.psi_alert`, or its share of missing values changes by `limits.missing_alert`, each
@@ -114,19 +120,20 @@ def measure_drift(
 
     Raises FraudMlopsError for a column that is not in both tables.
     """
-    _require_columns(reference, current, [*numeric, *categorical, *([score] if score else [])])
-    reference, current = _sample(reference, max_rows, seed), _sample(current, max_rows, seed + 1)
-    numbers = {name: _numbers(reference, current, name) for name in numeric}
-    categories = {name: _categories(reference, current, name) for name in categorical}
-    judge = _Judge(limits, reference.num_rows, current.num_rows, len(numbers) + len(categories))
+    require_columns(reference, current, [*numeric, *categorical, *([score] if score else [])])
+    reference, current = sample(reference, max_rows, seed), sample(current, max_rows, seed + 1)
+    numerics = {name: numbers(reference, current, name) for name in numeric}
+    categoricals = {name: categories(reference, current, name) for name in categorical}
+    judge = _Judge(limits, reference.num_rows, current.num_rows, {*numerics, *categoricals}, apart)
     features = (
-        *(judge.numeric(name, pair) for name, pair in numbers.items()),
-        *(judge.categorical(name, pair) for name, pair in categories.items()),
+        *(judge.numeric(name, pair) for name, pair in numerics.items()),
+        *(judge.categorical(name, pair) for name, pair in categoricals.items()),
     )
     auc = None
-    if judge.enough and classifier:
-        auc = domain_auc([*numbers.values()], [*categories.values()], seed=seed)
-    scored = judge.numeric(score, _numbers(reference, current, score)) if score else None
+    judged = [pair for name, pair in numerics.items() if name not in judge.apart]
+    if judge.enough and classifier and (judged or categoricals):
+        auc = domain_auc(judged, [*categoricals.values()], seed=seed)
+    scored = judge.numeric(score, numbers(reference, current, score)) if score else None
     verdict, reasons = judge.whole(features, scored, auc)
     return DriftReport(
         window=window,
@@ -144,10 +151,13 @@ def measure_drift(
 class _Judge:
     """Limits, and what chance alone may do with this many claims and features."""
 
-    def __init__(self, limits: Drift, n: int, m: int, features: int) -> None:
+    def __init__(
+        self, limits: Drift, n: int, m: int, features: set[str], apart: Collection[str]
+    ) -> None:
         self.limits, self.n, self.m = limits, n, m
         self.enough = min(n, m) >= MIN_ROWS
-        self.alpha = FALSE_ALARMS / max(features, 1)
+        self.apart = features.intersection(apart)
+        self.alpha = FALSE_ALARMS / max(len(features - self.apart), 1)
 
     def numeric(self, name: str, pair: Pair) -> FeatureDrift:
         missing = [np.isnan(values) for values in pair]
@@ -186,14 +196,16 @@ class _Judge:
             js=js,
             missing_reference=before,
             missing_current=now,
-            verdict=self._verdict(psi, before, now),
+            verdict=self._verdict(name, psi, before, now),
         )
 
     def _verdict(
-        self, psi: Stability | None, before: float | None, now: float | None
-    ) -> Literal["stable", "warn", "drift", "too few rows"]:
+        self, name: str, psi: Stability | None, before: float | None, now: float | None
+    ) -> Literal["stable", "warn", "drift", "too few rows", "not whole"]:
         if not self.enough or psi is None or before is None or now is None:
             return "too few rows"
+        if name in self.apart:
+            return "not whole"
         excess = psi.psi - psi.expected if psi.psi > psi.noise(self.alpha) else 0.0
         if excess >= self.limits.psi_alert or self._goes_missing(before, now):
             return "drift"
@@ -234,7 +246,8 @@ class _Judge:
         for verdict, verb in (("drift", "Drifted"), ("warn", "Moving")):
             moved += _listed(verb, [f for f in features if f.verdict == verdict])
         calm = [] if alarms or moved else ["Nothing moves beyond what chance and limits allow."]
-        return "drift" if alarms else "warn" if moved else "stable", (*alarms, *moved, *calm)
+        told = (*alarms, *moved, *calm, *_outside(features))
+        return "drift" if alarms else "warn" if moved else "stable", told
 
     def _told_apart(self, auc: float) -> bool:
         noise = domain_auc_noise(self.n, self.m, FALSE_ALARMS)
@@ -252,6 +265,17 @@ def _listed(verb: str, features: Sequence[FeatureDrift]) -> list[str]:
     return [f"{verb}: {named}{rest}."]
 
 
+def _outside(features: Sequence[FeatureDrift]) -> list[str]:
+    names = [f.feature for f in features if f.verdict == "not whole"]
+    if not names:
+        return []
+    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return [
+        "Not judged, since training holds no year of claims with these histories whole: "
+        f"{', '.join(names[:_NAMED])}{rest}."
+    ]
+
+
 def _words(feature: FeatureDrift) -> str:
     words = f"PSI {feature.psi or 0:.2f}"
     before, now = feature.missing_reference or 0.0, feature.missing_current or 0.0
@@ -259,39 +283,5 @@ def _words(feature: FeatureDrift) -> str:
 
 
 def _share(features: Sequence[FeatureDrift]) -> float:
-    return sum(f.verdict == "drift" for f in features) / max(len(features), 1)
-
-
-def _require_columns(reference: pa.Table, current: pa.Table, names: Sequence[str]) -> None:
-    for said, table in (("training", reference), ("new", current)):
-        if missing := [name for name in names if name not in table.column_names]:
-            raise FraudMlopsError(
-                f"drift cannot be measured: the {said} claims have no column {missing}. Give both "
-                "tables every feature and the score, or leave out what they lack (score=None)."
-            )
-
-
-def _sample(table: pa.Table, rows: int, seed: int) -> pa.Table:
-    if table.num_rows <= rows:
-        return table
-    picks = np.random.default_rng(seed).choice(table.num_rows, rows, replace=False)
-    return table.take(pa.array(np.sort(picks)))
-
-
-def _numbers(reference: pa.Table, current: pa.Table, name: str) -> Pair:
-    first, second = (_finite(table.column(name)) for table in (reference, current))
-    return first, second
-
-
-def _finite(column: pa.ChunkedArray) -> np.ndarray:
-    values = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def _categories(reference: pa.Table, current: pa.Table, name: str) -> Pair:
-    """Codes that both tables share; -1 for missing."""
-    columns = [table.column(name).cast(pa.string()) for table in (reference, current)]
-    chunks = [chunk for column in columns for chunk in column.chunks]
-    values = pa.chunked_array(chunks, pa.string()).combine_chunks()
-    codes = pc.fill_null(values.dictionary_encode().indices, -1).to_numpy().astype(np.int64)
-    return codes[: reference.num_rows], codes[reference.num_rows :]
+    judged = [f for f in features if f.verdict != "not whole"]
+    return sum(f.verdict == "drift" for f in judged) / max(len(judged), 1)

@@ -33,11 +33,15 @@ def ingest(plan: RunPlan) -> IngestReport:
     )
     print(
         f"{counted(report.kept, 'claim')}{span(report)}, {report.quarantined:,} in quarantine, "
-        f"{counted(report.immature_labels, 'label')} not known yet"
+        f"{counted(report.immature_labels, 'label')} not known yet{_added(report)}"
     )
     for warning in report.warnings:
         print(f"note: {warning}")
     return report
+
+
+def _added(report: IngestReport) -> str:
+    return f", {counted(report.labels_added, 'label')} added" if report.labels_added else ""
 
 
 def span(report: IngestReport) -> str:

@@ -11,7 +11,7 @@ from operator import itemgetter
 import numpy as np
 import pyarrow as pa
 
-from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, MODEL_SCORE, Contract
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.errors import LakehouseError
 from fraud_mlops.evaluation.bootstrap import Interval
 from fraud_mlops.features.build import FeatureSet
@@ -31,7 +31,7 @@ from fraud_mlops.monitoring.performance import (
 from fraud_mlops.monitoring.served import BatchClaims, ServedReport, served_report
 from fraud_mlops.pipeline.later import Later
 from fraud_mlops.pipeline.leading import Leader
-from fraud_mlops.pipeline.reference import drift_from
+from fraud_mlops.pipeline.reference import drift_from, training_scores
 from fraud_mlops.pipeline.windows import column_or_none, labels_of, thin
 from fraud_mlops.serving.logged import LoggedScores
 
@@ -216,7 +216,6 @@ class _Scored:
     ) -> ServedReport | None:
         """What the API has answered on claims of this partition."""
         whole = PartitionRange.of(value, None, contract.partition)
-        training = leader.reference
         return served_report(
             log.between(whole.start, whole.end),
             BatchClaims(
@@ -228,7 +227,7 @@ class _Scored:
                 amounts=column_or_none(self.claims.known, AMOUNT),
             ),
             versions=(leader.version, *leader.former),
-            training=None if training is None else training.column(MODEL_SCORE).to_numpy(),
+            training=training_scores(leader.reference),
             limits=contract.drift,
             period=contract.partition,
         )

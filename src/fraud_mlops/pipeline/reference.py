@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from datetime import timedelta
+import json
+from collections.abc import Mapping, Set
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from fraud_mlops.contract import EVENT_TIME, MODEL_SCORE
 from fraud_mlops.errors import BundleError
 from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.features.windows import reaches
 from fraud_mlops.monitoring.drift import DriftReport, measure_drift
 from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.windows import evenly, thinned
@@ -26,20 +28,26 @@ REFERENCE = "reference.parquet"
 REFERENCE_CLAIMS = 20_000
 """More would say little more of a distribution, and every scorer loads them."""
 
+YEAR = timedelta(days=365)
+
 _READ = 5 * REFERENCE_CLAIMS
+_NOT_WHOLE = b"histories_not_whole"
 
 
 def reference_bytes(features: FeatureSet, model: FraudModel) -> bytes:
     """Features and score of claims of the training window, in order of time, as Parquet.
 
     At most REFERENCE_CLAIMS, spread evenly; no id, and no entity but one that is a feature too.
+    Histories that later claims are not to be held against stand in the metadata by name.
     """
     claims = pa.Table.from_batches(thinned(features, "train", _READ))
-    claims = evenly(_with_full_histories(features, claims), REFERENCE_CLAIMS)
+    claims, since = _with_full_histories(features, claims)
+    claims = evenly(claims, REFERENCE_CLAIMS)
     told = claims.select([*features.numeric, *features.categorical])
     told = told.append_column(MODEL_SCORE, pa.array(logits_of(model, claims).astype(np.float64)))
     stream = io.BytesIO()
-    pq.write_table(told.combine_chunks().replace_schema_metadata(), stream, compression="zstd")
+    mark = {_NOT_WHOLE: json.dumps(_not_whole(features, since))}
+    pq.write_table(told.combine_chunks().replace_schema_metadata(mark), stream, compression="zstd")
     return stream.getvalue()
 
 
@@ -55,6 +63,23 @@ def read_reference(files: Mapping[str, bytes]) -> pa.Table | None:
         ) from None
 
 
+def not_whole(reference: pa.Table) -> frozenset[str]:
+    """Entity features whose histories were not whole, or not of a year, in the training claims.
+
+    Records begin somewhere, and until then histories grow whether or not anything has changed;
+    and in less than a year a season looks like a change. None of a model that is older than this.
+    """
+    mark = (reference.schema.metadata or {}).get(_NOT_WHOLE)
+    return frozenset(json.loads(mark)) if mark else frozenset()
+
+
+def training_scores(reference: pa.Table | None) -> np.ndarray | None:
+    """What later scores may be held against; None where they rest on histories not whole."""
+    if reference is None or not_whole(reference):
+        return None
+    return np.asarray(reference.column(MODEL_SCORE).to_numpy())
+
+
 def drift_from(
     reference: pa.Table,
     features: FeatureSet,
@@ -68,31 +93,62 @@ def drift_from(
     """Drift of claims, and of their scores, against the reference of the model that scores them.
 
     A feature that the reference does not know, since the contract has it only now, is left out.
+    Histories that are not whole there stand outside the verdict, and the scores of both are
+    compared as they would be without them.
     """
-    there = set(reference.column_names)
-    scores = pa.array(logits_of(model, claims).astype(np.float64))
+    there, apart = set(reference.column_names), not_whole(reference)
+    if apart:
+        reference = _scored_without(apart, model, reference.drop_columns([MODEL_SCORE]))
     return measure_drift(
         reference,
-        claims.append_column(MODEL_SCORE, scores),
+        _scored_without(apart, model, claims),
         numeric=[name for name in features.numeric if name in there],
         categorical=[name for name in features.categorical if name in there],
         limits=features.contract.drift,
+        apart=apart,
         classifier=classifier,
         window=window,
         seed=seed,
     )
 
 
-def _with_full_histories(features: FeatureSet, claims: pa.Table) -> pa.Table:
-    """Claims late enough to have a whole window of claims and of known labels behind them.
+def _scored_without(names: Set[str], model: FraudModel, claims: pa.Table) -> pa.Table:
+    """The claims with scores as the model gives them where these features are not known."""
+    blank = claims
+    for name in names & set(claims.column_names):
+        at = claims.column_names.index(name)
+        field = claims.schema.field(at)
+        blank = blank.set_column(at, field, pa.nulls(claims.num_rows, field.type))
+    return claims.append_column(MODEL_SCORE, pa.array(logits_of(model, blank).astype(np.float64)))
 
-    Records begin somewhere, and until then histories grow whether or not anything has changed.
-    All claims, where that would leave less than half of them.
+
+def _with_full_histories(features: FeatureSet, claims: pa.Table) -> tuple[pa.Table, datetime]:
+    """Claims late enough to have whole histories behind them, and since when they are.
+
+    Of the longest histories that leave a year of training, else of the longest there are; and the
+    later half of the claims where that would leave less.
     """
-    contract = features.contract
-    if not contract.entities:
-        return claims
-    full = features.split.train.start + timedelta(max(contract.windows)) + contract.label.delay
-    moment = pa.scalar(full, pa.timestamp("us", "UTC"))
-    late = claims.filter(pc.greater_equal(claims.column(EVENT_TIME), moment))
-    return late if 2 * late.num_rows >= claims.num_rows else claims
+    needs = set(reaches(features.contract).values())
+    if not needs:
+        return claims, _from(features, timedelta(0))
+    year = [need for need in needs if _spans_year(features, _from(features, need))]
+    since = _from(features, max(year or needs))
+    times = claims.column(EVENT_TIME)
+    since = min(since, times[claims.num_rows // 2].as_py())
+    return claims.filter(pc.greater_equal(times, pa.scalar(since, times.type))), since
+
+
+def _not_whole(features: FeatureSet, since: datetime) -> list[str]:
+    year = _spans_year(features, since)
+    needs = reaches(features.contract)
+    return [name for name, need in needs.items() if not year or _from(features, need) > since]
+
+
+def _from(features: FeatureSet, need: timedelta) -> datetime:
+    """When training claims begin to have so much time behind them."""
+    begin = features.split.train.start
+    return max(begin, (features.records_from or begin) + need)
+
+
+def _spans_year(features: FeatureSet, since: datetime) -> bool:
+    return since + YEAR <= features.split.train.end

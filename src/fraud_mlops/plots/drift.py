@@ -43,14 +43,17 @@ if TYPE_CHECKING:
 
 MAX_CATEGORIES = 12
 
-_COLOURS = {"drift": RED, "warn": YELLOW, "stable": BLUE, "too few rows": GREY}
+_COLOURS = {"drift": RED, "warn": YELLOW, "stable": BLUE, "too few rows": GREY, "not whole": GREY}
 _TAIL = 0.005
 _BINS = 40
 
 
 def drift_bars(features: Sequence[FeatureDrift], limits: Drift) -> Figure:
     """PSI of the features that moved most, with the limits and the reach of noise."""
-    measured = sorted((f for f in features if f.psi is not None), key=lambda f: -(f.psi or 0))
+    measured = sorted(
+        (f for f in features if f.psi is not None),
+        key=lambda f: (f.verdict == "not whole", -(f.psi or 0)),
+    )
     if not measured:
         return nothing("No claims to compare: drift was not measured")
     shown = measured[:MAX_ROWS]
@@ -91,7 +94,8 @@ def _moved(features: Sequence[FeatureDrift], most: FeatureDrift) -> str:
     if all(f.verdict == "too few rows" for f in features):
         return "Too few claims to judge drift"
     drifted = sum(f.verdict == "drift" for f in features)
-    counted = f"{drifted} of {len(features)} features drifted"
+    judged = sum(f.verdict != "not whole" for f in features)
+    counted = f"{drifted} of {judged} features drifted"
     return f"{counted}; most: {label(most.feature)}, PSI {most.psi or 0:.2f}"
 
 

@@ -55,6 +55,7 @@ def _contract(ingested: IngestReport) -> Finding:
             "read": ingested.read,
             "kept": ingested.kept,
             "immature_labels": ingested.immature_labels,
+            "labels_added": ingested.labels_added,
             "warnings": list(ingested.warnings),
         },
     )

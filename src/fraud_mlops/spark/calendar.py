@@ -50,6 +50,10 @@ class Calendar:
     fraud: npt.NDArray[np.int8]
     labels: LabelDays
 
+    def until(self, claims: int) -> Calendar:
+        """Of the first so many claims; of all labels."""
+        return Calendar(self.times[:claims], self.fraud[:claims], self.labels)
+
     @classmethod
     def of(
         cls, contract: Contract, lakehouse: Lakehouse, raw: Sequence[Partition], as_of: datetime

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -17,10 +17,16 @@ import pyarrow as pa
 
 from fraud_mlops.claims.schema import raw_schema
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, Contract
-from fraud_mlops.features.build import feature_set_of, lead_in_of, remove_old
+from fraud_mlops.features.build import (
+    feature_set_of,
+    known_by,
+    later_left_out,
+    lead_in_of,
+    remove_old,
+)
 from fraud_mlops.features.feature_set import LEAD_IN, OOT, RANGE, ZONE, FeatureFile, FeatureSet
 from fraud_mlops.features.histories import feature_schema
-from fraud_mlops.features.split import Split, check_windows, microseconds, resolve_split
+from fraud_mlops.features.split import Split, check_windows, microseconds, moment_of, resolve_split
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
@@ -36,10 +42,11 @@ from fraud_mlops.words import counted
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-Spans = Mapping[str, tuple[datetime, datetime | None]]
-"""First moment of each window, and the one after its last; None for one without an end."""
+Spans = Mapping[str, tuple[datetime, datetime]]
+"""First moment of each window, and the one after its last."""
 
 SCRATCH = "_spark"
+_TICK = timedelta(microseconds=1)
 
 
 def build_features(
@@ -57,20 +64,22 @@ def build_features(
     Raises as that does, and SettingsError where Spark cannot run.
     """
     work = _Work(contract, lakehouse, raw, launch_id, as_of, sizes or Sizes(), progress)
-    split = resolve_split(contract, work.calendar.times, as_of=as_of)
+    known = work.calendar.until(known_by(work.calendar.times, as_of))
+    if later := len(work.calendar) - len(known):
+        progress(later_left_out(contract, later, as_of))
+    split = resolve_split(contract, known.times, as_of=as_of)
     windows = split.named()
-    counts = {name: work.calendar.count(window) for name, window in windows.items()}
-    check_windows(contract, split, counts)
-    spans: dict[str, tuple[datetime, datetime | None]] = {
-        name: (window.start, window.end) for name, window in windows.items()
-    }
-    spans[OOT] = (split.oot.start, None)  # also what came after it
+    check_windows(contract, split, {name: known.count(windows[name]) for name in windows})
+    end = as_of + _TICK
+    spans: Spans = {name: (window.start, min(window.end, end)) for name, window in windows.items()}
+    spans = {**spans, OOT: (split.oot.start, end)}  # also what came after it
     if lead_in := lead_in_of(split, contract.partition):
-        spans[LEAD_IN] = (lead_in.start, lead_in.end)
+        spans = {**spans, LEAD_IN: (lead_in.start, lead_in.end)}
     files = work.written(spans)
     for name, file in files.items():
         progress(f"{contract.name}: {counted(file.rows, 'claim')} in window {name}")
-    return feature_set_of(contract, split, files, files.pop(LEAD_IN, None))
+    first = moment_of(work.calendar.times[0])
+    return feature_set_of(contract, split, files, files.pop(LEAD_IN, None), first)
 
 
 def build_range(
@@ -91,7 +100,7 @@ def build_range(
     files = work.written({RANGE: (wanted.start, wanted.end)})
     rows = counted(files[RANGE].rows, "claim")
     progress(f"{contract.name}: {rows} from {wanted.first} to {wanted.last}")
-    return feature_set_of(contract, split, files, None)
+    return feature_set_of(contract, split, files)
 
 
 class _Work:
@@ -190,8 +199,7 @@ def _parts(contract: Contract, spans: Spans) -> Column:
     found = []
     for name, (start, end) in spans.items():
         inside = at >= F.lit(microseconds(start)).cast("bigint")
-        if end is not None:
-            inside = inside & (at < F.lit(microseconds(end)).cast("bigint"))
+        inside = inside & (at < F.lit(microseconds(end)).cast("bigint"))
         found.append(F.when(inside, F.concat(F.lit(f"{name}-"), value)))
     return F.array_compact(F.array(*found))
 
