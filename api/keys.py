@@ -75,7 +75,7 @@ class KeyRing:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._looked = 0.0
-        self._tag = self._facts()
+        self._tag, self._gone = self._facts(), False
         self._keys = read_keys(path).keys
 
     def find(self, presented: str) -> Key | None:
@@ -95,7 +95,11 @@ class KeyRing:
             return
         self._looked = now
         facts = self._facts()
-        if facts is None or facts == self._tag:
+        if facts is None:
+            self._without_file()
+            return
+        self._gone = False
+        if facts == self._tag:
             return
         try:
             self._keys = read_keys(self._path).keys
@@ -104,6 +108,14 @@ class KeyRing:
             return
         self._tag = facts
         log.info("API keys were read anew: %d", len(self._keys))
+
+    def _without_file(self) -> None:
+        """Whoever removes the file revokes all keys; at the second look, for one that is replaced
+        may be away for a moment."""
+        if self._gone and self._keys:
+            self._keys, self._tag = (), None
+            log.warning("%s is gone: no API key is good until it is there again", self._path)
+        self._gone = True
 
     def _facts(self) -> tuple[int, ...] | None:
         try:

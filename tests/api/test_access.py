@@ -200,6 +200,22 @@ def test_a_key_file_that_could_not_be_read_once_is_read_again(tmp_path: Path) ->
     assert ring.find(revoked) is None
 
 
+def test_without_their_file_no_keys_are_good(tmp_path: Path) -> None:
+    """Removed, it revokes them all; away for a moment, as when it is replaced, it revokes none."""
+    path = tmp_path / "keys.json"
+    key = keys(path, "add", "--id", "desk")
+    ring = KeyRing(path)
+    assert ring.find(key)
+    path.rename(tmp_path / "away")
+    ring._looked = 0.0
+    assert ring.find(key)
+    ring._looked = 0.0
+    assert ring.find(key) is None
+    (tmp_path / "away").rename(path)
+    ring._looked = 0.0
+    assert ring.find(key)
+
+
 def test_keys_that_are_made_at_once_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "new" / "keys.json"
 

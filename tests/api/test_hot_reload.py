@@ -19,6 +19,7 @@ from api_kit import DATASET, Published, Server, open_server, process_server
 from fraud_mlops.registry.pointers import promote, read_pointer, withdraw
 from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.entity_state import publish_entity_state
+from fraud_mlops.settings import settings
 
 SWAPS = 50
 
@@ -189,6 +190,23 @@ def test_a_new_entity_state_is_taken_up(own: Published, server: Server) -> None:
     without = server.score(claim).json()
     assert with_history["score"] != without["score"]
     assert "no_entity_state" in {w["code"] for w in without["warnings"]}
+
+
+def test_who_asks_whether_it_is_ready_learns_no_address(
+    own: Published, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a store's endpoint, say; the log, which is the operator's, has it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    monkeypatch.setenv("FRAUD_STORE_RETRIES", "0")
+    settings.cache_clear()
+    served = ServedModel("s3://models", DATASET, own.lake)
+    assert not served.look()
+    settings.cache_clear()
+    assert served.problem
+    assert "127.0.0.1" not in served.problem
+    assert "127.0.0.1" in caplog.text
 
 
 def test_a_retired_champion_takes_up_a_new_entity_state_too(own: Published) -> None:

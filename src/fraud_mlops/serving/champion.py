@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from fraud_mlops.serving.loading import Loaded, load_model, scorer_of
 from fraud_mlops.serving.scorer import Scorer
 
 LONGEST_WAIT = 60.0
+_ADDRESS = re.compile(r"\b[a-z0-9+]+://[^\s,;)]+")
 
 log = logging.getLogger("fraud.serving")
 
@@ -63,7 +65,7 @@ class ServedModel:
         try:
             return self._look()
         except (FraudMlopsError, OSError) as error:
-            self._note(self._words(error))
+            self._note(str(error))
         except Exception as error:  # a damaged bundle may break anything; the old one serves on
             log.exception("the %s cannot be loaded", self.role)
             self._note(f"unexpected {type(error).__name__}; see the server's log")
@@ -101,7 +103,7 @@ class ServedModel:
             tag = self._tag(contract)
             scorer = scorer_of(loaded, self._histories(contract))
         except Exception as error:
-            told = self._words(error) if isinstance(error, (FraudMlopsError, OSError)) else ""
+            told = self._shown(str(error)) if isinstance(error, (FraudMlopsError, OSError)) else ""
             self._refuse(version, told or f"unexpected {type(error).__name__}")
             raise
         self._loaded, self._state_tag = loaded, tag
@@ -142,16 +144,16 @@ class ServedModel:
         self._wait = min(2 * self._wait, LONGEST_WAIT)
 
     def _note(self, problem: str) -> None:
-        if problem != self.problem:
+        shown = self._shown(problem)
+        if shown != self.problem:
             log.warning("%s: %s", self.role, problem)
-        self.problem = problem
+        self.problem = shown
 
-    def _words(self, error: Exception) -> str:
+    def _shown(self, words: str) -> str:
         """Without addresses, which are nobody's business who only asks whether we are ready."""
-        words = str(error)
         for uri in (self.models_uri, self.lakehouse.root):
             words = words.replace(uri, "...")
-        return words
+        return _ADDRESS.sub("...", words)
 
 
 class Watcher:
