@@ -106,3 +106,11 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
     ]
     errors = [getattr(event.event_specific_data, "error", None) for event in events]
     return [(e.cause or e).message for e in errors if e is not None]
+
+
+def undeploy(aws: LocalAws, flow: str) -> None:
+    """Who deployed it before, in another test, has a production token that nobody here has."""
+    states = aws.client("stepfunctions")
+    for machine in states.list_state_machines()["stateMachines"]:
+        if machine["name"] == flow:
+            states.delete_state_machine(stateMachineArn=machine["stateMachineArn"])

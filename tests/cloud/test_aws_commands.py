@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from aws import BUCKET, KEY, SECRET, LocalAws
+from cloud_kit import undeploy
 from shell_kit import FLOW, StepFunctionsStage
 
 from dagster_metaflow.backends.aws_api import Aws
@@ -41,14 +42,6 @@ def metaflow(
         text=True,
         timeout=120,
     )
-
-
-def undeploy(aws: LocalAws, flow: str) -> None:
-    """Who deployed it before, in another test, has a production token that nobody here has."""
-    states = aws.client("stepfunctions")
-    for machine in states.list_state_machines()["stateMachines"]:
-        if machine["name"] == flow:
-            states.delete_state_machine(stateMachineArn=machine["stateMachineArn"])
 
 
 def test_the_commands_of_the_readme_and_no_secret_in_what_they_leave(

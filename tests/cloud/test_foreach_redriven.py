@@ -63,10 +63,15 @@ class Parts:
         arn, states = execution_arn(machine, handle["execution"]), self._states
         until((self.folder / "begun_2").exists)
         if stopped:
+            until(lambda: self.has_ended_part(arn))
             states.stop_execution(executionArn=arn)
         until(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING")
         self.order("go")
         until(lambda: not self.unfinished(handle))
+
+    def has_ended_part(self, arn: str) -> bool:
+        events = self._states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+        return any(event["type"] == "MapIterationSucceeded" for event in events)
 
     def unfinished(self, handle: Handle) -> list[str]:
         return batch_jobs.unfinished(self.backend.aws(), "PartsFlow", handle["execution"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aws import LocalAws
+from cloud_kit import undeploy
 
 from dagster_metaflow.backends.sfn_input import MOST_OVERRIDES, sizes_of_jobs
 from dagster_metaflow.backends.sfn_mark import mark_option
@@ -46,6 +47,7 @@ def test_the_page_says_what_is_left_for_parameters(aws: LocalAws, tmp_path: Path
         for number in re.findall(r"`start` take ([\d,]+), which leaves some ([\d,]+)", PAGE)[0]
     )
     (small, plain) = re.findall(r"commands to S3: ([\d,]+) instead of ([\d,]+)", PAGE)[0]
+    undeploy(aws, "FraudDetectionFlow")
     found = start_takes(aws, tmp_path)
     compressed = start_takes(aws, tmp_path, "--compress-state-machine")
     print(f"start takes {found:,} of {MOST_OVERRIDES:,}, compressed {compressed:,}")
