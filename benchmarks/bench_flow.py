@@ -55,7 +55,7 @@ def plain(claims: int, root: str, threads: int, candidates: str | None) -> None:
     from fraud_mlops.pipeline.leading import leader_to_be
     from fraud_mlops.pipeline.monitoring import monitor
     from fraud_mlops.pipeline.plan import plan_run
-    from fraud_mlops.pipeline.publishing import publish
+    from fraud_mlops.pipeline.publishing import keep_bundle, publish
     from fraud_mlops.pipeline.scoring import score
     from fraud_mlops.pipeline.validation import validate
 
@@ -84,15 +84,16 @@ def plain(claims: int, root: str, threads: int, candidates: str | None) -> None:
     results = [Result(t.candidate, t, None) for t in trained]
     choice = choose(plan, features, results)
     tell("leaderboard")
-    files, _ = refit_winner(choice, features, print)
+    files, log = refit_winner(choice, features, print)
     tell("refit")
     validated = validate(plan, features, ingested, files)
     tell("validate_oot")
+    keep_bundle(plan, ingested, features, choice, log, validated)
     scores = score(plan, features, leader_to_be(plan, features, validated))
     tell("score")
     monitor(plan, features, leader_to_be(plan, features, validated), scores)
     tell("monitor")
-    publish(plan, ingested, features, choice, validated)
+    publish(plan, validated)
     tell("publish")
 
 

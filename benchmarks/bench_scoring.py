@@ -85,14 +85,14 @@ def score(root: Path) -> dict[str, float]:
     result: dict[str, float] = {"idle_mb": peak_mb(), "forward": forward(model, features)}
     batches = window_batches(features, "oot")
     began = time.perf_counter()
-    rows = sum(outputs(quiet, "v", batch).num_rows for batch in batches)
+    rows = sum(outputs(quiet, "v", batch, ()).num_rows for batch in batches)
     result["unexplained"] = (time.perf_counter() - began) / rows
     alerts = 0
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal alerts
         for batch in window_batches(features, "oot"):
-            scored = outputs(model, "v", batch)
+            scored = outputs(model, "v", batch, ())
             alerts += int(np.count_nonzero(scored.column("alert").to_numpy(zero_copy_only=False)))
             yield scored
 

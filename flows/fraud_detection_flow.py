@@ -158,11 +158,22 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
     @explained
     @step
     def score(self):
-        """Score every claim from the OOT window on with the model that will be champion."""
+        """Write the bundle; score every claim from the OOT window on with the champion to be."""
         import flow_reports
+        import flow_task
         from fraud_mlops.pipeline.leading import leader_to_be
+        from fraud_mlops.pipeline.publishing import keep_bundle
         from fraud_mlops.pipeline.scoring import publish_state, score
 
+        self.manifest = keep_bundle(
+            self.plan,
+            self.ingested,
+            self.features,
+            self.choice,
+            self.refit_log,
+            self.validated,
+            dagster_run_id=flow_task.dagster_run_id(),
+        )
         leader = leader_to_be(self.plan, self.features, self.validated)
         self.scores = score(self.plan, self.features, leader)
         publish_state(self.plan, self.ingested)
@@ -190,20 +201,12 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
     @explained
     @step
     def publish(self):
-        """Write the bundle, and move the champion pointer if the gate said so."""
+        """Move the champion pointer if the gate said so."""
         import flow_reports
-        import flow_task
         from fraud_mlops.pipeline.publishing import publish
         from fraud_mlops.reporting.model_artifact import Training
 
-        self.manifest = publish(
-            self.plan,
-            self.ingested,
-            self.features,
-            self.choice,
-            self.validated,
-            dagster_run_id=flow_task.dagster_run_id(),
-        )
+        publish(self.plan, self.validated)
         flow_reports.model_artifact(
             Training(self.plan, self.features, self.choice, self.validated, self.manifest)
         )

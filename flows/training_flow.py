@@ -146,17 +146,19 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
         """Write the bundle, and move the champion pointer if the gate said so."""
         import flow_reports
         import flow_task
-        from fraud_mlops.pipeline.publishing import publish
+        from fraud_mlops.pipeline.publishing import keep_bundle, publish
         from fraud_mlops.reporting.model_artifact import Training
 
-        self.manifest = publish(
+        self.manifest = keep_bundle(
             self.plan,
             self.raw,
             self.features,
             self.choice,
+            self.refit_log,
             self.validated,
             dagster_run_id=flow_task.dagster_run_id(),
         )
+        publish(self.plan, self.validated)
         flow_reports.model_artifact(
             Training(self.plan, self.features, self.choice, self.validated, self.manifest)
         )

@@ -3,11 +3,13 @@
 Looked at is how a check stands now, not that it has just failed: a drift that goes on while the
 cool-down lasts is answered when it is over, and one that the last training has answered is not
 asked about again. A training that failed answers nothing: it is asked for once more when it has
-cooled down too. A champion that was moved by hand is no training.
+cooled down too. A champion that was moved by hand is no training. None is asked for that would
+make the champion once more: a split by dates stays where it is while claims move on.
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -18,6 +20,9 @@ from fraud_assets.dataset import MODEL_ARTIFACT, Dataset
 from fraud_assets.jobs import TRAINING
 from fraud_assets.run_requests import run_request
 from fraud_assets.sensors.standing import WATCHED, Standing, standing
+from fraud_assets.stores import Stores
+from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.registry.relearning import champion_again
 from fraud_mlops.settings import settings
 
 REASON_TAG = "fraud/retrain_reason"
@@ -44,15 +49,32 @@ def retraining_sensor(dataset: Dataset) -> dg.SensorDefinition:
         description="Trains a challenger when the latest drift or performance check has failed, at "
         "the earliest FRAUD_RETRAIN_COOL_DOWN after the last training.",
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def sensor(
+        context: dg.SensorEvaluationContext, stores: Stores
+    ) -> dg.RunRequest | dg.SkipReason:
         trained = _last_trained(context.instance, dataset)
         found = [standing(context.instance, dataset, check) for check in WATCHED]
         failed = [one for one in found if one is not None and not one.passed]
         attempt = _last_attempt(context.instance, dataset)
         cool_down = settings().retrain_cool_down
-        return decide(dataset, failed, trained, attempt, datetime.now(UTC), cool_down)
+        asked = decide(dataset, failed, trained, attempt, datetime.now(UTC), cool_down)
+        return asked if isinstance(asked, dg.SkipReason) else _useful(asked, dataset, stores)
 
     return sensor
+
+
+def _useful(
+    asked: dg.RunRequest, dataset: Dataset, stores: Stores
+) -> dg.RunRequest | dg.SkipReason:
+    """A store that cannot tell keeps no training back: the run says what is wrong."""
+    with suppress(FraudMlopsError):
+        if version := champion_again(dataset.contract, stores.lakehouse, stores.models):
+            return dg.SkipReason(
+                f"{asked.tags[REASON_TAG]} failed; a training would make {version} again: it has "
+                "learnt from the same claims, and the dates of the split have not moved. Move "
+                f"them in {dataset.file.name}, or leave split out for shares that move."
+            )
+    return asked
 
 
 def decide(

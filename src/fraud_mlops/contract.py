@@ -210,7 +210,8 @@ class Contract(_Model):
     categorical: tuple[str, ...] | None = None
     ignore: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()
-    """Columns with personal data; masked, as ids and entities are, wherever rows are shown."""
+    """Columns with personal data; masked, as ids and entities are, where claims are shown, and
+    named without their values in reasons of scores."""
     missing: dict[str, tuple[Text, ...]] = {}
     """Values that mean 'not known' in one column only, e.g. `Age: [0]`."""
     windows: Annotated[tuple[Days, ...], Field(min_length=1)] = (1, 7, 30, 90)

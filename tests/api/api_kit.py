@@ -29,9 +29,9 @@ from fraud_mlops.models.candidates import Candidate
 from fraud_mlops.models.params import LogisticParams
 from fraud_mlops.pipeline.choosing import Result, choose, refit_winner
 from fraud_mlops.pipeline.ingesting import ingest, prepare
-from fraud_mlops.pipeline.leading import Leader, leader_to_be
+from fraud_mlops.pipeline.leading import Leader, pinned_champion
 from fraud_mlops.pipeline.plan import plan_run
-from fraud_mlops.pipeline.publishing import publish
+from fraud_mlops.pipeline.publishing import keep_bundle, publish
 from fraud_mlops.pipeline.scoring import publish_state, score
 from fraud_mlops.pipeline.training import train_candidate
 from fraud_mlops.pipeline.validation import validate
@@ -129,13 +129,12 @@ def make_published(root: Path) -> Published:
             features = prepare(plan, ingested)
         result = Result(candidate, train_candidate(candidate, features, quiet), None)
         choice = choose(plan, features, [result])
-        files, _ = refit_winner(choice, features, quiet)
+        files, log = refit_winner(choice, features, quiet)
         validated = validate(plan, features, ingested, files)
-        publish(plan, ingested, features, choice, validated)
+        keep_bundle(plan, ingested, features, choice, log, validated)
+        publish(plan, validated)
         versions[name] = validated.version
-        leader: Leader = leader_to_be(
-            plan.model_copy(update={"champion": None}), features, validated
-        )
+        leader: Leader = pinned_champion(plan.model_copy(update={"champion": validated.version}))
         scored[name] = score(plan, features, leader)
         tables[name] = lake.read(scored[name])
         publish_state(plan, ingested)

@@ -80,6 +80,22 @@ def test_a_raw_partition_sent_as_it_is_scores_as_in_the_batch(
     assert set(found["model_version"].to_pylist()) == {published.versions["first"]}
 
 
+def test_reasons_name_a_personal_column_without_its_value(
+    published: Published, server: Server
+) -> None:
+    """Who asks for one claim has sent the value, and finds it beside."""
+    typical = server.get("/v1/model/schema").json()["examples"][0]["claim"]
+    claims = [typical | {"driver_age": age} for age in (1, 150)]
+    answers = [server.post("/v1/score?reasons=all", json=claim).json() for claim in claims]
+    own = [r for told in answers for r in told["reasons"] if r["feature"] == "driver_age"]
+    assert own
+    assert {r["text"] for r in own} == {"driver age raises the score"}
+    assert {r["value"] for r in own} <= {1, 150}
+    body = "\n".join(json.dumps(claim) for claim in claims).encode()
+    rows = send(server, body, LINES, "?reasons=all").to_pylist()
+    assert [r["reasons"] for r in rows] == [[r["text"] for r in a["reasons"]] for a in answers]
+
+
 def test_json_lines_are_answered_line_by_line_as_each_claim_alone(
     published: Published, server: Server
 ) -> None:

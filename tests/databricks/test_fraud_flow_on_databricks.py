@@ -30,7 +30,7 @@ from fraud_mlops.pipeline.ingesting import ingest, prepare
 from fraud_mlops.pipeline.leading import leader_to_be
 from fraud_mlops.pipeline.monitoring import monitor
 from fraud_mlops.pipeline.plan import plan_run
-from fraud_mlops.pipeline.publishing import publish
+from fraud_mlops.pipeline.publishing import keep_bundle, publish
 from fraud_mlops.pipeline.scoring import score
 from fraud_mlops.pipeline.training import train_candidate
 from fraud_mlops.pipeline.validation import validate
@@ -67,11 +67,12 @@ def here(tmp_path_factory: pytest.TempPathFactory, project: Repository) -> str:
     features = prepare(plan, ingested)
     trained = train_candidate(light, features, print)
     choice = choose(plan, features, [Result(light, trained, None)])
-    files, _ = refit_winner(choice, features, print)
+    files, log = refit_winner(choice, features, print)
     validated = validate(plan, features, ingested, files)
+    keep_bundle(plan, ingested, features, choice, log, validated)
     leader = leader_to_be(plan, features, validated)
     monitor(plan, features, leader, score(plan, features, leader))
-    publish(plan, ingested, features, choice, validated)
+    publish(plan, validated)
     return lake
 
 

@@ -152,6 +152,9 @@ def test_a_run_killed_between_two_partitions_resumes_to_the_same_outputs(
     killed = kill_once(begun(place), lambda: bool(scored(place)))
     assert 0 < len(scored(place)) < len(scored(undisturbed))
     assert "ml_outputs" not in place.reports("FraudDetectionFlow", "killed")
+    first = next(iter(place.lake.partitions("ml_outputs", DATASET)))
+    by = place.lake.metadata(first)["model_version"]
+    assert (place.root / "models" / DATASET / by / "manifest.json").exists(), "it can be looked up"
     again, _ = resumed_to(undisturbed, place, killed)
     assert "score" in again
     assert "train" not in again, "finished steps are not run again"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
-from assets_kit import Place
+from assets_kit import GENERATED, Place
 
 from dagster_metaflow.events import LAUNCH_TAG
 from fraud_assets.sensors.retraining import Attempt, decide
 from fraud_assets.sensors.standing import JUDGED, Standing
+from fraud_mlops.lakehouse.partitions import Partition
+from fraud_mlops.pipeline.ingesting import ingest
+from fraud_mlops.pipeline.plan import plan_run
+from fraud_mlops.registry.bundle import Manifest, bundle_version, write_bundle
+from fraud_mlops.registry.pointers import promote
 from fraud_mlops.settings import settings
 
 NOW = datetime(2024, 6, 20, tzinfo=UTC)
@@ -165,3 +170,72 @@ def test_too_few_labels_to_judge_by_do_not_hide_a_decay(generated: Place) -> Non
     check(generated, "performance", passed=False, of="2024-09")
     check(generated, "performance", passed=True)
     assert generated.tick("retraining_sensor").run_requests
+
+
+FILES = {"weights.safetensors": b"weights"}
+
+
+def led(place: Place, *, until: str = "2025", as_of: datetime = NOW + 365 * DAY) -> str:
+    """Raw claims, and a champion that has learnt from the partitions up to then; its version."""
+    plan = plan_run(str(place.dataset.file), run="Test/1", output_uri=place.stores.root)
+    claims = ingest(plan)
+    version = bundle_version(FILES, NOW)
+    manifest = Manifest(
+        version=version, dataset=place.dataset.name, created=as_of, trained_until=NOW, run="Test/1",
+        data_versions={p.value: p.data_version for p in claims.partitions if p.value < until},
+        contract=claims.contract.model_dump(mode="json"), split={}, metrics={}, calibration={},
+        threshold={}, candidate={}, gate={}, libraries={},
+    )  # fmt: skip
+    write_bundle(place.stores.models, place.dataset.name, version, FILES, manifest)
+    promote(
+        place.stores.models, place.dataset.name, version, expected=None, by="a test", reason="first"
+    )
+    return version
+
+
+def raw(place: Place, value: str) -> Partition:
+    return place.stores.lakehouse.partition("raw", place.dataset.name, "month", value)
+
+
+def with_a_claim_less(place: Place, value: str) -> None:
+    lake, found = place.stores.lakehouse, raw(place, value)
+    claims = lake.read([found])
+    few = claims.slice(1).to_batches()
+    metadata = lake.metadata(found)
+    lake.write("raw", place.dataset.name, "month", value, few, claims.schema, metadata)
+
+
+def test_no_training_is_asked_for_that_would_make_the_champion_again(generated: Place) -> None:
+    """Its split is by dates, and no claim before the out-of-time window is another."""
+    version = led(generated, until="2024-11")  # claims of later months have come since
+    check(generated, "drift", passed=False)
+    told = generated.tick("retraining_sensor")
+    assert not told.run_requests
+    assert f"drift failed; a training would make {version} again" in told.skip_message
+    with_a_claim_less(generated, "2024-10")  # of the window that it is judged on
+    assert not generated.tick("retraining_sensor").run_requests
+    with_a_claim_less(generated, "2024-03")
+    assert generated.tick("retraining_sensor").run_requests
+
+
+def test_a_champion_that_did_not_know_all_labels_is_trained_again(generated: Place) -> None:
+    led(generated, as_of=datetime(2024, 8, 1, tzinfo=UTC))
+    check(generated, "drift", passed=False)
+    assert generated.tick("retraining_sensor").run_requests
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "asked"),
+    [
+        ("end: 2024-06-01", "end: 2024-05-01", True),
+        (GENERATED[GENERATED.index("split:") :], "", True),  # shares, which move
+        ("name: small_claims", "name: small_claims\ndrift: {psi_warn: 0.15}", False),
+    ],
+)
+def test_a_split_that_has_moved_is_trained_on(
+    make_place: Callable[..., Place], was: str, now: str, asked: bool
+) -> None:
+    led(make_place(GENERATED))
+    place = make_place(GENERATED.replace(was, now))
+    check(place, "drift", passed=False)
+    assert bool(place.tick("retraining_sensor").run_requests) == asked

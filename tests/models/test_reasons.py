@@ -119,7 +119,7 @@ def test_reasons_are_sentences_with_the_usual_value_beside() -> None:
         schema=TABLE.schema,
     )
     found = attributions(explained, rows)
-    large, small = reason_texts(explained, rows, found, top=2)
+    large, small = reason_texts(explained, rows, found, unsaid=(), top=2)
     usual = explained.typical.numeric["amount"]
     assert large == [
         f"amount 123,456 (typical {usual:,.0f}) raises the score",
@@ -131,10 +131,10 @@ def test_reasons_are_sentences_with_the_usual_value_beside() -> None:
 def test_only_what_raises_is_told_strongest_first_and_no_more_than_asked() -> None:
     explained, rows = MODELS["mlp"], TABLE.slice(0, 2)
     contributions = np.array([[0.1, 0.3, -2.0, 0.2, 0.0], [-1.0, -1.0, -1.0, 0.0, -1.0]])
-    first, second = reason_texts(explained, rows, contributions, top=5)
+    first, second = reason_texts(explained, rows, contributions, unsaid=(), top=5)
     assert [text.split()[0] for text in first] == ["claims", "peril", "amount"]
     assert second == []
-    assert len(reason_texts(explained, rows, contributions, top=1)[0]) == 1
+    assert len(reason_texts(explained, rows, contributions, unsaid=(), top=1)[0]) == 1
 
 
 def test_missing_values_and_names_are_readable() -> None:
@@ -142,5 +142,15 @@ def test_missing_values_and_names_are_readable() -> None:
     for name, column in [("claims_30d", pa.array([None], pa.float64()))]:
         rows = rows.set_column(rows.schema.get_field_index(name), name, column)
     contributions = np.array([[0.0, 1.0, 0.0, 0.0, 0.0]])
-    (texts,) = reason_texts(MODELS["mlp"], rows, contributions)
+    (texts,) = reason_texts(MODELS["mlp"], rows, contributions, unsaid=())
     assert texts == ["claims 30d missing (typical 2) raises the score"]
+
+
+@pytest.mark.parametrize("value", [1.0, 70.0, None])
+def test_of_a_personal_feature_only_the_name_is_told_whatever_its_value(value: float) -> None:
+    rows = TABLE.slice(0, 1)
+    place = rows.schema.get_field_index("claims_30d")
+    rows = rows.set_column(place, "claims_30d", pa.array([value], pa.float64()))
+    contributions = np.array([[0.0, 1.0, 0.0, 0.0, 0.0]])
+    (texts,) = reason_texts(MODELS["mlp"], rows, contributions, unsaid={"claims_30d"})
+    assert texts == ["claims 30d raises the score"]

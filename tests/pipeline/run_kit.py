@@ -14,10 +14,11 @@ from fraud_mlops.pipeline.choosing import Choice, Result, choose, refit_winner
 from fraud_mlops.pipeline.ingesting import ingest, prepare
 from fraud_mlops.pipeline.leading import Leader, leader_to_be
 from fraud_mlops.pipeline.plan import RunPlan, plan_run
-from fraud_mlops.pipeline.publishing import publish
+from fraud_mlops.pipeline.publishing import keep_bundle, publish
 from fraud_mlops.pipeline.scoring import score
 from fraud_mlops.pipeline.training import train_candidate
 from fraud_mlops.pipeline.validation import Validated, validate
+from fraud_mlops.registry.bundle import Manifest
 
 DATASET = "synthetic_claims"
 EPOCHS = {"good": 8, "poor": 1}
@@ -49,7 +50,7 @@ class Run:
             Result(c, train_candidate(c, self.features, silent), None) for c in plan.candidates
         ]
         self.choice: Choice = choose(plan, self.features, results)
-        files, _ = refit_winner(self.choice, self.features, silent)
+        files, self.log = refit_winner(self.choice, self.features, silent)
         self.validated: Validated = validate(plan, self.features, self.ingested, files)
 
     @property
@@ -59,8 +60,13 @@ class Run:
     def score(self) -> tuple[Partition, ...]:
         return score(self.plan, self.features, self.leader)
 
+    def keep(self) -> Manifest:
+        made = self.features, self.choice, self.log, self.validated
+        return keep_bundle(self.plan, self.ingested, *made)
+
     def publish(self) -> None:
-        publish(self.plan, self.ingested, self.features, self.choice, self.validated)
+        self.keep()
+        publish(self.plan, self.validated)
 
     @property
     def lake(self) -> Lakehouse:

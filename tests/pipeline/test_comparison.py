@@ -14,10 +14,11 @@ from run_kit import DATASET, Run, planned
 
 from fraud_mlops.errors import BundleError, FraudMlopsError
 from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.ingesting import prepare
 from fraud_mlops.pipeline.plan import RunPlan
-from fraud_mlops.pipeline.publishing import publish
-from fraud_mlops.pipeline.validation import oot_claims, validate
+from fraud_mlops.pipeline.publishing import keep_bundle
+from fraud_mlops.pipeline.validation import oot_claims, threshold_of, validate
 from fraud_mlops.registry.bundle import bundle_version
 from fraud_mlops.registry.pointers import read_pointer
 
@@ -63,7 +64,9 @@ def test_the_champion_stays_where_too_few_have_the_label_they_are_old_enough_for
     plan, features = next_run(led, "few", days=60)
     share = validate(plan, features, led.ingested, led.validated.files).maturity.share
     demanding = asking(features, share + 0.01)
-    gate = validate(plan, demanding, led.ingested, led.validated.files).gate
+    model = FraudModel.from_files(led.validated.files)
+    other = model.decided(model.calibration, threshold_of(model) + 1).to_files()
+    gate = validate(plan, demanding, led.ingested, other).gate
     assert gate.verdict == "hold"
     assert gate.gain is None
     assert f"{share:.0%} have one" in gate.reason
@@ -91,7 +94,8 @@ def test_claims_that_the_champion_has_learnt_from_say_nothing(led: Run, tmp_path
     )
     version = bundle_version(led.validated.files, until)
     plan = led.plan.model_copy(update={"model_uri": str(tmp_path)})
-    publish(plan, led.ingested, learnt, led.choice, replace(led.validated, version=version))
+    other = replace(led.validated, version=version)
+    keep_bundle(plan, led.ingested, learnt, led.choice, led.log, other)
     plan = plan.model_copy(update={"champion": version})
     gate = validate(plan, led.features, led.ingested, led.validated.files).gate
     claims = oot_claims(led.features)

@@ -40,6 +40,7 @@ from fraud_mlops.pipeline.ranges import (
     with_range,
 )
 from fraud_mlops.pipeline.reference import read_reference, reference_bytes
+from fraud_mlops.pipeline.scoring import score
 from fraud_mlops.pipeline.training import (
     refit,
     train_candidate,
@@ -298,12 +299,46 @@ def test_a_champion_stays_until_a_better_one_comes(lake: Callable[[str, str], Ru
     assert [row.name for row in beside] == [good.validated.version]
 
 
+def test_reasons_name_a_personal_column_without_its_value(first: Run, tmp_path: Path) -> None:
+    contract = first.features.contract
+    own = ["amount", *(contract.numeric or ()), *(contract.categorical or ())]
+    marked = contract.model_copy(update={"personal": tuple(own)})
+    features = first.features.model_copy(update={"contract": marked})
+    plan = first.plan.model_copy(update={"output_uri": str(tmp_path)})
+    rows = Lakehouse(str(tmp_path)).read(score(plan, features, first.leader))
+    texts = set(rows["reasons"].combine_chunks().flatten().to_pylist())
+    names = {name.replace("_", " ") for name in own}
+    told = {text for text in texts if any(text.startswith(f"{name} ") for name in names)}
+    assert told
+    assert told <= {f"{name} raises the score" for name in names}
+    assert texts - told, "histories are told as ever"
+
+
+def test_the_champion_come_out_once_more_is_told_as_the_same_model(
+    lake: Callable[[str, str], Run],
+) -> None:
+    led = lake("1", "good")
+    led.publish()
+    again = lake("2", "good").validated
+    assert again.version == led.validated.version
+    assert again.gate.verdict == "hold"
+    assert again.gate.reason == (
+        f"Champion {again.version} stays: this training has made the same model again, since the "
+        "dates of its split have not moved."
+    )
+
+
+def test_the_threads_and_the_device_of_a_training_stand_in_its_manifest(first: Run) -> None:
+    told = first.keep().candidate
+    assert (told["threads"], told["device"]) == (settings().threads, first.log.device)
+
+
 def test_a_champion_that_was_moved_meanwhile_is_not_overwritten(
     lake: Callable[[str, str], Run],
 ) -> None:
     slow, quick = lake("1", "good"), lake("2", "poor")
     quick.publish()
-    with pytest.raises(RegistryError):
+    with pytest.raises(RegistryError, match=r"scoring_flow\.py run --dataset synthetic_claims"):
         slow.publish()
     pointer = read_pointer(slow.plan.model_uri, DATASET, "champion")
     assert pointer is not None
@@ -314,15 +349,29 @@ def test_a_champion_that_was_moved_meanwhile_is_not_overwritten(
     )  # fmt: skip
 
 
+def test_a_run_that_has_lost_leaves_the_scores_of_the_champion(
+    lake: Callable[[str, str], Run],
+) -> None:
+    slow, quick = lake("1", "good"), lake("2", "poor")
+    quick.score()
+    quick.publish()
+    with pytest.raises(RegistryError, match=r"scoring_flow\.py run --dataset synthetic_claims"):
+        slow.score()
+    standing = slow.lake.partitions("ml_outputs", DATASET)
+    assert standing
+    assert {slow.lake.metadata(p)["model_version"] for p in standing} == {quick.validated.version}
+    assert quick.score() == tuple(standing)  # once more, where its own model leads already
+
+
 def test_metrics_of_scores_are_measured_after_an_erasure_from_the_model_that_made_them(
     first: Run, tmp_path: Path
 ) -> None:
     """Twice: the version that scored has another name since, and another one still."""
+    first.keep()
     first.score()
     root = str(shutil.copytree(first.plan.output_uri, tmp_path / "lake"))
     place = {"output_uri": root, "model_uri": f"{root}/models"}
-    publish(first.plan.model_copy(update=place), first.ingested, first.features, first.choice,
-            first.validated)  # fmt: skip
+    publish(first.plan.model_copy(update=place), first.validated)
     lake, scored_with = Lakehouse(root), first.validated.version
     for turn in (1, 2):
         command = ["erase", "--dataset", DATASET, "--output-uri", root, "--yes"]

@@ -64,14 +64,19 @@ def masked_columns(contract: Contract) -> frozenset[str]:
 
     Raises ContractError for a personal column that the claims do not have.
     """
-    behind = source_columns(contract)
-    if unknown := sorted(set(contract.personal) - set(behind.values())):
+    behind = source_columns(contract).values()
+    if unknown := sorted(set(contract.personal) - set(behind)):
         raise ContractError(
             f"{contract.name}: personal names {', '.join(unknown)}, which is no column of the "
-            f"claims; there are {', '.join(sorted(set(behind.values())))}"
+            f"claims; there are {', '.join(sorted(set(behind)))}"
         )
-    personal = {name for name, source in behind.items() if source in contract.personal}
-    return frozenset({CLAIM_ID, *contract.entities, *personal})
+    return frozenset({CLAIM_ID, *unsaid_columns(contract)})
+
+
+def unsaid_columns(contract: Contract) -> frozenset[str]:
+    """Canonical columns of a person or an entity, also where the same column is a feature, too."""
+    unsaid = {*contract.personal, *contract.entities.values()}
+    return frozenset(name for name, source in source_columns(contract).items() if source in unsaid)
 
 
 def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFrameSchema:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -125,18 +125,20 @@ def reason_texts(
     claims: pa.Table | pa.RecordBatch,
     contributions: np.ndarray,
     *,
+    unsaid: Collection[str],
     top: int = 3,
 ) -> list[list[str]]:
     """For each claim at most `top` sentences on what raises its score most, strongest first.
 
-    contributions: [n, features] of `attributions`. A claim that nothing raises has no sentence.
+    contributions: [n, features] of `attributions`. unsaid: features whose values are not told. A
+    claim that nothing raises has no sentence.
     """
     names = model.features
     columns = {name: claims.column(name).to_pylist() for name in names}
     order = np.argsort(-contributions, axis=1, kind="stable")[:, :top]
     return [
         [
-            sentence(model, names[j], columns[names[j]][i])
+            sentence(model, names[j], columns[names[j]][i], unsaid=names[j] in unsaid)
             for j in order[i]
             if contributions[i, j] > 0
         ]
@@ -162,12 +164,16 @@ def feature_of_input(model: FraudModel) -> np.ndarray:
     return np.array([place[name] for name in inputs], dtype=np.int64)
 
 
-def sentence(model: FraudModel, feature: str, value: float | str | None) -> str:
+def sentence(
+    model: FraudModel, feature: str, value: float | str | None, *, unsaid: bool = False
+) -> str:
     """That a feature with this value raises the score, and what would be usual.
 
     A usual value raises it, too, where other values lower it more than it does: scores are
-    compared with the average claim's.
+    compared with the average claim's. unsaid: without the value, and without whether it is usual.
     """
+    if unsaid:
+        return f"{feature.replace('_', ' ')} raises the score"
     numeric = feature in model.typical.numeric
     typical = (model.typical.numeric if numeric else model.typical.categorical).get(feature)
     shown, usual = _shown(value), _shown(typical)

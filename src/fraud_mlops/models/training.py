@@ -99,6 +99,7 @@ def train(
         epochs=plan.epochs,
         batch_size=plan.batch_size,
         device=str(place),
+        threads=threads,
         epoch_losses=tuple(losses),
     )
     return network, log

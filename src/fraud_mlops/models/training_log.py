@@ -9,7 +9,7 @@ class TrainingLog(BaseModel):
     """How a training went.
 
     samples: claims seen, over all epochs and members; epoch_losses: mean loss of each epoch, of
-    one member after another.
+    one member after another. device, threads: what else the network's bits depend on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -20,4 +20,5 @@ class TrainingLog(BaseModel):
     epochs: int
     batch_size: int
     device: str
+    threads: int
     epoch_losses: tuple[float, ...]

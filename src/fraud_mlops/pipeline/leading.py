@@ -17,6 +17,7 @@ from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.pipeline.validation import Validated
 from fraud_mlops.registry.bundle import Manifest, load_bundle, read_manifest
 from fraud_mlops.registry.lineage import former_names, resolved_version
+from fraud_mlops.registry.pointers import read_pointer, require_expected
 
 if TYPE_CHECKING:
     from fraud_mlops.models.fraud_model import FraudModel
@@ -41,11 +42,18 @@ class Leader:
 
 
 def leader_to_be(plan: RunPlan, features: FeatureSet, validated: Validated) -> Leader:
-    """The model that leads once the run is published: the winner, or the champion that held."""
+    """The model that leads once the run is published: the winner, or the champion that held.
+
+    Raises RegistryError when somebody else has moved the champion since the run began: what the
+    run would score with will not lead then.
+    """
     from fraud_mlops.models.fraud_model import FraudModel
 
     if not validated.promoted and plan.champion is not None:
-        return pinned_champion(plan)
+        leader = pinned_champion(plan)
+        _require_unmoved(plan, leader.version)
+        return leader
+    _require_unmoved(plan, validated.version)
     return Leader(
         model=FraudModel.from_files(validated.files),
         version=validated.version,
@@ -54,6 +62,28 @@ def leader_to_be(plan: RunPlan, features: FeatureSet, validated: Validated) -> L
         reference=read_reference(validated.files),
         oot=validated.report,
         oracle_average_precision=validated.oracle_average_precision,
+    )
+
+
+def _require_unmoved(plan: RunPlan, own: str) -> None:
+    """own: what the run scores with, which leads already where its end is looked at again."""
+    dataset = plan.contract.name
+    current = read_pointer(plan.model_uri, dataset, "champion")
+    if current is not None and current.version == own:
+        return
+    try:
+        require_expected(dataset, current, plan.champion)
+    except RegistryError as error:
+        raise lost(plan, error) from None
+
+
+def lost(plan: RunPlan, refusal: RegistryError) -> RegistryError:
+    """The refusal, with how the champion's scores come back where the run has its own written."""
+    if not plan.publishes("ml_outputs"):
+        return refusal
+    return RegistryError(
+        f"{refusal}. Scores and metrics of this run may stand already; the champion's come back "
+        f"with: python flows/scoring_flow.py run --dataset {plan.named}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,8 +47,13 @@ def of_one_size(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.Table.from_batches(waiting).combine_chunks().to_batches()[0]
 
 
-def outputs(model: FraudModel, version: str, claims: pa.RecordBatch) -> pa.RecordBatch:
-    """The ml_outputs rows of a batch of claims with their features."""
+def outputs(
+    model: FraudModel, version: str, claims: pa.RecordBatch, unsaid: Collection[str]
+) -> pa.RecordBatch:
+    """The ml_outputs rows of a batch of claims with their features.
+
+    unsaid: features whose values reasons do not tell.
+    """
     logits = model.logits(claims)
     alert = logits >= (np.inf if model.threshold is None else model.threshold)
     columns = [
@@ -57,19 +62,22 @@ def outputs(model: FraudModel, version: str, claims: pa.RecordBatch) -> pa.Recor
         pa.array(logits.astype(np.float64)),
         pa.array(model.calibrated(logits)),
         pa.array(alert),
-        _reasons(model, claims, alert),
+        _reasons(model, claims, alert, unsaid),
         pa.repeat(version, claims.num_rows),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=OUTPUTS)
 
 
-def _reasons(model: FraudModel, claims: pa.RecordBatch, alert: np.ndarray) -> pa.Array:
+def _reasons(
+    model: FraudModel, claims: pa.RecordBatch, alert: np.ndarray, unsaid: Collection[str]
+) -> pa.Array:
     """Explaining costs some thirty scorings, so that only claims for people to look at are."""
     texts: list[list[str]] = [[] for _ in range(len(alert))]
     at = np.flatnonzero(alert)
     if len(at):
         looked_at = claims.take(pa.array(at))
-        told = reason_texts(model, looked_at, attributions(model, looked_at))
+        shares = attributions(model, looked_at)
+        told = reason_texts(model, looked_at, shares, unsaid=unsaid)
         for i, reasons in zip(at, told, strict=True):
             texts[i] = reasons
     return pa.array(texts, pa.list_(pa.string()))

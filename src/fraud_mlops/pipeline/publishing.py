@@ -1,4 +1,8 @@
-"""Put the validated model into the registry and, if it won, at the head of it."""
+"""Put the validated model into the registry and, if it won, at the head of it.
+
+Where a run also scores, the bundle is there before its first score, so that none names a version
+that cannot be looked up; the pointer moves when all else is done.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fraud_mlops.claims.raw_zone import RawClaims
+from fraud_mlops.errors import RegistryError
 from fraud_mlops.features.build import FeatureSet
+from fraud_mlops.models.training_log import TrainingLog
 from fraud_mlops.pipeline.choosing import Choice
+from fraud_mlops.pipeline.leading import lost
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.validation import Validated
 from fraud_mlops.registry.bundle import Manifest, write_bundle
@@ -17,31 +24,40 @@ from fraud_mlops.registry.pointers import promote, set_challenger
 _LIBRARIES = ("fraud-mlops", "torch", "tabm", "numpy", "pandas", "pyarrow", "duckdb", "metaflow")
 
 
-def publish(
+def keep_bundle(
     plan: RunPlan,
     raw: RawClaims,
     features: FeatureSet,
     choice: Choice,
+    refitted: TrainingLog,
     validated: Validated,
     *,
     dagster_run_id: str | None = None,
 ) -> Manifest:
-    """Writes the bundle, then moves one pointer: champion after a win, else challenger.
-
-    A retry finds the bundle and the pointer where it would put them. Raises RegistryError when
-    somebody else has moved the champion since the run began.
-    """
-    dataset = features.contract.name
-    manifest = _manifest(plan, raw, features, choice, validated).model_copy(
+    """Writes the bundle, which nothing points at yet. A retry finds it where it would put it."""
+    manifest = _manifest(plan, raw, features, choice, refitted, validated).model_copy(
         update={"dagster_run_id": dagster_run_id}
     )
-    bundle = write_bundle(plan.model_uri, dataset, validated.version, validated.files, manifest)
+    dataset = features.contract.name
+    found = write_bundle(plan.model_uri, dataset, validated.version, validated.files, manifest)
+    return found.manifest
+
+
+def publish(plan: RunPlan, validated: Validated) -> None:
+    """Moves one pointer to the bundle that is kept: champion after a win, else challenger.
+
+    A retry finds the pointer where it would put it. Raises RegistryError when somebody else has
+    moved the champion since the run began.
+    """
+    place = plan.model_uri, plan.contract.name, validated.version
     move = {"by": plan.run, "reason": validated.gate.reason}
-    if validated.promoted:
-        promote(plan.model_uri, dataset, validated.version, expected=plan.champion, **move)
-    else:
-        set_challenger(plan.model_uri, dataset, validated.version, **move)
-    return bundle.manifest
+    if not validated.promoted:
+        set_challenger(*place, **move)
+        return
+    try:
+        promote(*place, expected=plan.champion, **move)
+    except RegistryError as error:
+        raise lost(plan, error) from None
 
 
 def _manifest(
@@ -49,6 +65,7 @@ def _manifest(
     raw: RawClaims,
     features: FeatureSet,
     choice: Choice,
+    refitted: TrainingLog,
     validated: Validated,
 ) -> Manifest:
     return Manifest(
@@ -67,7 +84,7 @@ def _manifest(
         },
         calibration=_plain(choice.decision.calibration),
         threshold=_plain(choice.decision.threshold),
-        candidate=_plain(choice.winner),
+        candidate=_plain(choice.winner) | {"threads": refitted.threads, "device": refitted.device},
         gate=_plain(validated.gate),
         libraries=libraries(),
     )

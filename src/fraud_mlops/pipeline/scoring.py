@@ -10,6 +10,7 @@ from operator import itemgetter
 import pyarrow as pa
 
 from fraud_mlops.claims.raw_zone import RawClaims
+from fraud_mlops.claims.schema import unsaid_columns
 from fraud_mlops.contract import EVENT_TIME
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.features.build import FeatureSet
@@ -80,8 +81,9 @@ def _require_features(features: FeatureSet, leader: Leader) -> None:
 def _scored(leader: Leader, features: FeatureSet) -> Iterator[tuple[str, pa.RecordBatch]]:
     began = told = time.monotonic()
     done, total = 0, features.scored_rows
+    unsaid = unsaid_columns(features.contract)
     for value, batch in _aligned(features):
-        yield value, outputs(leader.model, leader.version, batch)
+        yield value, outputs(leader.model, leader.version, batch, unsaid)
         done += batch.num_rows
         if time.monotonic() - told > _PROGRESS_SECONDS:
             told = time.monotonic()

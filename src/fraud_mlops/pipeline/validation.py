@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fraud_mlops.claims.raw_zone import RawClaims
-from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, Contract
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, Contract, DateSplit
 from fraud_mlops.errors import SplitError
 from fraud_mlops.evaluation.gate import GateDecision, decide
 from fraud_mlops.evaluation.metrics import evaluate
@@ -106,9 +106,11 @@ def validate(
         seed=plan.seed,
     )
     maturity = label_maturity(features, plan.as_of)
-    gate = _gate(plan, contract, claims, logits, maturity)
+    version = bundle_version(files, features.split.validation.end)
+    doubt = _again(contract) if version == plan.champion else _doubt(maturity)
+    gate = _gate(plan, contract, claims, logits, doubt)
     return Validated(
-        version=bundle_version(files, features.split.validation.end),
+        version=version,
         files=dict(files),
         report=report,
         gate=gate,
@@ -156,6 +158,12 @@ def label_maturity(features: FeatureSet, as_of: datetime) -> Maturity:
     return Maturity(rows, labelled, contract.checks.label_maturity)
 
 
+def _again(contract: Contract) -> str:
+    by_dates = isinstance(contract.split, DateSplit)
+    why = ", since the dates of its split have not moved" if by_dates else ""
+    return f"this training has made the same model again{why}"
+
+
 def _doubt(maturity: Maturity) -> str | None:
     if maturity.enough:
         return None
@@ -176,7 +184,7 @@ def _values(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _gate(
-    plan: RunPlan, contract: Contract, claims: pa.Table, logits: np.ndarray, maturity: Maturity
+    plan: RunPlan, contract: Contract, claims: pa.Table, logits: np.ndarray, doubt: str | None
 ) -> GateDecision:
     """Against the champion that the run pinned, on claims that it has not learnt from either.
 
@@ -200,7 +208,7 @@ def _gate(
         champion_version=plan.champion,
         gate=contract.gate,
         seed=plan.seed,
-        doubt=_doubt(maturity),
+        doubt=doubt,
         since=since,
     )
 

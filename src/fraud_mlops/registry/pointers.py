@@ -93,11 +93,11 @@ def promote(
         found = _look(models_uri, dataset, "champion")
         current = found.pointer
         if current is None or current.version != version:
-            _check_expected(dataset, current, expected)
+            require_expected(dataset, current, expected)
             try:
                 current = _move(models_uri, dataset, "champion", found, version, by, reason)
             except ReplacedError:
-                _check_expected(dataset, read_pointer(models_uri, dataset, "champion"), expected)
+                require_expected(dataset, read_pointer(models_uri, dataset, "champion"), expected)
                 raise _moved(dataset, "champion") from None
         challenger = read_pointer(models_uri, dataset, "challenger")
         if challenger and challenger.version == version:
@@ -105,7 +105,8 @@ def promote(
         return current
 
 
-def _check_expected(dataset: str, current: Pointer | None, expected: str | None) -> None:
+def require_expected(dataset: str, current: Pointer | None, expected: str | None) -> None:
+    """Raises RegistryError when another version than this, or none, is champion."""
     found = current.version if current else None
     if found == expected:
         return

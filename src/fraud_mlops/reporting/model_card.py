@@ -164,7 +164,8 @@ def _people(manifest: Manifest) -> str:
     return (
         "## People\n\n"
         f"Columns with personal data: {_listed(personal)}; with ids and entities they are masked "
-        "wherever rows are shown. Of these, none is left out of training by itself: that is the "
+        "where claims are shown, and reasons of scores name them without the value; scores bear "
+        "the claim's id. Of these, none is left out of training by itself: that is the "
         "contract's `ignore`. Whether a column stands in for a protected attribute is for a person "
         "to judge, with the slices above. One person's claims leave every place, this model's "
         "sample of its training included, by `fraud-mlops erase`."

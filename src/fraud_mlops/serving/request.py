@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
+from fraud_mlops.claims.schema import unsaid_columns
 from fraud_mlops.claims.values import numbers, short, text, without
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.features.windows import entity_feature_names
@@ -134,7 +135,7 @@ def _model_of(reader: ClaimReader) -> type[BaseModel]:
 
 def _columns(reader: ClaimReader, model: FraudModel) -> list[Column]:
     contract, typical = reader.contract, model.typical
-    personal = set(contract.personal)
+    personal = unsaid_columns(contract)
     known = {c.name: c.values for c in model.preprocessor.categorical}
     columns = [Column(CLAIM_ID, "id", personal=True), Column(EVENT_TIME, "time")]
     columns += [Column(entity, "entity", personal=True) for entity in reader.entities]

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fraud_mlops.claims.schema import unsaid_columns
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.features.split import microseconds
@@ -96,6 +97,7 @@ class Scorer:
         self._derived_to = np.array([i for _, i in derived], dtype=np.int64)
         self._derived = {histories.names[i]: to for i, to in derived}
         self._network, self._features = FastNetwork(model), model.features
+        self._unsaid = unsaid_columns(contract)
         self._limit = np.inf if model.threshold is None else model.threshold
         at = np.array([self._limit], dtype=np.float32)
         self.threshold_probability = (
@@ -226,12 +228,17 @@ class Scorer:
         numeric = len(self.numeric)
         name = self._features[feature]
         value: float | str | None
+        typical: float | str | None
         if feature < numeric:
             number = float(inputs.values[row, feature])
             value, typical = _none(number), self.model.typical.numeric.get(name)
-            return _told(self.model, name, value, typical, share)
-        value = inputs.words[self._word[name]][row]
-        return _told(self.model, name, value, self.model.typical.categorical.get(name), share)
+        else:
+            value = inputs.words[self._word[name]][row]
+            typical = self.model.typical.categorical.get(name)
+        text = sentence(self.model, name, value, unsaid=name in self._unsaid)
+        return {
+            "feature": name, "value": value, "typical": typical, "contribution": share, "text": text
+        }  # fmt: skip
 
     def _about_histories(
         self, moments: npt.NDArray[np.int64]
@@ -266,13 +273,6 @@ _UNKNOWN = "Training has hardly seen this value; it was scored as an unknown one
 _MISSING = "Scored as missing, as in training."
 _NO_STATE = "No entity state is published; every entity counts as new. Run the scoring flow."
 _STALE = 2 * 86_400_000_000
-
-
-def _told(model: FraudModel, name: str, value: Any, typical: Any, share: float) -> dict[str, Any]:
-    text = sentence(model, name, value)
-    return {
-        "feature": name, "value": value, "typical": typical, "contribution": share, "text": text
-    }  # fmt: skip
 
 
 def _nan(value: float | None) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from fraud_mlops.claims.schema import unsaid_columns
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.features.feature_set import FeatureSet
 from fraud_mlops.lakehouse.partitions import PART, Lakehouse, Partition
@@ -75,8 +76,8 @@ def _pieces(
     )
     spread = rows.repartition(tasks_for(len(uris), features.scored_rows), "part")
     spread = spread.sortWithinPartitions("part", names[EVENT_TIME], names[CLAIM_ID])
-    files = leader.model.to_files()
-    return spread.mapInArrow(_scorer(schema, files, leader.version, metadata), PIECES)
+    files, unsaid = leader.model.to_files(), unsaid_columns(features.contract)
+    return spread.mapInArrow(_scorer(schema, files, leader.version, unsaid, metadata), PIECES)
 
 
 def _needed(features: FeatureSet, leader: Leader) -> pa.Schema:
@@ -90,7 +91,11 @@ def _needed(features: FeatureSet, leader: Leader) -> pa.Schema:
 
 
 def _scorer(
-    schema: pa.Schema, files: Mapping[str, bytes], version: str, metadata: Mapping[str, str]
+    schema: pa.Schema,
+    files: Mapping[str, bytes],
+    version: str,
+    unsaid: Collection[str],
+    metadata: Mapping[str, str],
 ) -> Callable[[Batches], Batches]:
     def score(batches: Batches) -> Batches:
         import torch
@@ -101,7 +106,7 @@ def _scorer(
         model = FraudModel.from_files(dict(files))
         for value, group in groupby(_claims(batches, schema), key=itemgetter(0)):
             claims = of_one_size(batch for _, batch in group)
-            scored = (outputs(model, version, batch) for batch in claims)
+            scored = (outputs(model, version, batch, unsaid) for batch in claims)
             yield from encoded(value, scored, OUTPUTS, metadata)
 
     return score
