@@ -1,4 +1,5 @@
-"""Answers of the model that the batch scored with, under whatever name it gave them."""
+"""Answers of the model that the batch scored with, under whatever name it gave them, against what
+it made of its training claims."""
 
 from __future__ import annotations
 
@@ -29,3 +30,29 @@ def test_answers_are_the_models_under_every_name_it_had() -> None:
         assert report is not None
         assert report.by_model == own
         assert report.same_scores == 1.0
+
+
+def test_answers_unlike_the_scores_of_training_have_drifted_from_them() -> None:
+    draws = np.random.default_rng(0)
+    training, now = draws.normal(0, 1, 5_000), draws.normal(2, 1, 800)
+    names = [f"c{i}" for i in range(len(now))]
+    alert = [False] * len(now)
+    answers = pa.table({
+        "claim_id": names, "model_version": ["now"] * len(now), "score": now, "alert": alert,
+    })  # fmt: skip
+    batch = BatchClaims(
+        claim_ids=pa.chunked_array([names]),
+        times=np.array(["2024-01-01"] * len(now), "datetime64[us]"),
+        labels=np.zeros(len(now)),
+        scores=now,
+        alerts=np.array(alert),
+        amounts=None,
+    )
+    report = served_report(
+        answers, batch, versions=("now",), training=training, limits=Drift(), period="month"
+    )
+    assert report is not None
+    assert report.against_training is not None
+    assert report.against_training.psi > 1
+    assert report.against_batch is not None
+    assert report.against_batch.psi < 0.01
