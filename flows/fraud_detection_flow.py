@@ -165,6 +165,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
         from fraud_mlops.pipeline.publishing import keep_bundle
         from fraud_mlops.pipeline.scoring import publish_state, score
 
+        leader = leader_to_be(self.plan, self.features, self.validated)
         self.manifest = keep_bundle(
             self.plan,
             self.ingested,
@@ -174,7 +175,6 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
             self.validated,
             dagster_run_id=flow_task.dagster_run_id(),
         )
-        leader = leader_to_be(self.plan, self.features, self.validated)
         self.scores = score(self.plan, self.features, leader)
         publish_state(self.plan, self.ingested)
         flow_reports.ml_outputs(self.plan, self.ingested, self.scores, leader.version)

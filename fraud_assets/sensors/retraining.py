@@ -70,9 +70,10 @@ def _useful(
     with suppress(FraudMlopsError):
         if version := champion_again(dataset.contract, stores.lakehouse, stores.models):
             return dg.SkipReason(
-                f"{asked.tags[REASON_TAG]} failed; a training would make {version} again: it has "
-                "learnt from the same claims, and the dates of the split have not moved. Move "
-                f"them in {dataset.file.name}, or leave split out for shares that move."
+                f"{asked.tags[REASON_TAG]} failed; a training would learn from the claims that "
+                f"{version} has learnt from, since the dates of the split have not moved. Move "
+                f"them in {dataset.file.name}, or leave split out for shares that move. Other "
+                "candidates, or another release, are trained by hand."
             )
     return asked
 

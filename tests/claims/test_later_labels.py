@@ -25,6 +25,7 @@ from fraud_mlops.claims.looking import look_into
 from fraud_mlops.claims.report import IngestReport
 from fraud_mlops.errors import QualityError
 from fraud_mlops.lakehouse.ranges import PartitionRange
+from fraud_mlops.settings import settings
 
 
 def blank(number: int, **changed: object) -> Row:
@@ -215,9 +216,13 @@ def test_labels_of_all_claims_are_added_in_little_memory(
                   {fraud} AS fraud, (i % 977)::DOUBLE AS paid, {wide} FROM range({rows}) t(i))
             TO '{tmp_path / name}.parquet'
         """)
-    monkeypatch.setenv("FRAUD_MEMORY_LIMIT", "100MB")
+    monkeypatch.setenv("FRAUD_MEMORY_LIMIT", "250MB")
+    settings.cache_clear()
     numeric = [f"x{k}" for k in range(12)]
     made = contract(f"{tmp_path}/*.parquet", numeric=numeric, categorical=[])
-    report = take_in(made, lakehouse(tmp_path))
+    try:
+        report = take_in(made, lakehouse(tmp_path))
+    finally:
+        settings.cache_clear()
     assert (report.kept, report.labels_added, report.quarantined) == (rows, rows, 0)
     assert report.fraud_rate == 0.5

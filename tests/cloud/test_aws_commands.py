@@ -108,7 +108,8 @@ def test_a_deployment_keeps_the_lakehouse_of_whoever_made_it(aws: LocalAws, tmp_
 def test_settings_of_the_shell_go_to_every_task_and_secrets_and_its_size_do_not(
     aws: LocalAws, tmp_path: Path
 ) -> None:
-    given = {"FRAUD_MEMORY_LIMIT": "3GB", "FRAUD_STORE_RETRIES": "7", "FRAUD_THREADS": "17"}
+    size = {"FRAUD_THREADS": "17", "FRAUD_MEMORY_LIMIT": "64GB"}
+    given = {"FRAUD_STORE_TIMEOUT": "30", "FRAUD_STORE_RETRIES": "7"} | size
     words = ("step-functions", "create", "--only-json")
     made = metaflow(aws, tmp_path, "scoring_flow.py", *words, **given, **SECRETS)
     assert made.returncode == 0, made.stdout + made.stderr
@@ -118,9 +119,9 @@ def test_settings_of_the_shell_go_to_every_task_and_secrets_and_its_size_do_not(
     for step in steps:
         told = step["Parameters"]["ContainerOverrides"]["Environment"]
         variables = {one["Name"]: one.get("Value") for one in told}
-        assert variables["FRAUD_MEMORY_LIMIT"] == "3GB"
+        assert variables["FRAUD_STORE_TIMEOUT"] == "30"
         assert variables["FRAUD_STORE_RETRIES"] == "7"
-        assert not variables.keys() & {"FRAUD_THREADS", *SECRETS}
+        assert not variables.keys() & {*size, *SECRETS}
 
 
 def test_a_job_refuses_a_lakehouse_that_would_go_with_it(aws: LocalAws, tmp_path: Path) -> None:

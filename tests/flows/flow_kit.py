@@ -49,7 +49,11 @@ class Place:
 
     def start(self, *arguments: str, flow: str = "fraud_detection_flow") -> subprocess.Popen[str]:
         self.folder.mkdir(parents=True, exist_ok=True)
+        # Trainings that share a temporary folder share cores: none waits for another test's.
+        temporary = self.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
         environment = os.environ | {
+            "TMPDIR": str(temporary),
             "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(self.folder / "metaflow"),
             "METAFLOW_HOME": str(self.folder / "home"),
             "PYTHONUNBUFFERED": "1",

@@ -58,7 +58,7 @@ def _time_hints(contract: Contract, found: Collection[str]) -> list[str]:
 def _value_hints(contract: Contract, found: Collection[str]) -> Iterator[str]:
     """How the contract reads numbers of a CSV, and labels that nobody has decided yet."""
     source, label = contract.source, contract.label
-    if NOT_A_NUMBER in found and isinstance(source, FileSource) and source.format != "parquet":
+    if NOT_A_NUMBER in found and isinstance(source, FileSource) and not _is_parquet(source):
         sign = source.csv.decimal
         yield (
             f"numbers of a CSV are read as 1234{sign}5, with no sign between thousands; if another "
@@ -71,6 +71,12 @@ def _value_hints(contract: Contract, found: Collection[str]) -> Iterator[str]:
             f"blank; for a word that means the same as blank, write missing: {{{label.column}: "
             "[pending]}"
         )
+
+
+def _is_parquet(source: FileSource) -> bool:
+    """As far as the contract says, by format or by name."""
+    named = source.format or ("parquet" if source.uri.endswith((".parquet", ".pq")) else "csv")
+    return named == "parquet"
 
 
 def _either(words: Sequence[str]) -> str:

@@ -176,7 +176,7 @@ def _kind(array: pa.Array, decimal: str) -> _Kind:
 def _is_when(array: pa.Array) -> bool:
     """Years, months of years and days, as folders are named for: 2024, 2024-03, 20240331."""
     dated = pc.match_substring_regex(text(array), r"^(19|20)\d\d([-_]?\d\d){0,2}$")
-    return bool(pc.all(pc.fill_null(dated, True)).as_py())
+    return len(array) > array.null_count and bool(pc.all(pc.fill_null(dated, True)).as_py())
 
 
 def _coded(words: pa.Array) -> bool:

@@ -121,7 +121,8 @@ def open_source(
         raise TypeError(f"{contract.name} is generated, not read from files")
     there = find_files(source, without) if only is None else [file_of(source, only)]
     form, found = format_of(source, there)
-    seen = (_seen(file, form, source.csv, contract.ignore) for file in found)
+    ignore = {*contract.ignore, *_keys_of_some(contract, found, only)}
+    seen = (_seen(file, form, source.csv, ignore) for file in found)
     (file, first), among = next(seen), read_columns(contract)
     files = [file]
     for file, other in seen:
@@ -140,6 +141,16 @@ def read_columns(contract: Contract) -> frozenset[str] | None:
     return frozenset([*contract.role_columns(), *contract.missing]) if contract.resolved else None
 
 
+def _keys_of_some(contract: Contract, files: Sequence[SourceFile], only: str | None) -> set[str]:
+    """Keys of folders that not all files are in, or that are not looked at together: no columns to
+    be found, unless one is named."""
+    if contract.resolved:
+        return set()
+    keys = [{name for name, _ in file.with_keys(()).keys} for file in files]
+    shared = set.intersection(*keys) if only is None else set()
+    return set.union(*keys) - shared - set(contract.role_columns())
+
+
 def _only(
     types: Mapping[str, pa.DataType], among: Collection[str] | None
 ) -> dict[str, pa.DataType]:
@@ -147,7 +158,7 @@ def _only(
 
 
 def _seen(
-    file: SourceFile, form: Format, options: CsvOptions, ignore: Sequence[str]
+    file: SourceFile, form: Format, options: CsvOptions, ignore: Collection[str]
 ) -> tuple[SourceFile, dict[str, pa.DataType]]:
     """The file with its keys, and the types of all that can be read of it."""
     if form == "csv":

@@ -83,7 +83,9 @@ def lost(plan: RunPlan, refusal: RegistryError) -> RegistryError:
         return refusal
     return RegistryError(
         f"{refusal}. Scores and metrics of this run may stand already; the champion's come back "
-        f"with: python flows/scoring_flow.py run --dataset {plan.named}"
+        f"with: python flows/scoring_flow.py run --dataset {plan.named} --output-uri "
+        f"{plan.output_uri} --model-uri {plan.model_uri}, with --partition-start and "
+        "--partition-end for partitions before its own out-of-time window"
     )
 
 
