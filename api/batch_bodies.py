@@ -75,12 +75,20 @@ def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]
 
 
 def _lines(batch: Batch) -> Iterator[bytes]:
-    most = batch.service.settings.max_body_bytes
-    while line := batch.body.readline(most + 1):
-        if len(line) > most:
-            raise Problem(413, "too-large", f"A line may have {most:,} bytes.")
+    """Those with something in them; of the others, which take their time too, there may be as many
+    as claims."""
+    limits = batch.service.settings
+    empty = 0
+    while line := batch.body.readline(limits.max_body_bytes + 1):
+        if len(line) > limits.max_body_bytes:
+            raise Problem(413, "too-large", f"A line may have {limits.max_body_bytes:,} bytes.")
         if line.strip():
             yield line
+            continue
+        empty += 1
+        if empty > limits.max_batch_rows:
+            told = f"A batch may have {limits.max_batch_rows:,} empty lines."
+            raise Problem(413, "too-many-claims", told)
 
 
 def _in_words(error: ValidationError) -> str:
@@ -108,12 +116,12 @@ def _columns(batch: Batch, claims: list[Any]) -> pa.RecordBatch:
 
 def _from_arrow(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]:
     """Record batches, checked through before anything looks into them: a damaged one may point
-    anywhere."""
+    anywhere. One without claims is a slice too, for between slices a batch can be cut off."""
     try:
         for found in _batches(batch, media):
             found.validate(full=True)
             _check_words(found)
-            for start in range(0, found.num_rows, SLICE):
+            for start in range(0, max(found.num_rows, 1), SLICE):
                 yield found.slice(start, SLICE), {}
     except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
         told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__

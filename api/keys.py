@@ -32,6 +32,8 @@ from fraud_mlops.lakehouse.stores import write_bytes
 Scope = Literal["score", "metrics", "admin"]
 SCOPES: tuple[Scope, ...] = ("score", "metrics", "admin")
 PREFIX = "fk_"
+_AWAY = 0.1
+"""Seconds that the file may be away for while somebody puts another in its place."""
 
 log = logging.getLogger("fraud.api")
 
@@ -75,7 +77,7 @@ class KeyRing:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._looked = 0.0
-        self._tag, self._gone = self._facts(), False
+        self._tag = self._facts()
         self._keys = read_keys(path).keys
 
     def find(self, presented: str) -> Key | None:
@@ -95,10 +97,12 @@ class KeyRing:
             return
         self._looked = now
         facts = self._facts()
+        if facts is None and self._keys:
+            time.sleep(_AWAY)
+            facts = self._facts()
         if facts is None:
-            self._without_file()
+            self._revoke_all()
             return
-        self._gone = False
         if facts == self._tag:
             return
         try:
@@ -109,13 +113,11 @@ class KeyRing:
         self._tag = facts
         log.info("API keys were read anew: %d", len(self._keys))
 
-    def _without_file(self) -> None:
-        """Whoever removes the file revokes all keys; at the second look, for one that is replaced
-        may be away for a moment."""
-        if self._gone and self._keys:
-            self._keys, self._tag = (), None
+    def _revoke_all(self) -> None:
+        """As whoever has removed the file means it."""
+        if self._keys:
             log.warning("%s is gone: no API key is good until it is there again", self._path)
-        self._gone = True
+        self._keys, self._tag = (), None
 
     def _facts(self) -> tuple[int, ...] | None:
         try:

@@ -213,12 +213,41 @@ def test_arrow_bodies_with_flipped_bytes_break_nothing(
 
 
 def test_lines_without_a_claim_do_not_count(server: Server) -> None:
-    body = b"\n".join([b"{}"] * 3 + [b" "] * 20_001)
+    body = b"\n".join([b"{}"] * 3 + [b" "] * 20_000)
     assert send(server, body, LINES).num_rows == 3
 
 
+def test_more_empty_lines_than_claims_may_come_are_refused(server: Server) -> None:
+    """Going past them takes time, of which nobody sees an end."""
+    body = b"{}\n" + b"\n" * 20_001
+    told = server.post("/v1/score/batch", data=body, headers={"Content-Type": LINES})
+    assert told.status_code == 413
+    assert "20,000 empty lines" in told.json()["detail"]
+
+
+def test_an_arrow_part_without_claims_is_a_slice_too(server: Server) -> None:
+    """A batch is cut off between slices, when its time is over or its client gone: many such parts,
+    each with its words to be looked through, must not be one."""
+    words = pa.array(["theft", "fire"])
+    parts = [
+        pa.record_batch({"peril": pa.DictionaryArray.from_arrays(pa.array(at, pa.int8()), words)})
+        for at in ([], [0, 1], [], [], [1])
+    ]
+    target = io.BytesIO()
+    with pa.ipc.new_stream(target, parts[0].schema) as writer:
+        for part in parts:
+            writer.write_batch(part)
+    body = target.getvalue()
+    told = server.post("/v1/score/batch", data=body, headers={"Content-Type": ARROW})
+    with pa.ipc.open_stream(told.content) as stream:
+        answers = list(stream)
+    assert [answer.num_rows for answer in answers] == [0, 2, 0, 0, 1]
+    assert pa.Table.from_batches(answers)["row"].to_pylist() == [0, 1, 2]
+    assert send(server, body, ARROW, Accept=LINES).num_rows == 3
+
+
 def test_a_batch_of_nothing_but_empty_parts_is_refused_before_it_is_read(server: Server) -> None:
-    """Each takes the time of a claim, and none ends a slice, after which one may be cut off."""
+    """Each takes the time of a claim."""
     target = io.BytesIO()
     schema = pa.schema([("amount", pa.float64())])
     with pa.ipc.new_stream(target, schema) as writer:

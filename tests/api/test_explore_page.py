@@ -98,6 +98,7 @@ def test_what_is_tried_for_a_change_is_no_answer_on_the_claim(
     tried = [json.loads(line) for line in (asked.value.post_data or "").splitlines()]
     assert tried
     assert not any("claim_id" in claim for claim in tried)
+    assert "what_if=true" in asked.value.url
 
 
 def test_an_analyst_picks_a_typical_claim_or_one_of_either_end(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import shutil
@@ -10,16 +11,23 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 from api_kit import DATASET, Published, Server, open_server, process_server
+from starlette.requests import Request
 
+from api.metrics import Metrics
+from api.models import schema
+from api.service import Service
+from api.settings import ApiSettings
 from fraud_mlops.registry.pointers import promote, read_pointer, withdraw
 from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.entity_state import publish_entity_state
-from fraud_mlops.settings import settings
+from fraud_mlops.serving.scorer import Scorer
+from fraud_mlops.settings import Settings, settings
 
 SWAPS = 50
 
@@ -190,6 +198,33 @@ def test_a_new_entity_state_is_taken_up(own: Published, server: Server) -> None:
     without = server.score(claim).json()
     assert with_history["score"] != without["score"]
     assert "no_entity_state" in {w["code"] for w in without["warnings"]}
+
+
+def test_what_a_claim_looks_like_is_told_by_one_version(own: Published) -> None:
+    """Though another comes while it is told."""
+    given = {"LAKEHOUSE_URI": str(own.root), "FRAUD_API_DATASET": DATASET, "FRAUD_API_OPEN": "1"}
+    service = Swapping(own, ApiSettings(**given), Metrics(), Settings(**given))
+    service.look()
+    app = SimpleNamespace(state=SimpleNamespace(service=service))
+    request = Request({"type": "http", "headers": [], "app": app})
+    told = json.loads(asyncio.run(schema(request)).body)
+    assert told["model_version"] == own.versions["first"]
+    assert service.champion.scorer
+    assert service.champion.scorer.version == own.versions["second"]
+
+
+class Swapping(Service):
+    """The second version comes as soon as the first has been taken for a request."""
+
+    def __init__(self, own: Published, *given: Any) -> None:
+        super().__init__(*given)
+        self._own = own
+
+    def scorer(self) -> Scorer:
+        found = super().scorer()
+        move(self._own, self._own.versions["second"])
+        self.look()
+        return found
 
 
 def test_who_asks_whether_it_is_ready_learns_no_address(

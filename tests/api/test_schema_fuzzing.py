@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from api_kit import Published, keys, open_server
 
+from api.batch_bodies import ARROW, JSON_LINES, PARQUET
+
 HERE = Path(__file__).parent
 STOPPED = 5
 
@@ -30,16 +32,26 @@ def test_every_endpoint_keeps_to_its_description(
         # Left out: that whatever fits the schema is accepted; times before the year 1, say, fit it.
         command = [
             str(Path(sys.executable).with_name("st")), "run", f"{server.url}/openapi.json",
-            "--checks", "all", "--max-examples", "15", "--seed", "1", "--no-color",
+            "--checks", "all", "--max-examples", "200", "--seed", "1", "--no-color",
             "--exclude-checks", "positive_data_acceptance",
             "--request-timeout", "20", "--max-failures", str(STOPPED), *signed,
         ]  # fmt: skip
-        hooks = {"SCHEMATHESIS_HOOKS": "fuzzing_hooks", "PYTHONPATH": str(HERE)}
+        bodies = tmp_path / "bodies.jsonl"
+        hooks = {
+            "SCHEMATHESIS_HOOKS": "fuzzing_hooks",
+            "PYTHONPATH": str(HERE),
+            "BODIES_TOLD": str(bodies),
+        }
         ran = subprocess.run(
             command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | hooks,
             timeout=300,
         )  # fmt: skip
         assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
+        sent = [json.loads(line) for line in bodies.read_text().splitlines()]
+        for media in (*JSON_LINES[:1], ARROW, PARQUET):
+            became = [one for one in sent if one["media"] == media]
+            assert any(one["scored"] for one in became), media
+            assert {200, 422} <= {one["status"] for one in became}, media
         assert server.get("/healthz").status_code == 200
         told = [json.loads(line) for line in server.log.read_text().splitlines()]
         assert told

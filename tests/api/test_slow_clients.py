@@ -173,7 +173,7 @@ def test_a_disk_that_takes_no_batch_is_told_and_no_fault(image: Server) -> None:
     finally:
         process.rlimit(psutil.RLIMIT_FSIZE, (endless, endless))
     assert "no batch can be put down: [Errno 27] File too large" in image.log.read_text()
-    assert batch(image, b"\n" * 3 * MIB + b"{}\n") == (200, None)
+    assert batch(image, (b" " * 1023 + b"\n") * 3 * 1024 + b"{}\n") == (200, None)
 
 
 @pytest.mark.parametrize("path", ["/v1/score", "/v1/score/batch"])
