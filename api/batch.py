@@ -11,7 +11,7 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import AsyncGenerator, Generator
-from typing import IO, cast
+from typing import IO
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -56,7 +56,7 @@ async def score_batch(request: Request) -> Response:
             held = stack.pop_all()
     except Problem as problem:
         return problem.response(name)
-    return _Answer(batch, _streamed(first, out, held), JSON_LINES[0] if lines else ARROW)
+    return _Answer(batch, first, out, held, JSON_LINES[0] if lines else ARROW)
 
 
 async def _place(service: Service, places: asyncio.Semaphore, held: contextlib.ExitStack) -> None:
@@ -90,9 +90,17 @@ class _Answer(StreamingResponse):
     cannot be read on: the answer then lacks its end, and is known to.
     """
 
-    def __init__(self, batch: Batch, body: AsyncGenerator[bytes], media: str) -> None:
-        self._batch = batch
-        super().__init__(body, media_type=media, headers={"X-Model-Version": batch.version})
+    def __init__(
+        self,
+        batch: Batch,
+        first: bytes,
+        rest: Generator[bytes],
+        held: contextlib.ExitStack,
+        media: str,
+    ) -> None:
+        self._batch, self._held, self._begun = batch, held, False
+        self._body = self._streamed(first, rest)
+        super().__init__(self._body, media_type=media, headers={"X-Model-Version": batch.version})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         limits = self._batch.service.settings
@@ -101,36 +109,39 @@ class _Answer(StreamingResponse):
             async with asyncio.timeout(limits.body_seconds):
                 await send(message)
 
+        whole = asyncio.timeout(limits.batch_seconds)
         try:
-            async with asyncio.timeout(limits.batch_seconds):
+            async with whole:
                 await super().__call__(scope, receive, taken)
         except (TimeoutError, Problem) as error:
-            why = error.kind if isinstance(error, Problem) else "it was not read in time"
+            late = "it took too long in all" if whole.expired() else "it was not read in time"
+            why = error.kind if isinstance(error, Problem) else late
             log.warning("request %s: its answer was broken off: %s", self._batch.name, why)
         finally:
-            await cast("AsyncGenerator[bytes]", self.body_iterator).aclose()
+            await self._body.aclose()
+            if not self._begun:  # a generator that was not begun has no end either
+                self._held.close()
 
+    async def _streamed(self, first: bytes, rest: Generator[bytes]) -> AsyncGenerator[bytes]:
+        """`first`, `rest` and the end of what is held."""
+        self._begun = True
+        scoring: asyncio.Task[bytes | None] | None = None
+        part: bytes | None = first
+        try:
+            while part is not None:
+                for at in range(0, len(part), _PIECE):
+                    yield part[at : at + _PIECE]
+                scoring = asyncio.create_task(asyncio.to_thread(next, rest, None))
+                # A thread cannot be stopped: who is cut off leaves it to end its slice.
+                part = await asyncio.shield(scoring)
+        finally:
 
-async def _streamed(
-    first: bytes, rest: Generator[bytes], held: contextlib.ExitStack
-) -> AsyncGenerator[bytes]:
-    """`first`, `rest` and the end of what is held."""
-    scoring: asyncio.Task[bytes | None] | None = None
-    part: bytes | None = first
-    try:
-        while part is not None:
-            for at in range(0, len(part), _PIECE):
-                yield part[at : at + _PIECE]
-            scoring = asyncio.create_task(asyncio.to_thread(next, rest, None))
-            # A thread cannot be stopped: who is cut off leaves it to end its slice.
-            part = await asyncio.shield(scoring)
-    finally:
+            def end(_: object = None) -> None:
+                # The server ends, and a thread is still in it.
+                with self._held, contextlib.suppress(ValueError):
+                    rest.close()
 
-        def end(_: object = None) -> None:
-            with held, contextlib.suppress(ValueError):  # the server ends, a thread is still in it
-                rest.close()
-
-        if scoring is None or scoring.done():
-            end()
-        else:
-            scoring.add_done_callback(end)
+            if scoring is None or scoring.done():
+                end()
+            else:
+                scoring.add_done_callback(end)

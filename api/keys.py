@@ -77,6 +77,7 @@ class KeyRing:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._looked = 0.0
+        self._tag: tuple[int, ...] | None = None
         self._tag = self._facts()
         self._keys = read_keys(path).keys
 
@@ -120,10 +121,13 @@ class KeyRing:
         self._keys, self._tag = (), None
 
     def _facts(self) -> tuple[int, ...] | None:
+        """None for a file that is not there; what cannot be told stays as it was."""
         try:
             facts = self._path.stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError:
+            return self._tag
         return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 

@@ -103,14 +103,16 @@ class Guard:
 class _Limited:
     """`receive` with an end to patience and to size. Raises Problem: 408 and 413.
 
-    A claim has its time; each part of a batch has, and all of it as long as SLOWEST gives it more.
+    A claim has its time; each part of a batch has, and all of it as long as SLOWEST gives it more,
+    a whole batch's time at most.
     """
 
     def __init__(self, scope: Scope, receive: Receive, settings: ApiSettings) -> None:
         self._receive, self._scope = receive, scope
         self._batch = scope["path"] == BATCH
         self._most = settings.max_batch_bytes if self._batch else settings.max_body_bytes
-        self._each = settings.body_seconds
+        self._each, self._all = settings.body_seconds, settings.batch_seconds
+        self._began = 0.0
         self._until: float | None = None
         self._got, self._whole = 0, False
 
@@ -121,7 +123,7 @@ class _Limited:
             raise self._too_large()
         now = time.monotonic()
         if self._until is None:  # who waits for a place has not been asked for it yet
-            self._until = now + self._each
+            self._began, self._until = now, now + self._each
         try:
             async with asyncio.timeout(max(0.0, min(self._each, self._until - now))):
                 message = await self._receive()
@@ -131,7 +133,7 @@ class _Limited:
             size = len(message.get("body", b""))
             self._got += size
             if self._batch:
-                self._until += size / SLOWEST
+                self._until = min(self._until + size / SLOWEST, self._began + self._all)
             self._whole = not message.get("more_body", False)
             if self._got > self._most:
                 raise self._too_large()

@@ -50,7 +50,7 @@ def settle() -> None:
 
 
 BATCHES = 2
-"""Batches worked on at once; more wait. Each takes a core and more: two threads are at it."""
+"""Batches worked on at once; more wait. Each takes a core and more: three threads are at it."""
 
 BODIES = 16
 """Bodies of batches that are on disk at once, those worked on among them; more wait."""

@@ -153,13 +153,16 @@ def test_so_many_bodies_are_on_disk_at_once_and_no_more(server: Server) -> None:
     begun = b"\n" * MIB
     with contextlib.ExitStack() as held, ThreadPoolExecutor(1) as pool:
         clients = [held.enter_context(connected(server)) for _ in range(BODIES)]
-        for client in clients:
+        for number, client in enumerate(clients):
             begin(client, 2 * MIB, begun)
+            for other in clients[:number]:  # who is silent for long is cut off
+                other.sendall(b"\n")
         time.sleep(0.5)
         one_more = pool.submit(batch, server)
-        time.sleep(1)
-        for client in clients:
-            client.sendall(b"\n")
+        while not one_more.done():
+            for client in clients:
+                client.sendall(b"\n")
+            time.sleep(0.3)
         assert one_more.result() == (503, "30")
     server.until(lambda: batch(server) == (200, None))
 

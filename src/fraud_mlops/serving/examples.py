@@ -48,9 +48,7 @@ def examples_of(
     """
     derived = frozenset(entity_feature_names(contract))
     people = frozenset(contract.entities.values())  # may be features too; no example names anybody
-    numeric = model.typical.numeric.items()
-    usual: Row = {k: None if v is None else _rounded(v) for k, v in numeric}
-    usual |= model.typical.categorical
+    usual: Row = {**model.typical.numeric, **model.typical.categorical}
     start = {k: None if k in derived | people else v for k, v in usual.items()}
     made = {"typical": start}
     if reference is not None and reference.num_rows:
