@@ -22,7 +22,7 @@ from fraud_mlops.serving.single_values import LONGEST_WORD
 JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 ARROW = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
-SLICE = 4096
+SLICE = 8192
 UNPACKED = 8
 """How many times its limit a body may have once it is unpacked."""
 

@@ -192,7 +192,7 @@ def batch(url: str, lake: Path, scorer: Scorer) -> None:
     many = pa.concat_tables([table] * copies).slice(0, BATCH_ROWS).combine_chunks()
     target = io.BytesIO()
     with pa.ipc.new_stream(target, many.schema) as writer:
-        writer.write_table(many, max_chunksize=4096)
+        writer.write_table(many, max_chunksize=1 << 16)
     media = {"Content-Type": "application/vnd.apache.arrow.stream"}
     rates = []
     for _ in range(3):
