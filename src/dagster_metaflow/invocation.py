@@ -268,8 +268,8 @@ class MetaflowInvocation:
     def _close(self, status: RunStatus) -> str | None:
         """Why what a run that failed or was lost has left going could not be ended, if so."""
         if status.state is not RunState.SUCCEEDED:
-            left = self._end()
-            self._note({"outcome": status.state.value})
+            if (left := self._end()) is None:  # else its record stays open, by which it is found
+                self._note({"outcome": status.state.value})
             self._tell_of_waiting()
             return left
         self._note({"outcome": "succeeded"})

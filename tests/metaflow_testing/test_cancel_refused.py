@@ -25,12 +25,19 @@ def test_a_run_that_failed_is_told_with_its_cause_and_what_was_refused(tmp_path:
         Refused([ScriptedStep("start", publishes=["first", "second"]), work]),
         Toy(tmp_path),
     )
-    words = failure(toy.materialize(resource=scripted_resource(backend, str(toy.lake))))
+    resource = scripted_resource(backend, str(toy.lake))
+    with toy.instance() as instance:
+        words = failure(toy.materialize(instance=instance, resource=resource))
+        (record,) = toy.launches
+        assert record.outcome == "open", "the next execution finds what may go on"
+        again = failure(toy.materialize(instance=instance, resource=resource))
+        assert "AWS refused to stop the execution" in again
+        assert len(backend.requests) == 1, "nothing runs beside it"
+        backend.allowed = True
+        assert toy.materialize(instance=instance, resource=resource).success
     assert "ToyFlow failed in ToyFlow/" in words
     assert "column amount is missing" in words
     assert "What it may have left going was not ended: AWS refused to stop the execution" in words
-    (record,) = toy.launches
-    assert record.outcome == "failed"
 
 
 def test_a_run_that_took_too_long_and_goes_on_is_found_again(tmp_path: Path) -> None:
