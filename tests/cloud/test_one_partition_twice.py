@@ -56,7 +56,12 @@ def both(backend: str, lake: str, seeds: tuple[int, int], folder: Path) -> list[
                     text=True,
                 )
             )
-    told = [process.communicate()[0] for process in processes]
+    try:
+        told = [process.communicate(timeout=600)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait(timeout=60)
     logs = [(folder / str(number) / "log").read_text()[-4000:] for number in range(len(seeds))]
     assert [process.returncode for process in processes] == [0, 0], logs
     return [json.loads(text.splitlines()[-1]) for text in told]
