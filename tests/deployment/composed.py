@@ -52,7 +52,7 @@ class Composed:
     @property
     def file(self) -> dict[str, Any]:
         text = (COMPOSE / "compose.yaml").read_text(encoding="utf-8")
-        made: dict[str, Any] = yaml.safe_load(interpolated(text, self.variables))
+        made: dict[str, Any] = interpolated(yaml.safe_load(text), self.variables)
         return made
 
     def service(self, name: str) -> dict[str, Any]:
@@ -295,8 +295,9 @@ def has_ended(process: psutil.Process) -> bool:
         return True
 
 
-def interpolated(text: str, variables: Mapping[str, str]) -> str:
-    """${NAME}, ${NAME:-default} and ${NAME:?reason}, as compose has them."""
+def interpolated(part: Any, variables: Mapping[str, str]) -> Any:
+    """${NAME}, ${NAME:-default} and ${NAME:?reason} in every value, as compose has them: after YAML,
+    so what is empty is an empty text."""
 
     def one(match: re.Match[str]) -> str:
         name, kind, more = match[1], match[2], match[3] or ""
@@ -304,4 +305,10 @@ def interpolated(text: str, variables: Mapping[str, str]) -> str:
         assert value or kind != ":?", f"{name} is not set: {more}"
         return value or more
 
-    return re.sub(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}", one, text)
+    if isinstance(part, dict):
+        return {key: interpolated(value, variables) for key, value in part.items()}
+    if isinstance(part, list):
+        return [interpolated(value, variables) for value in part]
+    if isinstance(part, str):
+        return re.sub(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}", one, part)
+    return part

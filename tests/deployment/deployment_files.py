@@ -19,7 +19,7 @@ def example() -> dict[str, str]:
 def compose(text: str | None = None) -> dict[str, Any]:
     """Of the file, or of what somebody has made of its text."""
     text = (COMPOSE / "compose.yaml").read_text() if text is None else text
-    found: dict[str, Any] = yaml.safe_load(interpolated(text, example()))
+    found: dict[str, Any] = interpolated(yaml.safe_load(text), example())
     return found
 
 
