@@ -50,22 +50,18 @@ ANSWERS = pa.schema(
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Claims in the rows first <= row < first + rows. places: of those that can be scored."""
+class Slice:
+    """The rows first <= row < first + rows, scored. places: of the claims that could be.
+
+    Inputs, scores and what follows are of those alone; errors are of the others, by place.
+    """
 
     first: int
     rows: int
     claim_ids: list[str | None]
-    inputs: Inputs
-    places: np.ndarray
     errors: dict[int, str]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Answers to what was asked."""
-
-    asked: Asked
+    places: np.ndarray
+    inputs: Inputs
     scores: Scores
     bands: list[str]
     reasons: dict[int, list[Any]]
@@ -105,9 +101,9 @@ def _slices(batch: Batch, media: str) -> Generator[Slice]:
             begun.append(pool.submit(_scored, batch, first, claims, errors))
             first += claims.num_rows
             if len(begun) > _IN_THE_WORKS:
-                yield _logged(batch, begun.popleft().result())
+                yield _logged(batch, begun.popleft())
         while begun:
-            yield _logged(batch, begun.popleft().result())
+            yield _logged(batch, begun.popleft())
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # who was cut off waits for nothing
 
@@ -122,29 +118,32 @@ def _scored(batch: Batch, first: int, claims: pa.RecordBatch, errors: dict[int, 
     read.errors.update(errors)
     good, places = without_errors(read)
     inputs = scorer.prepared(good.moments, good.own, good.entities, good.words)
-    asked = Asked(first, claims.num_rows, read.claim_ids, inputs, places, read.errors)
     scores = scorer.score(inputs)
-    reasons = scorer.explain(inputs, scores, batch.explain)
-    return Slice(asked, scores, _bands(scorer, scores), reasons, scorer.warnings(inputs))
-
-
-def _logged(batch: Batch, part: Slice) -> Slice:
-    _log(batch, part)
-    return part
+    return Slice(
+        first=first,
+        rows=claims.num_rows,
+        claim_ids=read.claim_ids,
+        errors=read.errors,
+        places=places,
+        inputs=inputs,
+        scores=scores,
+        bands=_bands(scorer, scores),
+        reasons=scorer.explain(inputs, scores, batch.explain),
+        warnings=scorer.warnings(inputs),
+    )
 
 
 def _rows(batch: Batch, part: Slice) -> pa.RecordBatch:
     """As ANSWERS; rows without a score have an error."""
-    scorer, asked = batch.scorer, part.asked
-    n, at = asked.rows, asked.places
+    n = part.rows
     back = np.full(n, -1, dtype=np.int64)
-    back[at] = np.arange(len(at))
+    back[part.places] = np.arange(len(part.places))
     nothing = back < 0
     pick = pa.array(back, mask=nothing)
     probabilities, alerts = part.scores.probabilities, part.scores.alerts
-    reasons, warnings = _texts(part, len(at))
+    reasons, warnings = _texts(part)
     scored = [
-        pa.array(asked.inputs.moments).cast(pa.timestamp("us", "UTC")),
+        pa.array(part.inputs.moments).cast(pa.timestamp("us", "UTC")),
         pa.array(part.scores.logits.astype(np.float64)),
         pa.array(probabilities),
         pa.array(part.bands, pa.string()),
@@ -153,17 +152,18 @@ def _rows(batch: Batch, part: Slice) -> pa.RecordBatch:
         pa.array(warnings, pa.list_(pa.string())),
     ]
     columns = [
-        pa.array(np.arange(asked.first, asked.first + n)),
-        pa.array(asked.claim_ids, pa.string()),
+        pa.array(np.arange(part.first, part.first + n)),
+        pa.array(part.claim_ids, pa.string()),
         *(values.take(pick) for values in scored),
-        pa.repeat(scorer.version, n),
-        pa.array([asked.errors.get(i) for i in range(n)], pa.string()),
+        pa.repeat(batch.scorer.version, n),
+        pa.array([part.errors.get(i) for i in range(n)], pa.string()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=ANSWERS)
 
 
-def _texts(part: Slice, rows: int) -> tuple[list[list[str]], list[list[str]]]:
+def _texts(part: Slice) -> tuple[list[list[str]], list[list[str]]]:
     """Reasons and warnings of each scored row; most have none."""
+    rows = len(part.places)
     reasons: list[list[str]] = [[]] * rows
     for i, found in part.reasons.items():
         reasons[i] = [reason["text"] for reason in found]
@@ -178,21 +178,23 @@ def _bands(scorer: Scorer, scores: Scores) -> list[str]:
     return [scorer.band(alert, probability) for alert, probability in pairs]
 
 
-def _log(batch: Batch, part: Slice) -> None:
-    scorer, scores, asked = batch.scorer, part.scores, part.asked
-    places = asked.places.tolist()
+def _logged(batch: Batch, scored: Future[Slice]) -> Slice:
+    """The slice, once it is scored and in the prediction log."""
+    part = scored.result()
+    places = part.places.tolist()
     names: list[list[str]] = [[]] * len(places)
     for i, reasons in part.reasons.items():
         names[i] = [reason["feature"] for reason in reasons]
-    claim_ids = [None if batch.what_if else asked.claim_ids[place] for place in places]
-    requests = [f"{batch.name}-{asked.first + place}" for place in places]
+    claim_ids = [None if batch.what_if else part.claim_ids[place] for place in places]
+    requests = [f"{batch.name}-{part.first + place}" for place in places]
     role = WHAT_IF if batch.what_if else CHAMPION
     told = record_batch(
-        scorer, claim_ids, asked.inputs, scores, names, requests, batch.client, role
+        batch.scorer, claim_ids, part.inputs, part.scores, names, requests, batch.client, role
     )
     log(batch.service.write_batch, told)
     if not batch.what_if:
-        batch.service.metrics.scored_many(scorer.version, part.bands)
+        batch.service.metrics.scored_many(batch.scorer.version, part.bands)
+    return part
 
 
 def _taken(target: io.BytesIO) -> bytes:

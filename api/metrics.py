@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -157,18 +158,8 @@ def _forget_the_dead(folder: Path) -> None:
     """
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
-        if pid.isdecimal() and not _lives(int(pid)):
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
             file.unlink(missing_ok=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
 
 
 _METHODS = {"GET", "HEAD", "POST", "OPTIONS"}

@@ -37,9 +37,9 @@ import torch
 from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.registry.pointers import read_pointer
+from fraud_mlops.serving import loading
 from fraud_mlops.serving.entity_state import read_entity_state
 from fraud_mlops.serving.histories import EntityHistories
-from fraud_mlops.serving.loading import load_model
 from fraud_mlops.serving.scorer import Scorer
 
 HERE = Path(__file__).parent
@@ -105,11 +105,9 @@ def scorer_of(lake: Path) -> Scorer:
     models = str(lake / "models")
     pointer = read_pointer(models, DATASET, "champion")
     assert pointer is not None
-    loaded = load_model(models, DATASET, pointer.version)
+    loaded = loading.load_model(models, DATASET, pointer.version)
     state = read_entity_state(loaded.contract, Lakehouse(str(lake)))
-    return Scorer(
-        loaded.manifest, loaded.contract, loaded.model, EntityHistories(loaded.contract, state)
-    )
+    return loading.scorer_of(loaded, EntityHistories(loaded.contract, state))
 
 
 def raw_claims(lake: Path) -> pa.Table:

@@ -27,7 +27,7 @@ from fraud_assets.jobs import INGEST
 from fraud_assets.run_requests import run_request, runs_of_partitions
 from fraud_assets.sensors.landing_partitions import Partitions, due_day, today
 from fraud_assets.stores import Stores
-from fraud_mlops.claims.files import is_readable
+from fraud_mlops.claims.files import format_named
 from fraud_mlops.claims.looking import FileClaims, file_uri, look_into, usual_file
 from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import FraudMlopsError, SourceError
@@ -260,7 +260,7 @@ class Tick:
         return _digest(*bad), _digest(contract, self._partitions.first)
 
     def _is_table(self, file: Landed) -> bool:
-        return self.source.format is not None or is_readable(file.path)
+        return (self.source.format or format_named(file.path)) is not None
 
     def _ingestible(
         self, file: Landed, claims: FileClaims, *, told: bool

@@ -53,6 +53,12 @@ def remote(published: Published) -> Iterator[Remote]:
         yield Remote(endpoint, published)
 
 
+@pytest.fixture
+def target(published: Published, tmp_path: Path) -> Path:
+    """This machine's registry: all versions, and the first is champion."""
+    return Path(shutil.copytree(published.models, tmp_path / "models"))
+
+
 def champion(target: Path) -> str | None:
     pointer = read_pointer(str(target), DATASET, "champion")
     return pointer.version if pointer else None
@@ -78,10 +84,9 @@ def test_fetched_verified_tried_switched_and_rolled_back(
 
 
 def test_a_damaged_version_is_not_switched_to(
-    published: Published, remote: Remote, tmp_path: Path
+    published: Published, remote: Remote, target: Path
 ) -> None:
-    target, second = tmp_path / "models", published.versions["second"]
-    shutil.copytree(published.models, target)
+    second = published.versions["second"]
     weights = f"{remote.uri}/{DATASET}/{second}/weights.safetensors"
     kept = remote.s3.cat_file(weights)
     remote.s3.pipe_file(weights, kept[:-1] + bytes([kept[-1] ^ 1]))
@@ -93,20 +98,18 @@ def test_a_damaged_version_is_not_switched_to(
 
 
 def test_a_server_that_does_not_take_it_gets_the_old_one_back(
-    published: Published, remote: Remote, tmp_path: Path
+    published: Published, remote: Remote, target: Path
 ) -> None:
-    target, second = tmp_path / "models", published.versions["second"]
-    shutil.copytree(published.models, target)
+    second = published.versions["second"]
     ran = remote.deploy(target, "--from", remote.uri, "--version", second, *NOBODY)
     assert (ran.returncode, champion(target)) == (1, published.versions["first"])
     assert f"rolled back from {second} to {published.versions['first']}" in ran.stdout
 
 
 def test_a_rollback_takes_back_what_it_names_and_nobody_elses_move(
-    published: Published, remote: Remote, tmp_path: Path
+    published: Published, remote: Remote, target: Path
 ) -> None:
-    target, (first, second) = tmp_path / "models", published.versions.values()
-    shutil.copytree(published.models, target)
+    first, second = published.versions.values()
     promote(str(target), DATASET, second, expected=first, by="ann", reason="a better one")
     refused = remote.deploy(target, "--rollback", "--expected", first)
     assert (refused.returncode, champion(target)) == (1, second)
@@ -121,10 +124,9 @@ def test_a_rollback_takes_back_what_it_names_and_nobody_elses_move(
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json"])
 def test_a_copy_that_is_damaged_here_is_mended_by_deploying_it_again(
-    published: Published, remote: Remote, tmp_path: Path, name: str
+    published: Published, remote: Remote, target: Path, name: str
 ) -> None:
-    target, first = tmp_path / "models", published.versions["first"]
-    shutil.copytree(published.models, target)
+    first = published.versions["first"]
     (target / DATASET / first / name).write_bytes(b"lost")
     ran = remote.deploy(target, "--from", remote.uri, "--version", first)
     assert ran.returncode == 0, ran.stderr
@@ -149,10 +151,9 @@ def test_a_first_version_that_is_not_taken_leaves_no_champion(
 
 
 def test_an_older_version_that_is_not_taken_gives_way_to_the_newer_one(
-    published: Published, remote: Remote, tmp_path: Path
+    published: Published, remote: Remote, target: Path
 ) -> None:
-    target, (first, second) = tmp_path / "models", published.versions.values()
-    shutil.copytree(published.models, target)
+    first, second = published.versions.values()
     promote(str(target), DATASET, second, expected=first, by="ann", reason="a better one")
     ran = remote.deploy(target, "--from", remote.uri, "--version", first, *NOBODY)
     assert (ran.returncode, champion(target)) == (1, second)
@@ -160,10 +161,9 @@ def test_an_older_version_that_is_not_taken_gives_way_to_the_newer_one(
 
 
 def test_a_version_that_was_pointed_at_before_is_not_said_to_be_served(
-    published: Published, remote: Remote, tmp_path: Path
+    published: Published, remote: Remote, target: Path
 ) -> None:
-    target, first = tmp_path / "models", published.versions["first"]
-    shutil.copytree(published.models, target)
+    first = published.versions["first"]
     ran = remote.deploy(target, "--from", remote.uri, "--version", first, *NOBODY)
     assert (ran.returncode, champion(target)) == (1, first)
     assert f"{first} was pointed at already" in ran.stdout
@@ -172,10 +172,9 @@ def test_a_version_that_was_pointed_at_before_is_not_said_to_be_served(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_deployment_that_is_broken_off_while_it_waits_is_taken_back(
-    published: Published, remote: Remote, tmp_path: Path, number: signal.Signals
+    published: Published, remote: Remote, target: Path, number: signal.Signals
 ) -> None:
-    target, (first, second) = tmp_path / "models", published.versions.values()
-    shutil.copytree(published.models, target)
+    first, second = published.versions.values()
     given = ("--from", remote.uri, "--version", second, "--server", "http://127.0.0.1:9")
     with remote.start(target, *given) as process:
         assert process.stdout is not None

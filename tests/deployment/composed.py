@@ -296,8 +296,8 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 def interpolated(part: Any, variables: Mapping[str, str]) -> Any:
-    """${NAME}, ${NAME:-default} and ${NAME:?reason} in every value, as compose has them: after YAML,
-    so what is empty is an empty text."""
+    """${NAME}, ${NAME:-default} and ${NAME:?reason} in every value, as compose has them: after YAML
+    is read, so that what is empty is an empty text."""
 
     def one(match: re.Match[str]) -> str:
         name, kind, more = match[1], match[2], match[3] or ""

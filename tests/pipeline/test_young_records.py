@@ -25,6 +25,7 @@ from fraud_mlops.pipeline.reference import (
     read_reference,
     reference_bytes,
     training_scores,
+    yardstick,
 )
 from fraud_mlops.registry.bundle import load_bundle
 from fraud_mlops.registry.pointers import read_pointer
@@ -98,7 +99,7 @@ def test_what_moves_the_score_is_drift_also_of_young_records(young: Run) -> None
     amounts = pa.array(claims["amount"].to_numpy() * 20)
     dearer = claims.set_column(claims.column_names.index("amount"), "amount", amounts)
     model = FraudModel.from_files(young.validated.files)
-    found = drift_from(reference, young.features, model, dearer, window="oot")
+    found = drift_from(yardstick(reference, model), young.features, model, dearer, window="oot")
     assert found.verdict == "drift"
     assert found.score is not None
     assert found.score.verdict == "drift"

@@ -63,6 +63,11 @@ class Aws:
             partition, account = _identity(self._settings)
         return f"arn:{partition}:states:{self.region}:{account}:stateMachine:{name}"
 
+    def machine_tags(self, arn: str) -> dict[str, str]:
+        """Of a state machine that is there."""
+        found = self.client("stepfunctions").list_tags_for_resource(resourceArn=arn)["tags"]
+        return {tag["key"]: tag["value"] for tag in found}
+
     # -- pages for a person --------------------------------------------------------------------
 
     def execution_page(self, arn: str) -> str:

@@ -93,7 +93,7 @@ class Deployer:
         with FileLock(request.folder.parent / f".{self.machine(request)}.deploying"):
             with said("to look at the state machine"):
                 before, code = self._seen(arn), self.code(request)
-                tags = None if before is None else self._tags_of(arn)
+                tags = None if before is None else self.aws.machine_tags(arn)
             schedule = Schedule(self.aws, arn, tags)
             if before is not None and tags is not None:
                 schedule.mend(before[0])
@@ -129,10 +129,6 @@ class Deployer:
                 "it now? Re-execute in a minute; `state_machine` gives it a name of its own."
             )
         return found[0]
-
-    def _tags_of(self, arn: str) -> dict[str, str]:
-        found = self.aws.client("stepfunctions").list_tags_for_resource(resourceArn=arn)["tags"]
-        return {tag["key"]: tag["value"] for tag in found}
 
     def _tag(self, arn: str, code: str, definition: str) -> None:
         tags = [{"key": key, "value": value} for key, value in _tags(code, definition).items()]

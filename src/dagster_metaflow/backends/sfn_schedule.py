@@ -67,9 +67,7 @@ class Schedule:
     def _noted_now(self) -> str:
         if self.tags is None:
             return _SETTLED
-        client = self.aws.client("stepfunctions")
-        tags = client.list_tags_for_resource(resourceArn=self.arn)["tags"]
-        return next((tag["value"] for tag in tags if tag["key"] == SCHEDULE_TAG), _SETTLED)
+        return self.aws.machine_tags(self.arn).get(SCHEDULE_TAG, _SETTLED)
 
     def _is_off_for_now(self) -> bool:
         """By a deployment of another host, which will switch it on again, or was killed."""

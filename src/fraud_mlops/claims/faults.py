@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fraud_mlops.claims.files import format_named
 from fraud_mlops.claims.values import Mask
 from fraud_mlops.contract import Contract, FileSource
 
@@ -75,8 +76,7 @@ def _value_hints(contract: Contract, found: Collection[str]) -> Iterator[str]:
 
 def _is_parquet(source: FileSource) -> bool:
     """As far as the contract says, by format or by name."""
-    named = source.format or ("parquet" if source.uri.endswith((".parquet", ".pq")) else "csv")
-    return named == "parquet"
+    return (source.format or format_named(source.uri)) == "parquet"
 
 
 def _either(words: Sequence[str]) -> str:

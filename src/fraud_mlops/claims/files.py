@@ -55,6 +55,11 @@ class SourceFile:
         return posixpath.splitext(self._uncompressed)[1].lower()
 
     @property
+    def format(self) -> Format | None:
+        """As its name says; None for a suffix that is not known."""
+        return _FORMATS.get(self.suffix)
+
+    @property
     def compression(self) -> str | None:
         return "infer" if self._uncompressed != self.path else None
 
@@ -175,9 +180,9 @@ def _neighbours(fs: Any, path: str) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def is_readable(path: str) -> bool:
-    """By its name, a file of a known format."""
-    return SourceFile(None, path, path).suffix in _FORMATS
+def format_named(path: str) -> Format | None:
+    """What a file of that name holds; None for a suffix that is not known."""
+    return SourceFile(None, path, path).format
 
 
 def format_of(source: FileSource, files: list[SourceFile]) -> tuple[Format, list[SourceFile]]:
@@ -188,8 +193,8 @@ def format_of(source: FileSource, files: list[SourceFile]) -> tuple[Format, list
     """
     if source.format:
         return source.format, files
-    known = [file for file in files if file.suffix in _FORMATS]
-    formats = sorted({_FORMATS[file.suffix] for file in known})
+    known = [file for file in files if file.format]
+    formats = sorted({file.format for file in known if file.format})
     if len(formats) != 1:
         why = f"{' and '.join(formats)} files side by side" if formats else "unknown suffix"
         raise SourceError(

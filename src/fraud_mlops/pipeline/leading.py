@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from fraud_mlops.evaluation.oot import OotReport
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.features.split import Split
 from fraud_mlops.pipeline.plan import RunPlan
-from fraud_mlops.pipeline.reference import read_reference
+from fraud_mlops.pipeline.reference import read_reference, yardstick
 from fraud_mlops.pipeline.validation import Validated
 from fraud_mlops.registry.bundle import Manifest, load_bundle, read_manifest
 from fraud_mlops.registry.lineage import former_names, resolved_version
@@ -39,6 +40,11 @@ class Leader:
     oot: OotReport | None
     oracle_average_precision: float | None
     former: tuple[str, ...] = ()
+
+    @cached_property
+    def yardstick(self) -> pa.Table | None:
+        """The reference as drift is measured from it."""
+        return None if self.reference is None else yardstick(self.reference, self.model)
 
 
 def leader_to_be(plan: RunPlan, features: FeatureSet, validated: Validated) -> Leader:

@@ -54,7 +54,7 @@ def monitor(
     if leader.reference is None:
         print(f"note: {leader.version} carries no claims of its training, so that drift cannot be")
         print("      measured; models trained from now on do")
-    drift = tuple(_drift(plan, features, leader, leader.reference))
+    drift = tuple(_drift(plan, features, leader))
     outcomes = follow(features, lakehouse, scores, leader, as_of=plan.as_of)
     rows = metric_table(
         features.contract,
@@ -81,15 +81,15 @@ def _tidy(lakehouse: Lakehouse, dataset: str) -> None:
         print(f"prediction log of {done.day}: {what}")
 
 
-def _drift(
-    plan: RunPlan, features: FeatureSet, leader: Leader, reference: pa.Table | None
-) -> Iterator[DriftReport]:
-    if reference is None or not features.scored_rows:
+def _drift(plan: RunPlan, features: FeatureSet, leader: Leader) -> Iterator[DriftReport]:
+    if leader.yardstick is None or not features.scored_rows:
         return
     some = thin(scored_batches(features), features.scored_rows, DRIFT_CLAIMS)
     scored = pa.Table.from_batches(some)
     for name, claims in _windows(leader.split, scored):
-        yield drift_from(reference, features, leader.model, claims, window=name, seed=plan.seed)
+        yield drift_from(
+            leader.yardstick, features, leader.model, claims, window=name, seed=plan.seed
+        )
 
 
 def _windows(split: Split, claims: pa.Table) -> Iterator[tuple[str, pa.Table]]:

@@ -234,10 +234,10 @@ class _Scored:
 
     def drift(self, features: FeatureSet, leader: Leader) -> DriftReport | None:
         """Without a classifier, which would take seconds a partition."""
-        if leader.reference is None:
+        if leader.yardstick is None:
             return None
         return drift_from(
-            leader.reference,
+            leader.yardstick,
             features,
             leader.model,
             self.claims.some,

@@ -80,6 +80,14 @@ def training_scores(reference: pa.Table | None) -> np.ndarray | None:
     return np.asarray(reference.column(MODEL_SCORE).to_numpy())
 
 
+def yardstick(reference: pa.Table, model: FraudModel) -> pa.Table:
+    """The reference with scores that later ones can be held against: of claims whose histories are
+    not whole, as they would be without them."""
+    if not (apart := not_whole(reference)):
+        return reference
+    return _scored_without(apart, model, reference.drop_columns([MODEL_SCORE]))
+
+
 def drift_from(
     reference: pa.Table,
     features: FeatureSet,
@@ -90,15 +98,12 @@ def drift_from(
     seed: int = 0,
     classifier: bool = True,
 ) -> DriftReport:
-    """Drift of claims, and of their scores, against the reference of the model that scores them.
+    """Drift of claims, and of their scores, against the `yardstick` of the model that scores them.
 
     A feature that the reference does not know, since the contract has it only now, is left out.
-    Histories that are not whole there stand outside the verdict, and the scores of both are
-    compared as they would be without them.
+    Histories that are not whole there stand outside the verdict.
     """
     there, apart = set(reference.column_names), not_whole(reference)
-    if apart:
-        reference = _scored_without(apart, model, reference.drop_columns([MODEL_SCORE]))
     return measure_drift(
         reference,
         _scored_without(apart, model, claims),

@@ -51,9 +51,8 @@ class _Way:
         return dict(self.schema)
 
     def _other(self, value: Any) -> Any:
-        if not isinstance(value, (str, int, float)) or value in (math.inf, -math.inf):
-            raise ValueError
-        if value != value:  # NaN, which JSON has not
+        finite = isinstance(value, float) and math.isfinite(value)
+        if not (finite or isinstance(value, (str, int))):
             raise ValueError
         try:
             return self.column(pa.array([value]))

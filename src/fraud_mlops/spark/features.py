@@ -71,10 +71,10 @@ def build_features(
     windows = split.named()
     check_windows(contract, split, {name: known.count(windows[name]) for name in windows})
     end = as_of + _TICK
-    spans: Spans = {name: (window.start, min(window.end, end)) for name, window in windows.items()}
-    spans = {**spans, OOT: (split.oot.start, end)}  # also what came after it
+    spans = {name: (window.start, min(window.end, end)) for name, window in windows.items()}
+    spans[OOT] = (split.oot.start, end)  # also what came after it
     if lead_in := lead_in_of(split, contract.partition):
-        spans = {**spans, LEAD_IN: (lead_in.start, lead_in.end)}
+        spans[LEAD_IN] = (lead_in.start, lead_in.end)
     files = work.written(spans)
     for name, file in files.items():
         progress(f"{contract.name}: {counted(file.rows, 'claim')} in window {name}")
@@ -198,8 +198,7 @@ def _parts(contract: Contract, spans: Spans) -> Column:
     at, value = F.col("at"), partition_value(F.col("at"), contract.partition)
     found = []
     for name, (start, end) in spans.items():
-        inside = at >= F.lit(microseconds(start)).cast("bigint")
-        inside = inside & (at < F.lit(microseconds(end)).cast("bigint"))
+        inside = at.between(microseconds(start), microseconds(end) - 1)
         found.append(F.when(inside, F.concat(F.lit(f"{name}-"), value)))
     return F.array_compact(F.array(*found))
 
