@@ -15,9 +15,12 @@ Period = Literal["day", "week", "month"]
 
 def partition_value(times: pa.ChunkedArray | pa.Array, by: Period) -> pa.Array:
     """The partition of each event time (UTC): `2024-01-31`, a week's Monday, or `2024-01`."""
-    if by == "week":
-        times = pc.floor_temporal(times, unit="week", week_starts_monday=True)
-    return pc.strftime(times, format="%Y-%m" if by == "month" else "%Y-%m-%d").cast(pa.string())
+    begun = pc.floor_temporal(times, unit=by, week_starts_monday=True)
+    if isinstance(begun, pa.ChunkedArray):
+        begun = begun.combine_chunks()
+    seen = begun.dictionary_encode()  # text is made once a partition, not once a claim
+    form = "%Y-%m" if by == "month" else "%Y-%m-%d"
+    return pc.strftime(seen.dictionary, format=form).cast(pa.string()).take(seen.indices)
 
 
 def by_partition(

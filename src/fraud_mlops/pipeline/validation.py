@@ -233,8 +233,9 @@ def _oracle(
     values = partition_value(claims.column(EVENT_TIME), contract.partition)
     truth = np.full(claims.num_rows, np.nan)
     for uri in sorted(set(truths.values())):
-        own = [value for value, found in truths.items() if found == uri]
-        there = pc.is_in(values, value_set=pa.array(own, pa.string())).to_numpy()
+        own = [value for value, at in truths.items() if at == uri]
+        found = pc.is_in(values, value_set=pa.array(own, pa.string()))
+        there = found.to_numpy(zero_copy_only=False)
         if there.any():
             truth[there] = true_probabilities(uri, claims.column(CLAIM_ID).filter(there))
     if np.isnan(truth).any():

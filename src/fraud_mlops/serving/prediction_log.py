@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.lakehouse.periods import partition_value
+from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.lakehouse.stores import list_files, open_input
 from fraud_mlops.serving.records import SCHEMA, Record
 from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
@@ -233,9 +233,9 @@ def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
     """
     days: dict[str, list[pa.RecordBatch]] = {}
     damage: list[int] = []
-    for records in read_entries(path, damage.append):
-        for day, part in _by_day(records):
-            days.setdefault(day, []).append(part)
+    records = read_entries(path, damage.append)
+    for day, part in by_partition(records, "scored_at", "day"):  # of UTC
+        days.setdefault(day, []).append(part)
     for day, parts in days.items():
         uri = lakehouse.uri(ZONE, dataset, f"day={day}", f"{path.stem}.parquet")
         with ContentWriter(uri, SCHEMA, {"dataset": dataset}) as writer:
@@ -248,13 +248,6 @@ def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
     else:
         path.unlink(missing_ok=True)
     return sum(part.num_rows for parts in days.values() for part in parts)
-
-
-def _by_day(records: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """Records by the day on which the scores were given, of UTC."""
-    days = partition_value(records.column("scored_at"), "day")
-    for day in pc.unique(days).to_pylist():
-        yield day, records.filter(pc.equal(days, day))
 
 
 def read_predictions(

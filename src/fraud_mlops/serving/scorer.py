@@ -34,6 +34,8 @@ Explain = Literal["all", "alerts", "none"]
 TOP = 3
 FEW_ROWS = 32
 """Up to so many claims pass the network in numpy; with more, torch's products are faster."""
+LOOK_UP_ROWS = 1024
+"""What is made on the way of so many stays in the processor's cache."""
 ELEVATED = 0.5
 """From this share of the threshold's probability on a claim that is not alerted is `elevated`."""
 
@@ -220,9 +222,13 @@ class Scorer:
         moments: npt.NDArray[np.int64],
         entities: dict[str, list[str | None]],
     ) -> None:
-        if len(self._derived_to):
-            found = self.histories.features(moments, entities)
-            values[:, self._derived_to] = found[:, self._derived_from]
+        if not len(self._derived_to):
+            return
+        for start in range(0, len(moments), LOOK_UP_ROWS):
+            rows = slice(start, start + LOOK_UP_ROWS)
+            some = {entity: column[rows] for entity, column in entities.items()}
+            found = self.histories.features(moments[rows], some)
+            values[rows, self._derived_to] = found[:, self._derived_from]
 
     def _reason(self, inputs: Inputs, row: int, feature: int, share: float) -> dict[str, Any]:
         numeric = len(self.numeric)
