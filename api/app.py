@@ -30,6 +30,7 @@ from api.problems import Problem, request_id
 from api.scoring import answers, score
 from api.service import Service, one_thread
 from api.settings import ApiSettings, api_settings
+from fraud_mlops.errors import SettingsError
 from fraud_mlops.settings import Settings
 from fraud_mlops.settings import settings as project_settings
 
@@ -110,4 +111,12 @@ async def _http_problem(request: Request, error: Any) -> Response:
     return problem.response(request_id(request))
 
 
-app = create_app()
+def _of_environment() -> FastAPI:
+    """A person's mistake there is told without the way to it."""
+    try:
+        return create_app()
+    except SettingsError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+app = _of_environment()

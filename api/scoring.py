@@ -16,10 +16,11 @@ from api.access import Caller
 from api.joining import Answer, Asked
 from api.problems import Problem, invalid_claim, request_id
 from api.service import Service
+from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.features.split import microseconds
 from fraud_mlops.serving.records import Looked, now, records
 from fraud_mlops.serving.request import moment_of
-from fraud_mlops.serving.scorer import Explain, Scorer, Scores, answer
+from fraud_mlops.serving.scorer import Explain, Scorer, Scores
 
 T = TypeVar("T")
 
@@ -96,9 +97,16 @@ def _told(
     warnings: list[dict[str, str]],
 ) -> dict[str, Any]:
     facts = scorer.histories.facts
+    probability, alert = float(scores.probabilities[i]), bool(scores.alerts[i])
     told = {
         "request_id": asked.name,
-        **answer(scorer, asked.claim.claim_id, moment_of(asked.claim), scores, i),
+        CLAIM_ID: asked.claim.claim_id,
+        EVENT_TIME: moment_of(asked.claim).isoformat(),
+        "model_version": scorer.version,
+        "score": float(scores.logits[i]),
+        "probability": probability,
+        "band": scorer.band(alert, probability),
+        "alert": alert,
         "threshold": decision_rule(scorer),
         "reasons": reasons,
         "warnings": warnings,

@@ -101,7 +101,7 @@ def measure_when_scored() -> AssetCondition:
 
 
 def sync_when_measured() -> AssetCondition:
-    """Metrics that have become others go to the warehouse, in a run of their own.
+    """Metrics that have changed go to the warehouse, in a run of their own.
 
     A warehouse that is out of reach must not fail the run that scores.
     """

@@ -80,6 +80,4 @@ def _job(
         selection=selection if whole_zones else selection - slow,
         description=description,
         tags={"dataset": dataset.name},
-        # Steps launch a Metaflow run and follow it, or copy a few rows.
-        executor_def=dg.in_process_executor,
     )

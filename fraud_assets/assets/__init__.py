@@ -1,1 +1,1 @@
-"""The asset graph of a dataset: landing -> raw_zone -> model_artifact -> ml_outputs -> metrics."""
+"""The asset graph of a dataset, from landing to the warehouse and what reads it."""

@@ -69,7 +69,7 @@ def claims_freshness(dataset: Dataset) -> dg.FreshnessPolicy:
     """Of what should be written as claims come: once a period, and a grace of half a one.
 
     Any partition counts, so that a backfill of an old one makes an asset look fresh; the check
-    `newest_partitions_present` looks at the partitions themselves.
+    `newest_partition_present` looks at the partitions themselves.
     """
     fail, warn = _claims_windows(dataset)
     return dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn)

@@ -253,8 +253,9 @@ class Tick:
         return usual_file(self.dataset.contract, uris[:SAMPLED])
 
     def _judges(self, seen: SeenFiles) -> tuple[str, str]:
-        """What makes a file bad: the contract, the file it is held against, a person's asking. And
-        what makes claims belong to no partition: the contract, and where partitions begin."""
+        """Digests of what decides whether a file is bad (contract, the file it is compared with, a
+        person's request to look again), and whether a claim has a partition (contract, the first
+        partition). A file is looked at again when either has changed."""
         contract = judged_by(self.dataset.contract)
         bad = [contract, repr(seen.first_good(self.files)), self.again]
         return _digest(*bad), _digest(contract, self._partitions.first)

@@ -39,7 +39,7 @@ class Partitions:
         return {name for name, day in self._days.items() if days[0] <= day <= days[1]}
 
     def since(self, held: Iterable[str], due: int) -> set[str]:
-        """Those of `held` that claims of the day before `due` or later are in."""
+        """Partitions of `held` that may contain claims from the day before `due` on."""
         first = partition_of(_EPOCH + (due - 1) * _DAY, self._period)
         return {name for name in held if name >= first}
 

@@ -16,7 +16,7 @@ from dagster_metaflow.stores import is_folder, opened
 _REPORT = re.compile(r"[^.].*\.json")
 _Look = tuple[str, ...]
 _MOST_SECONDS = 2.0
-"""For which a report on a store that counts its calls may stay unseen."""
+"""Longest delay before a report on a store that bills its calls is noticed."""
 
 # Stores name the moment of writing differently; size and tag or time tell a new file.
 _TELLS = ("size", "mtime", "LastModified", "last_modified", "ETag", "etag", "created", "ino")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +112,14 @@ def test_the_page_lists_every_variable_of_the_api() -> None:
     expected = HEADER + "\n".join(rows) + "\n"
     page = (ROOT / "docs" / "api.md").read_text()
     assert expected in page, f"docs/api.md should have:\n\n{expected}"
+
+
+def test_a_wrong_setting_is_told_without_a_stack_trace() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"],
+        cwd=ROOT, env={**os.environ, "FRAUD_API_OPEN": "maybe"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert "FRAUD_API_OPEN='maybe'" in ran.stderr
+    assert "Traceback" not in ran.stderr

@@ -17,7 +17,7 @@ from fraud_mlops.claims.looking import file_uri, look_into
 from fraud_mlops.contract import Contract, FileSource
 from fraud_mlops.errors import LakehouseError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.landing.aside import files_aside, set_aside, take_back
+from fraud_mlops.landing.aside import files_aside, judged_by, set_aside, take_back
 from fraud_mlops.landing.listing import Landed, landed_files, listing_version
 from fraud_mlops.landing.seen import EVER, Looked, SeenFiles
 from fraud_mlops.limits import Quality
@@ -256,6 +256,14 @@ def test_ingest_reads_a_file_again_when_the_contract_was_mended_and_not_when_ano
         (strict.model_copy(update={"quality": lenient}), 3),
     ):
         assert ingest(described, lake, **given).kept == kept
+
+
+def test_what_only_models_are_made_by_makes_no_file_worth_another_look(landing: Path) -> None:
+    strict = contract(landing)
+    for changed in ({"description": "other words"}, {"windows": (3,)}):
+        assert judged_by(strict.model_copy(update=changed)) == judged_by(strict)
+    lenient = strict.model_copy(update={"quality": Quality(max_bad_share=0.6)})
+    assert judged_by(lenient) != judged_by(strict)
 
 
 def test_a_file_whose_name_is_not_utf_8_is_ingested_and_its_bad_rows_name_it(

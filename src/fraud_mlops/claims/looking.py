@@ -77,7 +77,7 @@ def usual_file(contract: Contract, uris: Iterable[str]) -> str | None:
 
 
 def still_aside(contract: Contract, lakehouse: Lakehouse) -> list[SetAside]:
-    """Files that are set aside, less those that keep a contract which has changed meanwhile."""
+    """Files that are set aside, except those that pass the contract as it is now."""
     judge, found = judged_by(contract), []
     for record in files_aside(lakehouse, contract.name):
         if record.contract == judge:

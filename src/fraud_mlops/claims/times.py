@@ -226,19 +226,19 @@ def _year(word: str) -> int | None:
 
 
 def _month(word: str) -> int | None:
-    return _named(word, _MONTHS.split(), 1) or _bounded(1, 12)(word)
+    return _named(word, _MONTHS.split()) or _bounded(1, 12)(word)
 
 
 def _weekday(word: str) -> int | None:
     """Monday is 0. Numbers are ISO's (1 Monday to 7 Sunday), with 0 for Sunday too."""
-    named = _named(word, _DAYS.split(), 1)
+    named = _named(word, _DAYS.split())
     number = named if named is not None else _bounded(0, 7)(word)
     return None if number is None else (number - 1) % 7
 
 
-def _named(word: str, names: list[str], first: int) -> int | None:
-    """Position of the one name that starts with `word` (two letters or more)."""
+def _named(word: str, names: list[str]) -> int | None:
+    """Position, from 1, of the one name that starts with `word` (two letters or more)."""
     if len(word) < 2:
         return None
-    hits = [i for i, name in enumerate(names, first) if name.startswith(word)]
+    hits = [i for i, name in enumerate(names, 1) if name.startswith(word)]
     return hits[0] if len(hits) == 1 else None

@@ -42,8 +42,7 @@ def landed_files(
     """The files of a source as they are now, in order of their path; none where it is empty.
 
     closed: is given the folders and files of this machine that may not be looked at, which are
-    passed over. seconds: in which another store has to tell, for who cannot wait for as long as its
-    client tries.
+    passed over. seconds: time limit for listing a remote store, whose client would try longer.
     Raises SourceError for a place that is not there, or that cannot be listed.
     """
     fs, path = filesystem(source.uri)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fraud_mlops import catalog
 from fraud_mlops.contract import Contract, SyntheticSource
-from fraud_mlops.errors import ContractError, SettingsError
+from fraud_mlops.errors import SettingsError
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import absolute, is_local, join
 from fraud_mlops.models.candidates import (
@@ -208,6 +208,6 @@ def _as_of(text: str | None, contract: Contract) -> datetime:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ContractError(
+        raise SettingsError(
             f"--as-of {text!r} is not a time; write 2024-12-31 or 2024-12-31T12:00Z"
         ) from None

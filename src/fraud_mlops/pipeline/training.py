@@ -1,4 +1,4 @@
-"""Train one candidate, choose the winner, fit it again on all that may be learnt from."""
+"""Train one candidate, and fit the winner again on all that may be learnt from."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _measured(
 
 
 def failed_row(candidate: Candidate, error: str) -> LeaderboardRow:
-    """A candidate that could not be trained, with the last line of what it said."""
+    """A candidate that could not be trained, with what it said."""
     return LeaderboardRow(
         name=candidate.name,
         family=candidate.family,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import numpy as np
@@ -81,7 +81,3 @@ def days_before(table: pa.Table, column: str, end: datetime) -> np.ndarray:
     moments = table.column(column).to_numpy(zero_copy_only=False).astype("datetime64[us]")
     last = np.datetime64(end.replace(tzinfo=None), "us")
     return np.asarray((last - moments) / np.timedelta64(1, "D"), dtype=np.float64)
-
-
-def concatenated(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays) if arrays else np.empty(0)

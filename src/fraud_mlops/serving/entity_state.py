@@ -34,10 +34,10 @@ _KNOWN = "known"
 
 
 class StateFacts(BaseModel):
-    """until: event time of the newest claim in it. exact_from: claims from here on find their
-    whole history, in the windows of the contract that it was published for. begins: what is older
-    is not in it. as_of: labels that became known later are not. base_labels, base_frauds: labels
-    that became known before the table begins."""
+    """until: event time of the newest claim in it. exact_from: claims from this moment on find
+    their whole history, for the windows of the contract that it was published with. begins: older
+    claims are not in it. as_of: labels that became known later are not in it. base_labels,
+    base_frauds: how many labels, and frauds, became known before the table begins."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

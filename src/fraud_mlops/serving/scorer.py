@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import repeat
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fraud_mlops.claims.schema import unsaid_columns
-from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, Contract
+from fraud_mlops.contract import EVENT_TIME, Contract
 from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.features.split import microseconds
 from fraud_mlops.features.windows import lookbacks
@@ -287,19 +286,3 @@ def _nan(value: float | None) -> float:
 
 def _none(value: float) -> float | None:
     return value if np.isfinite(value) else None
-
-
-def answer(
-    scorer: Scorer, claim_id: str | None, moment: datetime, scores: Scores, i: int
-) -> dict[str, Any]:
-    """What is told of claim i in any format, before reasons and warnings."""
-    probability, alert = float(scores.probabilities[i]), bool(scores.alerts[i])
-    return {
-        CLAIM_ID: claim_id,
-        EVENT_TIME: moment.isoformat(),
-        "model_version": scorer.version,
-        "score": float(scores.logits[i]),
-        "probability": probability,
-        "band": scorer.band(alert, probability),
-        "alert": alert,
-    }

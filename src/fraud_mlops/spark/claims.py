@@ -27,11 +27,6 @@ def positions(schema: pa.Schema) -> dict[str, str]:
     return {name: f"c{i}" for i, name in enumerate(schema.names)}
 
 
-def stored_type(kind: pa.DataType) -> pa.DataType:
-    """What a column is between tasks: times are integers there."""
-    return pa.int64() if pa.types.is_timestamp(kind) else kind
-
-
 def read(spark: SparkSession, uris: Sequence[str], schema: pa.Schema) -> DataFrame:
     """Columns of Parquet objects under positional names, rows in any order."""
     from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
