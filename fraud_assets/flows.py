@@ -12,9 +12,10 @@ from fraud_mlops import catalog
 
 FOLDER = Path(__file__).parents[1] / "flows"
 _LIBRARY = Path(fraud_mlops.__file__).parent
-# What people look at, and what takes metrics elsewhere; no flow's asset comes out otherwise for it.
-# Steps draw plots, though, so that they are deployed.
-_FOR_SHOW = {"cli", "plots", "warehouse", "__pycache__"}
+_IN_NO_FLOW = {"cli", "doctor", "notifications", "warehouse", "__pycache__"}
+"""No step imports them: assets do not become stale, nor are machines deployed anew, for them."""
+_PLOTS = "plots"
+"""Steps draw them, so that they are deployed; but no asset comes out otherwise for it."""
 
 
 def flow(file: str, dataset: Dataset) -> MetaflowFlow:
@@ -24,12 +25,13 @@ def flow(file: str, dataset: Dataset) -> MetaflowFlow:
     either changes what a run would do. What is deployed is the same for all datasets: each run is
     given its contract, and the code package holds all that have a name.
     """
-    code = [path for path in sorted(_LIBRARY.iterdir()) if path.name not in _FOR_SHOW]
+    left_out = {*_IN_NO_FLOW, _PLOTS}
+    code = [path for path in sorted(_LIBRARY.iterdir()) if path.name not in left_out]
     return MetaflowFlow(
         FOLDER / file,
         code=[path for path in code if path.is_dir() or path.suffix == ".py"],
         inputs=[dataset.file],
-        packed=[*sorted(catalog.available().values()), _LIBRARY / "plots"],
+        packed=[*sorted(catalog.available().values()), _LIBRARY / _PLOTS],
         # The registry is the resource's to say, when a run starts.
         fixed={"dataset": str(dataset.file), "model_uri": None},
     )

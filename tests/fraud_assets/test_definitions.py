@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import warnings
@@ -10,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import grimp
 import pytest
 from assets_kit import GENERATED, LANDED, Place
 from dagster import AssetKey
@@ -62,6 +64,23 @@ def test_what_steps_draw_with_is_deployed_and_makes_no_asset_stale(
     after = flows.ingest_flow(generated.dataset)
     assert after.deployed_version != versions[0]
     assert after.code_version == versions[1]
+
+
+def test_no_step_imports_what_the_code_version_leaves_out() -> None:
+    library = grimp.build_graph("fraud_mlops")
+    imported = set()
+    for file in flows.FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fraud_mlops"):
+                imported |= {f"{node.module}.{name.name}" for name in node.names} | {node.module}
+    reached = imported & library.modules
+    for module in imported & library.modules:
+        reached |= library.find_upstream_modules(module)
+    assert "fraud_mlops.pipeline.scoring" in reached
+    parts = {module.split(".")[1] for module in reached if "." in module}
+    assert parts & flows._IN_NO_FLOW == set()
+    every = {module.split(".")[1] for module in library.modules if "." in module}
+    assert flows._IN_NO_FLOW - {"__pycache__"} <= every
 
 
 def test_where_flows_run_is_a_setting_for_schedules_and_sensors_too(
