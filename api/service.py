@@ -16,7 +16,7 @@ from api.metrics import Metrics
 from api.problems import Problem
 from api.settings import ApiSettings
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.lakehouse.stores import absolute, join
+from fraud_mlops.lakehouse.stores import absolute, models_root
 from fraud_mlops.serving.champion import ServedModel, Watcher
 from fraud_mlops.serving.prediction_log import PredictionLog
 from fraud_mlops.serving.records import Record
@@ -64,7 +64,7 @@ log = logging.getLogger("fraud.api")
 class Service:
     def __init__(self, settings: ApiSettings, metrics: Metrics, project: Settings) -> None:
         root = absolute(project.lakehouse_uri)
-        models = absolute(project.model_uri or join(root, "models"))
+        models = models_root(root, project.model_uri)
         self.settings, self.metrics = settings, metrics
         self.access = Access(settings)
         self.lakehouse = Lakehouse(root)

@@ -9,12 +9,12 @@ from metaflow.cards import Image, Markdown, Table  # noqa: TID253 - likewise
 
 from fraud_mlops import plots
 from fraud_mlops.claims import IngestReport
-from fraud_mlops.evaluation.leaderboard import LeaderboardRow
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.pipeline.choosing import Choice, curves
 from fraud_mlops.pipeline.ingesting import Periods, span
 from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.pipeline.validation import Validated
+from fraud_mlops.reporting.model_artifact import bar
 
 _SHOWN_SLICES = 40
 _SHOWN_FEATURES = 15
@@ -86,7 +86,7 @@ def leaderboard(choice: Choice, features: FeatureSet) -> None:
             "The OOT window had no say."
         ),
         Table(table, headers=[*heads, "train s", "rows/s", "status"]),
-        _image(plots.leaderboard_bars([_bar(row) for row in rows])),
+        _image(plots.leaderboard_bars([bar(row) for row in rows])),
         _image(plots.precision_recall_curves(recall, prevalence)),
         _image(plots.roc_curves(false_alarms)),
         _image(plots.loss_curves(choice.losses)),
@@ -199,12 +199,3 @@ def _figure(value: float | None, form: str = ".3f") -> str:
 def _safe(text: str) -> str:
     """Values from the data must not become markup."""
     return text.replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _bar(row: LeaderboardRow) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "family": row.family,
-        "status": row.status,
-        "average_precision": row.metrics.get("average_precision"),
-    }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaflow import current  # noqa: TID253 - this file is part of the flows
 
-from dagster_metaflow.reports import Check, Materialization, write_report
+from dagster_metaflow.reports import Check, Materialization, reports_folder, write_report
 from flow_task import card_command, pathspec, seconds
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import write_bytes
@@ -78,7 +78,7 @@ def _report(plan: RunPlan, asset: str, told: Told, card_step: str) -> None:
 
 def _drawn(plan: RunPlan, asset: str, figures: Mapping[str, Any]) -> dict[str, str]:
     """The figures as PNG files beside the reports; their addresses by name."""
-    folder = f"{plan.output_uri}/_reports/{current.flow_name}/{plan.launch_id}"
+    folder = reports_folder(plan.output_uri, current.flow_name, plan.launch_id)
     addresses = {}
     for name, figure in figures.items():
         addresses[name] = f"{folder}/{asset}-{re.sub(r'[^a-z0-9_]', '_', name)}.png"

@@ -6,7 +6,7 @@ from dagster import ConfigurableResource
 from pydantic import Field
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.lakehouse.stores import absolute, join
+from fraud_mlops.lakehouse.stores import absolute, models_root
 from fraud_mlops.settings import settings
 
 
@@ -39,4 +39,4 @@ class Stores(ConfigurableResource):  # type: ignore[type-arg]
     @property
     def models(self) -> str:
         """Root of the registry, absolute."""
-        return absolute(self.model_uri) if self.model_uri else join(self.root, "models")
+        return models_root(self.root, self.model_uri)

@@ -25,7 +25,7 @@ from fraud_assets.launcher.client import TOKEN_VARIABLE, URL_VARIABLE, Server, U
 from fraud_assets.run_log import RunLog, described, read_run, to_json, to_markdown
 from fraud_mlops.cli.options import dataset_name
 from fraud_mlops.errors import FraudMlopsError
-from fraud_mlops.lakehouse.stores import join, read_bytes, write_bytes
+from fraud_mlops.lakehouse.stores import join, models_root, read_bytes, write_bytes
 from fraud_mlops.notifications.masking import mask_values, masker
 from fraud_mlops.registry.bundle import read_manifest
 from fraud_mlops.registry.lineage import resolved_version
@@ -87,7 +87,7 @@ def _with_model(log: RunLog, folder: Path, dataset: str | None) -> RunLog:
         return log
     made_of = [asset.asset.split("/")[0] for asset in log.assets if "verdict" in asset.metadata]
     try:
-        models = settings().model_uri or join(settings().lakehouse_uri, "models")
+        models = models_root(settings().lakehouse_uri, settings().model_uri)
         name = dataset_name(dataset) if dataset else made_of[-1]
         manifest = read_manifest(models, name, resolved_version(models, name, log.version))
     except FraudMlopsError as error:

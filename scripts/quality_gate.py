@@ -21,7 +21,7 @@ from typing import Any
 
 from fraud_mlops.cli.options import dataset_name
 from fraud_mlops.errors import FraudMlopsError, RegistryError
-from fraud_mlops.lakehouse.stores import join, write_bytes
+from fraud_mlops.lakehouse.stores import models_root, write_bytes
 from fraud_mlops.registry.pointers import read_pointer
 from fraud_mlops.registry.quality import QualityGate, judge
 from fraud_mlops.settings import settings
@@ -92,7 +92,7 @@ def _least(text: str) -> tuple[str, float]:
 
 
 def _models(given: str | None) -> str:
-    return given or settings().model_uri or join(settings().lakehouse_uri, "models")
+    return models_root(settings().lakehouse_uri, given or settings().model_uri)
 
 
 def _judged(arguments: argparse.Namespace) -> QualityGate | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dagster_metaflow.backends.looks import Looks, Pace
 from dagster_metaflow.events import Published
 from dagster_metaflow.ledger import Ledger
-from dagster_metaflow.reports import ReportError, parse_report
+from dagster_metaflow.reports import REPORT, ReportError, parse_report
 from dagster_metaflow.stores import is_folder, opened
 
-_REPORT = re.compile(r"[^.].*\.json")
 _Look = tuple[str, ...]
 _MOST_SECONDS = 2.0
 """Longest delay before a report on a store that bills its calls is noticed."""
@@ -70,7 +68,7 @@ class ReportFollower:
         looks = {
             path: tuple(str(entry.get(key)) for key in _TELLS)
             for path, entry in named.items()
-            if _REPORT.fullmatch(posixpath.basename(path))
+            if REPORT.fullmatch(posixpath.basename(path))
         }
         return {path: look for path, look in looks.items() if self._seen.get(path) != look}
 

@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from dagster_metaflow.reports import reports_folder
 from dagster_metaflow.stores import opened, read_file, write_file, written_beside
 from dagster_metaflow.watcher import Watcher
 
@@ -110,7 +111,7 @@ class Ledger:
         self.root = root.rstrip("/") or "/"
 
     def folder(self, flow: str, *parts: str) -> str:
-        return posixpath.join(self.root, "_reports", flow, *parts)
+        return reports_folder(self.root, flow, *parts)
 
     def record(self, flow: str, launch_id: str) -> LaunchRecord | None:
         """None for a launch that is not Dagster's, or not there, or whose record is damaged."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from dagster_metaflow.ledger import RECORD
+from dagster_metaflow.reports import REPORT, reports_folder
 from dagster_metaflow.stores import opened
 
-_REPORT = re.compile(r"[^.].*\.json")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 _TAGS = ("ETag", "etag", "md5Hash")
 _READERS = 16
@@ -50,7 +49,7 @@ def list_reports(
     """
     only = next(iter(flows)) if flows is not None and len(flows) == 1 else ""
     launched_by_dagster, found = set(), []
-    with opened(posixpath.join(root.rstrip("/") or "/", "_reports"), anew=True) as (fs, top):
+    with opened(reports_folder(root), anew=True) as (fs, top):
         top = top.rstrip("/")
         files = dict(_files(fs, posixpath.join(top, only).rstrip("/"), 1 if only else 2, tell))
     for path, info in files.items():
@@ -60,7 +59,7 @@ def list_reports(
         flow, launch, name = parts
         if name == RECORD:
             launched_by_dagster.add((flow, launch))
-        elif _REPORT.fullmatch(name):
+        elif REPORT.fullmatch(name):
             found.append(((flow, launch), _report_file(path, info)))
     return sorted(file for launch, file in found if launch not in launched_by_dagster)
 

@@ -40,7 +40,8 @@ _PATIENCE = 4.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_REPORT = re.compile(r"[^.].*\.json")
+REPORT = re.compile(r"[^.].*\.json")
+"""Names of reports among the files of a launch."""
 CHECK_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 # Of a report; other times are damage, and some that no database takes.
@@ -142,7 +143,7 @@ def read_reports(root: str, flow: str, launch_id: str) -> list[AssetReport]:
     try:
         with opened(_folder(root, flow, launch_id), anew=True) as (fs, folder):
             found = [str(path) for path in fs.ls(folder, detail=False)]
-            paths = [path for path in found if _REPORT.fullmatch(posixpath.basename(path))]
+            paths = [path for path in found if REPORT.fullmatch(posixpath.basename(path))]
             data = {path: fs.cat_file(path) for path in paths}
     except FileNotFoundError:
         return []
@@ -210,6 +211,11 @@ def _plain(name: str, value: Any) -> Any:
 
 def _folder(root: str, flow: str, launch_id: str) -> str:
     parts = (_checked(flow, _NAME, "flow"), _checked(launch_id, _NAME, "launch id"))
+    return reports_folder(root, *parts)
+
+
+def reports_folder(root: str, *parts: str) -> str:
+    """Of all flows, of one, of one launch: parts are the flow and the launch id."""
     return posixpath.join(root.rstrip("/") or "/", "_reports", *parts)
 
 

@@ -53,11 +53,10 @@ def _output_uri(context: click.Context, _option: click.Parameter, given: str | N
 
 
 def _model_uri(context: click.Context, _option: click.Parameter, given: str | None) -> str:
-    from fraud_mlops.lakehouse.addresses import require_root
-    from fraud_mlops.lakehouse.stores import join
+    from fraud_mlops.lakehouse.stores import models_root
     from fraud_mlops.settings import settings
 
-    return require_root(given or settings().model_uri or join(context.meta[_OUTPUT], "models"))
+    return models_root(context.meta[_OUTPUT], given or settings().model_uri)
 
 
 def _dataset(context: click.Context, _option: click.Parameter, given: str) -> str:

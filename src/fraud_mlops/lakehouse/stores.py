@@ -85,6 +85,11 @@ def absolute(uri: str) -> str:
     return uri.rstrip("/")
 
 
+def models_root(lakehouse_uri: str, model_uri: str | None) -> str:
+    """The registry's root, absolute: one that is given, or beside the lakehouse's zones."""
+    return absolute(model_uri or join(lakehouse_uri, "models"))
+
+
 def exists(uri: str) -> bool:
     fs, path = filesystem(uri)
     return bool(fs.exists(path))

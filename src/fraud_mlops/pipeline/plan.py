@@ -14,7 +14,7 @@ from fraud_mlops import catalog
 from fraud_mlops.contract import Contract, SyntheticSource
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.lakehouse.ranges import PartitionRange
-from fraud_mlops.lakehouse.stores import absolute, is_local, join
+from fraud_mlops.lakehouse.stores import absolute, is_local, models_root
 from fraud_mlops.models.candidates import (
     MAX_CANDIDATES,
     SEEDS,
@@ -100,7 +100,7 @@ def plan_run(
     contract = catalog.load(dataset)
     _require_seed(seed or 0)
     root = absolute(output_uri or settings().lakehouse_uri)
-    models = absolute(model_uri or settings().model_uri or join(root, "models"))
+    models = models_root(root, model_uri or settings().model_uri)
     _require_lasting(root, models)
     chosen = _candidates(candidates, candidates_file, seed or 0)
     pointer = read_pointer(models, contract.name, "champion")

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fraud_mlops.claims.reading import evenly_spaced
 from fraud_mlops.contract import LABEL, LABEL_TIME
 from fraud_mlops.errors import SplitError
 from fraud_mlops.features.build import FeatureSet, window_batches
@@ -55,8 +56,7 @@ def thin(batches: Iterable[pa.RecordBatch], total: int, limit: int) -> Iterator[
         if total <= limit:
             yield batch
         else:
-            keep = (ordinals + 1) * limit // total > ordinals * limit // total
-            yield batch.filter(pa.array(keep))
+            yield batch.filter(pa.array(evenly_spaced(ordinals, limit, total)))
 
 
 def evenly(table: pa.Table, limit: int) -> pa.Table:
