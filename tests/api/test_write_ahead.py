@@ -201,6 +201,17 @@ def test_what_a_full_disk_does_not_take_spoils_nothing(tmp_path: Path) -> None:
     assert sorted(found) == ["after", "and more", "before", "more"]
 
 
+def test_where_nothing_was_scored_nothing_is_written(tmp_path: Path) -> None:
+    lake = Lakehouse(str(tmp_path / "lake"))
+    log = PredictionLog(lake, DATASET, tmp_path / "log", flush_seconds=3600)
+    (wal,) = waiting_folder(tmp_path / "log", lake, DATASET).glob("*.wal")
+    log.write([])
+    log.write_batch(a_batch(["x"]).slice(1))
+    assert wal.read_bytes() == b""
+    log.close()
+    assert read_predictions(lake, DATASET).num_rows == 0
+
+
 def test_a_batch_is_logged_as_its_claims_would_be_one_by_one(
     own: Published, tmp_path: Path
 ) -> None:

@@ -84,6 +84,8 @@ class PredictionLog:
         self._append(as_frame(records), records.num_rows)
 
     def _append(self, entries: bytes, rows: int) -> None:
+        if not rows:  # nothing was scored: no entry either
+            return
         with self._lock:
             _write_whole(self._file, entries)
             self._rows += rows
