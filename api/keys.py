@@ -9,12 +9,10 @@ keys may bear one id while one replaces the other.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import json
 import logging
-import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
+from filelock import FileLock, Timeout
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from fraud_mlops.errors import SettingsError
@@ -34,6 +33,7 @@ SCOPES: tuple[Scope, ...] = ("score", "metrics", "admin")
 PREFIX = "fk_"
 _AWAY = 0.1
 """Seconds that the file may be away for while somebody puts another in its place."""
+_LOCK_SECONDS = 30
 
 log = logging.getLogger("fraud.api")
 
@@ -179,15 +179,16 @@ def remove(path: Path, name: str) -> None:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Of two that change the file at once the second waits. It is the folder that is locked: the
-    file itself is replaced."""
+    """Of two that change the file at once the second waits. The lock is a file beside it: the file
+    itself is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
+        with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
+            yield
+    except Timeout:
+        raise click.ClickException(
+            f"{path}: somebody else has been changing it for {_LOCK_SECONDS} s; try again"
+        ) from None
 
 
 def _write(path: Path, keys: tuple[Key, ...]) -> None:

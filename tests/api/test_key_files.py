@@ -1,0 +1,117 @@
+"""Files of API keys: made, changed while a server reads them, and gone."""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pytest
+from api_kit import Published, Server, keys
+from filelock import FileLock
+
+from api.keys import KeyRing, add, read_keys
+
+
+def test_keys_are_kept_as_hashes_only(key_file: Path, score_key: str, closed: Server) -> None:
+    assert score_key not in key_file.read_text()
+    assert key_file.stat().st_mode & 0o077 == 0
+    assert score_key not in closed.log.read_text()
+
+
+def test_a_key_is_replaced_while_the_server_runs(
+    published: Published, closed: Server, key_file: Path, score_key: str
+) -> None:
+    claim = published.claim()
+    new = keys(key_file, "add", "--id", "branch", "--scopes", "score")
+    closed.until(lambda: closed.score(claim, key=new).status_code == 200, 5)
+    assert closed.score(claim, key=score_key).status_code == 200
+    keys(key_file, "remove", "--id", "branch")
+    closed.until(lambda: closed.score(claim, key=new).status_code == 401, 5)
+    kept = key_file.read_bytes()
+    key_file.write_text("{ half an edit")
+    time.sleep(1.2)
+    assert closed.score(claim, key=score_key).status_code == 200
+    key_file.write_bytes(kept)
+
+
+@contextmanager
+def no_file_opens() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_key_file_that_could_not_be_read_once_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    keys(path, "add", "--id", "kept")
+    revoked = keys(path, "add", "--id", "revoked")
+    ring = KeyRing(path)
+    assert ring.find(revoked)
+    keys(path, "remove", "--id", "revoked")
+    time.sleep(1.1)
+    with no_file_opens():
+        assert ring.find(revoked)
+    time.sleep(1.1)
+    assert ring.find(revoked) is None
+
+
+def test_without_their_file_no_keys_are_good(tmp_path: Path) -> None:
+    """Not for one more request, however long after nobody has asked."""
+    path = tmp_path / "keys.json"
+    key = keys(path, "add", "--id", "desk")
+    ring = KeyRing(path)
+    assert ring.find(key)
+    path.rename(tmp_path / "away")
+    ring._looked = 0.0
+    assert ring.find(key) is None
+    (tmp_path / "away").rename(path)
+    ring._looked = 0.0
+    assert ring.find(key)
+
+
+def test_a_key_file_that_is_away_while_another_takes_its_place_revokes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, away = tmp_path / "keys.json", tmp_path / "away"
+    key = keys(path, "add", "--id", "desk")
+    ring = KeyRing(path)
+    path.rename(away)
+    monkeypatch.setattr(time, "sleep", lambda _: away.rename(path))
+    assert ring.find(key)
+
+
+def test_keys_that_are_made_at_once_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "keys.json"
+
+    def make(name: str) -> None:
+        add.main(["--file", str(path), "--id", name], standalone_mode=False)
+
+    threads = [threading.Thread(target=make, args=(f"k{i}",)) for i in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {key.id for key in read_keys(path).keys} == {f"k{i}" for i in range(16)}
+
+
+def test_who_finds_the_file_being_changed_waits_and_then_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "keys.json"
+    monkeypatch.setattr("api.keys._LOCK_SECONDS", 0.2)
+    with (
+        FileLock(f"{path}.lock"),
+        pytest.raises(click.ClickException, match="somebody else has been changing it"),
+    ):
+        add.main(["--file", str(path), "--id", "late"], standalone_mode=False)
+    assert not path.exists()
+    add.main(["--file", str(path), "--id", "again"], standalone_mode=False)
+    assert [key.id for key in read_keys(path).keys] == ["again"]
