@@ -1,4 +1,4 @@
-"""What Prometheus reads. With several workers set PROMETHEUS_MULTIPROC_DIR to an empty folder."""
+"""What Prometheus reads, of all workers when they are started by `api.serve`."""
 
 from __future__ import annotations
 

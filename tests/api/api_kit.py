@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -208,14 +208,18 @@ def keys(path: Path, *arguments: str) -> str:
 
 @contextlib.contextmanager
 def process_server(
-    folder: Path, environment: dict[str, str], *arguments: str, looked: bool = True
+    folder: Path,
+    environment: dict[str, str],
+    *arguments: str,
+    start: Sequence[str] = ("uvicorn", "api.app:app"),
+    looked: bool = True,
 ) -> Iterator[Server]:
     """`uvicorn api.app:app`, ended by SIGTERM; a server that dies at once fails the test.
 
-    looked: begins after the first look for a champion.
+    start: another module, and what it is given. looked: begins after the first look for a champion.
     """
     port, log = free_port(), folder / f"server-{time.monotonic_ns()}.log"
-    command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(port), *arguments]
+    command = [sys.executable, "-m", *start, *arguments, "--port", str(port)]
     with log.open("wb") as stream:
         process = subprocess.Popen(
             command, cwd=ROOT, env={**os.environ, **environment}, stdout=stream, stderr=stream

@@ -103,6 +103,20 @@ def test_containers_run_without_privileges() -> None:
     assert grace > int(stop[1]) + 30
 
 
+def test_what_workers_count_lies_where_a_container_may_write() -> None:
+    """Whoever starts them, with however many: nobody has to set a variable."""
+    text = (ROOT / "infra" / "api" / "Dockerfile").read_text()
+    (folder,) = re.findall(r"PROMETHEUS_MULTIPROC_DIR=(\S+)", text)
+    mounts = {mount["mountPath"]: mount["name"] for mount in container()["volumeMounts"]}
+    volumes = {one["name"]: one for one in the("Deployment")["spec"]["template"]["spec"]["volumes"]}
+    assert "emptyDir" in volumes[mounts[str(Path(folder).parent)]]
+    assert not {"command", "args"} & container().keys()
+    compose = yaml.safe_load((ROOT / "infra" / "compose" / "compose.yaml").read_text())
+    service = compose["services"]["api"]
+    assert str(Path(folder).parent) in service["tmpfs"]
+    assert service["command"][:3] == ["python", "-m", "api.serve"]
+
+
 def test_the_page_lists_every_variable_of_the_api() -> None:
     rows = [
         f"| `{f.alias}` | {'' if f.default is None or f.default == '' else f'`{f.default}`'} "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from api_kit import DATASET, Published, Server, open_server, process_server
+from api_kit import DATASET, ROOT, Published, Server, open_server, process_server
 
 from fraud_mlops.registry.pointers import promote
 from fraud_mlops.serving.prediction_log import read_predictions
@@ -103,6 +105,39 @@ def test_gauges_are_of_the_workers_that_live_and_of_the_model_that_they_serve(
         promote(own.models, DATASET, second, expected=first, by="test", reason="test")
         server.until(lambda: all_have_swapped(2), 60)
         assert (serves(first), serves(second)) == (0, 1)
+
+
+def image() -> tuple[dict[str, str], list[str]]:
+    """Variables and module with options of the image, with two workers, as the shell makes them."""
+    text = (ROOT / "infra" / "api" / "Dockerfile").read_text().replace("\\\n", " ")
+    (given,) = re.findall(r"^ENV (.+)$", text, re.MULTILINE)
+    (command,) = re.findall(r"^CMD (.+)$", text, re.MULTILINE)
+    shell, flag, words = json.loads(command)
+    assert (shell, flag) == ("sh", "-c")
+    filled = words.replace("${WORKERS:-1}", str(WORKERS)).replace("--host 0.0.0.0", "")
+    exec_, python, module, *start = filled.split()
+    assert (exec_, python, module) == ("exec", "python", "-m")
+    return dict(one.split("=", 1) for one in given.split()), start
+
+
+def test_metrics_of_the_image_are_of_all_its_workers_and_of_this_start(
+    own: Published, tmp_path: Path
+) -> None:
+    variables, start = image()
+    assert "PROMETHEUS_MULTIPROC_DIR" in variables
+    metrics = tmp_path / "metrics"
+    environment = environment_of(own, tmp_path) | {"UVICORN_HTTP": variables["UVICORN_HTTP"]}
+    environment["TMPDIR"] = str(tmp_path)
+    for shared in (str(metrics), str(metrics), ""):
+        environment["PROMETHEUS_MULTIPROC_DIR"] = shared
+        with process_server(tmp_path, environment, start=start) as server:
+            swaps = {"": float(WORKERS)}
+            server.until(lambda: gauges(server, "fraud_model_swaps") == swaps, 60)  # noqa: B023
+            for _ in range(10):
+                assert server.score(own.claim()).status_code == 200
+            counted = gauges(server, "fraud_claims_scored_total")
+            assert sum(counted.values()) == 10
+    assert list(tmp_path.glob("fraud-api-metrics-*")) == []
 
 
 def test_without_a_collector_traces_are_not_loaded(
