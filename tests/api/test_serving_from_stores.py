@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from store_servers import AWS, CONTAINER, adls_uri, azurite, s3_server
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import upload
 from fraud_mlops.registry.pointers import promote
+from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.prediction_log import read_predictions
 from fraud_mlops.settings import settings
 
@@ -73,3 +75,23 @@ def test_a_champion_in_a_store_is_served_swapped_and_logged(
         )
     logged = read_predictions(Lakehouse(root), DATASET)
     assert logged["model_version"].to_pylist() == [first, second]
+
+
+def test_who_asks_whether_it_is_ready_learns_no_place_of_a_store(
+    root: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor bucket, container, account or folder; the log, which is the operator's, has them."""
+    wrong = {  # not there, and no name of one; of another account
+        "s3": ["s3://nobodys-place/models", "s3://Nobodys_Place/models"],
+        "abfss": [f"abfss://{CONTAINER}@nobodysplace.dfs.core.windows.net/models"],
+    }
+    served = ServedModel("", DATASET, Lakehouse(root))
+    for served.models_uri in wrong[root.partition("://")[0]]:
+        place = re.sub(r".*(nobodys.?place).*", r"\1", served.models_uri, flags=re.IGNORECASE)
+        for _ in range(2):
+            assert not served.look()
+            assert served.problem
+            assert served.problem.startswith("models or entity state cannot be read")
+        (told,) = [one for one in caplog.records if one.name == "fraud.serving"]
+        assert place in told.getMessage()
+        caplog.clear()

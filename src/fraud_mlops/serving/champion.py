@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from fraud_mlops.contract import Contract
-from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.errors import BundleError, ContractError, FraudMlopsError, RegistryError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import open_input, tag_of
 from fraud_mlops.registry.pointers import Role, read_pointer
@@ -22,6 +22,7 @@ from fraud_mlops.serving.scorer import Scorer
 
 LONGEST_WAIT = 60.0
 _ADDRESS = re.compile(r"\b[a-z0-9+]+://[^\s,;)]+")
+_OF_MODELS = (BundleError, ContractError, RegistryError)
 
 log = logging.getLogger("fraud.serving")
 
@@ -53,6 +54,7 @@ class ServedModel:
     since: datetime | None = None
     _loaded: Loaded | None = None
     _state_tag: str | None = None
+    _noted: str | None = None
     _retry_at: float = 0.0
     _wait: float = field(default=1.0)
 
@@ -65,10 +67,12 @@ class ServedModel:
         try:
             return self._look()
         except (FraudMlopsError, OSError) as error:
-            self._note(str(error))
+            if self._noted != str(error):
+                log.warning("%s: %s", self.role, error)
+            self._noted, self.problem = str(error), self._shown(error)
         except Exception as error:  # a damaged bundle may break anything; the old one serves on
             log.exception("the %s cannot be loaded", self.role)
-            self._note(f"unexpected {type(error).__name__}; see the server's log")
+            self._noted, self.problem = None, self._shown(error)
         return False
 
     def _look(self) -> bool:
@@ -103,8 +107,7 @@ class ServedModel:
             tag = self._tag(contract)
             scorer = scorer_of(loaded, self._histories(contract))
         except Exception as error:
-            told = self._shown(str(error)) if isinstance(error, (FraudMlopsError, OSError)) else ""
-            self._refuse(version, told or f"unexpected {type(error).__name__}")
+            self._refuse(version, self._shown(error))
             raise
         self._loaded, self._state_tag = loaded, tag
         another = self.scorer is None or self.scorer.version != version
@@ -116,7 +119,7 @@ class ServedModel:
         return True
 
     def _well(self) -> None:
-        self.problem, self.refused, self._wait = None, None, 1.0
+        self.problem, self.refused, self._noted, self._wait = None, None, None, 1.0
 
     def _histories(self, contract: Contract) -> EntityHistories:
         return EntityHistories(contract, read_entity_state(contract, self.lakehouse))
@@ -143,14 +146,15 @@ class ServedModel:
         self._retry_at = time.monotonic() + self._wait
         self._wait = min(2 * self._wait, LONGEST_WAIT)
 
-    def _note(self, problem: str) -> None:
-        shown = self._shown(problem)
-        if shown != self.problem:
-            log.warning("%s: %s", self.role, problem)
-        self.problem = shown
-
-    def _shown(self, words: str) -> str:
-        """Without addresses, which are nobody's business who only asks whether we are ready."""
+    def _shown(self, error: Exception) -> str:
+        """What anybody may read who only asks whether we are ready: what a model lacks, without
+        addresses. Of a store no word that its client has chosen: it may name bucket, container,
+        account or folder, in whatever way."""
+        if not isinstance(error, (FraudMlopsError, OSError)):
+            return f"unexpected {type(error).__name__}; see the server's log"
+        if not isinstance(error, _OF_MODELS):
+            return "models or entity state cannot be read; the server's log says why"
+        words = str(error)
         for uri in (self.models_uri, self.lakehouse.root):
             words = words.replace(uri, "...")
         return _ADDRESS.sub("...", words)
