@@ -65,20 +65,28 @@ def test_a_run_that_is_resumed_after_newer_ones_leaves_theirs(
     assert facts(own).run == "Test/newer"
 
 
-def test_of_two_runs_at_once_the_newer_one_wins(own: Published, raw: list[Partition]) -> None:
+class Overtaken(Lakehouse):
+    """Another run comes between the look at what stands there and the write."""
+
+    overtake: Callable[[], Any] | None = None
+
+    def write(self, *given: Any, **more: Any) -> Partition:
+        overtake, self.overtake = self.overtake, None
+        if overtake:
+            overtake()
+        return super().write(*given, **more)
+
+
+@pytest.mark.parametrize("stands", ["whole", "damaged", "none"])
+def test_of_two_runs_at_once_the_newer_one_wins(
+    own: Published, raw: list[Partition], stands: str
+) -> None:
     contract = own.features.contract
-
-    class Overtaken(Lakehouse):
-        """Another run comes between the look at what stands there and the write."""
-
-        overtake: Callable[[], Any] | None = None
-
-        def write(self, *given: Any, **more: Any) -> Partition:
-            overtake, self.overtake = self.overtake, None
-            if overtake:
-                overtake()
-            return super().write(*given, **more)
-
+    state = own.root / state_uri(contract, own.lake)
+    if stands == "damaged":
+        state.write_bytes(b"PAR1")
+    elif stands == "none":
+        state.unlink()
     lake = Overtaken(str(own.root))
     lake.overtake = lambda: publish_entity_state(
         contract, own.lake, raw, as_of=END + timedelta(days=1), run="Test/newer"

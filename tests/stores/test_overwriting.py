@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -13,8 +15,10 @@ from registry_kit import DATASET, publish
 from test_same_on_every_store import SCHEMA, claims, large, put
 
 from fraud_mlops.errors import LakehouseError, RegistryError, ReplacedError
+from fraud_mlops.lakehouse.local_files import ABSENT
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import (
+    atomic_writer,
     delete_version,
     exists,
     list_files,
@@ -204,3 +208,43 @@ def test_of_runs_that_promote_at_once_one_wins_and_the_others_are_told(root: str
     assert [v for v, text in zip(rivals, said, strict=True) if text == "won"] == [pointer.version]
     losers = [str(text) for text in said if text != "won"]
     assert all(f"the champion is {pointer.version}" in text for text in losers)
+
+
+@shared_by_processes
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_of_many_that_make_an_object_one_does(
+    root: str, in_blocks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"{root}/first"
+    if in_blocks:
+        monkeypatch.setattr("fraud_mlops.lakehouse.adls._ONE_REQUEST", 1)
+
+    def make(word: bytes) -> bool:
+        try:
+            with atomic_writer(uri, replacing=ABSENT) as stream:
+                stream.write(word)
+        except ReplacedError:
+            return False
+        return True
+
+    words = [bytes([65 + i]) * 1000 for i in range(8)]
+    made = at_once(*(partial(make, word) for word in words))
+    assert made.count(True) == 1
+    assert read_bytes(uri) == words[made.index(True)]
+    assert not make(b"late")
+    assert [file.path for file in list_files(root)] == ["first"]
+
+
+def test_where_a_disk_has_no_second_names_the_first_object_is_made_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", no_links)
+    uri = str(tmp_path / "first")
+    with atomic_writer(uri, replacing=ABSENT) as stream:
+        stream.write(b"one")
+    with pytest.raises(ReplacedError), atomic_writer(uri, replacing=ABSENT) as stream:
+        stream.write(b"two")
+    assert read_bytes(uri) == b"one"

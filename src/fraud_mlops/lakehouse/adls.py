@@ -11,7 +11,8 @@ import asyncio
 import logging
 import os
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -130,14 +131,15 @@ class AdlsFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
         if not await self._container_exists(container):
             raise no_container(self, path)
 
-    async def _put_file(self, lpath: str, rpath: str, tag: str = "", **_options: Any) -> None:
+    async def _put_file(
+        self, lpath: str, rpath: str, condition: dict[str, Any] | None = None, **_options: Any
+    ) -> None:
         """Visible when all is there. Another upload in blocks that ends in between drops ours."""
-        same: dict[str, Any] = {"etag": tag, "match_condition": MatchConditions.IfNotModified}
         container, blob, _ = self.split_path(rpath)
         for attempt in range(_ATTEMPTS):
             try:
                 async with self.service_client.get_blob_client(container, blob) as client:
-                    await _upload(client, lpath, same if tag else {})
+                    await _upload(client, lpath, condition or {})
                 return
             except HttpResponseError as error:
                 if code_of(error) not in _LOST_BLOCKS or attempt == _ATTEMPTS - 1:
@@ -147,18 +149,28 @@ class AdlsFileSystem(AzureBlobFileSystem):  # type: ignore[misc]
     def write_version(self, path: str, data: bytes, tag: str | None) -> None:
         """Replaces the version of that tag, or makes the blob (None). Raises ReplacedError."""
         if tag is None:
-            try:
+            with self._first(path):
                 self.pipe_file(path, data, overwrite=False)
-            except FileExistsError:
-                uri = self.unstrip_protocol(path)
-                raise ReplacedError(f"{uri}: another writer came first") from None
         else:
             same = MatchConditions.IfNotModified
             self.pipe_file(path, data, etag=tag, match_condition=same)
 
-    def put_version(self, local: str, path: str, tag: str) -> None:
-        """Uploads a file in place of the version of that tag. Raises ReplacedError."""
-        self.put_file(local, path, tag=tag)
+    def put_version(self, local: str, path: str, tag: str | None) -> None:
+        """Uploads a file in place of the version of that tag, or of none. Raises ReplacedError."""
+        if tag is None:
+            with self._first(path):
+                self.put_file(local, path, {"match_condition": MatchConditions.IfMissing})
+        else:
+            same = {"etag": tag, "match_condition": MatchConditions.IfNotModified}
+            self.put_file(local, path, same)
+
+    @contextmanager
+    def _first(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileExistsError:
+            uri = self.unstrip_protocol(path)
+            raise ReplacedError(f"{uri}: another writer came first") from None
 
     async def _delete_version(self, path: str, tag: str) -> None:
         """Removes the version of that tag. Raises ReplacedError."""

@@ -12,6 +12,9 @@ from typing import BinaryIO, NamedTuple
 
 from fraud_mlops.errors import ReplacedError
 
+ABSENT = "absent"
+"""In place of a tag: of what is not there yet."""
+
 _FOLDER_TRIES = 10
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{32}\.tmp$")
 
@@ -39,13 +42,30 @@ def local_writer(path: Path, replacing: str | None) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        if replacing:
-            _require(path, replacing, path.stat() if path.exists() else None)
-        temporary.replace(path)
+        if replacing == ABSENT:
+            _create(temporary, path)
+        else:
+            if replacing:
+                _require(path, replacing, path.stat() if path.exists() else None)
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _create(temporary: Path, path: Path) -> None:
+    """A second name, which only one can give; where a disk has none of those, a look before."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError:
+        if path.exists():
+            raise _taken(path) from None
+        temporary.replace(path)
+    else:
+        temporary.unlink()
 
 
 def _temporary(path: Path) -> Path:
@@ -83,7 +103,11 @@ def remove_version(path: Path, tag: str) -> None:
 
 def _require(path: Path, tag: str, found: os.stat_result | None) -> None:
     if found is None or local_tag(found) != tag:
-        raise ReplacedError(f"{path}: was replaced by another run meanwhile; try again")
+        raise _taken(path)
+
+
+def _taken(path: Path) -> ReplacedError:
+    return ReplacedError(f"{path}: was replaced by another run meanwhile; try again")
 
 
 def local_tag(facts: os.stat_result) -> str:

@@ -95,8 +95,8 @@ class Lakehouse:
         """Streams `batches` into one partition, which replaces what stood there.
 
         metadata: run pathspec, contract version and the like; no part of the data version.
-        replacing: tag of the object that it takes the place of. Raises ReplacedError, and changes
-        nothing, when another stands there by then.
+        replacing: tag of the object that it takes the place of, or ABSENT. Raises ReplacedError,
+        and changes nothing, when another stands there by then.
         """
         uri = self.uri(zone, dataset, f"{key}={value}", PART)
         with ContentWriter(uri, schema, metadata or {}, replacing=replacing) as writer:

@@ -124,12 +124,14 @@ class S3Store(S3FileSystem):  # type: ignore[misc]
         condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
         self._conditional(path, lambda: self.pipe_file(path, data, **condition))
 
-    def put_version(self, local: str, path: str, tag: str) -> None:
-        """Uploads a file in place of the version of that tag. Raises ReplacedError.
+    def put_version(self, local: str, path: str, tag: str | None) -> None:
+        """Uploads a file in place of the version of that tag, or of none. Raises ReplacedError.
 
         Where it takes several requests, the tag is looked at before the first.
         """
-        if os.path.getsize(local) < _ONE_REQUEST:  # noqa: PTH202 - a path of fsspec's
+        if tag is None:
+            self._conditional(path, lambda: self.put_file(local, path, mode="create"))
+        elif os.path.getsize(local) < _ONE_REQUEST:  # noqa: PTH202 - a path of fsspec's
             self._conditional(path, lambda: self.put_file(local, path, IfMatch=tag))
         elif self.info(path)["ETag"] == tag:
             self.put_file(local, path)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 from fraud_mlops.errors import LakehouseError, ReplacedError
 from fraud_mlops.lakehouse.addresses import EXTRAS, refuse_odd, require_root
 from fraud_mlops.lakehouse.local_files import (
+    ABSENT,
     StoredFile,
     is_temporary,
     local_files,
@@ -191,8 +192,8 @@ def atomic_writer(uri: str, *, replacing: str | None = None) -> Iterator[BinaryI
     Locally a temporary file in the same folder, synced and renamed; elsewhere a local file,
     then one committed upload. What a killed process left half-written is removed by the next
     writer of that name.
-    replacing: tag of the version that it takes the place of; raises ReplacedError, and changes
-    nothing, when another stands there by then.
+    replacing: tag of the version that it takes the place of, or ABSENT; raises ReplacedError, and
+    changes nothing, when another stands there by then.
     """
     fs, path = filesystem(uri)
     if is_local(uri):
@@ -204,7 +205,7 @@ def atomic_writer(uri: str, *, replacing: str | None = None) -> Iterator[BinaryI
         with spool.open("xb") as stream:
             yield stream
         if replacing and hasattr(fs, "put_version"):
-            fs.put_version(spool.as_posix(), path, replacing)
+            fs.put_version(spool.as_posix(), path, None if replacing == ABSENT else replacing)
         else:
             fs.put_file(spool.as_posix(), path)
 

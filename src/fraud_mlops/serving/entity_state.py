@@ -21,9 +21,10 @@ from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.contract import AMOUNT, EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.features.windows import lookbacks
+from fraud_mlops.lakehouse.local_files import ABSENT
 from fraud_mlops.lakehouse.parquet import open_parquet, user_metadata
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
-from fraud_mlops.lakehouse.stores import again, tag_of
+from fraud_mlops.lakehouse.stores import again, open_input, tag_of
 
 ZONE, KEY, LATEST = "entity_state", "state", "latest"
 SLACK = timedelta(days=35)
@@ -132,14 +133,19 @@ def publish_entity_state(
 
 
 def _standing(contract: Contract, lakehouse: Lakehouse) -> tuple[StateFacts | None, str]:
-    """Facts of the table that is there, and its tag; none of one that nobody can read."""
+    """Facts of the table that is there, none of one that nobody can read; its tag, or ABSENT."""
+    uri, tag = state_uri(contract, lakehouse), ""
     try:
-        with open_parquet(state_uri(contract, lakehouse)) as (parquet, stream):
-            return StateFacts.model_validate(user_metadata(parquet)), tag_of(stream)
+        with open_input(uri) as stream:
+            tag = tag_of(stream)
+        with open_parquet(uri) as (parquet, _):
+            return StateFacts.model_validate(user_metadata(parquet)), tag
     except StoreError:
         raise
-    except (FileNotFoundError, LakehouseError, ValidationError):
-        return None, ""
+    except FileNotFoundError:
+        return None, ABSENT
+    except (LakehouseError, ValidationError):
+        return None, tag
 
 
 def read_entity_state(contract: Contract, lakehouse: Lakehouse) -> EntityState | None:
