@@ -22,6 +22,7 @@ from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.serving.single_values import moment, number, word
+from fraud_mlops.serving.value_schemas import of_moment, of_number, saying
 
 FEATURES = "features"
 
@@ -107,30 +108,43 @@ def _sources(contract: Contract) -> dict[str, str]:
 
 def _model_of(reader: ClaimReader) -> type[BaseModel]:
     contract, missing = reader.contract, reader.missing
-    when = "The moment of scoring: ISO 8601, naive is UTC, or Unix time. Now if absent."
+    when = (
+        "The moment of scoring, of the years 1 to 9999: ISO 8601, naive is UTC; or Unix time, of "
+        "which 8 digits are a date. Now if absent."
+    )
     called = "Name of the claim; comes back as given."
     ids = missing(CLAIM_ID)
     fields: dict[str, Any] = {
         CLAIM_ID: (word(ids, short_way=not ids) | None, Field(None, description=called)),
-        EVENT_TIME: (moment(missing(EVENT_TIME)) | None, Field(None, description=when)),
+        EVENT_TIME: (
+            moment(missing(EVENT_TIME)) | None,
+            _field(of_moment(missing(EVENT_TIME)), description=when),
+        ),
     }
     if contract.amount:
-        amount = number(missing(AMOUNT), contract.quality.min_amount)
-        fields[AMOUNT] = (amount | None, Field(None, description="Claimed amount."))
+        words, least = missing(AMOUNT), contract.quality.min_amount
+        amount = "Claimed amount" + ("." if least is None else f", {least:g} or more.")
+        said = _field(of_number(words, least), description=amount)
+        fields[AMOUNT] = (number(words, least) | None, said)
     for entity in contract.entities:
         text = f"Which {entity}; its history is looked up."
         fields[entity] = (word(missing(entity)) | None, Field(None, description=text))
     for name in contract.numeric or ():
-        fields[name] = (number(missing(name)) | None, Field(None))
+        fields[name] = (number(missing(name)) | None, _field(of_number(missing(name))))
     for name in contract.categorical or ():
         fields[name] = (word(missing(name)) | None, Field(None))
     if reader.derived:
-        own = {name: (number() | None, Field(None)) for name in reader.derived}
+        own = {name: (number() | None, _field(of_number())) for name in reader.derived}
         inner = create_model("EntityFeatures", __base__=_Claim, **own)  # type: ignore[call-overload]
         text = "Entity features of the sender's own, instead of those looked up; null is looked up."
         fields[FEATURES] = (inner | None, Field(None, description=text))
     made: type[BaseModel] = create_model("Claim", __base__=_Claim, **fields)
     return made
+
+
+def _field(told: dict[str, Any], **more: Any) -> Any:
+    """One that may be left out, with what JSON schema says of its values."""
+    return Field(None, json_schema_extra=saying(told), **more)
 
 
 def _columns(reader: ClaimReader, model: FraudModel) -> list[Column]:

@@ -1,0 +1,69 @@
+"""What JSON schema can say of the values that `single_values` reads; made from the contract.
+
+Patterns are of ECMA 262, and of Python. Beyond them are spellings that nobody uses, such as
+exponents of three digits, which are read all the same; and what no pattern can say: which days a
+month has, and that a number that comes as text is not below any least but 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Tree = dict[str, Any]
+
+BLANKS = r"[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*"
+"""As Arrow trims them."""
+
+_POWER = r"([eE][+-]?[0-9]{1,2})?"
+_DIGITS = rf"([0-9]{{1,200}}\.?[0-9]{{0,100}}|\.[0-9]{{1,100}}){_POWER}"  # finite for certain
+_ZERO = rf"(0{{1,200}}\.?0{{0,100}}|\.0{{1,100}}){_POWER}"
+_NAN = "[+-]?[nN][aA][nN]"
+_MONTH, _DAY = "(0[1-9]|1[0-2])", "(0[1-9]|[12][0-9]|3[01])"
+_DATE = f"[0-9]{{4}}(-{_MONTH}-{_DAY}|/{_MONTH}/{_DAY}|{_MONTH}{_DAY})"
+_HOUR, _SIXTY = "([01][0-9]|2[0-3])", "[0-5][0-9]"
+_CLOCK = rf"([01]?[0-9]|2[0-3])(:?{_SIXTY}(:?{_SIXTY}(\.[0-9]{{1,9}})?)?)?"
+_ZONE = rf"( ?(Z|[+-]{_HOUR}(:?{_SIXTY})?))?"
+_EPOCH = r"-?[0-9]{9,19}(\.[0-9]{1,9})?"
+_FIRST, _END = -6.21355968e19, 2.534023008e20
+"""The years 1 and 10000 in nanoseconds since 1970, which are the largest unit of Unix times."""
+
+
+def of_number(missing: Sequence[str] = (), least: float | None = None) -> Tree:
+    """missing: the column's own words for 'not known'."""
+    below = "[+-]?" + _DIGITS if least != 0 else rf"\+?{_DIGITS}|-{_ZERO}"
+    said: Tree = {"type": ["number", "string"], "pattern": _blank_or(below, _NAN, *_words(missing))}
+    if least is None or least <= 0:
+        said["type"].append("boolean")
+    if least is not None and not missing:
+        said["minimum"] = least
+    return said
+
+
+def of_moment(missing: Sequence[str] = ()) -> Tree:
+    written = rf"{_DATE}([T ]{_CLOCK}{_ZONE})?"
+    return {
+        "type": ["string", "number"],
+        "pattern": _blank_or(written, _EPOCH, *_words(missing)),
+        "minimum": _FIRST,
+        "exclusiveMaximum": _END,
+    }
+
+
+def saying(told: Tree) -> Callable[[Tree], None]:
+    """For pydantic's `json_schema_extra` of a field that may be null."""
+
+    def say(field: Tree) -> None:
+        field["anyOf"][0].update(told)
+
+    return say
+
+
+def _blank_or(*patterns: str) -> str:
+    return f"^{BLANKS}({'|'.join(patterns)})?{BLANKS}$"
+
+
+def _words(words: Sequence[str]) -> list[str]:
+    """As they stand; `re.escape` escapes more than ECMA 262 takes."""
+    return [re.sub(r"[\^$\\.*+?()\[\]{}|/]", r"\\\g<0>", word) for word in words]
