@@ -80,5 +80,6 @@ def shadow_record(scorer: Scorer, looked: Looked) -> Record:
         claim = claim.model_copy(update={"event_time": moment})
     inputs = scorer.prepare([claim])
     scores = scorer.score(inputs)
-    (made,) = records(scorer, [claim.claim_id], inputs, scores, [[]], [looked], CHALLENGER)
+    seen = looked._replace(role=CHALLENGER)
+    (made,) = records(scorer, [claim.claim_id], inputs, scores, [[]], [seen])
     return made
