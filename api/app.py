@@ -58,7 +58,7 @@ def create_app(settings: ApiSettings | None = None, project: Settings | None = N
 
     app = FastAPI(
         title="Fraud scoring", version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
-        openapi_url=None,
+        openapi_url=None, redirect_slashes=False,  # to a Host that anybody may claim to be
     )  # fmt: skip
     for path, endpoint, method in (
         ("/v1/score", score, "POST"),

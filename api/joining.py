@@ -19,7 +19,8 @@ from fraud_mlops.serving.scorer import FEW_ROWS, Explain, Scorer
 @dataclass(frozen=True, eq=False, slots=True)
 class Asked:
     """One claim, read; body: as it came. moment: its event time in microseconds since 1970.
-    name: the request's id; client: who asks."""
+    name: the request's id; client: who asks. what_if: the claim is made up, to see what would
+    change; no decision on a claim."""
 
     claim: Any
     moment: int
@@ -27,6 +28,7 @@ class Asked:
     name: str
     client: str
     explain: Explain
+    what_if: bool = False
 
 
 Answer = dict[str, Any] | Problem

@@ -71,7 +71,8 @@ class Metrics:
         )
         self.refused = Gauge(
             "fraud_model_refused",
-            "1 while the champion pointed at is refused.",
+            "1 while the version pointed at is refused.",
+            ["role"],
             multiprocess_mode="livemax",
             registry=registry,
         )

@@ -106,7 +106,9 @@ def _paths(reader: ClaimReader | None) -> Tree:
     manifest, schema = _json(_ANY, examples.MANIFEST), _json(_ANY, examples.SCHEMA)
     return {
         "/v1/score": {
-            "post": _operation("Score one claim", score, body=claim, query=_reasons("all"))
+            "post": _operation(
+                "Score one claim", score, body=claim, query=_reasons("all") | _WHAT_IF
+            )
         },
         "/v1/score/batch": {
             "post": _operation(

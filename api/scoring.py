@@ -18,7 +18,7 @@ from api.problems import Problem, invalid_claim, request_id
 from api.service import Service
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.features.split import microseconds
-from fraud_mlops.serving.records import Looked, now, records
+from fraud_mlops.serving.records import CHAMPION, WHAT_IF, Looked, now, records
 from fraud_mlops.serving.request import moment_of
 from fraud_mlops.serving.scorer import Explain, Scorer, Scores
 
@@ -33,11 +33,11 @@ async def score(request: Request) -> Response:
     try:
         caller = await service.access.require(request, "score")
         request.scope["caller"] = caller.id
-        which = explain_of(request, "all")
+        which, what_if = explain_of(request, "all"), what_if_of(request)
         require_media(request, ("application/json",))
         body = await request.body()
         scorer = service.scorer()
-        asked = _read(scorer, body, which, name, caller)
+        asked = _read(scorer, body, which, name, caller, what_if)
         told = await request.app.state.joined.ask(scorer, asked)
     except Problem as problem:
         return problem.response(name)
@@ -45,7 +45,9 @@ async def score(request: Request) -> Response:
     return Response(to_json(told), media_type="application/json")
 
 
-def _read(scorer: Scorer, body: bytes, which: Explain, name: str, caller: Caller) -> Asked:
+def _read(
+    scorer: Scorer, body: bytes, which: Explain, name: str, caller: Caller, what_if: bool
+) -> Asked:
     try:
         claim = scorer.reader.read(body)
     except ValidationError as error:
@@ -53,7 +55,7 @@ def _read(scorer: Scorer, body: bytes, which: Explain, name: str, caller: Caller
     moment = moment_of(claim)
     if claim.event_time is None:
         claim = claim.model_copy(update={"event_time": moment})
-    return Asked(claim, microseconds(moment), body, name, caller.id, which)
+    return Asked(claim, microseconds(moment), body, name, caller.id, which, what_if)
 
 
 def answers(service: Service, scorer: Scorer, asked: list[Asked]) -> list[Answer]:
@@ -69,14 +71,17 @@ def answers(service: Service, scorer: Scorer, asked: list[Asked]) -> list[Answer
     ]
     reasons = dict(zip(wanted, scorer.reasons(inputs, scores, wanted), strict=True))
     at = now()
-    looked = [Looked(each.body, each.name, each.client, at, each.moment) for each in asked]
+    looked = [
+        Looked(e.body, e.name, e.client, at, e.moment, WHAT_IF if e.what_if else CHAMPION)
+        for e in asked
+    ]
     names = [[reason["feature"] for reason in reasons.get(i, ())] for i in range(len(asked))]
-    claim_ids = [each.claim.claim_id for each in asked]
+    claim_ids = [None if each.what_if else each.claim.claim_id for each in asked]
     made = records(scorer, claim_ids, inputs, scores, names, looked)
     log(service.write, [row for row, fine in zip(made, good, strict=True) if fine])
     if service.shadow:
         for each, fine in zip(looked, good, strict=True):
-            if fine and service.shadow.wants(each.request_id):
+            if fine and each.role == CHAMPION and service.shadow.wants(each.request_id):
                 service.shadow.offer(each)
     warnings = scorer.warnings(inputs)
     return [
@@ -112,9 +117,10 @@ def _told(
         "warnings": warnings,
         "entity_state_until": facts.until if facts else None,
     }
-    service.metrics.scored(scorer.version, told["band"], told["probability"])
-    for warning in warnings:
-        service.metrics.warnings.labels(warning["code"]).inc()
+    if not asked.what_if:
+        service.metrics.scored(scorer.version, told["band"], told["probability"])
+        for warning in warnings:
+            service.metrics.warnings.labels(warning["code"]).inc()
     return told
 
 
@@ -151,6 +157,8 @@ def explain_of(request: Request, default: Explain) -> Explain:
 
 
 def what_if_of(request: Request) -> bool:
+    if not request.scope["query_string"]:
+        return False
     given = request.query_params.get("what_if", "false")
     if given not in ("true", "false"):
         raise Problem(422, "invalid-query", "what_if is true or false.")

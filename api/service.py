@@ -104,10 +104,12 @@ class Service:
     def stop(self) -> None:
         """After the last answer: nothing that was answered is lost."""
         self._watcher.stop()
-        if self.shadow:
-            self.shadow.close()
-        if self.predictions:
-            self.predictions.close()
+        try:
+            if self.shadow:
+                self.shadow.close()
+        finally:
+            if self.predictions:
+                self.predictions.close()
 
     def look(self) -> None:
         self.champion.look()
@@ -143,28 +145,33 @@ class Service:
         told: dict[str, Any] = {"ready": scorer is not None, "dataset": champion.dataset}
         if scorer:
             facts = scorer.histories.facts
-            told["version"] = scorer.version
             told["since"] = champion.since
             told["entity_state_until"] = facts.until if facts else None
-        if champion.refused:
-            refused = champion.refused
-            told["refused"] = {
-                "version": refused.version,
-                "reason": refused.reason,
-                "at": refused.at,
-            }
-        if champion.problem:
-            told["problem"] = champion.problem
+        told |= _standing(champion)
+        if self.shadow:
+            told["challenger"] = _standing(self.challenger)
         return told
 
     def _measure(self) -> None:
         metrics, champion = self.metrics, self.champion
         metrics.ready.set(1 if champion.scorer else 0)
-        metrics.refused.set(1 if champion.refused else 0)
         metrics.swaps.set(champion.swaps)
         for served in (champion, self.challenger):
             metrics.serves(served.role, served.scorer.version if served.scorer else None)
+            metrics.refused.labels(served.role).set(1 if served.refused else 0)
         if champion.scorer and (facts := champion.scorer.histories.facts):
             metrics.state_until.set(facts.until.timestamp())
         if self.predictions:
             metrics.log_waiting.set(self.predictions.waiting)
+
+
+def _standing(served: ServedModel) -> dict[str, Any]:
+    """Which version is served in a role, and what is wrong."""
+    told: dict[str, Any] = {}
+    if served.scorer:
+        told["version"] = served.scorer.version
+    if refused := served.refused:
+        told["refused"] = {"version": refused.version, "reason": refused.reason, "at": refused.at}
+    if served.problem:
+        told["problem"] = served.problem
+    return told

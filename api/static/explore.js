@@ -154,17 +154,17 @@ function valuesOf(fields, idOf) {
   return found;
 }
 
+// To look, and to change by hand: nothing that is asked here is an answer on the claim.
 async function scored(claim) {
-  const headers = { "Content-Type": "application/json" };
+  const given = { method: "POST", headers: { "Content-Type": "application/json" } };
   const body = JSON.stringify(claim);
-  const told = await (await call("/v1/score?reasons=all", { method: "POST", headers, body })).json();
+  const told = await (await call("/v1/score?what_if=true", { ...given, body })).json();
   show(told);
   const changes = await whatIf({ event_time: told.event_time, ...claim }, told);
   $("changes").replaceChildren(...changesShown(changes, told));
 }
 
 // Each known value, and each history among the reasons, set to what is usual: one change a line.
-// They are no answers on the claim, and neither logged nor counted as such.
 async function whatIf({ claim_id: _, ...claim }, told) {
   const own = columns.filter(
     (c) => c.typical !== null && claim[c.name] !== undefined && claim[c.name] !== c.typical,

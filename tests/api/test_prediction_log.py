@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from datetime import UTC, datetime
@@ -69,12 +70,22 @@ def test_what_was_made_up_to_see_what_would_change_is_no_answer_on_a_claim(
     own: Published, tmp_path: Path
 ) -> None:
     """Else what the page tries, later than its answer, would be what the claim was decided by."""
-    body = b'{"claim_id": "CLM-1", "amount": 90000}\n'
+    claim = {"claim_id": "CLM-1", "amount": 90000}
     lines = {"Content-Type": "application/x-ndjson"}
     with open_server(own, tmp_path) as server:
-        server.post("/v1/score/batch?what_if=true", data=body, headers=lines)
-    (row,) = logged(own.lake).to_pylist()
-    assert (row["role"], row["claim_id"]) == ("what_if", None)
+        counted = counters(server)
+        server.post("/v1/score/batch?what_if=true", data=json.dumps(claim), headers=lines)
+        told = server.post("/v1/score?what_if=true", json=claim)
+        assert server.post("/v1/score?what_if=1", json=claim).status_code == 422
+        assert counters(server) == counted
+    assert told.json()["claim_id"] == "CLM-1"
+    rows = logged(own.lake).to_pylist()
+    assert [(row["role"], row["claim_id"]) for row in rows] == [("what_if", None)] * 2
+
+
+def counters(server: Server) -> list[str]:
+    names = ("fraud_claims_scored_total", "fraud_claim_warnings_total")
+    return [line for line in server.get("/metrics").text.splitlines() if line.startswith(names)]
 
 
 def test_no_personal_field_is_in_it(own: Published, tmp_path: Path) -> None:
@@ -121,6 +132,8 @@ def test_the_challenger_looks_on_beside_the_requests(
     with open_server(own, tmp_path, FRAUD_API_SHADOW_SHARE="0.5") as server:
         answers = given(server, claims)
         assert {told["model_version"] for told in answers.values()} == {own.versions["first"]}
+        for claim in claims[:8]:
+            server.post("/v1/score?what_if=true", json=claim)
     rows = logged(own.lake).to_pylist()
     shadow = {row["request_id"]: row for row in rows if row["role"] == "challenger"}
     assert set(shadow) == {name for name in answers if in_share(name, 0.5)}

@@ -38,6 +38,15 @@ def server(published: Published, tmp_path_factory: pytest.TempPathFactory) -> It
         yield running
 
 
+def test_a_slash_too_many_is_not_found_and_sends_nobody_elsewhere(server: Server) -> None:
+    """A redirect names the Host that was asked for, and http where a proxy speaks https."""
+    asked = {"headers": {"Host": "evil.example"}, "json": {}, "allow_redirects": False}
+    told = server.post("/v1/score/", **asked)
+    assert told.status_code == 404
+    assert told.headers["Content-Type"] == "application/problem+json"
+    assert "evil" not in f"{told.text}{told.headers}"
+
+
 def test_a_claim_scores_as_in_the_batch_with_entity_features_looked_up(
     published: Published, server: Server
 ) -> None:

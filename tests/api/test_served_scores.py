@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,13 @@ def measured(own: Published, partition: str = "2024-10") -> Figures:
     assert found is not None
     assert found[0] == partition
     return found[1]
+
+
+def figures_of(own: Published, partition: str) -> Figures:
+    """Of served scores, as the last run has measured them."""
+    (place,) = [p for p in own.lake.partitions("metrics", DATASET) if p.value == partition]
+    rows = own.lake.read([place], ["window", "metric", "value"]).to_pylist()
+    return {row["metric"]: row["value"] for row in rows if row["window"] == "served"}
 
 
 def in_month(own: Published, month: int) -> pa.Table:
@@ -97,6 +106,34 @@ def test_the_last_answer_on_a_claim_is_the_one_that_counts(own: Published, tmp_p
     assert figures["predictions"] == 2 * len(claims)
     assert figures["rows"] == figures["matched"] == len(claims)
     assert figures["alerts"] == sum(row["alert"] for row in last)
+
+
+def test_a_claim_that_is_scored_days_after_it_happened_counts_in_its_own_month(
+    published: Published, own: Published, tmp_path: Path
+) -> None:
+    """As one of now, whose event time was left out: its answer is dated in the month after."""
+    shutil.copytree(published.root / "raw", own.root / "raw")
+    claims = in_month(own, 10)[-60:]
+    sent = as_sent(claims, own.features)
+    late = claims[EVENT_TIME][-1].as_py() + timedelta(days=5)
+    told = answered(own, tmp_path, [{**claim, "event_time": late.isoformat()} for claim in sent])
+    november = measured(own, "2024-11")
+    assert (november["predictions"], november["unmatched"], november["matched"]) == (60, 0, 0)
+    october = figures_of(own, "2024-10")
+    assert october["matched"] == october["rows"] == 60
+    assert october["alerts"] == sum(row["alert"] for row in told)
+    assert october["labelled"] == len(claims) - claims["label"].null_count
+    assert october["predictions"] == 0
+
+
+def test_answers_that_no_claim_belongs_to_are_noticed(own: Published, tmp_path: Path) -> None:
+    claims = as_sent(in_month(own, 10), own.features)
+    answered(own, tmp_path, [{**claim, "claim_id": f"0{claim['claim_id']}"} for claim in claims])
+    figures = measured(own)
+    assert len(claims) - 1 <= figures["unmatched"] <= figures["predictions"] == len(claims)
+    (told,) = complaints({"predictions": 1000, "unmatched": 250}, 100)
+    assert told == "25% of the answers name no claim that was ingested"
+    assert not list(complaints({"predictions": 1000, "unmatched": 150}, 100))
 
 
 def test_without_an_answer_nothing_is_written(own: Published) -> None:

@@ -34,11 +34,24 @@ def test_the_budget_is_used_as_far_as_it_goes_and_never_exceeded(logits, budget)
         assert (logits >= below.max()).mean() > budget
 
 
+@settings(max_examples=100, deadline=None)
+@given(tied_logits, st.floats(0.01, 0.99), st.integers(0, 99))
+def test_no_claim_is_decided_by_rounding(logits, budget, seed) -> None:
+    """A claim's logit differs in its last bits by how many claims are scored beside it."""
+    bits = np.random.default_rng(seed).integers(-2, 3, (2, len(logits)))
+    chosen_on, served = (logits + np.spacing(np.maximum(logits, 1)) * bits).astype(np.float32)
+    threshold = chosen(chosen_on, Alerts(budget=budget))
+    assert threshold.value == np.float32(threshold.value)
+    alerted = chosen_on >= threshold.value
+    assert alerted.mean() == threshold.alert_share <= budget
+    assert ((served >= threshold.value) == alerted).all()
+
+
 def test_expected_precision_is_the_mean_probability_of_the_alerted_claims() -> None:
     logits = np.arange(-50, 50) / 10
     threshold = chosen(logits, Alerts(budget=0.1))
     probabilities = 1 / (1 + np.exp(-logits))
-    assert threshold.value == logits[90]
+    assert threshold.value == pytest.approx((logits[89] + logits[90]) / 2)
     assert threshold.expected_precision == pytest.approx(probabilities[90:].mean())
     assert "10 of 100 validation claims" in threshold.detail
     assert "4 of 34 frauds" in threshold.detail

@@ -11,7 +11,7 @@ from toy_claims import NUMERIC, candidate, claims, model
 from fraud_mlops.features.preprocessing import Preprocessor
 from fraud_mlops.models.fraud_model import FraudModel, TypicalClaim
 from fraud_mlops.models.gradients import line_gradient
-from fraud_mlops.models.reasons import attributions, reason_texts, reference_logit
+from fraud_mlops.models.reasons import attributions, reason_texts, reference_logit, sentence
 from fraud_mlops.models.training import train
 
 TABLE, LABELS = claims(1200)
@@ -144,6 +144,27 @@ def test_missing_values_and_names_are_readable() -> None:
     contributions = np.array([[0.0, 1.0, 0.0, 0.0, 0.0]])
     (texts,) = reason_texts(MODELS["mlp"], rows, contributions, unsaid=())
     assert texts == ["claims 30d missing (typical 2) raises the score"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (999.7, "1,000"),
+        (-999.9, "-1,000"),
+        (999.49, "999"),
+        (99.96, "100"),
+        (0.00001, "0.00001"),
+        (0.1, "0.1"),
+        (-0.0, "0"),
+        (5, "5"),
+        (12_345.6, "12,346"),
+        (1e14, "100,000,000,000,000"),
+        (1e308, "1e+308"),
+        (-1e-300, "-1e-300"),
+    ],
+)
+def test_numbers_are_written_as_people_write_them(value: float, shown: str) -> None:
+    assert sentence(MODELS["mlp"], "amount", value).startswith(f"amount {shown} (typical ")
 
 
 @pytest.mark.parametrize("value", [1.0, 70.0, None])

@@ -3,16 +3,22 @@ it made of its training claims."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pyarrow as pa
 
 from fraud_mlops.limits import Drift
 from fraud_mlops.monitoring.served import BatchClaims, served_report
 
+MOMENT, END = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
+NOBODY = pa.chunked_array([[]], pa.string())
+
 
 def test_answers_are_the_models_under_every_name_it_had() -> None:
     answers = pa.table({
-        "claim_id": ["a", "b", "c"], "model_version": ["now", "before", "another"],
+        "claim_id": ["a", "b", "c"], "event_time": [MOMENT] * 3,
+        "model_version": ["now", "before", "another"],
         "score": [0.1, 0.2, 0.3], "alert": [False, True, False],
     })  # fmt: skip
     batch = BatchClaims(
@@ -22,6 +28,8 @@ def test_answers_are_the_models_under_every_name_it_had() -> None:
         scores=np.array([0.1, 0.2, 9.0]),
         alerts=np.array([False, True, True]),
         amounts=None,
+        end=END,
+        earlier=NOBODY,
     )
     for versions, own in ((("now",), 1), (("now", "before"), 2)):
         report = served_report(
@@ -38,7 +46,8 @@ def test_answers_unlike_the_scores_of_training_have_drifted_from_them() -> None:
     names = [f"c{i}" for i in range(len(now))]
     alert = [False] * len(now)
     answers = pa.table({
-        "claim_id": names, "model_version": ["now"] * len(now), "score": now, "alert": alert,
+        "claim_id": names, "event_time": [MOMENT] * len(now),
+        "model_version": ["now"] * len(now), "score": now, "alert": alert,
     })  # fmt: skip
     batch = BatchClaims(
         claim_ids=pa.chunked_array([names]),
@@ -47,6 +56,8 @@ def test_answers_unlike_the_scores_of_training_have_drifted_from_them() -> None:
         scores=now,
         alerts=np.array(alert),
         amounts=None,
+        end=END,
+        earlier=NOBODY,
     )
     report = served_report(
         answers, batch, versions=("now",), training=training, limits=Drift(), period="month"

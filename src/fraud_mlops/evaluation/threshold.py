@@ -11,12 +11,17 @@ from fraud_mlops.errors import ContractError
 from fraud_mlops.evaluation.metrics import alert_capacity, require_finite
 from fraud_mlops.limits import Alerts
 
+_ROUNDING = 1e-6
+"""Of a logit, or of 1 if that is larger: so far are the ways apart that score a claim."""
+
 
 class Threshold(BaseModel):
     """A claim is alerted when its logit is at or above `value`.
 
-    alert_share: of the claims the threshold was chosen on. expected_precision: their mean
-    calibrated probability, None when none is alerted. detail: how it was chosen, in a sentence.
+    value: half-way from the lowest logit alerted to the next below, so that a claim is decided the
+    same by itself and among others, although its logit differs in the last bits. alert_share: of
+    the claims the threshold was chosen on. expected_precision: their mean calibrated probability,
+    None when none is alerted. detail: how it was chosen, in a sentence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,7 +45,7 @@ def choose_threshold(
     logits, labels, probabilities (calibrated) [n]; amounts [n], nan where unknown, or None.
 
     budget: as many claims as `alerts.budget` allows, never more: when equal logits straddle the
-    budget, none of them is alerted.
+    budget, none of them is alerted. Equal are logits that only rounding tells apart.
     cost, with `alerts.review_cost`: the lowest expected cost within that budget, a review for
     each alert and probability * amount for each claim without one. Expected, not counted on the
     labels, since a few large frauds would decide where the threshold lies. An unknown amount
@@ -51,14 +56,15 @@ def choose_threshold(
     require_finite(logits)
     n, capacity = len(logits), alert_capacity(len(logits), alerts.budget)
     order = np.argsort(-logits, kind="stable")
-    counts = _alert_counts(logits[order], capacity)
+    ranked = logits[order]
+    counts = _alert_counts(ranked, capacity)
     count, costs = counts[-1], ""
     if alerts.review_cost is not None:
         missed = _expected_losses(probabilities, amounts)[order]
         count, costs = _cheapest(counts, missed, alerts.review_cost)
     alerted = order[:count]
     return Threshold(
-        value=float(logits[alerted].min()) if count else _above(logits),
+        value=_cut(ranked, int(count)),
         rule="budget" if alerts.review_cost is None else "cost",
         alert_share=count / n if n else 0.0,
         expected_precision=float(probabilities[alerted].mean()) if count else None,
@@ -71,7 +77,8 @@ def choose_threshold(
 
 def _alert_counts(ranked: np.ndarray, capacity: int) -> np.ndarray:
     """Numbers of alerts that a threshold can give, from none up to the capacity; int64."""
-    boundaries = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, len(ranked))
+    apart = ranked[:-1] - ranked[1:] > 2 * _rounding(ranked[:-1])
+    boundaries = np.append(np.flatnonzero(apart) + 1, len(ranked))
     return np.asarray(np.unique(np.r_[0, boundaries[boundaries <= capacity]]))
 
 
@@ -93,7 +100,15 @@ def _cheapest(counts: np.ndarray, missed: np.ndarray, review_cost: float) -> tup
     return int(counts[np.argmin(costs)]), words
 
 
-def _above(logits: np.ndarray) -> float:
-    """Just above every logit, also in the precision that the logits have."""
-    highest = logits.max() if len(logits) else np.float64(0)
-    return float(np.nextafter(highest, np.inf, dtype=highest.dtype))
+def _cut(ranked: np.ndarray, count: int) -> float:
+    """A number of the logits' own precision, below the first `count` of them and above the others
+    by more than rounding."""
+    ends = ranked[[0, -1]] if len(ranked) else np.zeros(2, dtype=ranked.dtype)
+    highest, lowest = ends + [1, -1] * (4 * _rounding(ends))
+    above = ranked[count - 1] if count else highest
+    below = ranked[count] if count < len(ranked) else lowest
+    return float(ranked.dtype.type((float(above) + float(below)) / 2))
+
+
+def _rounding(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(_ROUNDING * np.maximum(1.0, np.abs(logits)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -185,12 +186,14 @@ def sentence(
 
 
 def _shown(value: float | str | None) -> str:
-    """12345.6 as 12,346, 3.14159 as 3.14, nothing as missing."""
+    """12345.6 as 12,346, 3.14159 as 3.14, nothing as missing; powers where that is too long."""
     if value is None or value != value:
         return "missing"
     if isinstance(value, str):
         return value or "empty"
     size = abs(value)
-    if size >= 1000 or float(value).is_integer():
+    if size >= 1e15 or 0 < size < 1e-6:
+        return f"{value:.3g}"
+    if size >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.3g}"
+    return f"{Decimal(f'{value:.3g}') + 0:,f}"  # 999.7 as 1,000, and -0 as 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from fraud_mlops.contract import CLAIM_ID, MODEL_SCORE
+from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, MODEL_SCORE
 from fraud_mlops.limits import Drift
 from fraud_mlops.monitoring.drift import FeatureDrift, measure_drift
 from fraud_mlops.monitoring.performance import PeriodPerformance, performance_by_period
@@ -20,14 +21,20 @@ SAME = 1e-3
 """Distance in logits from which on an answer is not the batch's: rounding is a thousandth of it;
 what is above has another history behind it, or features that the sender brought."""
 
+LATE = timedelta(days=31)
+"""So long after it happened a claim may be scored as one of now: its answer stands in the log by
+that time, and is found by the claim's id."""
+
 
 class ServedReport(BaseModel):
     """Answers on claims of one partition.
 
-    predictions, alerts: all answers; by_model: those of the model that the batch scored with, which
-    drift is measured on. against_training: of their scores, from those of the training window;
-    against_batch: from the batch's scores of the same period. matched: claims of them that the
-    batch has scored too; same_scores, same_decisions: shares of those; most_apart: greatest
+    predictions, alerts: all answers whose own event time lies in it; by_model: those of the model
+    that the batch scored with, which drift is measured on; unmatched: those with the id of no claim
+    of the partition or shortly before, up to the last claim there is. against_training: of the
+    model's scores, from those of the training window; against_batch: from the batch's scores of the
+    same period. matched: claims of the partition that the model has answered on, be it as ones of
+    up to LATE after; same_scores, same_decisions: shares of those answers; most_apart: greatest
     distance in logits. performance: of the last answer on each claim, by whichever model, joined by
     claim id to labels as they are known. None where there is nothing to measure.
     """
@@ -37,6 +44,7 @@ class ServedReport(BaseModel):
     predictions: int
     alerts: int
     by_model: int
+    unmatched: int
     against_training: FeatureDrift | None
     against_batch: FeatureDrift | None
     matched: int
@@ -49,7 +57,8 @@ class ServedReport(BaseModel):
 @dataclass(frozen=True)
 class BatchClaims:
     """n claims of one partition as the batch scored them. times: datetime64 in UTC; labels:
-    float64, 1 fraud, 0 genuine, nan not known; amounts: float64, or None."""
+    float64, 1 fraud, 0 genuine, nan not known; amounts: float64, or None. end: of the partition;
+    earlier: ids of claims that happened up to LATE before it."""
 
     claim_ids: pa.ChunkedArray
     times: np.ndarray
@@ -57,6 +66,8 @@ class BatchClaims:
     scores: np.ndarray
     alerts: np.ndarray
     amounts: np.ndarray | None
+    end: datetime
+    earlier: pa.ChunkedArray
 
 
 def served_report(
@@ -68,32 +79,43 @@ def served_report(
     limits: Drift,
     period: Literal["day", "week", "month"],
 ) -> ServedReport | None:
-    """answers: columns of the prediction log, in order of when they were given; versions: all
-    names of the model that the batch scored with; training: scores of its training claims. None
-    without answers.
+    """answers: columns of the prediction log from the partition's start to LATE after its end, in
+    order of when they were given; versions: all names of the model that the batch scored with;
+    training: scores of its training claims. None without answers.
     """
-    if not answers.num_rows:
+    claim_ids, times = answers.column(CLAIM_ID), _times(answers)
+    place = _places(claim_ids, batch.claim_ids)
+    inside = times < np.datetime64(batch.end.replace(tzinfo=None), "us")
+    if not (inside | (place >= 0)).any():
         return None
     scores = answers.column("score").to_numpy()
     alerts = answers.column("alert").to_numpy(zero_copy_only=False)
     own = np.asarray(
         pc.is_in(answers.column("model_version"), value_set=pa.array(versions, pa.string()))
     )
-    place = _places(answers.column(CLAIM_ID), batch.claim_ids)
+    here = own & inside
+    foreign = (place < 0) & (_places(claim_ids, batch.earlier) < 0) & (times <= batch.times.max())
     at, theirs = place[own & (place >= 0)], np.flatnonzero(own & (place >= 0))
     apart = np.abs(scores[theirs] - batch.scores[at])
     return ServedReport(
-        predictions=len(scores),
-        alerts=int(alerts.sum()),
-        by_model=int(own.sum()),
-        against_training=_drift(training, scores[own], limits),
-        against_batch=_drift(batch.scores, scores[own], limits),
+        predictions=int(inside.sum()),
+        alerts=int(alerts[inside].sum()),
+        by_model=int(here.sum()),
+        unmatched=int((foreign & claim_ids.is_valid().to_numpy()).sum()),
+        against_training=_drift(training, scores[here], limits),
+        against_batch=_drift(batch.scores, scores[here], limits),
         matched=len(np.unique(at)),
         same_scores=_mean(apart < SAME),
         same_decisions=_mean(alerts[theirs] == batch.alerts[at]),
         most_apart=float(apart.max()) if len(apart) else None,
         performance=_performance(place, scores, alerts, batch, period),
     )
+
+
+def _times(answers: pa.Table) -> np.ndarray:
+    """datetime64 in UTC."""
+    moments = pc.cast(answers.column(EVENT_TIME), pa.timestamp("us"))
+    return np.asarray(moments.to_numpy(zero_copy_only=False))
 
 
 def _places(claim_ids: pa.ChunkedArray, of: pa.ChunkedArray) -> np.ndarray:

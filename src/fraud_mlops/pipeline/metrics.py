@@ -109,9 +109,10 @@ def _fields(window: str, part: str, source: Any, names: Sequence[str]) -> list[_
 
 def _served_rows(served: ServedReport) -> list[_Row]:
     rows = _performance_rows(SERVED, served.performance) if served.performance else []
-    names = ("predictions", "by_model", "matched", "same_scores", "same_decisions", "most_apart")
-    rows += _fields(SERVED, "all", served, names)
-    rows += _row(SERVED, "all", "alert_share", served.alerts / served.predictions)
+    counts = ("predictions", "by_model", "unmatched", "matched")
+    rows += _fields(SERVED, "all", served, (*counts, "same_scores", "same_decisions", "most_apart"))
+    if served.predictions:
+        rows += _row(SERVED, "all", "alert_share", served.alerts / served.predictions)
     for beside in ("training", "batch"):
         drift: FeatureDrift | None = getattr(served, f"against_{beside}")
         if drift is not None:

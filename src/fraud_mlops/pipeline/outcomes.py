@@ -28,7 +28,7 @@ from fraud_mlops.monitoring.performance import (
     mean_precision,
     performance_by_period,
 )
-from fraud_mlops.monitoring.served import BatchClaims, ServedReport, served_report
+from fraud_mlops.monitoring.served import LATE, BatchClaims, ServedReport, served_report
 from fraud_mlops.pipeline.later import Later
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.reference import drift_from, training_scores
@@ -92,8 +92,12 @@ def follow(
         drifted = told.drift(features, leader)
         if drifted is not None:
             drift[partition.value] = drifted
-        if (answered := told.served(partition.value, log, contract, leader)) is not None:
-            served[partition.value] = answered
+        whole = PartitionRange.of(partition.value, None, contract.partition)
+        answers = log.between(whole.start, whole.end + LATE)
+        if answers.num_rows:
+            earlier = _ids_before(lakehouse, contract, whole.start)
+            if report := told.served(answers, whole.end, earlier, contract, leader):
+                served[partition.value] = report
         if not in_sample(partition.value, contract, leader):
             ripe = told.times <= microseconds(as_of - contract.label.delay)
             old_enough += int(ripe.sum())
@@ -113,6 +117,17 @@ def follow(
         later=later.intervals(contract.alerts.budget, _rate(leader)),
         served=served,
     )
+
+
+def _ids_before(lakehouse: Lakehouse, contract: Contract, start: datetime) -> pa.ChunkedArray:
+    """Of claims of the partitions that begin up to LATE before."""
+    near = [
+        lakehouse.partition("raw", contract.name, found.key, found.value)
+        for found in lakehouse.listed("raw", contract.name)
+        if (begun := partition_start(found.value, contract.partition)) < start <= begun + LATE
+    ]
+    ids = [lakehouse.read([each], [CLAIM_ID]).column(CLAIM_ID) for each in near]
+    return pa.chunked_array([chunk for column in ids for chunk in column.chunks], pa.string())
 
 
 def _rate(leader: Leader) -> float | None:
@@ -212,12 +227,16 @@ class _Scored:
         ).days
 
     def served(
-        self, value: str, log: LoggedScores, contract: Contract, leader: Leader
+        self,
+        answers: pa.Table,
+        end: datetime,
+        earlier: pa.ChunkedArray,
+        contract: Contract,
+        leader: Leader,
     ) -> ServedReport | None:
         """What the API has answered on claims of this partition."""
-        whole = PartitionRange.of(value, None, contract.partition)
         return served_report(
-            log.between(whole.start, whole.end),
+            answers,
             BatchClaims(
                 claim_ids=self.claims.known.column(CLAIM_ID),
                 times=self._moments,
@@ -225,6 +244,8 @@ class _Scored:
                 scores=self.scores,
                 alerts=self.alerts,
                 amounts=column_or_none(self.claims.known, AMOUNT),
+                end=end,
+                earlier=earlier,
             ),
             versions=(leader.version, *leader.former),
             training=training_scores(leader.reference),

@@ -17,6 +17,10 @@ SAME_SCORES = 0.95
 """Share of answers, at least, that should be the batch's. Not all are: claims of an entity that
 came between two scoring runs are unknown to the API, and senders bring features of their own."""
 
+UNMATCHED = 0.2
+"""Share of answers, at most, that may name no claim there is: what is scored today may be delivered
+tomorrow. More are ids that are not written as the source writes them, or claims that never come."""
+
 
 def log_facts(lakehouse: Lakehouse, dataset: str) -> tuple[dict[str, Any], str]:
     """Days, files and bytes of the prediction log by one listing; and what changes with it."""
@@ -44,8 +48,8 @@ def served_metrics(lakehouse: Lakehouse, dataset: str) -> tuple[str, dict[str, f
 
 
 def complaints(figures: dict[str, float], minimum: int) -> Iterable[str]:
-    """What a person should look into: drift as the flow has judged it, beyond chance, and scores
-    that are not the batch's, of `minimum` claims or more."""
+    """What a person should look into: drift as the flow has judged it, beyond chance; scores
+    that are not the batch's, and answers that no claim belongs to, of `minimum` or more."""
     for beside, of in (("training", "those of training"), ("batch", "the batch's")):
         psi, verdict = figures.get(f"psi_{beside}"), figures.get(f"verdict_{beside}")
         if psi is not None and verdict == DRIFT_VERDICTS["drift"]:
@@ -53,3 +57,6 @@ def complaints(figures: dict[str, float], minimum: int) -> Iterable[str]:
     same = figures.get("same_scores")
     if same is not None and figures.get("matched", 0) >= minimum and same < SAME_SCORES:
         yield f"{1 - same:.0%} of the claims that both have scored have another score in the batch"
+    given, unmatched = figures.get("predictions", 0), figures.get("unmatched", 0)
+    if given >= minimum and unmatched > UNMATCHED * given:
+        yield f"{unmatched / given:.0%} of the answers name no claim that was ingested"

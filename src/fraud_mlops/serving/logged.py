@@ -35,11 +35,12 @@ class _File(NamedTuple):
 
 class LoggedScores:
     """The champion's answers. Opens every file's footer once, and then the files that hold a
-    period's claims."""
+    period's claims, once too where periods overlap and come in order."""
 
     def __init__(self, lakehouse: Lakehouse, dataset: str) -> None:
         self._folder = lakehouse.uri(ZONE, dataset)
         self._files = self._list()
+        self._held: dict[str, pa.Table] = {}
 
     def between(self, start: datetime, end: datetime) -> pa.Table:
         """COLUMNS of claims with start <= event time < end, in order of when they were scored,
@@ -51,11 +52,12 @@ class LoggedScores:
             return self._between(start, end)
 
     def _between(self, start: datetime, end: datetime) -> pa.Table:
-        tables = [
-            again(file.uri, partial(_some, file.uri, start, end))
-            for file in self._files
-            if file.first < end and file.last >= start
-        ]
+        wanted = [f.uri for f in self._files if f.first < end and f.last >= start]
+        held, self._held = self._held, {}
+        for uri in wanted:
+            known = held.get(uri)
+            self._held[uri] = again(uri, partial(_decided, uri)) if known is None else known
+        tables = [_of(self._held[uri], start, end) for uri in wanted]
         if not tables:
             return pa.schema([SCHEMA.field(name) for name in COLUMNS]).empty_table()
         return once(pa.concat_tables(tables))
@@ -91,11 +93,14 @@ def _column(metadata: pq.FileMetaData, group: int, place: int) -> pq.ColumnChunk
     return metadata.row_group(group).column(place)
 
 
-def _some(uri: str, start: datetime, end: datetime) -> pa.Table:
+def _decided(uri: str) -> pa.Table:
     with open_parquet(uri) as (parquet, _):
         table = parquet.read(columns=list(COLUMNS))
+    decided = table.filter(pc.equal(table.column("role"), CHAMPION))
+    return decided.select(list(COLUMNS)).replace_schema_metadata()
+
+
+def _of(table: pa.Table, start: datetime, end: datetime) -> pa.Table:
     times = table.column(EVENT_TIME)
     first, last = (pa.scalar(moment, times.type) for moment in (start, end))
-    wanted = pc.and_(pc.greater_equal(times, first), pc.less(times, last))
-    decided = pc.equal(table.column("role"), CHAMPION)
-    return table.filter(pc.and_(wanted, decided)).select(list(COLUMNS)).replace_schema_metadata()
+    return table.filter(pc.and_(pc.greater_equal(times, first), pc.less(times, last)))

@@ -43,13 +43,14 @@ Record = tuple[Any, ...]
 
 
 class Looked(NamedTuple):
-    """One claim as it came, and who had asked."""
+    """One claim as it came, who had asked, and whose answer it is."""
 
     body: bytes
     request_id: str
     client: str
     scored_at: int
     moment: int
+    role: str = CHAMPION
 
 
 def records(
@@ -59,7 +60,6 @@ def records(
     scores: Scores,
     reasons: Sequence[list[str]],
     looked: Sequence[Looked],
-    role: str = CHAMPION,
 ) -> list[Record]:
     """n claims as the prediction log has them; reasons: names of features."""
     version, threshold = scorer.version, scorer.model.threshold
@@ -76,7 +76,7 @@ def records(
     )
     return [
         (
-            seen.request_id, claim_id, seen.moment, seen.scored_at, role, version, logit,
+            seen.request_id, claim_id, seen.moment, seen.scored_at, seen.role, version, logit,
             probability, alert, threshold, digest, names, state, seen.client,
         )
         for seen, claim_id, logit, probability, alert, digest, names in columns

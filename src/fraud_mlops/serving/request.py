@@ -66,6 +66,10 @@ class ClaimReader:
         """A claim from JSON. Raises pydantic.ValidationError, which names what is wrong where."""
         return self.adapter.validate_json(body)
 
+    def read_known(self, body: bytes) -> Any:
+        """Likewise, without the fields that the contract does not know."""
+        return self.adapter.validate_json(body, extra="ignore")
+
     def missing(self, name: str) -> Sequence[str]:
         """The contract's words for 'not known' in what comes under this name."""
         return self.contract.missing.get(self._source.get(name, name), ())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import queue
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-
-from pydantic import ValidationError
 
 from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.records import CHALLENGER, Looked, Record, records
@@ -32,6 +31,7 @@ class Shadow:
     ) -> None:
         self._challenger, self._write, self._share = challenger, write, share
         self._outcome = outcome
+        self._told: set[tuple[str, str]] = set()
         self._queue: queue.Queue[Looked | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._run, name="challenger", daemon=True)
         self._thread.start()
@@ -46,10 +46,11 @@ class Shadow:
         except queue.Full:
             self._outcome("dropped")
 
-    def close(self) -> None:
-        """Scores what is waiting, and ends."""
-        self._queue.put(None)
-        self._thread.join(timeout=30)
+    def close(self, seconds: float = 15.0) -> None:
+        """Scores what is waiting, and ends; what takes longer is left."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=seconds)
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         import torch
@@ -62,10 +63,15 @@ class Shadow:
             try:
                 self._write([shadow_record(scorer, looked)])
                 self._outcome("scored")
-            except (ValidationError, OSError, RuntimeError, ValueError) as error:
-                # A challenger of another contract may not take the champion's claims.
-                log.debug("the challenger could not score: %s", type(error).__name__)
+            except Exception as error:  # the next claim may be another matter
+                self._tell(scorer.version, type(error).__name__)
                 self._outcome("failed")
+
+    def _tell(self, version: str, kind: str) -> None:
+        """Once: a challenger of another contract may take none of the champion's claims."""
+        if (version, kind) not in self._told:
+            self._told.add((version, kind))
+            log.warning("challenger %s could not score a claim: %s", version, kind)
 
 
 def in_share(request_id: str, share: float) -> bool:
@@ -74,11 +80,13 @@ def in_share(request_id: str, share: float) -> bool:
 
 
 def shadow_record(scorer: Scorer, looked: Looked) -> Record:
-    claim = scorer.reader.read(looked.body)
+    """What is the champion's alone among the claim's fields is nothing to the challenger."""
+    claim = scorer.reader.read_known(looked.body)
     if claim.event_time is None:
         moment = datetime.fromtimestamp(looked.moment / 1e6, UTC)
         claim = claim.model_copy(update={"event_time": moment})
     inputs = scorer.prepare([claim])
     scores = scorer.score(inputs)
-    (made,) = records(scorer, [claim.claim_id], inputs, scores, [[]], [looked], CHALLENGER)
+    seen = looked._replace(role=CHALLENGER)
+    (made,) = records(scorer, [claim.claim_id], inputs, scores, [[]], [seen])
     return made
