@@ -26,6 +26,6 @@ os.environ.setdefault("METAFLOW_USER", _user())
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 for command in ("RUN", "RESUME"):
     os.environ.setdefault(f"METAFLOW_{command}_MAX_NUM_SPLITS", "1000")
-for count in ("RETRY", "TRANSIENT_RETRY"):  # of which Metaflow takes the larger
-    os.environ.setdefault(f"METAFLOW_S3_{count}_COUNT", "6")
+os.environ.setdefault("METAFLOW_S3_TRANSIENT_RETRY_COUNT", "6")
+os.environ.setdefault("METAFLOW_S3_RETRY_COUNT", "4")  # of listings, and of looks at a job's log
 os.environ.setdefault("METAFLOW_S3_CLIENT_RETRY_CONFIG", '{"max_attempts":2,"mode":"adaptive"}')
