@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -66,3 +67,17 @@ def test_whoever_says_otherwise_is_heard() -> None:
         check=True,
     )
     assert done.stdout.split() == ["2"]
+
+
+def test_flows_and_image_say_the_same() -> None:
+    told = "print({k: v for k, v in os.environ.items() if k.startswith('METAFLOW_S3')})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import os, flow_environment; {told}"],
+        cwd=ROOT / "flows",
+        env={},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    of_image = {k: v for k, v in image_variables().items() if k.startswith("METAFLOW_S3")}
+    assert ast.literal_eval(done.stdout) == of_image
