@@ -20,6 +20,7 @@ from typing import Any
 import click
 import psutil
 
+import local_dagster
 from fraud_assets.launcher.client import TOKEN_VARIABLE, URL_VARIABLE, Server, Unreachable
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +59,7 @@ def _up() -> int:
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     home = _home()
+    held = local_dagster.hold(home)
     log = FOLDER / "dagster.log"
     with log.open("w") as stream:
         process = subprocess.Popen(  # noqa: S603 - our own command
@@ -68,7 +70,9 @@ def _up() -> int:
             stdout=stream,
             stderr=stream,
             start_new_session=True,
+            pass_fds=[held.fileno()],  # the home is held as long as it runs
         )
+    local_dagster.tell(held, f"{process.pid}, of a build in {Path.cwd()},")
     _note(url=url, pid=process.pid, began=psutil.Process(process.pid).create_time())
     if _is_ready(process, url):
         print(f"Dagster was started at {url}")

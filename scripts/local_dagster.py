@@ -43,7 +43,8 @@ def dagster(
     It has a session of its own: Ctrl-C is for whoever started it to hear, who ends it in order.
     """
     process: subprocess.Popen[bytes] | None = None
-    held = _hold(dagster_home())
+    held = hold(dagster_home())
+    tell(held, f"{os.getpid()}, a `make ui` or `make demo`,")
     print("Starting Dagster ...", flush=True)
     try:
         with signals_wait():
@@ -56,21 +57,25 @@ def dagster(
         held.close()
 
 
-def _hold(home: Path) -> IO[str]:
-    """Two daemons of one home would take the same runs out of its queue. Held until it is closed,
-    and not by what is started meanwhile. Ends the program where somebody else holds it."""
+def hold(home: Path) -> IO[str]:
+    """Two daemons of one home would take the same runs out of its queue. Held until it is closed
+    here and in what it was passed on to. Ends the program where somebody else holds it."""
     held = (home / "one-dagster.lock").open("a+")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         held.seek(0)
         sys.exit(
-            f"Process {held.read().strip()}, a `make ui` or `make demo`, has a Dagster in {home}. "
+            f"Process {held.read().strip()} has a Dagster in {home}. "
             "End that first, or set DAGSTER_HOME to another folder."
         )
-    held.truncate(0)
-    print(os.getpid(), file=held, flush=True)
     return held
+
+
+def tell(held: IO[str], who: str) -> None:
+    """To whoever finds it held."""
+    held.truncate(0)
+    print(who, file=held, flush=True)
 
 
 def _start(port: int, log: Path, cards_port: int | None) -> subprocess.Popen[bytes]:

@@ -31,7 +31,6 @@ ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ["requirements.txt", "infra/azure/requirements.txt"]
 FORWARDED = ["FRAUD_THREADS"]  # by which a model's last digits differ
 FLOW, TARGET = "flows/fraud_detection_flow.py", "dev"
-_NO = ("0", "false", "no", "off")
 
 
 def main() -> int:
@@ -82,6 +81,8 @@ def _positive(text: str) -> int:
 
 def _refuse_what_does_not_apply(arguments: argparse.Namespace) -> None:
     """Raises UsageError: what is passed over in silence is taken for done."""
+    from dagster_metaflow.backends.databricks_settings import yes_or_no
+
     seen = arguments.inspect_run_id is not None or arguments.follow is not None
     there = seen or arguments.repair is not None
     job = arguments.existing_job is not None
@@ -93,8 +94,8 @@ def _refuse_what_does_not_apply(arguments: argparse.Namespace) -> None:
         "--no-wait": seen and arguments.no_wait,
     }
     if job:
-        serverless = os.environ.get("DATABRICKS_SERVERLESS", "").lower()
-        odd["DATABRICKS_SERVERLESS"] = serverless in _NO
+        serverless = os.environ.get("DATABRICKS_SERVERLESS") or "true"
+        odd["DATABRICKS_SERVERLESS"] = not yes_or_no("DATABRICKS_SERVERLESS", serverless)
         odd["DATABRICKS_SERVERLESS_ENVIRONMENT_KEY"] = os.environ.get(
             "DATABRICKS_SERVERLESS_ENVIRONMENT_KEY"
         )

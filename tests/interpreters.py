@@ -13,9 +13,10 @@ import sysconfig
 import time
 import venv
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 _KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fraud-mlops" / "pythons"
 _KEPT_SECONDS = 7 * 86_400
@@ -88,7 +89,9 @@ def _run(script: str, folder: Path) -> None:
 
 
 def _forget_old_ones() -> None:
+    """Those that nobody is asking for, and that nobody else is removing."""
     for folder in filter(Path.is_dir, _KEPT.iterdir()):
-        used = folder / _DONE if (folder / _DONE).exists() else folder
-        if time.time() - used.stat().st_mtime > _KEPT_SECONDS:
-            shutil.rmtree(folder)
+        with suppress(Timeout), FileLock(f"{folder}.lock", timeout=0):
+            used = folder / _DONE if (folder / _DONE).exists() else folder
+            if used.exists() and time.time() - used.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(folder)

@@ -105,7 +105,14 @@ def _step(node: Any) -> dict[str, Any]:
             for deco in node.decorators
             if deco.name == "card"
         ],
+        "queue": next(filter(None, map(_own_queue, node.decorators)), None),
     }
+
+
+def _own_queue(deco: Any) -> str | None:
+    """Of AWS Batch, where it is not the one that Metaflow is configured with."""
+    queue = deco.attributes.get("queue") if deco.name == "batch" else None
+    return None if queue is None or queue == deco.defaults["queue"] else str(queue)
 
 
 if __name__ == "__main__":

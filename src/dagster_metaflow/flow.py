@@ -23,7 +23,8 @@ _DESCRIBE_SECONDS = 60
 
 
 class FlowStep(BaseModel):
-    """foreach: artifact that it fans out over. cards: their ids, or types for want of an id."""
+    """foreach: artifact that it fans out over. cards: their ids, or types for want of an id. queue:
+    of AWS Batch, that it has for itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +32,7 @@ class FlowStep(BaseModel):
     description: str = ""
     foreach: str | None = None
     cards: tuple[str, ...] = ()
+    queue: str | None = None
 
 
 class FlowDescription(BaseModel):
@@ -88,6 +90,11 @@ class MetaflowFlow:
     def steps(self) -> tuple[str, ...]:
         return tuple(step.name for step in self.description.steps)
 
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Of AWS Batch, that steps have for themselves."""
+        return tuple(step.queue for step in self.description.steps if step.queue)
+
     @cached_property
     def parameters(self) -> Mapping[str, FlowParameter]:
         return {p.name: p for p in self.description.parameters}
@@ -113,6 +120,11 @@ class MetaflowFlow:
             for name, value in sorted(values.items())
             if value is not None
         }
+
+    def protocol_options(self, launch_id: str, ledger_root: str) -> dict[str, Any]:
+        """By option, for those of the protocol's parameters that the flow has."""
+        own = {self.protocol.launch_id: launch_id, self.protocol.ledger_root: ledger_root}
+        return self.options({k: v for k, v in own.items() if k in self.parameters})
 
     def _require_known(self, names: Iterable[str]) -> None:
         if unknown := sorted(set(names) - self.parameters.keys()):

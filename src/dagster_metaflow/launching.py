@@ -282,14 +282,11 @@ class Launcher:
         )
 
     def _request(self, name: str) -> LaunchRequest:
-        protocol = self.flow.protocol
-        own = {protocol.launch_id: name, protocol.ledger_root: self.ledger.root}
-        known = {k: v for k, v in own.items() if k in self.flow.parameters}
         return LaunchRequest(
             launch_id=name,
             flow_file=self.flow.path,
             flow_name=self.flow.name,
-            parameters={**self.parameters, **self.flow.options(known)},
+            parameters={**self.parameters, **self.flow.protocol_options(name, self.ledger.root)},
             tags=self.tags,
             folder=self.folder / name,
             environment=self.environment,
@@ -297,4 +294,5 @@ class Launcher:
             inputs=self.flow.inputs,
             ledger_root=self.ledger.root,
             is_of_a_project=self.flow.description.is_of_a_project,
+            queues=self.flow.queues,
         )

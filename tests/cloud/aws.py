@@ -22,6 +22,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import psutil
+from aws_image import image_variables
 from interpreters import with_packages_of_tests
 
 SERVER = Path(__file__).with_name("aws_server.py")
@@ -185,8 +186,12 @@ def local_aws(
     packages of the tests when left out. at_once: jobs at one time. pace: seconds that a state
     machine waits here for one of its retries'."""
     image = image or with_packages_of_tests(folder / "image")
-    settings = {"folder": str(folder / "jobs"), "environment": _job_environment(image)}
-    settings |= {"at_once": at_once, "pace": pace}
+    settings = {
+        "folder": str(folder / "jobs"),
+        "environment": _job_environment(image),
+        "at_once": at_once,
+        "pace": pace,
+    }
     with (folder / "aws_server.log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, str(SERVER), json.dumps(settings)],
@@ -235,7 +240,7 @@ def _job_environment(image: Path) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "x",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "METAFLOW_SKIP_INSTALL_DEPENDENCIES": "1",
+        **image_variables(),
         "METAFLOW_S3_WORKER_COUNT": "2",  # processes, of which each copy makes so many
         # Metaflow asks an instance's metadata, which is not there: refused at once, not in time.
         "HTTP_PROXY": "http://127.0.0.1:9",

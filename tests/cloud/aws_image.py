@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from interpreters import with_only
@@ -20,3 +21,9 @@ def aws_image() -> Path:
     # Packages that this machine has are not fetched again, and PyTorch's index may be out of reach.
     script = script.replace("/tmp/", "").replace(" --no-cache-dir", "")  # noqa: S108
     return with_only(script.replace(" --index-url", " --extra-index-url"), files)
+
+
+def image_variables() -> dict[str, str]:
+    """What the Dockerfile sets for every process of a job."""
+    (told,) = re.findall(r"^ENV ((?:.*\\\n)*.*)", DOCKERFILE.read_text(), re.MULTILINE)
+    return dict(word.split("=", 1) for word in shlex.split(told.replace("\\\n", "")))

@@ -119,6 +119,11 @@ class Jobs:
     def describe(self, names: Sequence[str]) -> list[dict[str, Any]]:
         return [self._jobs[name].described() for name in names if name in self._jobs]
 
+    def queues(self) -> set[str]:
+        """Names of those that jobs have been sent to."""
+        with self._lock:
+            return {job.spec["jobQueue"].rpartition("/")[2] for job in self._jobs.values()}
+
     def list(self, queue: str, status: str | None, prefix: str | None) -> list[dict[str, Any]]:
         """By state, RUNNING by default; or, of all states, those whose name begins so."""
         with self._lock:

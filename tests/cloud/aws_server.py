@@ -86,11 +86,17 @@ class Cloud:
 
     # -- Batch ---------------------------------------------------------------------------------
 
-    def _batch_describejobqueues(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+    def _batch_describejobqueues(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Those that have had a job are there."""
         order = [{"order": 1, "computeEnvironment": "local-compute"}]
-        queue = {"jobQueueName": QUEUE, "state": "ENABLED", "status": "VALID", "priority": 1}
-        arn = f"arn:aws:batch:{_REGION}:{_ACCOUNT}:job-queue/{QUEUE}"
-        return {"jobQueues": [{**queue, "jobQueueArn": arn, "computeEnvironmentOrder": order}]}
+        same = {"state": "ENABLED", "status": "VALID", "priority": 1}
+        arn = f"arn:aws:batch:{_REGION}:{_ACCOUNT}:job-queue/"
+        queues = [
+            {"jobQueueName": name, "jobQueueArn": arn + name, "computeEnvironmentOrder": order}
+            for name in sorted({QUEUE, *self.jobs.queues()})
+            if {name, arn + name} & set(request.get("jobQueues") or [name])
+        ]
+        return {"jobQueues": [{**same, **queue} for queue in queues]}
 
     def _batch_describecomputeenvironments(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         arn = f"arn:aws:batch:{_REGION}:{_ACCOUNT}:compute-environment/local-compute"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws import KEY, LocalAws
@@ -30,10 +32,11 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def held(stage: BatchStage) -> Handle:
-    """A run whose second step waits, on AWS."""
+def held(stage: BatchStage, *queues: str, **settings: Any) -> Handle:
+    """A run whose second step waits, on AWS. queues: that steps of its flow name."""
     stage.hold()
-    backend, request = stage.backend(), stage.request()
+    backend = stage.backend(**settings)
+    request = dataclasses.replace(stage.request(), queues=queues)
     handle = backend.launch(request, backend.prepare(request))
     until(lambda: "work" in stage.executed())
     return handle
@@ -61,6 +64,28 @@ def test_its_jobs_are_looked_for_where_metaflow_and_its_steps_put_them(stage: Ba
     stage.backend().cancel(handle)
     until(lambda: not going(stage, run_id, own))
     assert stage.aws.calls()["batch:DescribeJobQueues"] == 0
+
+
+@pytest.mark.parametrize("told_by", ["a step's decorator", "--with", "Metaflow's configuration"])
+def test_a_queue_that_no_line_of_the_log_leads_to_is_one_that_decorators_name(
+    stage: BatchStage, told_by: str
+) -> None:
+    """The scheduler was killed between the submission of the job and its word of it."""
+    own, absent, spec = "queue-of-the-step", "queue-that-is-not-there", "batch:memory=1,queue="
+    stage.variables |= {"SHELL_QUEUE": own, "SHELL_SAYS_NO_JOB": "yes"}
+    asked, with_ = [], []
+    if told_by == "a step's decorator":
+        asked = [own, absent]
+    elif told_by == "--with":
+        with_ = [f"{spec}{own},cpu=1"]
+    else:
+        stage.variables["METAFLOW_DEFAULT_DECOSPECS"] = f"retry {spec}{own}"
+    handle = held(stage, *asked, decorators=with_)
+    kill_scheduler(stage, handle)
+    run_id = stage.backend().poll(handle).run_id
+    assert len(going(stage, run_id, own)) == 1
+    stage.backend(decorators=with_).cancel(handle)
+    until(lambda: not going(stage, run_id, own))
 
 
 def test_what_a_killed_scheduler_left_on_aws_is_ended(stage: BatchStage) -> None:

@@ -16,7 +16,7 @@ from dagster_metaflow.parameters import FlowParameter, to_arguments
 
 FLOW = """
 import datetime
-from metaflow import Config, FlowSpec, IncludeFile, JSONType, Parameter, card, step
+from metaflow import Config, FlowSpec, IncludeFile, JSONType, Parameter, batch, card, step
 
 print("what a flow's file prints is not its description")
 
@@ -46,6 +46,7 @@ class SmallFlow(FlowSpec):
         self.parts = [1, 2]
         self.next(self.left, self.right)
 
+    @batch(queue="large", memory=64000)
     @step
     def left(self):
         self.next(self.fan, foreach="parts")
@@ -107,6 +108,14 @@ def test_its_steps_come_in_order_with_their_fan_outs_and_cards(place: Path) -> N
     assert steps["left"].foreach == "parts"
     assert steps["start"].cards == ("data",)
     assert sorted(steps["join"].cards) == ["default", "last"]
+
+
+def test_queues_of_batch_are_those_that_steps_have_for_themselves(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METAFLOW_BATCH_JOB_QUEUE", "of-all")
+    place.write_text(FLOW.replace("    @step\n    def fan", "    @batch\n    @step\n    def fan"))
+    assert MetaflowFlow(place).queues == ("large",)
 
 
 def test_a_flow_of_a_project_is_told_from_others_also_by_what_it_is_made_from(place: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -101,6 +102,29 @@ def test_what_an_earlier_build_has_left_running_is_ended_first(tmp_path: Path, s
         left.kill()
         left.wait()
     assert [path.name for path in (tmp_path / "ci").iterdir()] == ["junit"]
+
+
+@pytest.mark.flow
+def test_two_builds_have_no_dagster_in_one_home(tmp_path: Path) -> None:
+    """Two daemons would take the same runs out of its queue."""
+    home = {"DAGSTER_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    script = SCRIPTS / "ci_dagster.py"
+    try:
+        started = run(first, sys.executable, script, "up", **home)
+        assert started.returncode == 0, started.stderr
+        pid = json.loads((first / "ci" / "dagster.json").read_text())["pid"]
+        refused = run(second, sys.executable, script, "up", **home)
+        assert refused.returncode == 1
+        assert f"Process {pid}, of a build in {first}, has a Dagster in" in refused.stderr
+        assert not (second / "ci" / "dagster.json").exists()
+    finally:
+        ended = [run(f, sys.executable, script, "down", **home).stdout for f in (first, second)]
+    assert ended == ["Dagster was ended\n", ""]
+    with (tmp_path / "home" / "one-dagster.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ _REFUSED = re.compile(
 )
 _LAST_BYTES = 1 << 16
 _QUEUE = "METAFLOW_BATCH_JOB_QUEUE"
+_OWN_QUEUE = re.compile(r"\bbatch:(?:[^\s]*,)?queue=([^\s,]+)")
 _JOB = re.compile(rb"\] \[([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\] Task is starting")
 
 
@@ -49,7 +50,7 @@ class BatchBackend(LocalBackend):
         known = {**os.environ, **self.environment}
         refuse_folder(request, known)
         refuse_secrets(known)
-        return super().prepare(request)
+        return {**super().prepare(request), "queues": list(request.queues)}
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
         return super().launch(travelled(request), handle)
@@ -88,12 +89,16 @@ class BatchBackend(LocalBackend):
                 batch_jobs.end(self.aws(), flow, run_id, "ended from Dagster", queues)
 
     def _queues(self, handle: Handle) -> set[str] | None:
-        """Those that the run's jobs may be in: of Metaflow's configuration, and of what the log
-        names. None where Metaflow takes the first that it finds."""
-        known = metaflow_settings({**os.environ, **self.environment}).get(_QUEUE)
-        if not known:
+        """Those that the run's jobs may be in: of Metaflow's configuration, of decorators, and of
+        what the log names. None where Metaflow takes the first that it finds."""
+        known = metaflow_settings({**os.environ, **self.environment})
+        if not known.get(_QUEUE):
             return None
-        return {str(known), *batch_jobs.queues_in(self.aws(), _jobs_in(handle))}
+        specs = " ".join([*self.decorators, str(known.get(_DECORATORS) or "")])
+        asked = {*handle.get("queues", ()), *_OWN_QUEUE.findall(specs)}
+        aws = self.aws()
+        named = batch_jobs.queues_in(aws, _jobs_in(handle))
+        return {str(known[_QUEUE]), *named, *batch_jobs.existing(aws, asked - named)}
 
     def aws(self) -> Aws:
         return Aws(self.environment)

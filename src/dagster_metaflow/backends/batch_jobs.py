@@ -50,6 +50,14 @@ def queues_in(aws: Aws, jobs: Iterable[str]) -> set[str]:
     return {job["jobQueue"] for job in described(aws, list(jobs))}
 
 
+def existing(aws: Aws, queues: Iterable[str]) -> set[str]:
+    """Those that are there: a run may have failed for a queue that is not."""
+    if not (asked := sorted(queues)):
+        return set()
+    found = aws.client("batch").describe_job_queues(jobQueues=asked)["jobQueues"]
+    return {queue["jobQueueName"] for queue in found}
+
+
 def _all_queues(aws: Aws) -> list[str]:
     pages = aws.client("batch").get_paginator("describe_job_queues").paginate()
     return [queue["jobQueueName"] for page in pages for queue in page["jobQueues"]]

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from dagster_metaflow.backends.secret_names import of_field
+
 MASKED = "DAGSTER_METAFLOW_MASKED"
 """Variable of the flow: names of those that are secret, with commas between."""
 _MASK = "[REDACTED]"
 _SHORTEST_SECRET = 4
 _SHORTEST_PART = 8  # of a secret that is made of several
-_SECRET_NAME = re.compile("key|secret|pass|pwd|sig|sas|token|auth(orization)?$", re.I)
-_PLAIN_NAME = re.compile("(id|name|type|ur[il]|endpoint)s?$", re.I)  # `token_uri`
 
 
 def masker(secrets: Iterable[str]) -> Callable[[str], str]:
@@ -38,21 +38,16 @@ def parts_of(secret: str) -> set[str]:
     parts = list[str]()
     for name, text in _texts_in(secret):
         lines = text.splitlines()
-        if "PRIVATE KEY-----" in text or is_secret(name):
+        if "PRIVATE KEY-----" in text or of_field(name):
             parts += [line for line in (text, *lines) if "://" not in line]
         for pairs in (re.split(r"[;\n]", text), re.split(r"[;&?\n]", text)):
             named = (pair.partition("=") for pair in pairs)
-            parts += [value for key, _, value in named if key.strip() and is_secret(key.strip())]
+            parts += [value for key, _, value in named if key.strip() and of_field(key.strip())]
         for line in lines:
             with contextlib.suppress(ValueError):
                 parts.append(urlsplit(line.strip()).password or "")
     stripped = (part.strip().strip("\"'") for part in parts)
     return whole | {part for part in stripped if len(part) >= _SHORTEST_PART}
-
-
-def is_secret(name: str) -> bool:
-    """By its name; what has none is."""
-    return not name or bool(_SECRET_NAME.search(name) and not _PLAIN_NAME.search(name))
 
 
 def _texts_in(secret: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from dagster_metaflow.backends.protocol import UsageError
+from dagster_metaflow.backends.secret_names import of_option
 from dagster_metaflow.backends.travelling import is_here
 from dagster_metaflow.stores import is_folder
 
@@ -22,12 +23,6 @@ _TOKEN = re.compile(  # by the form that their makers give them
     r"\bdapi[0-9a-f]{32}|\bgh[opsur]_\w{30}|\bgithub_pat_\w{20}|\bglpat-[\w-]{20}|\bhf_\w{30}"
     r"|\b(AKIA|ASIA)[0-9A-Z]{16}\b|\bAIza[\w-]{35}|\bxox[abeprs]-[\w-]{10}|\bsk_live_\w{20}"
     r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|\b\w{3}[78]Q~[\w.~-]{30}"
-)
-SECRET_OPTION = re.compile(
-    r"(pass(word|wd|phrase)?|pwd|secret|token|credentials?|authorization|connection[-_.]?string"
-    r"|(api|access|account|auth|client|encryption|master|private|secret|shared|signing|storage)"
-    r"[-_.]?key|(^|[-_.])(auth|sas|sig|signature))$",
-    re.IGNORECASE,
 )
 _HARMLESS = re.compile(r"(true|false|yes|no|on|off|[\d.]*)", re.IGNORECASE)
 
@@ -55,7 +50,7 @@ def _given_by(arguments: Sequence[str]) -> list[str]:
 
 def _is_secret(word: str) -> bool:
     name, _, value = word.partition("=")
-    return not _HARMLESS.fullmatch(value) and bool(SECRET_OPTION.search(name))
+    return not _HARMLESS.fullmatch(value) and of_option(name)
 
 
 def refuse_folders(arguments: Sequence[str], environment: Mapping[str, str]) -> None:

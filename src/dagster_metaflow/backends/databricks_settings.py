@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +21,9 @@ from dagster_metaflow.backends.databricks_git import (
     settled,
 )
 from dagster_metaflow.backends.databricks_records import ACCOUNT, NoAccountError, records_in
-from dagster_metaflow.backends.databricks_refused import SECRET_OPTION
 from dagster_metaflow.backends.databricks_requirements import as_package
 from dagster_metaflow.backends.protocol import LaunchRequest, UsageError
+from dagster_metaflow.backends.secret_names import of_variable
 from dagster_metaflow.backends.travelling import is_here
 from dagster_metaflow.stores import is_folder
 
@@ -32,9 +31,6 @@ TASK = "flow"
 DEFAULT_KEY = "Default"
 ENVIRONMENT_VERSION = "4"
 MOST_PARAMETER_BYTES = 10_000
-_SECRET = re.compile(
-    "TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE|SECRET|SAS|HEADERS|CREDENTIAL|NOTIFY"
-)
 FORWARDED = (
     "METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT", "METAFLOW_DATASTORE_SYSROOT_AZURE",
     "METAFLOW_DATASTORE_SYSROOT_S3", "METAFLOW_DEFAULT_METADATA", "METAFLOW_S3_ENDPOINT_URL",
@@ -68,7 +64,7 @@ def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -
 
     url, branch, commit = of("git_url"), of("git_branch"), of("git_commit")
     provider = of("git_provider") or (provider_of(url) if url else None)
-    serverless = _yes_or_no("DATABRICKS_SERVERLESS", of("serverless") or "true")
+    serverless = yes_or_no("DATABRICKS_SERVERLESS", of("serverless") or "true")
     cluster = of("cluster_id")
     missing = list(_missing(known, url, provider, branch or commit))
     missing += _wrong_with(store, known, scope=of("secret_scope"))
@@ -87,7 +83,8 @@ def read(given: Mapping[str, Any], environment: Mapping[str, str], store: str) -
     )
 
 
-def _yes_or_no(name: str, text: str) -> bool:
+def yes_or_no(name: str, text: str) -> bool:
+    """What a variable says. Raises UsageError for another word."""
     if text.lower() not in _YES + _NO:
         raise UsageError(f"{name}={text}: write true or false")
     return text.lower() in _YES
@@ -152,7 +149,7 @@ def variables(environment: Mapping[str, str], forwarded: Sequence[str] = ()) -> 
     more = {name: os.environ[name] for name in forwarded if os.environ.get(name)}
     own = {k: v for k, v in environment.items() if not k.startswith(("DATABRICKS_", "ARM_"))}
     given = {**more, **own}
-    if secret := sorted(n for n in given if _SECRET.search(n) or SECRET_OPTION.search(n)):
+    if secret := sorted(name for name in given if of_variable(name)):
         raise UsageError(
             f"{', '.join(secret)}: would be readable in the run's settings. Put it into a secret "
             "scope (databricks secrets put-secret SCOPE NAME) and name that in "

@@ -48,7 +48,8 @@ class LaunchRequest:
     backend, and stays. environment: variables for the run, beside this process's own.
     code_version: of what a deployment of the flow holds, for backends that deploy it. inputs: files
     that the run reads as it begins, for backends whose tasks do not see this machine's.
-    ledger_root: where it reports. is_of_a_project: the flow has `@project`.
+    ledger_root: where it reports. is_of_a_project: the flow has `@project`. queues: of AWS Batch,
+    that steps of the flow have for themselves.
     """
 
     launch_id: str
@@ -62,6 +63,7 @@ class LaunchRequest:
     inputs: tuple[Path, ...] = ()
     ledger_root: str = ""
     is_of_a_project: bool = False
+    queues: tuple[str, ...] = ()
 
 
 class Backend(Protocol):

@@ -102,14 +102,16 @@ def build_range(
     """Features of the claims of some partitions alone, bit for bit as `build_features` has them.
 
     raw: every partition there is; those of the range and all before it are read, since a label
-    that became known today may be of a claim long ago. split: the model's, to go with them.
+    that became known today may be of a claim long ago; of these only the claims that the range's
+    features depend on are worked on, and take memory. split: the model's, to go with them.
     Otherwise as `build_features`; a range without claims gives a file without rows.
     """
     needed = [p for p in raw if partition_start(p.value, wanted.period) < wanted.end]
     target = lakehouse.uri(ZONE, contract.name, launch_id, f"{RANGE}.parquet")
     with histories(
-        contract, lakehouse, needed or raw, as_of=as_of, threads=threads, progress=progress
-    ) as found:
+        contract, lakehouse, needed or raw, as_of=as_of, threads=threads, progress=progress,
+        start=wanted.start,
+    ) as found:  # fmt: skip
         places = found.between(Window(start=wanted.start, end=wanted.end))
         file = found.write(target, launch_id, places)
     progress(f"{contract.name}: {counted(file.rows, 'claim')} from {wanted.first} to {wanted.last}")

@@ -20,6 +20,7 @@ from fraud_mlops.contract import LABEL, Contract, Window
 from fraud_mlops.errors import FraudMlopsError, LakehouseError
 from fraud_mlops.features.feature_set import FeatureFile
 from fraud_mlops.features.ordering import OrderedClaims
+from fraud_mlops.features.reach import Reach
 from fraud_mlops.features.split import microseconds
 from fraud_mlops.features.timeline import Timeline
 from fraud_mlops.features.windows import (
@@ -101,8 +102,11 @@ def histories(
     as_of: datetime,
     threads: int | None,
     progress: Callable[[str], None],
+    start: datetime | None = None,
 ) -> Iterator[Histories]:
-    """Reads the raw partitions, and works out every entity feature of every claim in them.
+    """Reads the raw partitions, and works out every entity feature of every claim in them; from
+    `start` on, where one is given: of earlier claims only those are there that these depend on, and
+    their own features mean nothing.
 
     Memory: the settings' limit for DuckDB, about 100 bytes a claim, and some hundred megabytes;
     entity features wait in a temporary file, whose pages the system counts as the process's while
@@ -113,20 +117,23 @@ def histories(
     names = entity_feature_names(contract)
     if not raw:
         raise LakehouseError(f"{contract.name}: no raw partition to build features of; run ingest")
+    batches = lakehouse.batches(raw, schema.names)
+    reach = None if start is None else Reach(contract, start, as_of)
     with tempfile.TemporaryDirectory(prefix="features-") as temporary:
         folder = Path(temporary)
         with OrderedClaims(
-            contract, schema, lakehouse.batches(raw, schema.names),
+            contract, schema, batches if reach is None else reach.within(batches),
             as_of=as_of, folder=folder, threads=threads or settings().threads,
         ) as claims:  # fmt: skip
-            timeline = _timeline(contract, claims)
+            earlier = (0, 0) if reach is None else (reach.labels, reach.frauds)
+            timeline = _timeline(contract, claims, earlier)
             progress(f"{contract.name}: {counted(len(timeline), 'claim')} in order of time")
             derived = _derived(contract, claims, timeline, names, folder, progress)
             layout = feature_schema(schema, contract, names)
             yield Histories(contract, claims, timeline, derived, layout)
 
 
-def _timeline(contract: Contract, claims: OrderedClaims) -> Timeline:
+def _timeline(contract: Contract, claims: OrderedClaims, earlier: tuple[int, int]) -> Timeline:
     return Timeline.of(
         claims.times(),
         claims.labels(),
@@ -135,6 +142,7 @@ def _timeline(contract: Contract, claims: OrderedClaims) -> Timeline:
         days=lookbacks(contract),
         neutral_rate=NEUTRAL_RATE,
         strength=STRENGTH,
+        earlier=earlier,
     )
 
 

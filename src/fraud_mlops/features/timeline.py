@@ -53,11 +53,14 @@ class Timeline:
         days: Sequence[int],
         neutral_rate: float,
         strength: float,
+        earlier: tuple[int, int] = (0, 0),
     ) -> Timeline:
         """Arrays of claims in order of event time; label_times is read where fraud >= 0.
 
         days: the lookbacks wanted in `before`, to which 0 is added. neutral_rate: where fraud
-        rates start from, as if `strength` labels of that rate were known to begin with.
+        rates start from, as if `strength` labels of that rate were known to begin with. earlier:
+        labels, and frauds among them, of claims that are not here, known before all that are asked
+        about.
         """
         labelled = np.flatnonzero(fraud >= 0)
         order = labelled[np.argsort(label_times[labelled], kind="stable")]
@@ -69,8 +72,9 @@ class Timeline:
             for n in {0, *days}
         }
         now = before[0].labels
-        frauds = running_total(fraud[order])[now]
-        fraud_rate = (frauds + strength * neutral_rate) / (now + strength)
+        labels = now + earlier[0]
+        frauds = running_total(fraud[order])[now] + earlier[1]
+        fraud_rate = (frauds + strength * neutral_rate) / (labels + strength)
         return cls(times, fraud, amount, rank, len(order), before, fraud_rate)
 
     def __len__(self) -> int:

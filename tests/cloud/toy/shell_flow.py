@@ -139,7 +139,8 @@ class Run:
             parameters=told,
         )["jobId"]
         say(task, "Task is starting.")
-        say(task, f"[{job}] Task is starting (status RUNNABLE)...")
+        if "SHELL_SAYS_NO_JOB" not in os.environ:
+            say(task, f"[{job}] Task is starting (status RUNNABLE)...")
         try:
             while (status := self.status(batch, job)) not in ("SUCCEEDED", "FAILED"):
                 time.sleep(0.05)
