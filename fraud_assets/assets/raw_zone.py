@@ -22,7 +22,7 @@ blank, so that a partition is worth reading again when its label delay is over (
 _CHECKS = {
     "contract": "Every claim that was published keeps the contract.",
     "quarantine_share": "No more rows are in quarantine than `quality.max_bad_share` allows.",
-    "no_duplicate_claims": "No claim stands in the zone twice.",
+    "no_duplicate_claims": "No claim stands twice in the partitions of a run.",
 }
 
 
