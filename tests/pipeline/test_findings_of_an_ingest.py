@@ -53,3 +53,14 @@ def test_a_claim_twice_in_what_was_written_is_found(plan: RunPlan) -> None:
     found = findings(plan, doubled)["no_duplicate_claims"]
     assert not found.passed
     assert found.facts["claims_twice"] == ingested.kept
+
+
+@pytest.mark.parametrize(("bad_share", "passed"), [(0.025, True), (0.026, False)])
+def test_bad_rows_are_warned_of_at_half_of_what_ends_a_run(
+    plan: RunPlan, bad_share: float, passed: bool
+) -> None:
+    ingested = ingest(plan)
+    assert ingested.contract.quality.max_bad_share == 0.05
+    bad = ingested.model_copy(update={"bad_share": bad_share})
+    found = findings(plan, bad)["quarantine_share"]
+    assert (found.passed, found.severity) == (passed, "WARN")
