@@ -52,7 +52,7 @@ class Known(BaseModel):
 _CURSOR = TypeAdapter(dict[str, Known])
 
 
-def health_sensor(datasets: Sequence[Dataset], stores: Stores) -> dg.SensorDefinition:
+def health_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     """On from the start: it launches nothing."""
 
     @dg.sensor(
@@ -63,7 +63,7 @@ def health_sensor(datasets: Sequence[Dataset], stores: Stores) -> dg.SensorDefin
         "drift and performance checks that failed, and of checks of the stores that fail no run; "
         "and when that is over.",
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SkipReason:
         found = {p.name: p for dataset in datasets for p in problems(context.instance, dataset)}
         before = _known(context.cursor)
         # A problem keeps the time that it was first seen with: its key.

@@ -48,7 +48,7 @@ def fail(landed: Place) -> Callable[..., dg.DagsterRun]:
         if good:
             run_recovery_sensor()(context)
         else:
-            run_failure_sensor(landed.stores)(context.for_run_failure())
+            run_failure_sensor()(context.for_run_failure(), stores=landed.stores)
         return ended.dagster_run
 
     return run
