@@ -208,7 +208,14 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
 
         publish(self.plan, self.validated)
         flow_reports.model_artifact(
-            Training(self.plan, self.features, self.choice, self.validated, self.manifest)
+            Training(
+                self.plan,
+                self.features,
+                self.choice,
+                self.refit_log,
+                self.validated,
+                self.manifest,
+            )
         )
         self.next(self.end)
 

@@ -160,7 +160,14 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
         )
         publish(self.plan, self.validated)
         flow_reports.model_artifact(
-            Training(self.plan, self.features, self.choice, self.validated, self.manifest)
+            Training(
+                self.plan,
+                self.features,
+                self.choice,
+                self.refit_log,
+                self.validated,
+                self.manifest,
+            )
         )
         self.next(self.end)
 

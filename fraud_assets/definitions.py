@@ -40,9 +40,9 @@ def definitions(given: Sequence[Dataset], stores: Stores) -> dg.Definitions:
         *(_of_dataset(dataset) for dataset in given),
         dg.Definitions(
             sensors=[
-                run_failure_sensor(stores),
+                run_failure_sensor(),
                 run_recovery_sensor(),
-                health_sensor(given, stores),
+                health_sensor(given),
                 _external_runs_sensor(stores),
             ],
             resources={

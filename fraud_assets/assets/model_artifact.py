@@ -20,7 +20,8 @@ A challenger that does not beat the champion ends in `hold`, and the run is gree
 failure. The champion is a pointer; `fraud-mlops models rollback` moves it back."""
 
 _CHECKS = {
-    "oot_window_untouched": "Nothing of the out-of-time window has taught the model.",
+    "oot_window_untouched": "The latest claim, and the latest label, that the model has learnt "
+    "from come before the out-of-time window.",
     "label_maturity": "Enough of the out-of-time claims old enough for a label have one.",
     "oot_average_precision": "Average precision out of time is above the fraud rate, interval and "
     "all: better than chance. Whether it beats the champion is for the gate to say, not for this.",

@@ -33,6 +33,11 @@ def check_keys(dataset: Dataset) -> set[dg.AssetCheckKey]:
     return {key for check in store_checks(dataset) for key in check.check_keys}
 
 
+def quiet_check_keys(dataset: Dataset) -> set[dg.AssetCheckKey]:
+    """Those that fail no run, by which people would hear of it; parity blocks, but warns too."""
+    return (check_keys(dataset) - blocking_check_keys(dataset)) | set(parity(dataset).check_keys)
+
+
 def blocking_check_keys(dataset: Dataset) -> set[dg.AssetCheckKey]:
     """Those that assets downstream wait for."""
     specs = (spec for check in store_checks(dataset) for spec in check.check_specs)

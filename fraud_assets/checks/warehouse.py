@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from fraud_assets.checks.verdicts import OF_RUN
 from fraud_assets.dataset import METRICS, SNOWFLAKE_METRICS, Dataset
 from fraud_assets.stores import Stores
 from fraud_assets.warehouse_resource import WarehouseResource
@@ -40,12 +41,12 @@ def parity(dataset: Dataset) -> dg.AssetChecksDefinition:
             )
         except FraudMlopsError as error:
             return dg.AssetCheckResult(passed=False, description=str(error))
-        return _result(found)
+        return _result(found, of_run=asked is not None)
 
     return check
 
 
-def _result(found: Parity) -> dg.AssetCheckResult:
+def _result(found: Parity, *, of_run: bool) -> dg.AssetCheckResult:
     broken = any(difference.broken for difference in found.differences)
     severity = dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
@@ -53,6 +54,7 @@ def _result(found: Parity) -> dg.AssetCheckResult:
         severity=severity,
         description=_told(found.differences),
         metadata={
+            OF_RUN: of_run,
             "partitions": found.partitions,
             "lakehouse_rows": found.lakehouse_rows,
             "warehouse_rows": found.warehouse_rows,

@@ -24,15 +24,13 @@ _PARTITION = "dagster/partition"
 _PARTITION_TAGS = (_PARTITION, RANGE_START, RANGE_END)
 _REASON_LENGTH = 2000
 _RUNS_BACK = 100
-_GOOD = "SUCCESS"
+_GOOD, _BAD = "SUCCESS", "FAILURE"
+_DAGSTERS_OWN = "__"
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 
 
-def run_failure_sensor(stores: Stores) -> dg.SensorDefinition:
-    """On from the start: it launches nothing, and a failure that nobody hears of costs more.
-
-    Resources are not given to such sensors, so that the stores come from outside.
-    """
+def run_failure_sensor() -> dg.SensorDefinition:
+    """On from the start: it launches nothing, and a failure that nobody hears of costs more."""
 
     @dg.run_failure_sensor(
         name="run_failure_sensor",
@@ -40,16 +38,18 @@ def run_failure_sensor(stores: Stores) -> dg.SensorDefinition:
         description="Tells of each run that failed: the step, the reason, since when, the Metaflow "
         "run, and how to resume it.",
     )
-    def sensor(context: dg.RunFailureSensorContext) -> None:
+    def sensor(context: dg.RunFailureSensorContext, stores: Stores) -> None:
         run = context.dagster_run
         facts = failure_facts(run, context.get_step_failure_events(), context.failure_event.message)
         raise_alert(
             stores.lakehouse,
             f"run-failed-{run.run_id}",
-            f"{run.job_name} failed",
+            f"{what_ran(run)} failed",
             facts,
             _log(context),
-            message=failure_message(run, facts, failing_since(context.instance, run)),
+            message=failure_message(
+                run, facts, failing_since(context.instance, run, facts.get("step"))
+            ),
         )
 
     return sensor
@@ -62,8 +62,8 @@ def run_recovery_sensor() -> dg.SensorDefinition:
         run_status=dg.DagsterRunStatus.SUCCESS,
         name="run_recovery_sensor",
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells that a job that had failed has succeeded, in the step that failed and "
-        "with the same partition.",
+        description="Tells that a step that had failed has succeeded with the same partition, in "
+        "whichever job.",
     )
     def sensor(context: dg.RunStatusSensorContext) -> None:
         run = context.dagster_run
@@ -71,7 +71,7 @@ def run_recovery_sensor() -> dg.SensorDefinition:
             over = Notification(
                 key=problem_key(run, step),
                 status="recovered",
-                what=run.job_name,
+                what=what_ran(run),
                 step=step,
                 link=page(f"runs/{run.run_id}"),
             )
@@ -90,12 +90,22 @@ def _succeeded(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str | N
     return [None, *(one.step_key for one in steps if one.status and one.status.value == _GOOD)]
 
 
+def what_ran(run: dg.DagsterRun) -> str:
+    """The job; of Dagster's own, by which automation and the UI launch, what it was to make."""
+    if not run.job_name.startswith(_DAGSTERS_OWN):
+        return run.job_name
+    keys = [key.to_user_string() for key in run.asset_selection or ()]
+    keys = keys or [key.to_user_string() for key in run.asset_check_selection or ()]
+    return ", ".join(sorted(keys)) or run.job_name
+
+
 def problem_key(run: dg.DagsterRun, step: str | None) -> str:
-    return f"run-failed/{run.job_name}/{_partition(run.tags) or ''}/{step or ''}"
+    """A step makes the same assets in whichever job; before any step, it is the job's problem."""
+    return f"run-failed/{step or what_ran(run)}/{_partition(run.tags) or ''}"
 
 
 def failure_message(run: dg.DagsterRun, facts: Mapping[str, str], since: datetime) -> Notification:
-    """One message for a job that fails again and again; another one when it had recovered."""
+    """One message for a step that fails again and again; another one when it had recovered."""
     step = facts.get("step")
     shown = ("partition", "metaflow_run", "dagster_run", "resume_by_hand")
     retried = run.tags.get(_WILL_RETRY) == "true"
@@ -103,7 +113,7 @@ def failure_message(run: dg.DagsterRun, facts: Mapping[str, str], since: datetim
     return Notification(
         key=f"{problem_key(run, step)}#{since.isoformat()}",
         status="failed",
-        what=run.job_name,
+        what=what_ran(run),
         step=step,
         reason=facts["reason"],
         since=since,
@@ -114,16 +124,32 @@ def failure_message(run: dg.DagsterRun, facts: Mapping[str, str], since: datetim
     )
 
 
-def failing_since(instance: dg.DagsterInstance, run: dg.DagsterRun) -> datetime:
-    """When the first run of the job failed, of this partition, after the last that succeeded."""
+def failing_since(instance: dg.DagsterInstance, run: dg.DagsterRun, step: str | None) -> datetime:
+    """When the step first failed, of this partition, after it had last succeeded, in any job."""
     same = {tag: value for tag, value in run.tags.items() if tag in _PARTITION_TAGS}
-    wanted = dg.RunsFilter(job_name=run.job_name, statuses=_ENDED, tags=same)
     since = None
-    for record in instance.get_run_records(wanted, limit=_RUNS_BACK):
-        if record.dagster_run.status is dg.DagsterRunStatus.SUCCESS:
+    for record in instance.get_run_records(
+        dg.RunsFilter(statuses=_ENDED, tags=same), limit=_RUNS_BACK
+    ):
+        other = record.dagster_run
+        if _partition(other.tags) != _partition(run.tags):
+            continue
+        ended = _how_ended(instance, other, step, as_in=run)
+        if ended == _GOOD:
             break
-        since = record.end_time or record.start_time or record.create_timestamp.timestamp()
+        if ended == _BAD:
+            since = record.end_time or record.start_time or record.create_timestamp.timestamp()
     return datetime.now(UTC) if since is None else datetime.fromtimestamp(since, UTC)
+
+
+def _how_ended(
+    instance: dg.DagsterInstance, other: dg.DagsterRun, step: str | None, *, as_in: dg.DagsterRun
+) -> str | None:
+    """Of a step, in another run; without one, of a run of the same. None where it was not in it."""
+    if step is None:
+        return other.status.value if what_ran(other) == what_ran(as_in) else None
+    found = instance.get_run_step_stats(other.run_id, [step])
+    return found[0].status.value if found and found[0].status else None
 
 
 def page(path: str) -> str | None:
@@ -143,7 +169,7 @@ def failure_facts(
     run: dg.DagsterRun, failures: Sequence[dg.DagsterEvent], message: str | None
 ) -> dict[str, str]:
     """What a person who is called at night needs."""
-    facts = {"dagster_run": run.run_id, "job": run.job_name}
+    facts = {"dagster_run": run.run_id, "job": what_ran(run)}
     if partition := _partition(run.tags):
         facts["partition"] = partition
     for event in failures:

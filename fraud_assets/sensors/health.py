@@ -1,4 +1,4 @@
-"""Assets that are too old, and checks of drift and performance that stand failed.
+"""Assets that are too old, and checks that stand failed without a run that fails.
 
 Looked at is how things stand. The sensor's cursor is what stood at the last look and when people
 were told of it: one that nobody could be told of is told at the next look, one that stands is told
@@ -17,10 +17,11 @@ import dagster as dg
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
 from fraud_assets.alerts import record_alert, tell
+from fraud_assets.checks import quiet_check_keys
 from fraud_assets.dataset import METRICS, ML_OUTPUTS, MODEL_ARTIFACT, RAW_ZONE, Dataset
-from fraud_assets.jobs import INGEST, SCORING, TRAINING
+from fraud_assets.jobs import CHECKS, INGEST, SCORING, TRAINING
 from fraud_assets.sensors.failures import code_changed, page
-from fraud_assets.sensors.standing import WATCHED, standing
+from fraud_assets.sensors.standing import measured, newest_made, standing
 from fraud_assets.stores import Stores
 from fraud_mlops.notifications import Notification
 from fraud_mlops.settings import settings
@@ -51,26 +52,27 @@ class Known(BaseModel):
 _CURSOR = TypeAdapter(dict[str, Known])
 
 
-def health_sensor(datasets: Sequence[Dataset], stores: Stores) -> dg.SensorDefinition:
+def health_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     """On from the start: it launches nothing."""
 
     @dg.sensor(
         name="health_sensor",
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells of assets that are older than their freshness policy lets them be, and "
-        "of drift and performance checks that failed; and when that is over.",
+        description="Tells of assets that are older than their freshness policy lets them be, of "
+        "drift and performance checks that failed, and of checks of the stores that fail no run; "
+        "and when that is over.",
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        standing = {p.name: p for dataset in datasets for p in problems(context.instance, dataset)}
+    def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SkipReason:
+        found = {p.name: p for dataset in datasets for p in problems(context.instance, dataset)}
         before = _known(context.cursor)
         # A problem keeps the time that it was first seen with: its key.
-        known = {name: Known(since=one.since) for name, one in standing.items()} | before
-        for name in standing.keys() - before.keys():
-            _record(stores, standing[name], context.log)
-        _tell_all(standing, known, context.log)
+        known = {name: Known(since=one.since) for name, one in found.items()} | before
+        for name in found.keys() - before.keys():
+            _record(stores, found[name], context.log)
+        _tell_all(found, known, context.log)
         context.update_cursor(_CURSOR.dump_json(known).decode())
-        now = "; ".join(sorted(standing))
+        now = "; ".join(sorted(found))
         return dg.SkipReason(now or "Everything is fresh, and no check failed.")
 
     return sensor
@@ -85,12 +87,10 @@ def _known(cursor: str | None) -> dict[str, Known]:
     }
 
 
-def _tell_all(
-    standing: Mapping[str, Problem], known: dict[str, Known], log: logging.Logger
-) -> None:
+def _tell_all(found: Mapping[str, Problem], known: dict[str, Known], log: logging.Logger) -> None:
     """Notes in `known` who was told, and leaves out what is over."""
     until = time.monotonic() + _TELLING_SECONDS
-    for name, message in _due(standing, known):
+    for name, message in _due(found, known):
         if time.monotonic() < until and tell(message, log):
             if message.bad:
                 known[name].told = datetime.now(UTC)
@@ -99,14 +99,14 @@ def _tell_all(
 
 
 def _due(
-    standing: Mapping[str, Problem], known: dict[str, Known]
+    found: Mapping[str, Problem], known: dict[str, Known]
 ) -> Iterator[tuple[str, Notification]]:
     again = datetime.now(UTC) - settings().notify_repeat
     for name, one in list(known.items()):
         key = f"{name}/{one.since.isoformat()}"
-        if name in standing:
+        if name in found:
             if one.told is None or one.told <= again:
-                yield name, _message(key, standing[name], one.since)
+                yield name, _message(key, found[name], one.since)
         elif one.told is None:
             del known[name]
         else:
@@ -170,29 +170,25 @@ def _launch(instance: dg.DagsterInstance, dataset: Dataset, asset: str) -> str:
     if last is None:
         return command
     if asset != RAW_ZONE:
-        last = _newest_made(instance, dataset, RAW_ZONE) or last
-    made = _newest_made(instance, dataset, asset) or last
+        last = newest_made(instance, dataset, RAW_ZONE) or last
+    made = newest_made(instance, dataset, asset) or last
     if made >= last:
         return f"{command} --partition {last}"
     return f"{command} --partition-range {made} {last}"
 
 
-def _newest_made(instance: dg.DagsterInstance, dataset: Dataset, asset: str) -> str | None:
-    """Of the partitions that the contract has now."""
-    made = instance.get_materialized_partitions(dataset.key(asset))
-    return max((key for key in made if dataset.partitions.has_partition_key(key)), default=None)
-
-
 def _failed_checks(instance: dg.DagsterInstance, dataset: Dataset) -> list[Problem]:
-    asset = dataset.key(METRICS).to_user_string()
-    found = [standing(instance, dataset, check) for check in WATCHED]
+    """Of the metrics, which a training may answer; and of what fails no run when it does."""
+    found = [(dataset.key(METRICS), TRAINING, one) for one in measured(instance, dataset)]
+    stores = ((key, standing(instance, key)) for key in sorted(quiet_check_keys(dataset)))
+    found += [(key.asset_key, CHECKS, one) for key, one in stores if one]
     return [
         Problem(
-            f"{asset} {one.check}",
+            f"{asset.to_user_string()} {one.check}",
             one.at,
             one.description or f"the check {one.check} did not pass",
-            f"python -m fraud_assets.launch {dataset.titled(TRAINING)}",
+            f"python -m fraud_assets.launch {dataset.titled(job)}",
         )
-        for one in found
-        if one is not None and not one.passed
+        for asset, job, one in found
+        if not one.passed
     ]

@@ -6,7 +6,8 @@ crash launches nothing twice. Claims of the future, which an ingest has to refus
 the beginning of the first day (UTC) when they have happened. The cursor names a record on the
 lakehouse (`landing.seen`), which is written before and found again after any restart, and what
 bad files and claims of no partition were judged by: when that has changed, those files are looked
-at again. One that is touched, and has the same content, asks for nothing.
+at again. One that is touched, and has the same content, asks for nothing. Of ticks that fail people
+are told (`landing_failing`).
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
@@ -25,6 +26,7 @@ from fraud_assets.assets.landing import seen_in_passing
 from fraud_assets.dataset import Dataset
 from fraud_assets.jobs import INGEST
 from fraud_assets.run_requests import run_request, runs_of_partitions
+from fraud_assets.sensors.landing_failing import failed, unmarked, went_well
 from fraud_assets.sensors.landing_partitions import Partitions, due_day, today
 from fraud_assets.stores import Stores
 from fraud_mlops.claims.files import format_named
@@ -42,9 +44,9 @@ from fraud_mlops.landing.seen import EVER, NONE, Looked, SeenFiles
 SETTLE_SECONDS = 30.0
 """A file of this machine that changed more recently may still be being written. Object stores
 show whole objects only."""
-LIST_SECONDS = 40.0
+LIST_SECONDS = 35.0
 """Time in which a store has to list the landing zone. Its client tries for minutes, and Dagster
-gives a tick one."""
+gives a tick one, in which people are told, too, that it did not."""
 TICK_SECONDS = 20.0
 """Time for reading files in one tick; the next tick goes on with the rest."""
 _LISTED_AND_READ = 50.0
@@ -67,21 +69,22 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
         "the others go on. A file that is gone changes nothing.",
     )
     def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SensorResult:
-        tick = Tick(dataset, stores.lakehouse, context.cursor or None)
+        tick = Tick(dataset, stores.lakehouse, unmarked(context.cursor))
         try:
             tick.look()
             for line in tick.problems:
                 context.log.error(line)
             if tick.aside:
                 raise_alert(stores.lakehouse, *tick.alert(), context.log)
-            cursor = tick.remember()
+            after = tick.remember()
         except (FraudMlopsError, OSError) as error:  # all of it is done again by the next tick
-            return dg.SensorResult(skip_reason=str(error))
+            cursor = failed(dataset, context.cursor, error, context.log)
+            return dg.SensorResult(skip_reason=str(error), cursor=cursor)
         requests = tick.requests()
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else tick.summary(),
-            cursor=cursor,
+            cursor=went_well(dataset, context.cursor, after, context.log),
             asset_events=[seen_in_passing(dataset, tick.files)] if tick.looked else [],
         )
 

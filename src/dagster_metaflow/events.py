@@ -158,11 +158,11 @@ def whole_data_version(made: Sequence[Made]) -> str:
 
 
 def total_rows(made: Sequence[Made]) -> int | None:
-    """Rows of all partitions; None where a report does not say."""
+    """Rows of all partitions; None where it is not said of each."""
     counts = [
         m.metadata["dagster/row_count"].value for m in made if "dagster/row_count" in m.metadata
     ]
-    return sum(int(str(count)) for count in counts) if counts else None
+    return sum(int(str(count)) for count in counts) if counts and len(counts) == len(made) else None
 
 
 def made_partitions(report: AssetReport) -> list[str | None]:

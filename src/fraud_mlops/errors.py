@@ -28,6 +28,10 @@ class SourceError(FraudMlopsError):
     """A source file cannot be read. The message names file and, where known, row and column."""
 
 
+class NotThereError(SourceError):
+    """The place of a source is not there yet."""
+
+
 class QualityError(FraudMlopsError):
     """Too many claims broke the contract; nothing was published."""
 

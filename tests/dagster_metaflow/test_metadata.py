@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dagster_metaflow.events import Made, total_rows
 from dagster_metaflow.metadata import MOST_PLOT_BYTES, typed_metadata
 from dagster_metaflow.reports import Materialization, read_reports, write_report
 
@@ -159,3 +160,10 @@ def test_what_a_flow_reports_is_what_dagster_shows(tmp_path: Path) -> None:
         "params": {"lr": 0.1},
         "ok": True,
     }
+
+
+def test_rows_of_a_whole_are_told_only_where_each_part_says_its_own() -> None:
+    five = {"dagster/row_count": dg.MetadataValue.int(5)}
+    assert total_rows([Made("a", "v1", five), Made("b", "v1", five)]) == 10
+    assert total_rows([Made("a", "v1", five), Made("b", "v1", {})]) is None
+    assert total_rows([]) is None

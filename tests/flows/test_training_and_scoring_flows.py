@@ -66,6 +66,8 @@ def test_a_training_is_reported_with_checks_figures_and_plots(trained: Place) ->
     }
     assert told.severity["oot_window_untouched"] == told.severity["label_maturity"] == "ERROR"
     assert told.severity["oot_average_precision"] == told.severity["calibration"] == "WARN"
+    noted = told.facts["oot_window_untouched"]
+    assert noted["last_event"] < noted["last_label"] < noted["oot_start"]
     facts = told.partitions[None]
     assert facts["data_version"] == facts["model_version"] == trained.champion()
     assert facts["average_precision_low"] < facts["average_precision"]

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: Dagster reads the types of contexts.
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,7 @@ from fraud_mlops.settings import settings
 
 sys.path.append(str(Path(__file__).parents[1] / "notifications"))
 
-from webhook import Webhook, webhook
-
-
-@pytest.fixture
-def hook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Webhook]:
-    """A chat room that the environment names."""
-    with webhook() as running:
-        monkeypatch.setenv("FRAUD_NOTIFY_URLS", running.address)
-        monkeypatch.setenv("FRAUD_NOTIFY_STATE", str(tmp_path / "told.json"))
-        monkeypatch.setenv("DAGSTER_WEBSERVER_URL", "http://dagster.example.org/")
-        settings.cache_clear()
-        yield running
-    settings.cache_clear()
+from webhook import Webhook
 
 
 @pytest.fixture
@@ -60,7 +48,7 @@ def fail(landed: Place) -> Callable[..., dg.DagsterRun]:
         if good:
             run_recovery_sensor()(context)
         else:
-            run_failure_sensor(landed.stores)(context.for_run_failure())
+            run_failure_sensor()(context.for_run_failure(), stores=landed.stores)
         return ended.dagster_run
 
     return run
@@ -315,3 +303,61 @@ def test_the_next_command_names_the_partitions_that_its_job_asks_for(
     if command.endswith(" "):
         command += str(landed.dataset.partitions.get_last_partition_key())
     assert problem.next_command == f"python -m fraud_assets.launch {command}"
+
+
+def found_by_a_look(place: Place, asset: str, check: str, passed: bool, **metadata: Any) -> None:
+    """An evaluation of a check of the stores."""
+    place.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=place.dataset.key(asset),
+            check_name=check,
+            passed=passed,
+            metadata=metadata,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=None if passed else "see who delivers them",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("asset", "check"),
+    [
+        ("landing", "files_keep_landing"),
+        ("raw_zone", "newest_partition_present"),
+        ("raw_zone", "no_claim_in_two_partitions"),
+        ("model_artifact", "champion_is_recent"),
+        ("prediction_log", "served_as_expected"),
+        ("snowflake_metrics", "parity"),
+    ],
+)
+def test_what_a_look_over_the_stores_finds_is_told_though_it_fails_no_run(
+    hook: Webhook, landed: Place, asset: str, check: str
+) -> None:
+    found_by_a_look(landed, asset, check, passed=False)
+    first = look(landed)
+    assert hook.titles == [f"parcels/{asset} {check} needs a look"]
+    told = hook.received[0]["message"]
+    assert "Reason: see who delivers them" in told
+    assert "Next: python -m fraud_assets.launch store_checks_job" in told
+    found_by_a_look(landed, asset, check, passed=True)
+    look(landed, first.cursor)
+    assert hook.titles[1:] == [f"parcels/{asset} {check} recovered"]
+
+
+def test_what_blocks_is_told_by_the_run_that_it_fails(hook: Webhook, landed: Place) -> None:
+    found_by_a_look(landed, "ml_outputs", "rows_agree_with_raw_zone", passed=False)
+    look(landed)
+    assert hook.received == []
+
+
+def test_a_partition_that_was_synced_does_not_say_that_all_were(
+    hook: Webhook, landed: Place
+) -> None:
+    found_by_a_look(landed, "snowflake_metrics", "parity", passed=False, of_run=False)
+    first = look(landed)
+    found_by_a_look(landed, "snowflake_metrics", "parity", passed=True, of_run=True)
+    second = look(landed, first.cursor)
+    assert len(hook.received) == 1
+    found_by_a_look(landed, "snowflake_metrics", "parity", passed=True, of_run=False)
+    look(landed, second.cursor)
+    assert hook.titles[1:] == ["parcels/snowflake_metrics parity recovered"]

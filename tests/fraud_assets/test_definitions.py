@@ -188,8 +188,6 @@ def test_invariants_block_and_verdicts_do_not(generated: Place) -> None:
         if graph.get_check_spec(key).blocking
     }
     assert blocking == {
-        "raw_zone:contract",
-        "raw_zone:quarantine_share",
         "raw_zone:no_duplicate_claims",
         "model_artifact:oot_window_untouched",
         "model_artifact:label_maturity",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -164,6 +166,31 @@ def test_an_old_partition_measured_again_does_not_hide_the_drift_of_the_newest(
     assert not generated.tick("retraining_sensor").run_requests
     check(generated, "drift", passed=False, of="2024-03")
     assert not generated.tick("retraining_sensor").run_requests
+
+
+def test_a_look_ends_with_the_newest_partition_and_goes_on_as_far_as_that_is(
+    generated: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each evaluation that is looked at is read and parsed, with every tick."""
+    storage = generated.instance.event_log_storage
+    history, read = storage.get_asset_check_execution_history, Counter[str]()
+
+    def counted(key: dg.AssetCheckKey, **given: Any) -> Any:
+        found = history(key, **given)
+        read[key.name] += len(found)
+        return found
+
+    monkeypatch.setattr(storage, "get_asset_check_execution_history", counted)
+    generated.report("metrics", "v", "2024-03", "2024-11")
+    for _ in range(60):
+        check(generated, "drift", passed=True, of="2024-10")
+    check(generated, "drift", passed=False, of="2024-11")
+    assert generated.tick("retraining_sensor").run_requests
+    assert read["drift"] < 60
+    for _ in range(60):
+        check(generated, "drift", passed=True, of="2024-03")
+    assert generated.tick("retraining_sensor").run_requests
+    assert read["drift"] > 60
 
 
 def test_too_few_labels_to_judge_by_do_not_hide_a_decay(generated: Place) -> None:

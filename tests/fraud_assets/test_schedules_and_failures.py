@@ -58,7 +58,7 @@ def test_a_failed_run_leaves_an_alert_that_says_how_to_go_on(landed: Place) -> N
         dagster_run=result.dagster_run,
         dagster_event=failure,
     ).for_run_failure()
-    run_failure_sensor(landed.stores)(context)
+    run_failure_sensor()(context, stores=landed.stores)
     (alert,) = landed.alerts()
     assert alert.title == "ingest_job failed"
     assert alert.facts["step"] == "breaks"
@@ -66,6 +66,28 @@ def test_a_failed_run_leaves_an_alert_that_says_how_to_go_on(landed: Place) -> N
     assert alert.facts["partition"] == "2024-01"
     assert alert.facts["metaflow_run"] == "IngestFlow/17"
     assert alert.facts["resume_by_hand"] == resume_command("IngestFlow/17")
+
+
+def test_the_daemon_gives_the_stores_to_the_sensor_for_failures(landed: Place) -> None:
+    @dg.op
+    def breaks() -> None:
+        raise ValueError("the source is empty")
+
+    @dg.job
+    def job() -> None:
+        breaks()
+
+    sensor = landed.defs.resolve_sensor_def("run_failure_sensor")
+
+    def tick(cursor: str | None) -> str | None:
+        stores = {"stores": landed.stores}
+        context = dg.build_sensor_context(landed.instance, cursor, resources=stores)
+        return sensor.evaluate_tick(context).cursor
+
+    begun = tick(None)
+    job.execute_in_process(instance=landed.instance, raise_on_error=False)
+    tick(begun)
+    assert [alert.title for alert in landed.alerts()] == ["job failed"]
 
 
 def test_an_image_without_git_says_who_changed_it_last(monkeypatch: pytest.MonkeyPatch) -> None:

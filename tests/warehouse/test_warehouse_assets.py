@@ -139,6 +139,7 @@ def test_parity_is_checked_with_every_sync_and_tells_both_counts(place: Place) -
     assert told["partitions"] == 2
     assert told["lakehouse_rows"] == told["warehouse_rows"] == 18
     assert told["checksum"]
+    assert told["of_run"]
 
 
 def test_a_table_that_somebody_has_changed_is_an_error_and_what_is_not_synced_a_warning(
@@ -148,6 +149,7 @@ def test_a_table_that_somebody_has_changed_is_an_error_and_what_is_not_synced_a_
     behind = parity(place.run("store_checks_job", good=None))
     assert not behind.passed
     assert behind.severity is dg.AssetCheckSeverity.WARN
+    assert not behind.metadata["of_run"].value
     assert MONTHS[2] in (behind.description or "")
     table = warehouse(place).tables.metrics
     answer(warehouse(place), f'DELETE FROM {table} WHERE "PARTITION_KEY" = ?', MONTHS[0])

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from fraud_mlops.contract import FileSource
-from fraud_mlops.errors import SourceError
+from fraud_mlops.errors import NotThereError, SourceError
 from fraud_mlops.lakehouse.stores import changed_at, filesystem, is_local
 
 _PATTERN = re.compile(r"[*?\[]")
@@ -43,7 +43,7 @@ def landed_files(
 
     closed: is given the folders and files of this machine that may not be looked at, which are
     passed over. seconds: time limit for listing a remote store, whose client would try longer.
-    Raises SourceError for a place that is not there, or that cannot be listed.
+    Raises NotThereError for a place that is not there, SourceError for one that cannot be listed.
     """
     fs, path = filesystem(source.uri)
     try:
@@ -54,7 +54,7 @@ def landed_files(
         )
         return sorted(found)
     except FileNotFoundError:
-        raise SourceError(f"{source.uri}: there is no such file or folder yet") from None
+        raise NotThereError(f"{source.uri}: there is no such file or folder yet") from None
     except OSError as error:
         silent = f"no answer in {seconds:g} s" if seconds else type(error).__name__
         why = str(error) or silent

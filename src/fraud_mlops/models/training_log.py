@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 
 class TrainingLog(BaseModel):
     """How a training went.
 
     samples: claims seen, over all epochs and members; epoch_losses: mean loss of each epoch, of
-    one member after another. device, threads: what else the network's bits depend on.
+    one member after another. device, threads: what else the network's bits depend on. last_event,
+    last_label: when the latest of the claims that it was given happened, and when the last label of
+    them became known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -22,3 +24,5 @@ class TrainingLog(BaseModel):
     device: str
     threads: int
     epoch_losses: tuple[float, ...]
+    last_event: AwareDatetime | None = None
+    last_label: AwareDatetime | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,7 +112,13 @@ def fit(
         planned_for=planned_for,
     )
     typical = TypicalClaim.of(claims, features.numeric, features.categorical)
-    return FraudModel(candidate, preprocessor, network, typical), log
+    last = {"last_event": _latest(claims, EVENT_TIME), "last_label": _latest(claims, LABEL_TIME)}
+    return FraudModel(candidate, preprocessor, network, typical), log.model_copy(update=last)
+
+
+def _latest(claims: pa.Table, column: str) -> datetime:
+    moment: datetime = pc.max(claims.column(column)).as_py()
+    return moment.astimezone(UTC)
 
 
 def _measured(

@@ -1,0 +1,66 @@
+"""What an ingest finds of the partitions that it has written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from run_kit import DATASET
+
+from fraud_mlops.claims import IngestReport
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.pipeline.ingesting import ingest, periods
+from fraud_mlops.pipeline.plan import RunPlan, plan_run
+from fraud_mlops.reporting.raw_zone import told
+from fraud_mlops.reporting.told import Finding
+
+MONTH = "2024-01"
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> RunPlan:
+    given = {"sample_size": 600, "seed": 7, "partition_start": MONTH}
+    return plan_run(DATASET, run="Test/1", output_uri=str(tmp_path), **given)
+
+
+def findings(plan: RunPlan, ingested: IngestReport) -> dict[str, Finding]:
+    found = told(Lakehouse(plan.output_uri), ingested, periods(plan, ingested)).findings
+    return {finding.name: finding for finding in found}
+
+
+def copied(plan: RunPlan, partition: str, *, times: int = 1) -> None:
+    """Writes the claims of the ingested partition into another one, or into itself, so often."""
+    lake, written = Lakehouse(plan.output_uri), plan.partitions
+    assert written is not None
+    found = lake.partition("raw", DATASET, "month", written.first)
+    claims = lake.read([found])
+    batches = claims.to_batches() * times
+    lake.write("raw", DATASET, "month", partition, batches, claims.schema, lake.metadata(found))
+
+
+def test_a_claim_that_also_stands_in_an_old_partition_stops_no_ingest(plan: RunPlan) -> None:
+    ingested = ingest(plan)
+    copied(plan, "2023-12")
+    copied(plan, "2023-11")
+    assert findings(plan, ingested)["no_duplicate_claims"].passed
+
+
+def test_a_claim_twice_in_what_was_written_is_found(plan: RunPlan) -> None:
+    ingested = ingest(plan)
+    copied(plan, MONTH, times=2)
+    again = Lakehouse(plan.output_uri).partition("raw", DATASET, "month", MONTH)
+    doubled = ingested.model_copy(update={"partitions": (again,)})
+    found = findings(plan, doubled)["no_duplicate_claims"]
+    assert not found.passed
+    assert found.facts["claims_twice"] == ingested.kept
+
+
+@pytest.mark.parametrize(("bad_share", "passed"), [(0.025, True), (0.026, False)])
+def test_bad_rows_are_warned_of_at_half_of_what_ends_a_run(
+    plan: RunPlan, bad_share: float, passed: bool
+) -> None:
+    ingested = ingest(plan)
+    assert ingested.contract.quality.max_bad_share == 0.05
+    bad = ingested.model_copy(update={"bad_share": bad_share})
+    found = findings(plan, bad)["quarantine_share"]
+    assert (found.passed, found.severity) == (passed, "WARN")
