@@ -88,6 +88,13 @@ class Metrics:
             multiprocess_mode="livemin",
             registry=registry,
         )
+        self.state_refused = Gauge(
+            "fraud_entity_state_refused",
+            "1 while the entity state cannot be taken up: scores are by an older one.",
+            ["role"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
         self.log_waiting = Gauge(
             "fraud_prediction_log_waiting",
             "Predictions on this machine only.",
