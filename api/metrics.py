@@ -106,7 +106,7 @@ class Metrics:
         )
         self.log_failures = Counter(
             "fraud_prediction_log_failures",
-            "Flushes that failed; what they had is kept and tried again.",
+            "Flushes and syncs that failed; what they had is kept and tried again.",
             registry=registry,
         )
         self.shadow = Counter(

@@ -17,11 +17,12 @@ from api.problems import Problem
 from api.settings import ApiSettings
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import absolute, models_root
-from fraud_mlops.serving.champion import ServedModel, Watcher
+from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.prediction_log import PredictionLog
 from fraud_mlops.serving.records import Record
 from fraud_mlops.serving.scorer import Scorer
 from fraud_mlops.serving.shadow import Shadow
+from fraud_mlops.serving.watching import Watcher
 from fraud_mlops.settings import Settings
 
 
