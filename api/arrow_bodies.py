@@ -21,10 +21,11 @@ _NOT_COMPRESSED = -1
 
 class Unpacked(NamedTuple):
     """bytes: of all buffers. rows: of all record batches; one without any takes a row's time, and
-    counts as one."""
+    counts as one. at_once: bytes of the largest record batch and all dictionaries, which stay."""
 
     bytes: int
     rows: int
+    at_once: int
 
 
 def unpacked(body: IO[bytes], most: int) -> Unpacked:
@@ -33,23 +34,27 @@ def unpacked(body: IO[bytes], most: int) -> Unpacked:
     The body is put back to its beginning. Raises ArrowException or ValueError for what is no
     stream.
     """
-    total = rows = 0
+    total = rows = largest = kept = 0
     try:
         for message in pa.ipc.MessageReader.open_stream(body):
             table = memoryview(message.metadata)
             kind, header = _header(table)
             if header is None or message.body is None:
                 continue
+            size = sum(_lengths(table, header, message.body))
+            total += size
             if kind == _RECORD_BATCH:
                 rows += max(_rows(table, header), 1)
-            total += sum(_lengths(table, header, message.body))
+                largest = max(largest, size)
+            else:
+                kept += size
             if total > most:
                 break
     except struct.error:
         raise ValueError("a message points outside itself") from None
     finally:
         body.seek(0)
-    return Unpacked(total, rows)
+    return Unpacked(total, rows, largest + kept)
 
 
 def _header(table: memoryview) -> tuple[int, int | None]:

@@ -1,8 +1,10 @@
-"""Words that rows of an Arrow column share: little in a body, much once each row has its own."""
+"""Words of an Arrow column: where rows share a long one, it is little in a body, and much once each
+row has its own."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -11,8 +13,8 @@ from fraud_mlops.serving.single_values import LONGEST_WORD
 _VIEW = 16
 """Bytes of a view, which begin with the word's length."""
 
-DELTAS = frozenset({"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"})
-"""Parquet's encodings of words that share their beginnings. pyarrow takes them apart at once."""
+LONGEST = 4 * LONGEST_WORD
+"""Bytes: a character may have four."""
 
 
 def is_words(kind: pa.DataType) -> bool:
@@ -26,23 +28,43 @@ def holds_single_values(kind: pa.DataType) -> bool:
         words = kind.value_type
         return _is_plain(words) or bool(pa.types.is_primitive(words))
     if pa.types.is_fixed_size_binary(kind):
-        return int(kind.byte_width) <= 4 * LONGEST_WORD
+        return int(kind.byte_width) <= LONGEST
     return not (pa.types.is_nested(kind) or pa.types.is_run_end_encoded(kind))
 
 
-def longest_shared(column: pa.Array) -> int:
-    """Bytes of the longest word that more than one row may point at; 0 where none can."""
+def word_bytes(column: pa.Array) -> npt.NDArray[np.int64]:
+    """Of each row's word, its own or shared; 0 where there is none."""
     while isinstance(column, pa.ExtensionArray):
         column = column.storage
     if pa.types.is_dictionary(column.type):
-        words = column.dictionary
-        return (pc.max(pc.binary_length(words)).as_py() or 0) if _is_plain(words.type) else 0
-    if not _is_view(column.type) or not len(column):
-        return 0
-    start, end = column.offset * _VIEW, (column.offset + len(column)) * _VIEW
-    views = np.frombuffer(column.buffers()[1], np.int32, (end - start) // 4, start)
-    lengths = np.where(column.is_valid().to_numpy(zero_copy_only=False), views[:: _VIEW // 4], 0)
-    return int(lengths.max())
+        places = pc.fill_null(column.indices, 0).to_numpy(zero_copy_only=False)
+        found = word_bytes(column.dictionary)[places] if len(column.dictionary) else 0 * places
+    elif _is_plain(column.type):
+        found = pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
+    elif _is_view(column.type) and len(column):
+        start, end = column.offset * _VIEW, (column.offset + len(column)) * _VIEW
+        found = np.frombuffer(column.buffers()[1], np.int32, (end - start) // 4, start)
+        found = found[:: _VIEW // 4]
+    else:
+        return np.zeros(len(column), dtype=np.int64)
+    if column.null_count:
+        found = np.where(column.is_valid().to_numpy(zero_copy_only=False), found, 0)
+    sizes: npt.NDArray[np.int64] = found.astype(np.int64)
+    return sizes
+
+
+def without_rows(column: pa.Array, rows: npt.NDArray[np.bool_]) -> pa.Array:
+    """Null in those rows, and nothing copied."""
+    while isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if pa.types.is_dictionary(column.type):
+        indices = without_rows(column.indices, rows)
+        return pa.DictionaryArray.from_arrays(indices, column.dictionary)
+    kept = column.is_valid().to_numpy(zero_copy_only=False) & ~rows
+    before = np.zeros(column.offset, dtype=np.bool_)
+    valid = pa.py_buffer(np.packbits(np.concatenate([before, kept]), bitorder="little"))
+    buffers = [valid, *column.buffers()[1:]]
+    return pa.Array.from_buffers(column.type, len(column), buffers, offset=column.offset)
 
 
 def _bare(kind: pa.DataType) -> pa.DataType:

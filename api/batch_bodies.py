@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from api.arrow_bodies import unpacked
-from api.arrow_words import DELTAS, holds_single_values, is_words, longest_shared
+from api.arrow_words import LONGEST, holds_single_values, is_words, without_rows, word_bytes
+from api.parquet_pages import MOST_PAGES, pages
 from api.problems import Problem, invalid_claim
 from api.service import Service
 from fraud_mlops.errors import ContractError
@@ -23,8 +26,12 @@ JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonli
 ARROW = "application/vnd.apache.arrow.stream"
 PARQUET = "application/vnd.apache.parquet"
 SLICE = 8192
+SLICE_BYTES = 16 << 20
 UNPACKED = 8
 """How many times its limit a body may have once it is unpacked."""
+AT_ONCE = 128 << 20
+"""Bytes of it, unpacked, that are in memory at once; two batches, each with the part before, go
+with a server into 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +127,9 @@ def _from_arrow(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict
     try:
         for found in _batches(batch, media):
             found.validate(full=True)
-            _check_words(found)
             for start in range(0, max(found.num_rows, 1), SLICE):
-                yield found.slice(start, SLICE), {}
-    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
+                yield from _short_words(found.slice(start, SLICE))
+    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError, MemoryError) as error:
         told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         what = "Parquet" if media == PARQUET else "an Arrow stream"
         raise Problem(400, "not-readable", f"The body is not {what}: {told}") from None
@@ -132,34 +138,58 @@ def _from_arrow(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict
 def _batches(batch: Batch, media: str) -> Iterator[pa.RecordBatch]:
     most = UNPACKED * batch.service.settings.max_batch_bytes
     if media == PARQUET:
-        yield from _parquet(batch, pa.PythonFile(batch.body, mode="r"), most)
+        yield from _parquet(batch, most)
         return
-    size, rows = unpacked(batch.body, most)
-    if size > most:
-        raise Problem(413, "too-large", "The Arrow body is too large once unpacked.")
-    _check_rows(batch, rows)
+    told = unpacked(batch.body, most)
+    _check_size(told.bytes, told.at_once, most, "a record batch with its dictionaries")
+    _check_rows(batch, told.rows)
     with pa.ipc.open_stream(batch.body) as stream:
         _check(batch, stream.schema)
         yield from stream
 
 
-def _parquet(batch: Batch, body: pa.NativeFile, most: int) -> Iterator[pa.RecordBatch]:
+def _parquet(batch: Batch, most: int) -> Iterator[pa.RecordBatch]:
     """Text stays as Parquet keeps it, words and places in them, until it has been looked at."""
+    body = pa.PythonFile(batch.body, mode="r")
     with pq.ParquetFile(body) as told:
         metadata, schema = told.metadata, told.schema_arrow
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     _check_rows(batch, sum(group.num_rows for group in groups))
-    if sum(group.total_byte_size for group in groups) > most:
-        raise Problem(413, "too-large", "The Parquet body is too large once unpacked.")
     _check(batch, schema)
+    _check_pages(batch, groups, schema, most)
     texts = [field.name for field in schema if is_words(field.type)]
-    for place, field in enumerate(schema):
-        used = {name for group in groups for name in group.column(place).encodings}
-        if field.name in texts and (deltas := used & DELTAS):
-            how = "write words with a dictionary, or plain"
-            raise _invalid(field.name, f"{', '.join(sorted(deltas))} is not read; {how}")
     with pq.ParquetFile(body, metadata=metadata, read_dictionary=texts) as parquet:
         yield from parquet.iter_batches(SLICE)
+
+
+def _check_pages(
+    batch: Batch, groups: list[pq.RowGroupMetaData], schema: pa.Schema, most: int
+) -> None:
+    """Of a column, its dictionary and a page of values are in memory at once."""
+    total = number = 0
+    for group in groups:
+        at_once = 0
+        for place, field in enumerate(schema):
+            two = [0, 0]
+            for page in pages(batch.body, group.column(place)):
+                if page.deltas and is_words(field.type):
+                    how = "write words with a dictionary, or plain"
+                    raise _invalid(field.name, f"DELTA_... encodings are not read; {how}")
+                number += 1
+                if number > MOST_PAGES:
+                    raise Problem(413, "too-large", f"Parquet may have {MOST_PAGES:,} pages.")
+                total += page.bytes
+                two = sorted([*two, page.bytes])[1:]
+            at_once += sum(two)
+        _check_size(total, at_once, most, "two pages of each column")
+
+
+def _check_size(total: int, at_once: int, most: int, what: str) -> None:
+    if total > most:
+        raise Problem(413, "too-large", f"Unpacked, a body may have {most:,} bytes.")
+    if at_once > AT_ONCE:
+        told = f"Unpacked, {what} may have {AT_ONCE:,} bytes; write smaller ones."
+        raise Problem(413, "too-large", told)
 
 
 def _check(batch: Batch, schema: pa.Schema) -> None:
@@ -172,11 +202,33 @@ def _check(batch: Batch, schema: pa.Schema) -> None:
             raise _invalid(field.name, f"holds {field.type}, not numbers or words")
 
 
-def _check_words(claims: pa.RecordBatch) -> None:
-    """A long word that many rows point at would be as many long words."""
-    for name, column in zip(claims.schema.names, claims.columns, strict=True):
-        if longest_shared(column) > 4 * LONGEST_WORD:
-            raise _invalid(name, f"a word has more than {LONGEST_WORD} characters")
+def _short_words(claims: pa.RecordBatch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]:
+    """Without words that are too long, and the rows that have them, before anything copies them.
+
+    Fewer rows at a time where words are long: each is a word of its own once rows are scored.
+    """
+    sizes = [word_bytes(column) for column in claims.columns]
+    total = sum(int(size.clip(max=LONGEST).sum()) for size in sizes)
+    step = max(1, SLICE // max(1, -(-total // SLICE_BYTES)))
+    for at in range(0, max(claims.num_rows, 1), step):
+        long = [size[at : at + step] > LONGEST for size in sizes]
+        yield _without(claims.slice(at, step), long)
+
+
+def _without(
+    claims: pa.RecordBatch, long: list[npt.NDArray[np.bool_]]
+) -> tuple[pa.RecordBatch, dict[int, str]]:
+    """long: of each column, the rows whose words go."""
+    errors: dict[int, str] = {}
+    columns = claims.columns
+    for i, rows in enumerate(long):
+        if rows.any():
+            columns[i] = without_rows(columns[i], rows)
+            told = f"{claims.schema.names[i]}: a word has more than {LONGEST_WORD} characters"
+            errors.update(dict.fromkeys(np.flatnonzero(rows).tolist(), told))
+    if errors:
+        return pa.RecordBatch.from_arrays(columns, claims.schema.names), errors
+    return claims, errors
 
 
 def _invalid(column: str, told: str) -> Problem:

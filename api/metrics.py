@@ -88,6 +88,13 @@ class Metrics:
             multiprocess_mode="livemin",
             registry=registry,
         )
+        self.state_refused = Gauge(
+            "fraud_entity_state_refused",
+            "1 while the entity state cannot be taken up: scores are by an older one.",
+            ["role"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
         self.log_waiting = Gauge(
             "fraud_prediction_log_waiting",
             "Predictions on this machine only.",
@@ -99,7 +106,7 @@ class Metrics:
         )
         self.log_failures = Counter(
             "fraud_prediction_log_failures",
-            "Flushes that failed; what they had is kept and tried again.",
+            "Flushes and syncs that failed; what they had is kept and tried again.",
             registry=registry,
         )
         self.shadow = Counter(

@@ -17,11 +17,12 @@ from api.problems import Problem
 from api.settings import ApiSettings
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import absolute, models_root
-from fraud_mlops.serving.champion import ServedModel, Watcher
+from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.prediction_log import PredictionLog
 from fraud_mlops.serving.records import Record
 from fraud_mlops.serving.scorer import Scorer
 from fraud_mlops.serving.shadow import Shadow
+from fraud_mlops.serving.watching import Watcher
 from fraud_mlops.settings import Settings
 
 
@@ -159,6 +160,7 @@ class Service:
         for served in (champion, self.challenger):
             metrics.serves(served.role, served.scorer.version if served.scorer else None)
             metrics.refused.labels(served.role).set(1 if served.refused else 0)
+            metrics.state_refused.labels(served.role).set(1 if served.state_problem else 0)
         if champion.scorer and (facts := champion.scorer.histories.facts):
             metrics.state_until.set(facts.until.timestamp())
         if self.predictions:
@@ -172,6 +174,6 @@ def _standing(served: ServedModel) -> dict[str, Any]:
         told["version"] = served.scorer.version
     if refused := served.refused:
         told["refused"] = {"version": refused.version, "reason": refused.reason, "at": refused.at}
-    if served.problem:
-        told["problem"] = served.problem
+    if problem := served.problem or served.state_problem:
+        told["problem"] = problem
     return told

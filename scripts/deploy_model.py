@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import signal
 import sys
 import time
+from typing import Any
 
 import click
 import requests
 
 from fraud_mlops.errors import FraudMlopsError
-from fraud_mlops.serving.deploying import bring, standing, switch, take_back
+from fraud_mlops.serving.deploying import (
+    Deployed,
+    alone,
+    bring,
+    points_at,
+    standing,
+    switch,
+    take_back,
+)
 
 _POLL = 0.5
 _SIGNALLED = 128
+_NOT_TAKEN_BACK = 3
+_TAKE_BACK_SECONDS = 10.0
 
 
 @click.command()
@@ -50,10 +62,14 @@ def main(
             return
         if source is None:
             raise click.UsageError("--from, the registry to take from, is missing")
-        chosen = bring(source, target, dataset, version=version, progress=click.echo)
-        sys.exit(_switched(target, dataset, chosen, server, timeout, by))
+        with alone(target, dataset):
+            chosen = bring(source, target, dataset, version=version, progress=click.echo)
+            code = _switched(target, dataset, chosen, server, timeout, by)
+        sys.exit(code)
     except FraudMlopsError as error:
-        click.echo(str(error), err=True)
+        _say(str(error))
+    except OSError as error:
+        _say(f"{error}; see that {target} has room, and that {_user()} may write there")
     sys.exit(1)
 
 
@@ -62,25 +78,62 @@ def _switched(
 ) -> int:
     """Exit code. A switch that the server does not take is taken back."""
     heard = _signals()
-    done = switch(target, dataset, version, by=by, progress=click.echo)
+    serves = _ready(server).get("version") if server else None
+    done = switch(target, dataset, version, serves=serves, by=by, progress=_say_on)
     refusal = _refused(server, version, timeout, heard) if server else None
     if refusal is None:
         return 0
-    click.echo(f"{server} does not serve {version}: {refusal}", err=True)
-    if done.moved:
-        take_back(target, dataset, done, by=by, reason=refusal, progress=click.echo)
-    else:
-        click.echo(
-            "It was pointed at before, and stays; --rollback goes to the one before it", err=True
-        )
+    _say(f"{server} does not serve {version}: {refusal}")
+    if not done.moved:
+        _say("It was pointed at before, and stays; --rollback goes to the one before it")
+    elif not _taken_back(target, dataset, done, by, refusal):
+        return _NOT_TAKEN_BACK
     return _SIGNALLED + heard[0] if heard else 1
 
 
+def _taken_back(target: str, dataset: str, done: Deployed, by: str, reason: str) -> bool:
+    """Tried for some seconds: a store, or a disk, may be well again."""
+    until = time.monotonic() + _TAKE_BACK_SECONDS
+    while True:
+        try:
+            take_back(target, dataset, done, by=by, reason=reason, progress=_say_on)
+        except (FraudMlopsError, OSError) as error:
+            if _moved_on(target, dataset, done.version):
+                raise
+            if time.monotonic() < until:
+                time.sleep(_POLL)
+                continue
+            _say(
+                f"NOT TAKEN BACK: {dataset} still points at {done.version}, and a server that is "
+                f"started now has no model: {error}\nOnce that is mended: "
+                f"scripts/deploy_from_s3.sh --to {target} --dataset {dataset} --rollback "
+                f"--expected {done.version}"
+            )
+            return False
+        return True
+
+
+def _moved_on(target: str, dataset: str, version: str) -> bool:
+    with contextlib.suppress(FraudMlopsError, OSError):
+        return points_at(target, dataset) != version
+    return False
+
+
+def _say(told: str, *, err: bool = True) -> None:
+    """Whoever has started us may be gone, and their terminal with them."""
+    with contextlib.suppress(OSError):
+        click.echo(told, err=err)
+
+
+def _say_on(told: str) -> None:
+    _say(told, err=False)
+
+
 def _signals() -> list[int]:
-    """Ctrl-C and SIGTERM that came. From here on they break nothing off halfway: a switch that was
-    not seen through is taken back."""
+    """Ctrl-C, SIGTERM and a terminal's end that came. From here on they break nothing off halfway:
+    a switch that was not seen through is taken back."""
     heard: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: heard.append(number))
     return heard
 
@@ -99,19 +152,23 @@ def _refused(server: str, version: str, timeout: float, heard: list[int]) -> str
     while time.monotonic() < until:
         if heard:
             return f"{why}, and the deployment was broken off"
-        try:
-            told = dict(requests.get(f"{server.rstrip('/')}/readyz", timeout=5).json())
-        except (requests.RequestException, TypeError, ValueError) as error:
-            why = type(error).__name__
-        else:
-            if told.get("version") == version:
-                return None
-            refused = told.get("refused") or {}
-            if refused.get("version") == version:
-                return str(refused.get("reason"))
-            why = str(told.get("problem") or f"it serves {told.get('version')}")
+        told = _ready(server)
+        if told.get("version") == version:
+            return None
+        refused = told.get("refused") or {}
+        if refused.get("version") == version:
+            return str(refused.get("reason"))
+        why = str(told.get("problem") or f"it serves {told.get('version')}")
         time.sleep(_POLL)
     return f"{why} after {timeout:g} s"
+
+
+def _ready(server: str) -> dict[str, Any]:
+    """What the server says of itself; a problem where it says nothing."""
+    try:
+        return dict(requests.get(f"{server.rstrip('/')}/readyz", timeout=5).json())
+    except (requests.RequestException, TypeError, ValueError) as error:
+        return {"problem": type(error).__name__}
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def test_a_version_that_was_pointed_at_before_is_not_said_to_be_served(
     assert "stays" in ran.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_deployment_that_is_broken_off_while_it_waits_is_taken_back(
     published: Published, remote: Remote, target: Path, number: signal.Signals
 ) -> None:

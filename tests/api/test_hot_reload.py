@@ -128,7 +128,8 @@ def test_a_bad_bundle_is_refused_and_told_and_the_old_one_serves_on(
     words = {"weights": "sha256 differs", "missing": "is missing", "canary": "canary claims"}
     assert words[damage] in told["refused"]["reason"]
     assert str(own.root) not in ready.text
-    assert 'fraud_model_refused{role="champion"} 1.0' in server.get("/metrics").text
+    refused = 'fraud_model_refused{role="champion"} 1.0'
+    server.until(lambda: refused in server.get("/metrics").text)
     assert server.score(own.claim()).json()["model_version"] == first
     if damage == "weights":  # put right, it is taken without anybody's doing
         (bad / "weights.safetensors").write_bytes(original)

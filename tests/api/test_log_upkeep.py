@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from fraud_mlops.errors import StoreError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.maintenance import predictions
 from fraud_mlops.maintenance.predictions import tidy_predictions
-from fraud_mlops.serving.logged import LoggedScores
+from fraud_mlops.serving.logged import LoggedScores, readable
 from fraud_mlops.serving.prediction_log import ZONE, PredictionLog, read_predictions
 from fraud_mlops.serving.records import SCHEMA
 
@@ -116,3 +119,39 @@ def test_a_file_that_is_altered_meanwhile_is_not_brought_back(
     assert [d.day for d in done] == ["2026-01-02"]
     assert len(requests(lake)) == 16
     assert len(files(lake, DAYS[0])) == 2
+
+
+def half_a_file(whole: bytes) -> dict[str, bytes]:
+    """Of what a copy that broke off leaves, and others put there."""
+    other = io.BytesIO()
+    pq.write_table(pa.table({"a": [1]}), other)
+    middle = whole[:100] + bytes(200) + whole[300:]
+    return {"cut": whole[:200], "empty": b"", "text": b"notes", "other": other.getvalue(),
+            "damaged": middle}  # fmt: skip
+
+
+def test_a_file_that_cannot_be_read_is_left_out_and_its_day_stays(lake: Lakehouse) -> None:
+    folder = Path(lake.uri(ZONE, NAME, "day=2026-01-01"))
+    whole, before = (folder / files(lake, DAYS[0])[0]).read_bytes(), requests(lake)
+    put = half_a_file(whole)
+    for name, content in put.items():
+        (folder / f"{name}.parquet").write_bytes(content)
+    log = LoggedScores(lake, NAME)
+    found = log.between(DAYS[0], DAYS[1])["request_id"].to_pylist()
+    assert sorted(found) == [r for r in before if "-1-" in r]
+    assert log.unreadable == {f"day=2026-01-01/{name}.parquet" for name in put}
+    done = tidy_predictions(lake, NAME, keep=KEEP, now=NOW)
+    assert [d.day for d in done] == ["2026-01-02"]
+    for name, content in put.items():
+        path = folder / f"{name}.parquet"
+        assert path.read_bytes() == content
+        path.unlink()
+    assert requests(lake) == before
+
+
+def test_a_store_that_does_not_answer_is_no_file_that_cannot_be_read() -> None:
+    def silent() -> None:
+        raise StoreError("s3://lake: does not answer")
+
+    with pytest.raises(StoreError):
+        readable("s3://lake/a.parquet", silent)

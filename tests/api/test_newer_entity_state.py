@@ -6,15 +6,18 @@ import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from api_kit import DATASET, Published
+from api_kit import DATASET, Published, open_server
 
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.pipeline.plan import plan_run
 from fraud_mlops.pipeline.ranges import pin_raw
 from fraud_mlops.pipeline.scoring import publish_state
+from fraud_mlops.registry.pointers import promote
 from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.entity_state import (
     StateFacts,
@@ -126,3 +129,97 @@ def test_a_state_without_the_labels_of_late_is_told_as_stale(
     inputs = scorer.prepare([scorer.reader.read(json.dumps(own.claim()).encode())])
     [told] = [w for w in scorer.warnings(inputs)[0] if w["code"] == "stale_entity_state"]
     assert "until 2024-12-01 00:00 UTC" in told["detail"]
+
+
+def served_with_bad_promotion(own: Published) -> ServedModel:
+    """The first version, with the second pointed at, which is damaged."""
+    served = ServedModel(own.models, DATASET, own.lake)
+    assert served.look()
+    first, second = own.versions["first"], own.versions["second"]
+    promote(own.models, DATASET, second, expected=first, by="test", reason="test")
+    (own.root / "models" / DATASET / second / "weights.safetensors").write_bytes(b"x")
+    assert not served.look()
+    assert served.refused
+    return served
+
+
+def test_a_new_state_is_taken_up_while_another_version_is_refused(
+    own: Published, raw: list[Partition]
+) -> None:
+    served, contract = served_with_bad_promotion(own), own.features.contract
+    newer = END + timedelta(days=60)
+    published = publish_entity_state(contract, own.lake, raw, as_of=newer, run="Test/newer")
+    assert published
+    assert served.look()
+    assert served.scorer
+    assert served.scorer.version == own.versions["first"]
+    assert served.scorer.histories.data_version == published.data_version
+    assert served.refused
+    assert "weights.safetensors" in str(served.problem)
+
+
+def test_a_new_state_is_taken_up_while_the_pointer_cannot_be_read(
+    own: Published, raw: list[Partition]
+) -> None:
+    served, contract = ServedModel(own.models, DATASET, own.lake), own.features.contract
+    assert served.look()
+    (own.root / "models" / DATASET / "champion.json").write_text("{")
+    newer = END + timedelta(days=60)
+    published = publish_entity_state(contract, own.lake, raw, as_of=newer, run="Test/newer")
+    assert served.look()
+    assert served.problem
+    assert published
+    assert served.scorer
+    assert served.scorer.histories.data_version == published.data_version
+
+
+class Counting(Lakehouse):
+    """Counts the tables that are read whole."""
+
+    reads = 0
+
+    def read(self, *given: Any, **more: Any) -> pa.Table:
+        self.reads += 1
+        return super().read(*given, **more)
+
+
+@pytest.mark.parametrize("damage", ["other entities", "no Parquet"])
+def test_a_state_that_cannot_be_used_is_told_and_not_read_at_every_look(
+    own: Published, damage: str
+) -> None:
+    lake = Counting(str(own.root))
+    served = ServedModel(own.models, DATASET, lake)
+    assert served.look()
+    path = own.root / state_uri(own.features.contract, own.lake)
+    before, kept = served.scorer, path.read_bytes()
+    if damage == "no Parquet":
+        path.write_bytes(b"PAR1")
+    else:
+        [partition] = lake.partitions("entity_state", DATASET)
+        other = lake.read([partition]).rename_columns({"provider": "vendor"})
+        place = ("entity_state", DATASET, "state", "latest")
+        lake.write(*place, other.to_batches(), other.schema, lake.metadata(partition))
+    lake.reads = 0
+    for _ in range(10):
+        assert not served.look()
+    assert lake.reads <= 1
+    assert served.state_problem
+    assert (served.problem, served.refused) == (None, None)
+    assert served.scorer is before
+    path.write_bytes(kept)  # another object, by its time; tried at once
+    assert served.look()
+    assert served.state_problem is None
+
+
+def test_a_state_that_cannot_be_used_is_in_readyz_and_in_the_metrics(
+    own: Published, tmp_path: Path
+) -> None:
+    def told(value: int) -> str:
+        return f'fraud_entity_state_refused{{role="champion"}} {value}.0'
+
+    with open_server(own, tmp_path) as server:
+        assert told(0) in server.get("/metrics").text
+        (own.root / state_uri(own.features.contract, own.lake)).write_bytes(b"PAR1")
+        server.until(lambda: "problem" in server.get("/readyz").json())
+        assert server.score(own.claim()).status_code == 200
+        server.until(lambda: told(1) in server.get("/metrics").text)

@@ -136,6 +136,19 @@ def test_answers_that_no_claim_belongs_to_are_noticed(own: Published, tmp_path: 
     assert not list(complaints({"predictions": 1000, "unmatched": 150}, 100))
 
 
+def test_a_file_of_the_log_that_cannot_be_read_ends_no_run_and_is_told(
+    own: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claims = as_sent(in_month(own, 10), own.features)
+    answered(own, tmp_path, claims)
+    [day] = (own.root / "prediction_log" / DATASET).iterdir()
+    (day / "copy.parquet").write_bytes(b"PAR1 half a file")
+    figures = measured(own)
+    assert (figures["predictions"], figures["unreadable"]) == (len(claims), 1)
+    assert f"{day.name}/copy.parquet cannot be read" in capsys.readouterr().out
+    assert "1 file of the prediction log cannot be read" in list(complaints(figures, 100))
+
+
 def test_without_an_answer_nothing_is_written(own: Published) -> None:
     plan = plan_run(str(own.contract), run="Test/1", output_uri=str(own.root), launch_id="test")
     leader = pinned_champion(plan)

@@ -51,7 +51,7 @@ def local_writer(path: Path, replacing: str | None) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _create(temporary: Path, path: Path) -> None:
@@ -115,8 +115,8 @@ def local_tag(facts: os.stat_result) -> str:
     return f"{facts.st_ino}-{facts.st_mtime_ns}-{facts.st_size}"
 
 
-def _sync_folder(folder: Path) -> None:
-    """A rename is on disk only when its folder is."""
+def sync_folder(folder: Path) -> None:
+    """What is new in it, or has a new name, is on disk only when the folder is."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -19,13 +19,13 @@ from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.parquet import open_parquet
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import (
-    again,
     delete,
     list_children,
     list_files,
     open_input,
     tag_of,
 )
+from fraud_mlops.serving.logged import UnreadableError, readable
 from fraud_mlops.serving.prediction_log import ZONE, once
 from fraud_mlops.serving.records import SCHEMA
 
@@ -63,7 +63,8 @@ def compact_predictions(
 ) -> Iterator[Tidied]:
     """One file for each day that was over by then; a day's records are in memory at a time.
 
-    A file that somebody alters meanwhile, to erase a person from it, leaves its day as it is.
+    A file that somebody alters meanwhile, to erase a person from it, leaves its day as it is; so
+    does one that cannot be read.
     """
     for day, uri in _days(lakehouse, dataset, before):
         files = [f"{uri}/{f.path}" for f in list_files(uri) if f.path.endswith(".parquet")]
@@ -85,10 +86,11 @@ def _days(lakehouse: Lakehouse, dataset: str, before: datetime) -> Iterator[tupl
 
 
 def _joined(lakehouse: Lakehouse, dataset: str, day: str, files: list[str]) -> int | None:
-    """Rows of the day's one file; None when one of its files was altered, or went, meanwhile."""
+    """Rows of the day's one file; None when one of its files cannot be read, or was altered, or
+    went, meanwhile."""
     try:
-        read = [again(uri, partial(_read, uri)) for uri in files]
-    except FileNotFoundError:
+        read = [readable(uri, partial(_read, uri)) for uri in files]
+    except (FileNotFoundError, UnreadableError):
         return None
     table = once(pa.concat_tables([part for part, _ in read]))
     # A name of this attempt alone: of two at once, one finds files gone and takes back its own.

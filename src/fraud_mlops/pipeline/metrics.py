@@ -69,6 +69,7 @@ def metric_table(
         by_value[value] += _drift_rows(report, contract.drift)
     for value, served in outcomes.served.items():
         by_value[value] += _served_rows(served)
+        by_value[value] += _row(SERVED, "all", "unreadable", len(outcomes.unreadable))
     if outcomes.performance:
         last = by_value[outcomes.performance[-1].period]
         last += _row("scored", "all", "daily_precision_at_budget", outcomes.daily_precision)

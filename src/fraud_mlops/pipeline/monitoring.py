@@ -56,6 +56,9 @@ def monitor(
         print("      measured; models trained from now on do")
     drift = tuple(_drift(plan, features, leader))
     outcomes = follow(features, lakehouse, scores, leader, as_of=plan.as_of)
+    for path in outcomes.unreadable:
+        print(f"note: prediction log: {path} cannot be read, and is left out; remove it, or put")
+        print("      the whole file in its place")
     rows = metric_table(
         features.contract,
         leader,

@@ -46,7 +46,7 @@ class Outcomes:
     old_enough, known: claims whose label delay is over, and those of them with a label; of
     partitions that the model has not learnt from. later: metrics on what came after the OOT
     window, with what the model has scored in earlier runs. served: of partitions on whose claims
-    the API has answered.
+    the API has answered. unreadable: files of its log that are left out.
     """
 
     performance: tuple[PeriodPerformance, ...]
@@ -58,6 +58,7 @@ class Outcomes:
     later_frauds: int
     later: dict[str, Interval]
     served: dict[str, ServedReport] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
 
 
 def in_sample(value: str, contract: Contract, leader: Leader) -> bool:
@@ -116,6 +117,7 @@ def follow(
         later_frauds=later.frauds,
         later=later.intervals(contract.alerts.budget, _rate(leader)),
         served=served,
+        unreadable=tuple(sorted(log.unreadable)),
     )
 
 

@@ -1,4 +1,4 @@
-"""One move of a pointer at a time, where the registry is a folder."""
+"""One move of a pointer, and one deployment, at a time, where the registry is a folder."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ _LOCK_SECONDS = 30
 
 
 @contextlib.contextmanager
-def locked(models_uri: str, dataset: str) -> Iterator[None]:
+def locked(
+    models_uri: str,
+    dataset: str,
+    *,
+    name: str = ".lock",
+    what: str = "moving a pointer",
+    seconds: float = _LOCK_SECONDS,
+) -> Iterator[None]:
     """The lock lies beside the pointers, so that all who can move them share it.
 
-    Raises RegistryError when another process keeps it.
+    name, what: of another lock than that of the pointers, and what its holder does. Raises
+    RegistryError when another process keeps it.
     """
     if not is_local(models_uri):
         yield
@@ -26,9 +34,9 @@ def locked(models_uri: str, dataset: str) -> Iterator[None]:
     folder = Path(filesystem(join(models_uri, dataset))[1])
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock").acquire(timeout=_LOCK_SECONDS):
+        with FileLock(folder / name).acquire(timeout=seconds):
             yield
     except Timeout:
         raise RegistryError(
-            f"{folder}: another process has been moving a pointer for {_LOCK_SECONDS} s; try again"
+            f"{folder}: another process is {what}, and still was after {seconds:g} s; try again"
         ) from None

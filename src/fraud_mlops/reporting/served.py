@@ -12,6 +12,7 @@ from fraud_mlops.lakehouse.stores import list_files
 from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
 from fraud_mlops.monitoring.windows import SERVED
 from fraud_mlops.serving.prediction_log import ZONE
+from fraud_mlops.words import counted
 
 SAME_SCORES = 0.95
 """Share of answers, at least, that should be the batch's. Not all are: claims of an entity that
@@ -50,6 +51,8 @@ def served_metrics(lakehouse: Lakehouse, dataset: str) -> tuple[str, dict[str, f
 def complaints(figures: dict[str, float], minimum: int) -> Iterable[str]:
     """What a person should look into: drift as the flow has judged it, beyond chance; scores
     that are not the batch's, and answers that no claim belongs to, of `minimum` or more."""
+    if unreadable := figures.get("unreadable"):
+        yield f"{counted(int(unreadable), 'file')} of the prediction log cannot be read"
     for beside, of in (("training", "those of training"), ("batch", "the batch's")):
         psi, verdict = figures.get(f"psi_{beside}"), figures.get(f"verdict_{beside}")
         if psi is not None and verdict == DRIFT_VERDICTS["drift"]:

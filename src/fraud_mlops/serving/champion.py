@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,10 +36,27 @@ class Refused:
 
 
 @dataclass
+class _Pause:
+    """Until when what failed is left alone: each time twice as long, up to a minute."""
+
+    what: str | None = None
+    until: float = 0.0
+    wait: float = 1.0
+
+    def holds(self, what: str | None) -> bool:
+        return what == self.what and time.monotonic() < self.until
+
+    def begin(self, what: str | None) -> None:
+        self.what, self.until = what, time.monotonic() + self.wait
+        self.wait = min(2 * self.wait, LONGEST_WAIT)
+
+
+@dataclass
 class ServedModel:
     """One role's model. `scorer` is replaced, never changed: who took it keeps a whole one.
 
-    problem: why there is nothing, or nothing newer, to serve; None when all is well.
+    problem: why there is nothing, or nothing newer, to serve; state_problem: why what is served
+    does not know what entities did of late. None when all is well.
     """
 
     models_uri: str
@@ -50,84 +66,96 @@ class ServedModel:
     scorer: Scorer | None = None
     refused: Refused | None = None
     problem: str | None = "starting"
+    state_problem: str | None = None
     swaps: int = 0
     since: datetime | None = None
     _loaded: Loaded | None = None
     _state_tag: str | None = None
-    _noted: str | None = None
-    _retry_at: float = 0.0
-    _wait: float = field(default=1.0)
+    _noted: dict[str, str] = field(default_factory=dict)
+    _versions: _Pause = field(default_factory=_Pause)
+    _states: _Pause = field(default_factory=_Pause)
 
     def look(self) -> bool:
-        """Brings the served model up to the pointer. True when another one is served now.
+        """Brings the served model up to the pointer, and its histories up to the entity state,
+        whatever is pointed at. True when either is another now.
 
-        Never raises: what went wrong is in `problem` and `refused`, and what was served goes on.
-        A version that was refused is tried again after a wait that doubles, up to a minute.
+        Never raises: what went wrong is in `problem`, `refused` and `state_problem`, and what was
+        served goes on. What was refused is tried again after a wait that doubles, up to a minute.
         """
+        swapped, self.problem = self._tried(self._follow)
+        renewed, self.state_problem = self._tried(self._renew)
+        return swapped or renewed
+
+    def _tried(self, look: Callable[[], tuple[bool, str | None]]) -> tuple[bool, str | None]:
+        """Whether something moved, and what is wrong; the log hears of each thing once."""
         try:
-            return self._look()
+            moved, problem = look()
         except (FraudMlopsError, OSError) as error:
-            if self._noted != str(error):
+            if self._noted.get(look.__name__) != str(error):
                 log.warning("%s: %s", self.role, error)
-            self._noted, self.problem = str(error), self._shown(error)
+            self._noted[look.__name__] = str(error)
+            return False, self._shown(error)
         except Exception as error:  # a damaged bundle may break anything; the old one serves on
             log.exception("the %s cannot be loaded", self.role)
-            self._noted, self.problem = None, self._shown(error)
-        return False
+            return False, self._shown(error)
+        if problem is None:
+            self._noted.pop(look.__name__, None)
+        return moved, problem
 
-    def _look(self) -> bool:
+    def _follow(self) -> tuple[bool, str | None]:
         pointer = read_pointer(self.models_uri, self.dataset, self.role)
         if pointer is None:
-            return self._unnamed()
-        serves = self.scorer is not None and self.scorer.version == pointer.version
-        if serves and not self._state_moved():
-            self._well()
-            return False
-        refused = self.refused and self.refused.version == pointer.version
-        if refused and not serves and time.monotonic() < self._retry_at:
-            return False
-        return self._swap(pointer.version)
+            return self._unnamed(), f"no {self.role} yet: train one, or promote a version"
+        if self.scorer is not None and self.scorer.version == pointer.version:
+            self.refused, self._versions = None, _Pause()
+            return False, None
+        if self._versions.holds(pointer.version):
+            return False, self.problem
+        self._swap(pointer.version)
+        return True, None
 
     def _unnamed(self) -> bool:
-        """A challenger goes; a champion that was retired serves on, by what entities do now."""
-        moved = False
-        if self.role == "challenger" and self.scorer is not None:
-            self.scorer, self._loaded, moved = None, None, True
-        elif self.scorer is not None and self._state_moved():
-            moved = self._swap(self.scorer.version)
-        self.problem = f"no {self.role} yet: train one, or promote a version"
-        return moved
-
-    def _swap(self, version: str) -> bool:
-        try:
-            loaded = self._loaded
-            if loaded is None or loaded.manifest.version != version:
-                loaded = load_model(self.models_uri, self.dataset, version)
-            contract = loaded.contract
-            tag = self._tag(contract)
-            scorer = scorer_of(loaded, self._histories(contract))
-        except Exception as error:
-            self._refuse(version, self._shown(error))
-            raise
-        self._loaded, self._state_tag = loaded, tag
-        another = self.scorer is None or self.scorer.version != version
-        self.scorer = scorer  # one assignment: whole or not at all
-        if another:
-            self.swaps, self.since = self.swaps + 1, datetime.now(UTC)
-            log.info("%s %s is served", self.role, version)
-        self._well()
+        """A challenger goes; a champion that was retired serves on."""
+        if self.role == "champion" or self.scorer is None:
+            return False
+        self.scorer, self._loaded = None, None
         return True
 
-    def _well(self) -> None:
-        self.problem, self.refused, self._noted, self._wait = None, None, None, 1.0
+    def _swap(self, version: str) -> None:
+        try:
+            loaded = load_model(self.models_uri, self.dataset, version)
+            tag = self._tag(loaded.contract)
+            scorer = scorer_of(loaded, self._histories(loaded.contract))
+        except Exception as error:
+            self.refused = Refused(version, self._shown(error), datetime.now(UTC))
+            self._versions.begin(version)
+            raise
+        self._loaded, self._state_tag, self._states = loaded, tag, _Pause()
+        self.scorer = scorer  # one assignment: whole or not at all
+        self.swaps, self.since = self.swaps + 1, datetime.now(UTC)
+        self.refused, self._versions = None, _Pause()
+        log.info("%s %s is served", self.role, version)
+
+    def _renew(self) -> tuple[bool, str | None]:
+        if self.scorer is None or self._loaded is None:
+            return False, None
+        contract = self._loaded.contract
+        tag = self._tag(contract)
+        if tag == self._state_tag:
+            self._states = _Pause()
+            return False, None
+        if self._states.holds(tag):
+            return False, self.state_problem
+        try:
+            self.scorer = scorer_of(self._loaded, self._histories(contract))
+        except Exception:
+            self._states.begin(tag)
+            raise
+        self._state_tag, self._states = tag, _Pause()
+        return True, None
 
     def _histories(self, contract: Contract) -> EntityHistories:
         return EntityHistories(contract, read_entity_state(contract, self.lakehouse))
-
-    def _state_moved(self) -> bool:
-        if self._loaded is None:
-            return False
-        return self._tag(self._loaded.contract) != self._state_tag
 
     def _tag(self, contract: Contract) -> str | None:
         """Of the entity state's object (ETag, or inode, time and size); None without one."""
@@ -138,13 +166,6 @@ class ServedModel:
                 return tag_of(stream)
         except FileNotFoundError:
             return None
-
-    def _refuse(self, version: str, reason: str) -> None:
-        if self.scorer is not None and self.scorer.version == version:
-            return  # its entity state is at fault, not the version
-        self.refused = Refused(version, reason, datetime.now(UTC))
-        self._retry_at = time.monotonic() + self._wait
-        self._wait = min(2 * self._wait, LONGEST_WAIT)
 
     def _shown(self, error: Exception) -> str:
         """What anybody may read who only asks whether we are ready: what a model lacks, without
@@ -158,32 +179,3 @@ class ServedModel:
         for uri in (self.models_uri, self.lakehouse.root):
             words = words.replace(uri, "...")
         return _ADDRESS.sub("...", words)
-
-
-class Watcher:
-    """A thread that looks after served models, at once and then every so often, until it is told to
-    stop."""
-
-    def __init__(
-        self, looks: list[Callable[[], object]], seconds: float, name: str = "champion-watcher"
-    ) -> None:
-        self._looks, self._seconds = looks, seconds
-        self._stop, self._looked = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def start(self, wait: float = 0.0) -> None:
-        """Comes back after the first look, or after so many seconds: a store may be silent."""
-        self._thread.start()
-        self._looked.wait(wait)
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(timeout=5)
-
-    def _run(self) -> None:
-        while True:
-            for look in self._looks:
-                look()
-            self._looked.set()
-            if self._stop.wait(self._seconds):
-                return

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fraud_mlops.claims.times import times
-from fraud_mlops.claims.values import numbers, plain, text, without
+from fraud_mlops.claims.values import mask_of, numbers, plain, text, without
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.request import ClaimReader
+from fraud_mlops.serving.single_values import LONGEST_WORD
 
 PASSED_OVER = (LABEL, LABEL_TIME)
 """A raw partition may be sent as it is; what became of its claims is not looked at."""
@@ -73,13 +74,22 @@ def read_columns(reader: ClaimReader, batch: pa.RecordBatch, now: int) -> Column
     least = reader.contract.quality.min_amount
     if AMOUNT in own and least is not None:
         bad(own[AMOUNT] < least, f"{AMOUNT} is less than {least:g}")
+
+    def words(name: str) -> list[str | None]:
+        found = text(column(name))
+        long = mask_of(pc.greater(pc.utf8_length(found), LONGEST_WORD))
+        if long.any():
+            bad(long, f"{name}: a word has more than {LONGEST_WORD} characters")
+            found = pc.if_else(long, pa.scalar(None, pa.string()), found)
+        return list(found.to_pylist())
+
     at = pc.fill_null(moments.values.cast(pa.int64()), now).to_numpy(zero_copy_only=False)
     return Columns(
-        claim_ids=text(column(CLAIM_ID)).to_pylist(),
+        claim_ids=words(CLAIM_ID),
         moments=np.asarray(at, dtype=np.int64),
         own=own,
-        entities={e: text(column(e)).to_pylist() for e in reader.entities},
-        words={name: text(column(name)).to_pylist() for name in reader.categorical},
+        entities={e: words(e) for e in reader.entities},
+        words={name: words(name) for name in reader.categorical},
         errors=errors,
     )
 

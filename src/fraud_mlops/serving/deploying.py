@@ -7,14 +7,18 @@ the old version whole or the new one whole.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from fraud_mlops.errors import RegistryError
 from fraud_mlops.lakehouse.stores import absolute
 from fraud_mlops.registry.bundle import load_bundle, write_bundle
+from fraud_mlops.registry.locking import locked
 from fraud_mlops.registry.pointers import promote, read_pointer, rollback_target, withdraw
 from fraud_mlops.serving.loading import load_model
 from fraud_mlops.words import counted
+
+_DEPLOYING_SECONDS = 5
 
 
 class Deployed(NamedTuple):
@@ -25,6 +29,7 @@ class Deployed(NamedTuple):
 
     @property
     def moved(self) -> bool:
+        """Whether there is something to go back to."""
         return self.version != self.previous
 
 
@@ -51,20 +56,38 @@ def bring(
     return wanted
 
 
+def alone(target: str, dataset: str) -> AbstractContextManager[None]:
+    """One deployment into a folder at a time: what one has switched to and nobody has taken yet
+    is nothing for another to go back to. RegistryError while another goes on."""
+    return locked(
+        absolute(target), dataset, name=".deploying", what="deploying", seconds=_DEPLOYING_SECONDS
+    )
+
+
 def switch(
-    target: str, dataset: str, version: str, *, by: str, progress: Callable[[str], object] = print
+    target: str,
+    dataset: str,
+    version: str,
+    *,
+    serves: str | None = None,
+    by: str,
+    progress: Callable[[str], object] = print,
 ) -> Deployed:
     """Points at a version that was brought. RegistryError when somebody else moves the target's
-    champion meanwhile; it then is as they left it."""
+    champion meanwhile; it then is as they left it.
+
+    serves: what the server serves, where it says so: a deployment that was killed has left a
+    pointer at what nobody took.
+    """
     target = absolute(target)
-    before = read_pointer(target, dataset, "champion")
-    done = Deployed(version, before.version if before else None)
-    if not done.moved:
+    pointer = read_pointer(target, dataset, "champion")
+    led = pointer.version if pointer else None
+    done = Deployed(version, (serves or led) if led else None)
+    if led == version:
         progress(f"{version} was pointed at already")
         return done
-    reason = "deployed from the registry"
-    promote(target, dataset, version, expected=done.previous, by=by, reason=reason)
-    progress(f"switched from {done.previous or 'nothing'} to {version}")
+    promote(target, dataset, version, expected=led, by=by, reason="deployed from the registry")
+    progress(f"switched from {led or 'nothing'} to {version}")
     return done
 
 
@@ -104,6 +127,12 @@ def take_back(
         return
     promote(target, dataset, done.previous, expected=done.version, by=by, reason=reason)
     progress(f"rolled back from {done.version} to {done.previous}")
+
+
+def points_at(target: str, dataset: str) -> str | None:
+    """The version that leads there."""
+    pointer = read_pointer(absolute(target), dataset, "champion")
+    return pointer.version if pointer else None
 
 
 def _champion(source: str, dataset: str) -> str:

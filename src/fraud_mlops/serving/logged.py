@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
+from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.lakehouse.parquet import open_parquet
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import again, list_files
@@ -22,7 +24,9 @@ COLUMNS = (
     *("request_id", CLAIM_ID, EVENT_TIME, "scored_at", "role", "model_version"),
     *("score", "alert", "features_sha256"),
 )
+_WANTED = pa.schema([SCHEMA.field(name) for name in COLUMNS])
 _READERS = 8
+_Read = TypeVar("_Read")
 
 
 class _File(NamedTuple):
@@ -35,10 +39,14 @@ class _File(NamedTuple):
 
 class LoggedScores:
     """The champion's answers. Opens every file's footer once, and then the files that hold a
-    period's claims, once too where periods overlap and come in order."""
+    period's claims, once too where periods overlap and come in order.
+
+    unreadable: files that are none of the log's, by their paths in it; the others are measured.
+    """
 
     def __init__(self, lakehouse: Lakehouse, dataset: str) -> None:
         self._folder = lakehouse.uri(ZONE, dataset)
+        self.unreadable: set[str] = set()
         self._files = self._list()
         self._held: dict[str, pa.Table] = {}
 
@@ -56,36 +64,59 @@ class LoggedScores:
         held, self._held = self._held, {}
         for uri in wanted:
             known = held.get(uri)
-            self._held[uri] = again(uri, partial(_decided, uri)) if known is None else known
-        tables = [_of(self._held[uri], start, end) for uri in wanted]
-        if not tables:
-            return pa.schema([SCHEMA.field(name) for name in COLUMNS]).empty_table()
-        return once(pa.concat_tables(tables))
+            found = self._read(uri, partial(_decided, uri)) if known is None else known
+            if found is not None:
+                self._held[uri] = found
+        tables = [_of(table, start, end) for table in self._held.values()]
+        return once(pa.concat_tables(tables)) if tables else _WANTED.empty_table()
 
     def _list(self) -> list[_File]:
         found = [f.path for f in list_files(self._folder) if f.path.endswith(".parquet")]
         with ThreadPoolExecutor(_READERS) as pool:
-            spans = list(pool.map(_spanned, [f"{self._folder}/{path}" for path in found]))
+            spans = list(pool.map(self._spanned, [f"{self._folder}/{path}" for path in found]))
         return [file for file in spans if file is not None]
 
-
-def _spanned(uri: str) -> _File | None:
-    def look() -> _File | None:
-        with open_parquet(uri) as (parquet, _):
-            metadata = parquet.metadata
-        place = parquet.schema_arrow.get_field_index(EVENT_TIME)
-        groups = [_column(metadata, i, place).statistics for i in range(metadata.num_row_groups)]
-        spans = [s for s in groups if s is not None and s.has_min_max]
-        if not groups:
+    def _spanned(self, uri: str) -> _File | None:
+        try:
+            return self._read(uri, partial(_span, uri))
+        except FileNotFoundError:
             return None
-        if len(spans) < len(groups):
-            return _File(uri, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
-        return _File(uri, min(s.min for s in spans), max(s.max for s in spans))
 
+    def _read(self, uri: str, read: Callable[[], _Read]) -> _Read | None:
+        try:
+            return readable(uri, read)
+        except UnreadableError:
+            self.unreadable.add(uri.removeprefix(f"{self._folder}/"))
+            return None
+
+
+class UnreadableError(LakehouseError):
+    """A file that is not one of the log's: half a copy, or somebody else's."""
+
+
+def readable(uri: str, read: Callable[[], _Read]) -> _Read:
+    """What is read of a file of the log. Raises UnreadableError, FileNotFoundError, and StoreError
+    where it is the store that is at fault."""
     try:
-        return again(uri, look)
-    except FileNotFoundError:
+        return again(uri, read)
+    except (FileNotFoundError, StoreError):
+        raise
+    except (LakehouseError, pa.ArrowException, OSError, LookupError, ValueError) as error:
+        raise UnreadableError(f"{uri}: is no file of the prediction log: {error}") from None
+
+
+def _span(uri: str) -> _File | None:
+    """None without rows."""
+    with open_parquet(uri) as (parquet, _):
+        metadata = parquet.metadata
+    place = parquet.schema_arrow.names.index(EVENT_TIME)
+    groups = [_column(metadata, i, place).statistics for i in range(metadata.num_row_groups)]
+    spans = [s for s in groups if s is not None and s.has_min_max]
+    if not groups:
         return None
+    if len(spans) < len(groups):
+        return _File(uri, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+    return _File(uri, min(s.min for s in spans), max(s.max for s in spans))
 
 
 def _column(metadata: pq.FileMetaData, group: int, place: int) -> pq.ColumnChunkMetaData:
@@ -97,7 +128,7 @@ def _decided(uri: str) -> pa.Table:
     with open_parquet(uri) as (parquet, _):
         table = parquet.read(columns=list(COLUMNS))
     decided = table.filter(pc.equal(table.column("role"), CHAMPION))
-    return decided.select(list(COLUMNS)).replace_schema_metadata()
+    return decided.select(list(COLUMNS)).replace_schema_metadata().cast(_WANTED)
 
 
 def _of(table: pa.Table, start: datetime, end: datetime) -> pa.Table:

@@ -2,19 +2,19 @@
 
 A record is appended to a local write-ahead file before its answer leaves, in one write to the
 operating system: a killed process loses none of those that were answered, and a machine without
-power at most those of the last `sync_seconds`. Every `flush_seconds`, or `flush_rows`, the file is
-closed and becomes `<root>/prediction_log/<dataset>/day=<day>/<file>.parquet`. Its name is the
-write-ahead file's, so that a flush that was killed half-way is repeated without a double. Files
-of processes that are gone are taken over at the next start on that machine, by a process of the
-same lakehouse: each has a folder of its own. Of a file with a damaged entry the others are taken;
-the file stays, as `<file>.damaged`.
+power at most those of the last `sync_seconds`, whatever a flush is waiting for. Every
+`flush_seconds`, or `flush_rows`, the file is closed and becomes
+`<root>/prediction_log/<dataset>/day=<day>/<file>.parquet`. Its name is the write-ahead file's, so
+that a flush that was killed half-way is repeated without a double. Files of processes that are gone
+are taken over at the next start on that machine, by a process of the same lakehouse: each has a
+folder of its own. Of a file with a damaged entry the others are taken; the file stays, as
+`<file>.damaged`.
 
 Personal fields are not logged: of a claim's features a hash, of its reasons the features' names.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import logging
@@ -38,6 +38,7 @@ from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.lakehouse.stores import list_files, open_input
 from fraud_mlops.serving.records import SCHEMA, Record
+from fraud_mlops.serving.syncing import Syncing
 from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
 
 ZONE = "prediction_log"
@@ -64,14 +65,16 @@ class PredictionLog:
         self._lakehouse, self._dataset = lakehouse, dataset
         self._folder = waiting_folder(folder, lakehouse, dataset)
         self._flush_seconds, self._flush_rows = flush_seconds, flush_rows
-        self._sync_seconds, self._flushed, self._failed = sync_seconds, flushed, failed
+        self._turn_seconds, self._flushed, self._failed = sync_seconds, flushed, failed
+        self._syncing = Syncing(sync_seconds, failed)
         self._closed: dict[Path, int] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
+        made = [path for path in (self._folder, *self._folder.parents) if not path.exists()]
         self._folder.mkdir(parents=True, exist_ok=True)
         _tell_of_others(folder / dataset, self._folder)
-        self._open()
+        self._open(*(path.parent for path in made))
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
@@ -98,6 +101,7 @@ class PredictionLog:
         self._closing = True
         self._wake.set()
         self._thread.join(timeout=120)
+        self._syncing.stop()
 
     @property
     def waiting(self) -> int:
@@ -105,7 +109,7 @@ class PredictionLog:
         that are closed and have not been flushed."""
         return self._rows + sum(rows for path, rows in self._closed.copy().items() if path.exists())
 
-    def _open(self) -> None:
+    def _open(self, *new_in: Path) -> None:
         """A new write-ahead file, locked for as long as this process lives."""
         while True:
             name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
@@ -116,12 +120,13 @@ class PredictionLog:
                 break
             file.close()  # before it was locked another worker took it for one left behind
         self._path, self._file = path, file
+        self._syncing.begin(file, {self._folder, *new_in})
         self._rows, self._opened = 0, time.monotonic()
 
     def _run(self) -> None:
         failures = 0
         while True:
-            self._wake.wait(self._sync_seconds)
+            self._wake.wait(self._turn_seconds)
             self._wake.clear()
             closing = self._closing
             try:
@@ -138,15 +143,13 @@ class PredictionLog:
                 return
 
     def _turn(self, closing: bool) -> None:
-        self._sync()
         old = time.monotonic() - self._opened > self._flush_seconds
         if self._rows and (closing or old or self._rows >= self._flush_rows):
             with self._lock:
                 done, path, rows = self._file, self._path, self._rows
                 self._open()
                 self._closed[path] = rows
-            os.fsync(done.fileno())
-            done.close()
+            self._syncing.end(done)
             log.debug("prediction log: %s is closed", path.name)
         for path, held in left_behind(self._folder, but=self._path):
             with held:
@@ -155,10 +158,6 @@ class PredictionLog:
             del self._closed[path]  # flushed, by us or by another worker
         if closing and not self._rows:
             self._path.unlink(missing_ok=True)
-
-    def _sync(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            os.fsync(self._file.fileno())
 
 
 def waiting_folder(folder: Path, lakehouse: Lakehouse, dataset: str) -> Path:

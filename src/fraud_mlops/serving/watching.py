@@ -1,0 +1,35 @@
+"""A thread that does something every so often."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Watcher:
+    """A thread that looks after served models, at once and then every so often, until it is told to
+    stop."""
+
+    def __init__(
+        self, looks: list[Callable[[], object]], seconds: float, name: str = "champion-watcher"
+    ) -> None:
+        self._looks, self._seconds = looks, seconds
+        self._stop, self._looked = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self, wait: float = 0.0) -> None:
+        """Comes back after the first look, or after so many seconds: a store may be silent."""
+        self._thread.start()
+        self._looked.wait(wait)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while True:
+            for look in self._looks:
+                look()
+            self._looked.set()
+            if self._stop.wait(self._seconds):
+                return
