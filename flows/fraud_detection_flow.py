@@ -64,8 +64,9 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
         """Read or generate claims, quarantine what breaks the contract, write raw partitions."""
         import flow_cards
         import flow_reports
-        from fraud_mlops.pipeline.ingesting import ingest, periods
+        from fraud_mlops.pipeline.ingesting import as_of_reading, ingest, periods
 
+        self.plan = as_of_reading(self.plan)
         self.ingested = ingest(self.plan)
         self.periods = periods(self.plan, self.ingested)
         flow_reports.raw_zone(self.plan, self.ingested, self.periods)

@@ -308,6 +308,12 @@ def test_times_that_are_written_otherwise_name_the_field_that_says_how(tmp_path:
     assert take_in(right, lakehouse(tmp_path)).kept == 10
 
 
+def test_claims_of_the_future_may_be_local_times_without_their_zone(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "m.csv", [claim(n, at="2026-01-01T02:00") for n in range(1, 11)])
+    with pytest.raises(QualityError, match="times without a zone are taken as UTC; if they are l"):
+        take_in(contract(path), lakehouse(tmp_path))
+
+
 def test_numbers_that_are_written_otherwise_name_the_field_that_says_how(tmp_path: Path) -> None:
     rows = [claim(n, paid=f"{n},5") for n in range(1, 11)]
     path = write_csv(tmp_path / "m.csv", rows, separator=";")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fraud_mlops.claims.faults import EVENT_IN_FUTURE, LABEL_FROM_THE_FUTURE
 from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.errors import ContractError
@@ -92,9 +93,9 @@ def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFra
     moment = pd.DatetimeTZDtype("us", "UTC")
     columns = {
         CLAIM_ID: Column("str", nullable=False),
-        EVENT_TIME: Column(moment, _not_after(as_of, "event_in_future"), nullable=False),
+        EVENT_TIME: Column(moment, _not_after(as_of, EVENT_IN_FUTURE), nullable=False),
         LABEL: Column(pd.Int8Dtype(), Check.isin([0, 1], **_named("unknown_label")), nullable=True),
-        LABEL_TIME: Column(moment, _not_after(as_of, "label_from_the_future"), nullable=True),
+        LABEL_TIME: Column(moment, _not_after(as_of, LABEL_FROM_THE_FUTURE), nullable=True),
     }
     if contract.amount:
         columns[AMOUNT] = _number(contract.quality.min_amount)
