@@ -118,7 +118,7 @@ def test_check_finds_claims_that_come_twice(shell, place) -> None:
     shown = [line.split()[1:] for line in text.splitlines() if "claims.csv " in line]
     assert shown == [
         ["201", "at", "2023-05-05", "duplicate_with_other_values"],
-        ["202", "id", "c9", "duplicate_claim_id"],
+        ["202", "id", "***", "duplicate_claim_id"],
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from fraud_mlops.errors import ContractError
 if TYPE_CHECKING:
     import pandas as pd
     from pandera.pandas import Check, Column, DataFrameSchema
+
+MASK = "***"
+"""Stands for a value that is not to be shown."""
 
 
 def raw_schema(contract: Contract) -> pa.Schema:
@@ -72,6 +76,11 @@ def masked_columns(contract: Contract) -> frozenset[str]:
             f"claims; there are {', '.join(sorted(set(behind)))}"
         )
     return frozenset({CLAIM_ID, *unsaid_columns(contract)})
+
+
+def masked_in_source(contract: Contract, names: Mapping[str, str]) -> frozenset[str]:
+    """The same under the source's names, which are given of each canonical column."""
+    return frozenset(names[column] for column in masked_columns(contract))
 
 
 def unsaid_columns(contract: Contract) -> frozenset[str]:
