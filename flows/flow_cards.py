@@ -10,7 +10,7 @@ from metaflow.cards import Image, Markdown, Table  # noqa: TID253 - likewise
 from fraud_mlops import plots
 from fraud_mlops.claims import IngestReport
 from fraud_mlops.features.build import FeatureSet
-from fraud_mlops.pipeline.choosing import Choice, curves
+from fraud_mlops.pipeline.choosing import Choice, Decision, curves
 from fraud_mlops.pipeline.ingesting import Periods, span
 from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.pipeline.validation import Validated
@@ -93,7 +93,7 @@ def leaderboard(choice: Choice, features: FeatureSet) -> None:
     )
 
 
-def out_of_time(validated: Validated, features: FeatureSet) -> None:
+def out_of_time(validated: Validated, features: FeatureSet, decision: Decision) -> None:
     """How good the winner is where it has never been."""
     report = validated.report
     window = features.split.oot
@@ -123,6 +123,7 @@ def out_of_time(validated: Validated, features: FeatureSet) -> None:
             f"{report.frauds:,} frauds; {report.alerts:,} alerts ({report.alert_share:.1%})."
             + _ceiling(validated)
         ),
+        *([Markdown(f"**Note:** {silent}.")] if (silent := decision.threshold.silent) else []),
         _image(plots.metric_intervals(intervals)),
         _image(plots.reliability(report.reliability)),
         _image(

@@ -151,7 +151,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
 
         self.validated = validate(self.plan, self.features, self.ingested, self.model_files)
         tell(self.validated.gate.reason)
-        flow_cards.out_of_time(self.validated, self.features)
+        flow_cards.out_of_time(self.validated, self.features, self.choice.decision)
         self.next(self.score)
 
     @retry(times=2, minutes_between_retries=0)
@@ -222,7 +222,8 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
 
         card = flow_task.card_command("validate_oot")
         judged, scored = self.validated, self.scores
-        print(closing_words(self.plan, self.ingested, judged, scored, self.monitored, card))
+        silent = self.choice.decision.threshold.silent
+        print(closing_words(self.plan, self.ingested, judged, scored, self.monitored, card, silent))
 
 
 if __name__ == "__main__":
