@@ -86,6 +86,7 @@ def test_a_resumed_ingest_takes_in_claims_that_came_since_it_was_begun(place: Pl
     deliver("soon", "later")
     failed = place.run("--dataset", str(dataset), flow=FLOW)
     assert "2 bad_event_time" in failed.output
+    assert "After a change of the contract begin a new run" in failed.output
     deliver("2024-01-01", f"{datetime.now(UTC):%FT%T.%f}")
     resumed = place.flow("resume", "--origin-run-id", failed.run_id, flow=FLOW)
     assert resumed.code == 0, resumed.output
