@@ -98,7 +98,7 @@ def out_of_time(validated: Validated, features: FeatureSet, decision: Decision) 
     report = validated.report
     window = features.split.oot
     months = [part for part in report.slices if part.kind == "month"]
-    parts = [part for part in report.slices if part.kind == "category"]
+    parts = plots.weakest_first([part for part in report.slices if part.kind == "category"])
     intervals = {k: (v.value, v.low, v.high) for k, v in report.metrics.items()}
     fraud = validated.labels == 1
     table = [
@@ -107,13 +107,15 @@ def out_of_time(validated: Validated, features: FeatureSet, decision: Decision) 
             f"{part.rows:,}",
             f"{part.frauds:,}",
             _figure(part.fraud_rate, ".2%"),
+            _figure(part.roc_auc),
             _figure(part.average_precision),
             _figure(part.precision_of_alerts),
             _figure(part.recall_of_alerts),
         ]
         for part in parts[:_SHOWN_SLICES]
     ]
-    heads = ["slice", "claims", "frauds", "fraud rate", "AP", "precision", "recall"]
+    heads = ["slice", "claims", "frauds", "fraud rate", "ROC-AUC", "AP", "precision", "recall"]
+    more = len(parts) - len(table)
     _show(
         "oot",
         Markdown(f"# Out of time: {_VERDICTS[validated.gate.verdict]}"),
@@ -128,7 +130,7 @@ def out_of_time(validated: Validated, features: FeatureSet, decision: Decision) 
         _image(plots.reliability(report.reliability)),
         _image(
             plots.score_histogram(
-                validated.probabilities[~fraud], validated.probabilities[fraud], None
+                validated.logits[~fraud], validated.logits[fraud], decision.threshold.value
             )
         ),
         _image(
@@ -139,8 +141,9 @@ def out_of_time(validated: Validated, features: FeatureSet, decision: Decision) 
                 [m.fraud_rate for m in months],
             )
         ),
-        _image(plots.slice_forest(parts, report.metrics["average_precision"].value)),
+        _image(plots.slice_forest(parts, report.metrics["roc_auc"].value)),
         Table(table, headers=heads),
+        *([Markdown(f"{more:,} more slices are in the manifest.")] if more else []),
     )
 
 
