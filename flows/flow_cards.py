@@ -10,7 +10,7 @@ from metaflow.cards import Image, Markdown, Table  # noqa: TID253 - likewise
 from fraud_mlops import plots
 from fraud_mlops.claims import IngestReport
 from fraud_mlops.features.build import FeatureSet
-from fraud_mlops.pipeline.choosing import Choice, curves
+from fraud_mlops.pipeline.choosing import Choice, Decision, curves
 from fraud_mlops.pipeline.ingesting import Periods, span
 from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.pipeline.validation import Validated
@@ -93,12 +93,12 @@ def leaderboard(choice: Choice, features: FeatureSet) -> None:
     )
 
 
-def out_of_time(validated: Validated, features: FeatureSet) -> None:
+def out_of_time(validated: Validated, features: FeatureSet, decision: Decision) -> None:
     """How good the winner is where it has never been."""
     report = validated.report
     window = features.split.oot
     months = [part for part in report.slices if part.kind == "month"]
-    parts = [part for part in report.slices if part.kind == "category"]
+    parts = plots.weakest_first([part for part in report.slices if part.kind == "category"])
     intervals = {k: (v.value, v.low, v.high) for k, v in report.metrics.items()}
     fraud = validated.labels == 1
     table = [
@@ -107,13 +107,15 @@ def out_of_time(validated: Validated, features: FeatureSet) -> None:
             f"{part.rows:,}",
             f"{part.frauds:,}",
             _figure(part.fraud_rate, ".2%"),
+            _figure(part.roc_auc),
             _figure(part.average_precision),
             _figure(part.precision_of_alerts),
             _figure(part.recall_of_alerts),
         ]
         for part in parts[:_SHOWN_SLICES]
     ]
-    heads = ["slice", "claims", "frauds", "fraud rate", "AP", "precision", "recall"]
+    heads = ["slice", "claims", "frauds", "fraud rate", "ROC-AUC", "AP", "precision", "recall"]
+    more = len(parts) - len(table)
     _show(
         "oot",
         Markdown(f"# Out of time: {_VERDICTS[validated.gate.verdict]}"),
@@ -123,11 +125,12 @@ def out_of_time(validated: Validated, features: FeatureSet) -> None:
             f"{report.frauds:,} frauds; {report.alerts:,} alerts ({report.alert_share:.1%})."
             + _ceiling(validated)
         ),
+        *([Markdown(f"**Note:** {silent}.")] if (silent := decision.threshold.silent) else []),
         _image(plots.metric_intervals(intervals)),
         _image(plots.reliability(report.reliability)),
         _image(
             plots.score_histogram(
-                validated.probabilities[~fraud], validated.probabilities[fraud], None
+                validated.logits[~fraud], validated.logits[fraud], decision.threshold.value
             )
         ),
         _image(
@@ -138,8 +141,9 @@ def out_of_time(validated: Validated, features: FeatureSet) -> None:
                 [m.fraud_rate for m in months],
             )
         ),
-        _image(plots.slice_forest(parts, report.metrics["average_precision"].value)),
+        _image(plots.slice_forest(parts, report.metrics["roc_auc"].value)),
         Table(table, headers=heads),
+        *([Markdown(f"{more:,} more slices are in the manifest.")] if more else []),
     )
 
 

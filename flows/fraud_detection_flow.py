@@ -64,8 +64,9 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
         """Read or generate claims, quarantine what breaks the contract, write raw partitions."""
         import flow_cards
         import flow_reports
-        from fraud_mlops.pipeline.ingesting import ingest, periods
+        from fraud_mlops.pipeline.ingesting import as_of_reading, ingest, periods
 
+        self.plan = as_of_reading(self.plan)
         self.ingested = ingest(self.plan)
         self.periods = periods(self.plan, self.ingested)
         flow_reports.raw_zone(self.plan, self.ingested, self.periods)
@@ -150,7 +151,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
 
         self.validated = validate(self.plan, self.features, self.ingested, self.model_files)
         tell(self.validated.gate.reason)
-        flow_cards.out_of_time(self.validated, self.features)
+        flow_cards.out_of_time(self.validated, self.features, self.choice.decision)
         self.next(self.score)
 
     @retry(times=2, minutes_between_retries=0)
@@ -228,7 +229,8 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
 
         card = flow_task.card_command("validate_oot")
         judged, scored = self.validated, self.scores
-        print(closing_words(self.plan, self.ingested, judged, scored, self.monitored, card))
+        silent = self.choice.decision.threshold.silent
+        print(closing_words(self.plan, self.ingested, judged, scored, self.monitored, card, silent))
 
 
 if __name__ == "__main__":

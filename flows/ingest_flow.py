@@ -56,8 +56,9 @@ class IngestFlow(FraudFlow, SampleSize, PartitionRange):
         """Write the partitions of the range; bad rows go to quarantine with the reason."""
         import flow_cards
         import flow_reports
-        from fraud_mlops.pipeline.ingesting import ingest, periods
+        from fraud_mlops.pipeline.ingesting import as_of_reading, ingest, periods
 
+        self.plan = as_of_reading(self.plan)
         self.ingested = ingest(self.plan)
         self.periods = periods(self.plan, self.ingested)
         flow_reports.raw_zone(self.plan, self.ingested, self.periods)

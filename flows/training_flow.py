@@ -136,7 +136,7 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
 
         self.validated = validate(self.plan, self.features, self.raw, self.model_files)
         tell(self.validated.gate.reason)
-        flow_cards.out_of_time(self.validated, self.features)
+        flow_cards.out_of_time(self.validated, self.features, self.choice.decision)
         self.next(self.publish)
 
     @retry(times=2, minutes_between_retries=0)
@@ -179,7 +179,8 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
         from fraud_mlops.pipeline.closing import words_of_training
 
         card = flow_task.card_command("validate_oot")
-        print(words_of_training(self.plan, self.validated, card))
+        silent = self.choice.decision.threshold.silent
+        print(words_of_training(self.plan, self.validated, card, silent))
 
 
 if __name__ == "__main__":

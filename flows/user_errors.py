@@ -14,7 +14,16 @@ from metaflow.exception import (  # noqa: TID253 - likewise
 )
 
 from flow_task import Task
-from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.errors import (
+    ContractError,
+    FraudMlopsError,
+    QualityError,
+    SourceError,
+    SplitError,
+)
+
+_OF_CONTRACTS = (ContractError, QualityError, SourceError, SplitError)
+"""What may be mended in the contract."""
 
 
 class CannotGoOn(MetaflowException):  # type: ignore[misc]
@@ -36,7 +45,14 @@ def explained(
         # Metaflow's @catch sees only the last attempt, so that a step that has it must be retried.
         decorators = getattr(flow, step_name).decorators
         Task.retry_is_useless = all(d.name != "catch" for d in decorators)
-        raise CannotGoOn(str(error)) from None
+        raise CannotGoOn(_advised(error, step_name)) from None
+
+
+def _advised(error: FraudMlopsError, step_name: str) -> str:
+    """What is mended in the contract reaches no run that has read it: `start` pins it."""
+    if step_name == "start" or not isinstance(error, _OF_CONTRACTS):
+        return str(error)
+    return f"{error}\nAfter a change of the contract begin a new run: a resumed one keeps the old."
 
 
 def main(flow: type) -> None:

@@ -26,7 +26,7 @@ _CHECKS = {
     ML_OUTPUTS: {
         "every_claim_scored": "Each claim of the raw zone has one score.",
         "no_duplicate_claims": "No claim has two scores.",
-        "alert_budget": "No more alerts than the team can look into.",
+        "alert_budget": "No more alerts than the team can look into, and some at all.",
     },
     METRICS: {
         "drift": "Claims and scores are distributed as they were in training.",

@@ -32,7 +32,7 @@ def available() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in dataset_folders():
         for path in sorted(folder.glob("*.y*ml")):
-            found.setdefault(path.stem, path.resolve())
+            found.setdefault(path.stem, _placed(path))
     return found
 
 
@@ -121,7 +121,7 @@ def find(dataset: str) -> Path:
         path = Path(dataset).expanduser()
         if not path.is_file():
             raise ContractError(f"{dataset}: no such contract file")
-        return path.resolve()
+        return _placed(path)
     known = available()
     if dataset not in known:
         names = ", ".join(sorted(known)) or "none"
@@ -130,6 +130,11 @@ def find(dataset: str) -> Path:
             "Give one of these, or the path of a contract YAML."
         )
     return known[dataset]
+
+
+def _placed(path: Path) -> Path:
+    """Where the file stands: of a link, as Kubernetes mounts a ConfigMap, not where it leads to."""
+    return path.parent.resolve() / path.name
 
 
 def _anchored(contract: Contract, folder: Path) -> Contract:

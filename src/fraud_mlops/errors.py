@@ -37,7 +37,11 @@ class QualityError(FraudMlopsError):
 
 
 class LakehouseError(FraudMlopsError):
-    """A partition is missing, damaged, or not the one that was pinned."""
+    """A partition is missing, damaged, or not the one that was pinned (OvertakenError)."""
+
+
+class OvertakenError(LakehouseError):
+    """A partition is no longer the one that was pinned: another run has replaced it."""
 
 
 class StoreError(LakehouseError, OSError):

@@ -41,6 +41,20 @@ def facts(own: Published) -> StateFacts:
     return state.facts
 
 
+def test_claims_that_land_while_a_run_trains_do_not_end_it_after_its_scores(
+    own: Published, raw: list[Partition], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_run(str(own.contract), run="Test/1", output_uri=str(own.root))
+    pinned, before = pin_raw(plan), facts(own)
+    landed = own.lake.read(raw[-1:]).slice(1)
+    place = raw[-1].zone, raw[-1].dataset, raw[-1].key, raw[-1].value
+    own.lake.write(*place, landed.to_batches(), landed.schema, own.lake.metadata(raw[-1]))
+    assert publish_state(plan, pinned) is None
+    told = capsys.readouterr().out
+    assert f"publish it: python flows/scoring_flow.py run --dataset {plan.named}" in told
+    assert facts(own) == before
+
+
 @pytest.mark.usefixtures("raw")
 def test_a_run_that_looks_back_leaves_the_state_and_says_so(
     own: Published, capsys: pytest.CaptureFixture[str]

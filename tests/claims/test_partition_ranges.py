@@ -229,6 +229,18 @@ def test_partitions_of_an_older_version_are_named(tmp_path: Path) -> None:
         pin_raw_zone(contract(path, version=2), lake)
 
 
+def test_a_partition_that_names_no_contract_is_ingested_again_by_a_command_that_names_its_dataset(
+    tmp_path: Path,
+) -> None:
+    made, lake = contract(write_csv(tmp_path / "m.csv", claims(10))), lakehouse(tmp_path)
+    (found,) = take_in(made, lake).partitions
+    table = lake.read([found])
+    lake.write("raw", made.name, found.key, found.value, table.to_batches(), table.schema)
+    with pytest.raises(LakehouseError) as caught:
+        pin_raw_zone(made, lake, named="mine/motor.yaml")
+    assert "run --dataset mine/motor.yaml --partition-start 2024-01" in str(caught.value)
+
+
 def test_somebodys_copy_of_a_partition_is_not_claims_twice(tmp_path: Path) -> None:
     lake = lakehouse(tmp_path)
     made = contract(write_csv(tmp_path / "m.csv", claims(60)))

@@ -48,7 +48,7 @@ def spoilt(tmp_path: Path, count: int = 100, **faults: dict[str, Any]) -> Path:
     [
         ({"id": ""}, "id", None, "missing_claim_id"),
         ({"id": "c1"}, "at", "2024-01-07", "duplicate_with_other_values"),
-        (claim(1), "id", "c1", "duplicate_claim_id"),
+        (claim(1), "id", "***", "duplicate_claim_id"),
         (claim(1, fraud="1"), "fraud", "1", "duplicate_with_other_label"),
         ({"at": "soon"}, "at", "soon", "bad_event_time"),
         ({"at": ""}, "at", None, "bad_event_time"),
@@ -306,6 +306,27 @@ def test_times_that_are_written_otherwise_name_the_field_that_says_how(tmp_path:
     assert "set event_time.format" in told
     right = contract(path, event_time={"column": "at", "format": "%m/%d/%Y"})
     assert take_in(right, lakehouse(tmp_path)).kept == 10
+
+
+@pytest.mark.parametrize("personal", [["age"], []])
+def test_a_persons_value_is_in_the_record_alone(tmp_path: Path, personal: list[str]) -> None:
+    """Messages of failed steps go to logs, chat rooms and mail."""
+    path = spoilt(tmp_path, r7={"age": "DE007"})
+    made = contract(path, personal=personal)
+    (bad,) = quarantined(take_in(made, lakehouse(tmp_path))).to_dict("records")
+    assert bad["value"] == ("***" if personal else "DE007")
+    assert json.loads(bad["record"])["age"] == "DE007"
+    strict = contract(path, personal=personal, quality={"max_bad_share": 0})
+    with pytest.raises(QualityError) as caught:
+        take_in(strict, lakehouse(tmp_path / "strict"))
+    assert "row 7, column 'age': " in str(caught.value)
+    assert ("DE007" in str(caught.value)) == (not personal)
+
+
+def test_claims_of_the_future_may_be_local_times_without_their_zone(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "m.csv", [claim(n, at="2026-01-01T02:00") for n in range(1, 11)])
+    with pytest.raises(QualityError, match="times without a zone are taken as UTC; if they are l"):
+        take_in(contract(path), lakehouse(tmp_path))
 
 
 def test_numbers_that_are_written_otherwise_name_the_field_that_says_how(tmp_path: Path) -> None:

@@ -83,6 +83,13 @@ def test_check_tells_windows_with_their_frauds_entities_and_partitions(shell, pl
     assert "Note: 4 frauds known in the out-of-time window: with fewer than 20" in text
 
 
+def test_check_says_when_the_budget_allows_no_alert(shell, place) -> None:
+    told = "allows less than one alert of 30 labelled validation claims: no claim will be alerted"
+    assert told not in shell.says("check", place())
+    small = CONTRACT + "alerts: {budget: 0.02}\n"
+    assert f"Note: alerts.budget = 2.00% {told}" in shell.says("check", place(contract=small))
+
+
 def test_check_takes_labels_as_training_would_know_them(shell, place) -> None:
     """Of a column that says when: later than the next window begins is too late."""
     known = CONTRACT.replace("delay: 30d", "delay: 30d, time_column: comment")
@@ -118,7 +125,7 @@ def test_check_finds_claims_that_come_twice(shell, place) -> None:
     shown = [line.split()[1:] for line in text.splitlines() if "claims.csv " in line]
     assert shown == [
         ["201", "at", "2023-05-05", "duplicate_with_other_values"],
-        ["202", "id", "c9", "duplicate_claim_id"],
+        ["202", "id", "***", "duplicate_claim_id"],
     ]
 
 

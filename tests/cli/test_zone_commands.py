@@ -168,6 +168,8 @@ def test_quarantine_counts_reasons_by_launch_and_shows_the_first(ran, source) ->
         ["run-2", "1", "bad_event_time"],
     ]
     assert "row 4, column 'fraud': 'maybe'" in text
+    command = text.partition("One by one: fraud-mlops ")[2]
+    assert "of 2 rows" in ran.says(*command.split())
 
 
 def test_quarantined_rows_of_one_launch_are_shown_one_by_one(ran, source) -> None:

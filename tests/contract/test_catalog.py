@@ -121,6 +121,19 @@ def test_a_relative_source_is_meant_from_the_yamls_folder(
     assert uri(contract) == meant.format(folder=folder, parent=tmp_path)
 
 
+def test_a_contract_that_is_a_link_has_the_links_folder(tmp_path: Path) -> None:
+    """As Kubernetes mounts a ConfigMap: claims.yaml -> ..data/claims.yaml."""
+    motor = MOTOR.replace("motor.csv", "../in/*")
+    there = write(tmp_path / "conf" / "..2026" / "motor.yaml", motor)
+    link = tmp_path / "conf" / "motor.yaml"
+    link.symlink_to(there)
+    assert uri(catalog.load(link)) == f"{tmp_path}/in/*"
+    folder = tmp_path / "cwd" / "datasets"
+    folder.mkdir()
+    (folder / "motor.yaml").symlink_to(there)
+    assert uri(catalog.load("motor")) == f"{tmp_path}/cwd/in/*"
+
+
 # Mistakes ----------------------------------------------------------------------------------
 
 

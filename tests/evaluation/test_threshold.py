@@ -67,6 +67,24 @@ def test_when_equal_logits_straddle_the_budget_none_of_them_is_alerted(dtype: ty
     assert Threshold.model_validate_json(threshold.model_dump_json()) == threshold
 
 
+def test_a_threshold_that_alerts_nobody_says_why_and_what_to_do() -> None:
+    few = chosen(np.arange(180, dtype=np.float32), Alerts(budget=0.005)).silent
+    assert few is not None
+    assert "0.50% allows less than one of 180 validation claims. Give a larger budget" in few
+    tied = np.repeat([2.0, 1.0, 0.0], [40, 60, 900]).astype(np.float32)
+    alike = chosen(tied, Alerts(budget=0.03)).silent
+    assert alike is not None
+    assert "40 of 1,000 validation claims share the highest score" in alike
+    assert "Give a larger budget, from 4.0% on" in alike
+    assert chosen(tied, Alerts(budget=0.04)).silent is None
+
+
+def test_costs_that_ask_for_no_review_are_no_reason_to_speak() -> None:
+    dear = chosen(np.arange(90) / 10, Alerts(budget=0.5, review_cost=500), np.full(90, 10.0))
+    assert dear.alert_share == 0
+    assert dear.silent is None
+
+
 @settings(max_examples=100, deadline=None)
 @given(tied_logits, st.floats(0.05, 0.95), st.floats(1, 500), st.integers(0, 99))
 def test_with_a_review_cost_no_threshold_within_the_budget_is_cheaper(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ from flow_kit import Place, kill_when
 pytestmark = pytest.mark.flow
 FLOW = "ingest_flow"
 CLAIMS = ("--sample-size", "3000", "--seed", "7")
+CONTRACT = """
+name: mine
+source: {uri: mine.csv}
+claim_id: id
+event_time: {column: at}
+label: {column: fraud, delay: 7d}
+"""
 QUARTER = ("--partition-start", "2024-01", "--partition-end", "2024-03")
 
 
@@ -65,6 +73,25 @@ def test_a_killed_ingest_resumes_to_the_same_partitions(place: Place, tmp_path: 
     again = [line for line in resumed.output.splitlines() if "Task is starting" in line]
     assert not [line for line in again if "/start/" in line], "finished steps are not run again"
     assert raw(place) == raw(undisturbed)
+
+
+def test_a_resumed_ingest_takes_in_claims_that_came_since_it_was_begun(place: Place) -> None:
+    """The source was mended and delivered again; its last claim is of this very moment."""
+
+    def deliver(*moments: str) -> None:
+        rows = [f"c{n},{moment},0" for n, moment in enumerate(moments)]
+        place.file("mine.csv", "\n".join(["id,at,fraud", *rows]))
+
+    dataset = place.file("mine.yaml", CONTRACT)
+    deliver("soon", "later")
+    failed = place.run("--dataset", str(dataset), flow=FLOW)
+    assert "2 bad_event_time" in failed.output
+    assert "After a change of the contract begin a new run" in failed.output
+    deliver("2024-01-01", f"{datetime.now(UTC):%FT%T.%f}")
+    resumed = place.flow("resume", "--origin-run-id", failed.run_id, flow=FLOW)
+    assert resumed.code == 0, resumed.output
+    assert "2 claims from 2024-01-01" in resumed.output
+    assert "0 in quarantine" in resumed.output
 
 
 @pytest.mark.parametrize(

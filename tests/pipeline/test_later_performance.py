@@ -55,6 +55,19 @@ def test_scores_of_another_model_are_not_its_own(whole: tuple[Run, Outcomes]) ->
     assert 0 < alone.later_claims < before.later_claims
 
 
+def test_days_that_the_model_has_learnt_from_are_in_no_daily_precision(
+    whole: tuple[Run, Outcomes],
+) -> None:
+    """They would lift it, and it is drawn over runs."""
+    run, _ = whole
+    root, until = run.plan.output_uri, run.features.split.validation.end
+    assert f"{until:%F}" == "2024-03-01"
+    assert scored_again(root, "2024-01", "2024-02").outcomes.daily_precision is None
+    new = scored_again(root, "2024-03", "2024-03").outcomes.daily_precision
+    assert new is not None
+    assert scored_again(root, "2024-01", "2024-03").outcomes.daily_precision == new
+
+
 def test_the_check_says_why(whole: tuple[Run, Outcomes]) -> None:
     run, _ = whole
     monitored = scored_again(run.plan.output_uri, "2024-10", "2024-10")

@@ -47,7 +47,13 @@ def candidate(name: str, ap: float | None, status: str = "trained") -> dict[str,
     return {"name": name, "family": "tabm", "status": status, "average_precision": ap}
 
 
-def part(value: str, ap: float | None, rows: int = 500, feature: str = "peril") -> Slice:
+def part(
+    value: str,
+    auc: float | None,
+    rows: int = 500,
+    feature: str = "peril",
+    ap: float | None = 0.3,
+) -> Slice:
     return Slice(
         kind="category",
         feature=feature,
@@ -56,7 +62,7 @@ def part(value: str, ap: float | None, rows: int = 500, feature: str = "peril") 
         frauds=rows // 10,
         alerts=5,
         average_precision=ap,
-        roc_auc=None,
+        roc_auc=auc,
         precision_of_alerts=None,
         recall_of_alerts=None,
         mean_probability=0.1,

@@ -38,15 +38,17 @@ def test_each_class_of_the_score_histogram_adds_up_to_the_whole() -> None:
     assert list(line(axes, "threshold").get_xdata()) == [0, 0]
 
 
-def test_slices_stand_beside_their_fraud_rate_and_the_weakest_is_named() -> None:
+def test_the_weakest_slice_is_the_one_whose_frauds_are_found_worst() -> None:
+    """Average precision is low wherever fraud is rare, and says nothing of the model there."""
     figure = plots.slice_forest(
-        [part("theft", 0.5), part("hail", 0.2), part("tiny", None, rows=9)], overall=0.4
+        [part("glass", 0.88, ap=0.18), part("theft", 0.52, ap=0.37), part("tiny", None, rows=9)],
+        overall=0.8,
     )
     [axes] = figure.axes
-    assert row_names(axes) == ["peril = hail", "peril = theft"]
-    np.testing.assert_array_equal(line(axes, "average precision").get_xdata(), [0.2, 0.5])
-    np.testing.assert_array_equal(line(axes, "fraud rate (chance)").get_xdata(), [0.1, 0.1])
-    assert title(figure) == "Weakest slice: peril = hail, average precision 0.20, overall 0.40"
+    assert row_names(axes) == ["peril = theft", "peril = glass"]
+    np.testing.assert_array_equal(line(axes, "ROC-AUC").get_xdata(), [0.52, 0.88])
+    assert list(line(axes, "chance").get_xdata()) == [0.5, 0.5]
+    assert title(figure) == "Weakest slice: peril = theft, ROC-AUC 0.52, overall 0.80"
     assert "1 slices too small" in axes.get_xlabel()
 
 
@@ -56,6 +58,11 @@ def test_the_weakest_slices_are_shown_when_there_are_many() -> None:
     [axes] = figure.axes
     assert row_names(axes) == [f"peril = v{i}" for i in range(49, 37, -1)]
     assert "38 stronger slices not shown" in axes.get_xlabel()
+
+
+def test_slices_too_small_to_be_judged_come_last() -> None:
+    parts = [part("tiny", None, rows=9), part("hail", 0.9), part("theft", 0.6)]
+    assert [p.value for p in plots.weakest_first(parts)] == ["theft", "hail", "tiny"]
 
 
 def test_a_card_shows_figures_of_many_rows_as_large_as_they_are() -> None:
@@ -79,7 +86,9 @@ def test_metrics_have_their_intervals() -> None:
 
 
 def test_months_that_cannot_be_judged_are_gaps() -> None:
-    [axes] = plots.by_month(["2024-01", "2024-02"], [0.3, None], [0.5, 0.4], [0.1, 0.1]).axes
+    figure = plots.by_month(["2024-01", "2024-02"], [0.3, None], [0.5, 0.4], [0.1, 0.1])
+    [axes] = figure.axes
+    assert title(figure) == "Average precision by month: 3.0 to 3.0 times the fraud rate"
     np.testing.assert_array_equal(line(axes, "average precision").get_ydata(), [0.3, np.nan])
     np.testing.assert_array_equal(line(axes, "precision of alerts").get_ydata(), [0.5, 0.4])
 

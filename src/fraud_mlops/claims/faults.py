@@ -18,10 +18,11 @@ OTHER_VALUES = "duplicate_with_other_values"
 OTHER_LABEL = "duplicate_with_other_label"
 BAD_EVENT_TIME = "bad_event_time"
 BAD_LABEL_TIME = "bad_label_time"
+EVENT_IN_FUTURE = "event_in_future"
+LABEL_FROM_THE_FUTURE = "label_from_the_future"
 UNKNOWN_LABEL = "unknown_label"
 NOT_A_NUMBER = "not_a_number"
-# The rules in `schema` add: event_in_future, label_from_the_future, label_before_event,
-# negative_amount, infinite_value.
+# The rules in `schema` add: label_before_event, negative_amount, infinite_value.
 
 
 class Fault(NamedTuple):
@@ -36,7 +37,7 @@ def hints(contract: Contract, found: Collection[str]) -> list[str]:
         "the first record of a claim stays, in order of files and rows; a later one may only add "
         "the label that it lacks. To correct a claim, replace its file under its name"
     )
-    told = [*_time_hints(contract, found), *_value_hints(contract, found)]
+    told = [*_time_hints(contract, found), *_future_hints(found), *_value_hints(contract, found)]
     repeated = {DUPLICATE_CLAIM_ID, OTHER_VALUES, OTHER_LABEL}.intersection(found)
     return [*told, *([twice] if repeated else [])]
 
@@ -54,6 +55,14 @@ def _time_hints(contract: Contract, found: Collection[str]) -> list[str]:
         for reason, (field, column, form) in read.items()
         if reason in found and column
     ]
+
+
+def _future_hints(found: Collection[str]) -> Iterator[str]:
+    if {EVENT_IN_FUTURE, LABEL_FROM_THE_FUTURE}.intersection(found):
+        yield (
+            "times without a zone are taken as UTC; if they are local, write the zone behind them "
+            "(2024-12-31T13:45+02:00, %z in a format)"
+        )
 
 
 def _value_hints(contract: Contract, found: Collection[str]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from fraud_mlops.claims.raw_zone import (
     with_columns_of,
 )
 from fraud_mlops.claims.report import ColumnProfile, IngestReport
-from fraud_mlops.claims.schema import masked_columns, raw_schema
+from fraud_mlops.claims.schema import masked_in_source, raw_schema
 from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
 from fraud_mlops.contract import EVENT_TIME, Contract, SyntheticSource
@@ -82,8 +82,9 @@ def ingest(
         )
         contract = origin.contract
         require_alike(contract, lakehouse, origin.sample, partitions)
-        masked_columns(contract)
-        quarantine = stack.enter_context(closing(Quarantine(folder / "quarantine.parquet")))
+        masked = masked_in_source(contract, origin.names)
+        bad_rows = folder / "quarantine.parquet"
+        quarantine = stack.enter_context(closing(Quarantine(bad_rows, masked)))
         staging = stack.enter_context(Staging(folder, raw_schema(contract)))
         rules = Rules(contract, as_of, origin.names)
         intake = Intake(origin, rules, staging, quarantine, progress, partitions)

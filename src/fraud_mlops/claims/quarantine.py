@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from fraud_mlops.claims import faults as reasons
 from fraud_mlops.claims.faults import Fault, Faults
 from fraud_mlops.claims.files import Chunk, Unreadable
+from fraud_mlops.claims.schema import MASK
 from fraud_mlops.claims.values import text
 
 SCHEMA = pa.schema(
@@ -32,10 +33,14 @@ SCHEMA = pa.schema(
 
 
 class Quarantine:
-    """Gathers bad rows in a local Parquet file until it is known that they are all."""
+    """Gathers bad rows in a local Parquet file until it is known that they are all.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    masked: source columns whose values are in the records alone: what is said of a bad row goes
+    into logs, messages and terminals.
+    """
+
+    def __init__(self, path: Path, masked: Collection[str] = ()) -> None:
+        self._path, self._masked = path, masked
         self._writer: pq.ParquetWriter | None = None
         self.reasons: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
@@ -49,10 +54,23 @@ class Quarantine:
         bad = np.flatnonzero(faults.bad)
         records = _records(chunk, bad)
         rows += [
-            _row(chunk, at, fault, record)
+            self._row(chunk, at, fault, record)
             for (at, fault), record in zip(faults, records, strict=True)
         ]
         self._write(rows)
+
+    def _row(self, chunk: Chunk, at: int, fault: Fault, record: str) -> dict[str, Any]:
+        value = None
+        if fault.column is not None and fault.column in chunk.batch.schema.names:
+            value = text(chunk[fault.column].slice(at, 1))[0].as_py()
+        return {
+            "file": chunk.file.name,
+            "row": int(chunk.rows[at]),
+            "column": fault.column,
+            "value": MASK if value is not None and fault.column in self._masked else value,
+            "reason": fault.reason,
+            "record": record,
+        }
 
     def _write(self, rows: Sequence[dict[str, Any]]) -> None:
         if not rows:
@@ -89,20 +107,6 @@ def _unreadable(chunk: Chunk, line: Unreadable) -> dict[str, Any]:
         "value": f"{line.found} fields where there are {line.expected} columns",
         "reason": reasons.UNREADABLE_ROW,
         "record": json.dumps({"line": line.line}, ensure_ascii=False),
-    }
-
-
-def _row(chunk: Chunk, at: int, fault: Fault, record: str) -> dict[str, Any]:
-    value = None
-    if fault.column is not None and fault.column in chunk.batch.schema.names:
-        value = text(chunk[fault.column].slice(at, 1))[0].as_py()
-    return {
-        "file": chunk.file.name,
-        "row": int(chunk.rows[at]),
-        "column": fault.column,
-        "value": value,
-        "reason": fault.reason,
-        "record": record,
     }
 
 

@@ -72,7 +72,7 @@ def pin_raw_zone(contract: Contract, lakehouse: Lakehouse, *, named: str | None 
         )
     _require_period(contract, lakehouse, partitions)
     told = {p.value: lakehouse.metadata(p) for p in partitions if p.rows}
-    stored = {value: _contract(value, metadata) for value, metadata in told.items()}
+    stored = {value: _contract(named, value, metadata) for value, metadata in told.items()}
     newest = stored[max(stored)]
     resolved = with_columns_of(contract, newest)
     if odd := [value for value, other in stored.items() if not _alike(other, resolved)]:
@@ -156,7 +156,7 @@ def known_beside(
     """
     for partition in reversed(_readable(contract, lakehouse)):
         if partition.value not in written:
-            found = _contract(partition.value, lakehouse.metadata(partition))
+            found = _contract(contract.name, partition.value, lakehouse.metadata(partition))
             if found.version == contract.version:
                 return found
     return None
@@ -172,13 +172,13 @@ def in_range(partitions: Sequence[Partition], wanted: PartitionRange | None) -> 
     return [p for p in partitions if wanted is None or p.value in wanted]
 
 
-def _contract(value: str, metadata: Mapping[str, str]) -> Contract:
+def _contract(named: str, value: str, metadata: Mapping[str, str]) -> Contract:
     try:
         return Contract.model_validate_json(metadata[_CONTRACT])
     except (KeyError, ValidationError):
         raise LakehouseError(
             f"raw partition {value} does not say which contract it was written under; ingest it "
-            f"again: python flows/ingest_flow.py run --partition-start {value}"
+            f"again: python flows/ingest_flow.py run --dataset {named} --partition-start {value}"
         ) from None
 
 

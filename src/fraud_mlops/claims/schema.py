@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from fraud_mlops.claims.faults import EVENT_IN_FUTURE, LABEL_FROM_THE_FUTURE
 from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.errors import ContractError
@@ -16,6 +18,9 @@ from fraud_mlops.errors import ContractError
 if TYPE_CHECKING:
     import pandas as pd
     from pandera.pandas import Check, Column, DataFrameSchema
+
+MASK = "***"
+"""Stands for a value that is not to be shown."""
 
 
 def raw_schema(contract: Contract) -> pa.Schema:
@@ -73,6 +78,11 @@ def masked_columns(contract: Contract) -> frozenset[str]:
     return frozenset({CLAIM_ID, *unsaid_columns(contract)})
 
 
+def masked_in_source(contract: Contract, names: Mapping[str, str]) -> frozenset[str]:
+    """The same under the source's names, which are given of each canonical column."""
+    return frozenset(names[column] for column in masked_columns(contract))
+
+
 def unsaid_columns(contract: Contract) -> frozenset[str]:
     """Canonical columns of a person or an entity, also where the same column is a feature, too."""
     unsaid = {*contract.personal, *contract.entities.values()}
@@ -92,9 +102,9 @@ def pandera_schema(contract: Contract, as_of: datetime | None = None) -> DataFra
     moment = pd.DatetimeTZDtype("us", "UTC")
     columns = {
         CLAIM_ID: Column("str", nullable=False),
-        EVENT_TIME: Column(moment, _not_after(as_of, "event_in_future"), nullable=False),
+        EVENT_TIME: Column(moment, _not_after(as_of, EVENT_IN_FUTURE), nullable=False),
         LABEL: Column(pd.Int8Dtype(), Check.isin([0, 1], **_named("unknown_label")), nullable=True),
-        LABEL_TIME: Column(moment, _not_after(as_of, "label_from_the_future"), nullable=True),
+        LABEL_TIME: Column(moment, _not_after(as_of, LABEL_FROM_THE_FUTURE), nullable=True),
     }
     if contract.amount:
         columns[AMOUNT] = _number(contract.quality.min_amount)

@@ -28,7 +28,7 @@ def quarantine(dataset: str, output_uri: str, launch_id: str | None, top: int) -
         say(f"No row of {dataset} is in quarantine ({folder}).")
         return
     if launch_id is None:
-        _show_launches(folder, launches)
+        _show_launches(dataset, folder, launches)
         return
     if launch_id not in launches:
         known = ", ".join(launches[-5:])
@@ -39,7 +39,7 @@ def quarantine(dataset: str, output_uri: str, launch_id: str | None, top: int) -
     say(f"Whole records are in {join(folder, launch_id)}.parquet")
 
 
-def _show_launches(folder: str, launches: list[str]) -> None:
+def _show_launches(dataset: str, folder: str, launches: list[str]) -> None:
     from collections import Counter
 
     lines: list[tuple[object, ...]] = []
@@ -49,7 +49,8 @@ def _show_launches(folder: str, launches: list[str]) -> None:
             first = next(row for row in rows if row["reason"] == reason)
             lines.append((launch, f"{count:,}", reason, _where(first)))
     show_table(["launch", "rows", "reason", "first of them"], lines, right=["rows"])
-    say(f"Files are in {folder}. One by one: fraud-mlops quarantine --launch-id ID")
+    say(f"Files are in {folder}.")
+    say(f"One by one: fraud-mlops quarantine --dataset {dataset} --launch-id {launches[-1]}")
 
 
 def _where(row: dict[str, Any]) -> str:

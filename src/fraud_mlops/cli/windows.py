@@ -15,6 +15,7 @@ from fraud_mlops.claims.maturity import usable_from
 from fraud_mlops.contract import EVENT_TIME, LABEL, Contract, Window
 from fraud_mlops.errors import SplitError
 from fraud_mlops.evaluation.gate import MIN_FRAUDS
+from fraud_mlops.evaluation.metrics import alert_capacity
 from fraud_mlops.features.split import (
     Split,
     WindowCount,
@@ -100,6 +101,7 @@ def windows_of(contract: Contract, as_of: datetime, table: pa.Table) -> Windows:
     found.refusals += _refused(contract, split, found.counted)
     if not found.refusals:
         found.notes += _few_frauds(found.counted[-1])
+        found.notes += _no_alerts(contract, found.counted[1])
     beyond = len(claims.times) - sum(counted.claims for counted in found.counted)
     if beyond:
         found.counted.append(_beside(claims, split, beyond))
@@ -136,6 +138,16 @@ def _few_frauds(oot: Counted) -> list[str]:
     return [
         f"{counted(oot.frauds, 'fraud')} known in the out-of-time window: with fewer than "
         f"{MIN_FRAUDS} no challenger replaces a champion"
+    ]
+
+
+def _no_alerts(contract: Contract, validation: Counted) -> list[str]:
+    budget = contract.alerts.budget
+    if alert_capacity(validation.labelled, budget):
+        return []
+    return [
+        f"alerts.budget = {budget:.2%} allows less than one alert of {validation.labelled:,} "
+        "labelled validation claims: no claim will be alerted"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ class Threshold(BaseModel):
     same by itself and among others, although its logit differs in the last bits. alert_share: of
     the claims the threshold was chosen on. expected_precision: their mean calibrated probability,
     None when none is alerted. detail: how it was chosen, in a sentence.
+    silent: why no threshold within the budget alerts anybody, and what to do, where that is so.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +33,7 @@ class Threshold(BaseModel):
     alert_share: float
     expected_precision: float | None
     detail: str
+    silent: str | None = None
 
 
 def choose_threshold(
@@ -72,6 +75,22 @@ def choose_threshold(
             f"{count:,} of {n:,} validation claims alerted where the budget allows {capacity:,}; "
             f"{int(labels[alerted].sum()):,} of {int(labels.sum()):,} frauds found{costs}"
         ),
+        silent=None if counts[-1] else _silent(ranked, capacity, alerts.budget),
+    )
+
+
+def _silent(ranked: np.ndarray, capacity: int, budget: float) -> str:
+    n = len(ranked)
+    if not capacity:
+        return (
+            f"no claim will be alerted: alerts.budget = {budget:.2%} allows less than one of "
+            f"{n:,} validation claims. Give a larger budget, or take more claims"
+        )
+    alike = int(_alert_counts(ranked, n)[1])
+    return (
+        f"next to no claim will be alerted: {alike:,} of {n:,} validation claims share the highest "
+        f"score, and alerts.budget = {budget:.2%} allows {capacity:,}. Give a larger budget, from "
+        f"{math.ceil(1000 * alike / n) / 1000:.1%} on, or columns that tell these claims apart"
     )
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from fraud_mlops.errors import LakehouseError, ReplacedError, StoreError
+from fraud_mlops.errors import LakehouseError, OvertakenError, ReplacedError, StoreError
 from fraud_mlops.lakehouse.addresses import require_root
 from fraud_mlops.lakehouse.content import ContentWriter, content_hash
 from fraud_mlops.lakehouse.parquet import (
@@ -293,7 +293,7 @@ def _pinned(partition: Partition) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
     with _found(partition.uri) as (parquet, stream):
         found = stored_version(partition.uri, parquet)
         if found != partition.data_version:
-            raise LakehouseError(
+            raise OvertakenError(
                 f"{partition.uri}: holds data version {found}, pinned was {partition.data_version}"
                 ": another run has replaced the partition. Start a new run."
             )

@@ -24,11 +24,16 @@ def closing_words(
     scores: Sequence[Partition],
     monitored: Monitored,
     card: str,
+    silent: str | None = None,
 ) -> str:
-    """Verdict, figures, places, and what to do next. card: the command that shows it."""
+    """Verdict, figures, places, and what to do next.
+
+    card: the command that shows it. silent: of the threshold, why it alerts nobody.
+    """
     return "\n".join(
         [
             *_judged(plan, validated),
+            *_nobody(silent),
             *(_drift(measured) for measured in monitored.drift),
             f"Claims  {ingested.kept:,} kept, {ingested.quarantined:,} in quarantine",
             _scored(plan, scores),
@@ -40,11 +45,14 @@ def closing_words(
     )
 
 
-def words_of_training(plan: RunPlan, validated: Validated, card: str) -> str:
-    """What a training has come to, and what to do next. card: the command that shows it."""
+def words_of_training(
+    plan: RunPlan, validated: Validated, card: str, silent: str | None = None
+) -> str:
+    """What a training has come to, and what to do next. card, silent: as of `closing_words`."""
     return "\n".join(
         [
             *_judged(plan, validated),
+            *_nobody(silent),
             _model(plan, validated),
             "",
             f"Next:   python flows/scoring_flow.py run --dataset {plan.named}",
@@ -106,6 +114,10 @@ def _next_scores(plan: RunPlan) -> str:
 
 def _next_card(command: str) -> str:
     return f"        {command}"
+
+
+def _nobody(silent: str | None) -> list[str]:
+    return [f"Note    {silent}."] if silent else []
 
 
 def _no_better_than_chance(report: OotReport) -> list[str]:

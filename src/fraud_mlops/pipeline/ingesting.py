@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import pyarrow.compute as pc
@@ -9,13 +10,24 @@ import pyarrow.compute as pc
 from fraud_mlops.claims import IngestReport
 from fraud_mlops.claims import ingest as ingest_claims
 from fraud_mlops.claims.raw_zone import RawClaims
-from fraud_mlops.contract import LABEL
+from fraud_mlops.contract import LABEL, SyntheticSource
 from fraud_mlops.features.build import FeatureSet, build_features
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.pipeline.comparable import require_comparable
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.spark.choice import on_spark
 from fraud_mlops.words import counted
+
+
+def as_of_reading(plan: RunPlan) -> RunPlan:
+    """The plan as of now, when its source is about to be read, unless a time was given.
+
+    A run that is resumed days after it was begun would else take the claims and labels that came
+    meanwhile for mistakes. Generated claims end when they end.
+    """
+    if plan.hindsight or isinstance(plan.contract.source, SyntheticSource):
+        return plan
+    return plan.model_copy(update={"as_of": datetime.now(UTC)})
 
 
 def ingest(plan: RunPlan) -> IngestReport:

@@ -43,8 +43,9 @@ PARTITION_CLAIMS = 10_000
 class Outcomes:
     """performance, drift: of each partition that has claims, in order; by value.
 
-    old_enough, known: claims whose label delay is over, and those of them with a label; of
-    partitions that the model has not learnt from. later: metrics on what came after the OOT
+    daily_precision: of days with claims that the model cannot have learnt from. old_enough, known:
+    claims whose label delay is over, and those of them with a label; of partitions that the model
+    has not learnt from. later: metrics on what came after the OOT
     window, with what the model has scored in earlier runs. served: of partitions on whose claims
     the API has answered. unreadable: files of its log that are left out.
     """
@@ -89,7 +90,7 @@ def follow(
     for partition, claims in _beside(features, [p for p in scores if p.rows]):
         told = _Scored.of(lakehouse, partition, claims)
         performance += told.performance(contract)
-        days += told.days(contract)
+        days += told.days(contract, leader.trained_until)
         drifted = told.drift(features, leader)
         if drifted is not None:
             drift[partition.value] = drifted
@@ -222,10 +223,10 @@ class _Scored:
             self._moments, self.labels, self.scores, self.alerts, amounts, period=contract.partition
         )
 
-    def days(self, contract: Contract) -> tuple[DayPrecision, ...]:
-        budget = contract.alerts.budget
+    def days(self, contract: Contract, since: datetime) -> tuple[DayPrecision, ...]:
+        new = self.times >= microseconds(since)
         return daily_precision_at_budget(
-            self._moments, self.labels, self.scores, budget=budget
+            self._moments[new], self.labels[new], self.scores[new], budget=contract.alerts.budget
         ).days
 
     def served(

@@ -39,7 +39,8 @@ class RunPlan(BaseModel):
 
     named: the dataset as the person gave it, a name or a path, for commands to go on with.
     as_of: labels that become known after it are unknown to the run. hindsight: it was given, so
-    that what a source says of later times is left out, and no mistake.
+    that what a source says of later times is left out, and no mistake; else it is when the
+    source is read.
     champion: version that was champion when the run began; None for a first run.
     partitions: the only ones wanted; as many as there are when None. assets: what is published.
     engine: what builds features and scores, this machine or Spark; by size when `auto`.

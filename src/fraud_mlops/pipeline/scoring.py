@@ -12,7 +12,7 @@ import pyarrow as pa
 from fraud_mlops.claims.raw_zone import RawClaims
 from fraud_mlops.claims.schema import unsaid_columns
 from fraud_mlops.contract import EVENT_TIME
-from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.errors import FraudMlopsError, OvertakenError
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.features.feature_set import scored_batches
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
@@ -56,11 +56,22 @@ def score(plan: RunPlan, features: FeatureSet, leader: Leader) -> tuple[Partitio
 
 
 def publish_state(plan: RunPlan, raw: RawClaims) -> Partition | None:
-    """What entities have done so far, for claims that are scored one by one; see `entity_state`."""
+    """What entities have done so far, for claims that are scored one by one; see `entity_state`.
+
+    None where it stays as it is. Claims that land while a run trains are no fault of the run, whose
+    scores stand by now.
+    """
     lakehouse = Lakehouse(plan.output_uri)
-    published = publish_entity_state(
-        raw.contract, lakehouse, raw.partitions, as_of=plan.as_of, run=plan.run
-    )
+    try:
+        published = publish_entity_state(
+            raw.contract, lakehouse, raw.partitions, as_of=plan.as_of, run=plan.run
+        )
+    except OvertakenError:
+        print(
+            "note: the raw zone has been written since this run began, so that the entity state "
+            f"stays; publish it: python flows/scoring_flow.py run --dataset {plan.named}"
+        )
+        return None
     if published is None and raw.contract.entities:
         print(
             f"the entity state is one as of a later time than {plan.as_of:%F %H:%M} UTC, and "

@@ -59,7 +59,7 @@ class Validated:
     files: the winner's bundle files, with calibration and threshold.
     maturity: of the window's labels. oracle_average_precision: of the true probabilities, where
     they are known: the ceiling.
-    labels, logits, probabilities: of the window's labelled claims, for plots.
+    labels, logits: of the window's labelled claims, for plots.
     """
 
     version: str
@@ -70,7 +70,6 @@ class Validated:
     oracle_average_precision: float | None
     labels: np.ndarray
     logits: np.ndarray
-    probabilities: np.ndarray
 
     @property
     def promoted(self) -> bool:
@@ -118,7 +117,6 @@ def validate(
         oracle_average_precision=_oracle(raw.truths, claims, labels, contract),
         labels=labels,
         logits=logits,
-        probabilities=probabilities,
     )
 
 

@@ -24,6 +24,7 @@ from fraud_mlops.plots.validation import (
     reliability,
     score_histogram,
     slice_forest,
+    weakest_first,
 )
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     "slice_forest",
     "thin_curve",
     "to_png",
+    "weakest_first",
 ]

@@ -108,49 +108,59 @@ def score_histogram(genuine: np.ndarray, fraud: np.ndarray, threshold: float | N
     return figure
 
 
-def slice_forest(slices: Sequence[Slice], overall: float | None = None) -> Figure:
-    """Average precision of each slice beside its fraud rate, which is what chance would reach.
+def weakest_first(slices: Sequence[Slice]) -> list[Slice]:
+    """Slices large enough to be judged, by ROC-AUC, and behind them the others.
 
-    overall: average precision of all claims. The weakest come first, and of many they are the ones
-    that are shown. Slices too small to be judged are only counted.
+    Average precision would not do: it is low wherever fraud is rare.
     """
-    judged = [s for s in slices if s.average_precision is not None]
+
+    def place(part: Slice) -> tuple[bool, float, str, str]:
+        return part.roc_auc is None, part.roc_auc or 0, part.feature, part.value
+
+    return sorted(slices, key=place)
+
+
+def slice_forest(slices: Sequence[Slice], overall: float | None = None) -> Figure:
+    """ROC-AUC of each slice, of which chance would reach a half, beside its claims and frauds.
+
+    overall: ROC-AUC of all claims. The weakest come first, and of many they are the ones that are
+    shown. Slices too small to be judged are only counted.
+    """
+    judged = [s for s in weakest_first(slices) if s.roc_auc is not None]
     if not judged:
         return nothing("No slice is large enough to be judged")
-    ordered = sorted(judged, key=lambda s: (s.average_precision or 0, s.feature, s.value))
-    shown = ordered[:MAX_ROWS]
-    values = np.array([s.average_precision for s in shown], dtype=np.float64)
+    shown = judged[:MAX_ROWS]
+    values = np.array([s.roc_auc for s in shown], dtype=np.float64)
     worst = shown[0]
     against = "" if overall is None else f", overall {overall:.2f}"
     figure, [axes] = new_figure(
-        f"Weakest slice: {label(worst.feature)} = {label(worst.value)}, average precision "
-        f"{values.min():.2f}{against}",
+        f"Weakest slice: {label(worst.feature)} = {label(worst.value)}, ROC-AUC "
+        f"{values[0]:.2f}{against}",
         height=row_height(len(shown)) + 0.3,
     )
     places = np.arange(len(shown))
-    rates = np.array([s.fraud_rate for s in shown])
-    axes.hlines(places, rates, values, color=GREY, linewidth=1.2, zorder=2)
-    axes.plot(rates, places, "|", color=FAINT_INK, markersize=9, label="fraud rate (chance)")
-    axes.plot(values, places, "o", color=BLUE, markersize=5, label="average precision")
+    axes.axvline(0.5, color=FAINT_INK, linewidth=1, label="chance")
+    axes.hlines(places, 0.5, values, color=GREY, linewidth=1.2, zorder=2)
+    axes.plot(values, places, "o", color=BLUE, markersize=5, label="ROC-AUC")
     if overall is not None:
         axes.axvline(overall, color=INK, linewidth=1, linestyle="--", label="all claims")
     row_axis(axes, [f"{label(s.feature, 20)} = {label(s.value, 20)}" for s in shown], 44)
     for place, part in enumerate(shown):
         note(
             axes,
-            f"{part.rows:,}",
+            f"{part.rows:,}, {percent(part.fraud_rate)}",
             xy=(1.01, place),
             xycoords=("axes fraction", "data"),
             va="center",
             annotation_clip=False,
         )
-    note(axes, "claims", xy=(1.01, 1.0), xycoords="axes fraction", va="bottom")
-    axes.set_xlim(0, max(values.max(), rates.max(), overall or 0) * 1.08)
+    note(axes, "claims, fraud", xy=(1.01, 1.0), xycoords="axes fraction", va="bottom")
+    axes.set_xlim(min(0.48, values[0] - 0.02), 1.01)
     left_out = len(slices) - len(judged)
     small = f"; {left_out} slices too small to be judged" if left_out else ""
     more = len(judged) - len(shown)
     stronger = f" ({more} stronger slices not shown)" if more else ""
-    name_axes(axes, x=f"average precision{stronger}{small}")
+    name_axes(axes, x=f"ROC-AUC{stronger}{small}")
     add_legend(axes, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.1)
     return figure
 
@@ -195,14 +205,9 @@ def by_month(
         ("precision of alerts", as_floats(precision), RED),
         ("fraud rate", as_floats(fraud_rate), FAINT_INK),
     ]
-    known = series[0][1][np.isfinite(series[0][1])]
     if not months:
         return nothing("No months to show")
-    figure, [axes] = new_figure(
-        f"Average precision by month: lowest {known.min():.2f}, highest {known.max():.2f}"
-        if len(known)
-        else "No month has enough labelled claims to be judged"
-    )
+    figure, [axes] = new_figure(_months_in_words(series[0][1], series[2][1]))
     for name, values, colour in series:
         axes.plot(values, color=colour, linewidth=1.6, marker="o", markersize=4, label=name)
     highest = max((float(np.nanmax(v)) for _, v, _ in series if np.isfinite(v).any()), default=1)
@@ -212,6 +217,16 @@ def by_month(
     period_axis(axes, months)
     add_legend(axes, outside=True)
     return figure
+
+
+def _months_in_words(average_precision: np.ndarray, fraud_rate: np.ndarray) -> str:
+    """Against the fraud rate, which is what chance would reach and moves with the months."""
+    judged = np.isfinite(average_precision) & (fraud_rate > 0)
+    if not judged.any():
+        return "No month has enough labelled claims to be judged"
+    times = average_precision[judged] / fraud_rate[judged]
+    span = f"{times.min():.1f} to {times.max():.1f}"
+    return f"Average precision by month: {span} times the fraud rate"
 
 
 def _words(name: str) -> str:

@@ -15,6 +15,9 @@ from fraud_mlops.lakehouse.uniqueness import repeated_values
 from fraud_mlops.pipeline.outputs import OUTPUTS
 from fraud_mlops.reporting.told import Facts, Finding, Told, published_partitions
 
+NOTICED_ALERTS = 10
+"""Where the budget allows so many, not one of them is no chance."""
+
 
 def told(
     lakehouse: Lakehouse, raw: RawClaims, scores: Sequence[Partition], model_version: str
@@ -75,12 +78,14 @@ def _duplicates(lakehouse: Lakehouse, scores: Sequence[Partition]) -> Finding:
 
 
 def _budget(raw: RawClaims, claims: int, alerts: int) -> Finding:
-    """Only too many alerts are a fault: fewer may be what the costs of a review ask for."""
+    """Too many alerts are a fault, and none at all, unless a review costs more than it saves."""
     budget, tolerance = raw.contract.alerts.budget, raw.contract.checks.budget_tolerance
     share = alerts / claims if claims else 0.0
+    by_costs = raw.contract.alerts.review_cost is not None
+    some = alerts > 0 or by_costs or budget * claims < NOTICED_ALERTS
     return Finding(
         "alert_budget",
-        passed=share <= budget * (1 + tolerance),
+        passed=share <= budget * (1 + tolerance) and some,
         severity="WARN",
         facts={"alert_share": share, "budget": budget, "tolerance": tolerance},
     )

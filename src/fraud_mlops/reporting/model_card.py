@@ -109,6 +109,7 @@ def _decision(manifest: Manifest) -> str:
         ("threshold (logit)", _number(threshold.get("value"))),
         ("rule", threshold.get("rule")),
         ("how it was chosen", threshold.get("detail")),
+        ("note", threshold.get("silent")),
         ("budget", f"{budget:.1%}" if budget is not None else None),
         ("alerted out of time", _share(report.get("alert_share"))),
         ("frauds among alerts", _share(report.get("precision_of_alerts"))),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from fraud_mlops.claims.schema import MASK
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ Facts = dict[str, Any]
 SAMPLE_ROWS = 5
 SAMPLED_PARTITIONS = 50
 """Of more, only the latest show a sample: each costs a file that is opened."""
-MASK = "***"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,72 @@
+"""A champion that alerts nobody says so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from run_kit import Run, planned
+
+from fraud_mlops.catalog import load
+from fraud_mlops.claims.raw_zone import RawZone
+from fraud_mlops.contract import Contract
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.limits import Alerts
+from fraud_mlops.pipeline.closing import words_of_training
+from fraud_mlops.pipeline.outputs import OUTPUTS
+from fraud_mlops.reporting.ml_outputs import told
+
+
+def outputs(alerts: int, claims: int) -> pa.Table:
+    day = datetime(2024, 1, 1, tzinfo=UTC)
+    rows = [
+        {
+            "claim_id": f"c{n}",
+            "event_time": day + timedelta(minutes=n),
+            "score": 0.0,
+            "probability": 0.5,
+            "alert": n < alerts,
+            "reasons": [],
+            "model_version": "v",
+        }
+        for n in range(claims)
+    ]
+    return pa.Table.from_pylist(rows, OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    ("alerts", "claims", "given", "passed"),
+    [
+        (0, 1000, {}, False),
+        (1, 1000, {}, True),
+        (0, 1000, {"review_cost": 50.0}, True),
+        (0, 100, {}, True),
+    ],
+    ids=["nobody", "somebody", "by costs", "by chance"],
+)
+def test_scores_without_an_alert_are_looked_at(
+    tmp_path: Path, alerts: int, claims: int, given: dict[str, Any], *, passed: bool
+) -> None:
+    contract: Contract = load("synthetic_claims")
+    contract = contract.model_copy(update={"alerts": Alerts(budget=0.05, **given)})
+    lake = Lakehouse(str(tmp_path))
+    table = outputs(alerts, claims)
+    place = "ml_outputs", contract.name, contract.partition, "2024-01"
+    scores = (lake.write(*place, table.to_batches(), OUTPUTS),)
+    raw = RawZone(contract=contract, partitions=scores, truths={})
+    findings = {found.name: found for found in told(lake, raw, scores, "v").findings}
+    assert findings["alert_budget"].passed == passed
+    assert findings["alert_budget"].severity == "WARN"
+
+
+def test_a_training_says_so_in_its_last_words(tmp_path: Path) -> None:
+    run = Run(planned(tmp_path, "1", "good"))
+    threshold = run.choice.decision.threshold
+    assert threshold.silent is None
+    words = words_of_training(run.plan, run.validated, "card", threshold.silent)
+    assert "alerted" not in words
+    words = words_of_training(run.plan, run.validated, "card", "no claim will be alerted: why")
+    assert "Note    no claim will be alerted: why." in words
