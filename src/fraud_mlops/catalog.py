@@ -47,7 +47,7 @@ def load(dataset: str | os.PathLike[str]) -> Contract:
         return _anchored(_load(path), path.parent)
     # As an orchestrator passes it to tasks that do not see its disk.
     contract = _load(named)
-    if _is_relative(contract.source):
+    if isinstance(contract.source, FileSource) and _is_relative(contract.source.uri):
         raise ContractError(
             f"{named}: source.uri is meant from the contract's folder, which tasks elsewhere do "
             "not see. Give an address that they can read, such as s3://bucket/claims/*.csv."
@@ -63,7 +63,22 @@ def _load(path: Path | str) -> Contract:
         contract = Contract.model_validate(data)
     except ValidationError as error:
         raise ContractError(_explain(path, tree, error)) from None
+    if isinstance(path, Path):
+        _require_own_name(path, tree, contract)
     return contract
+
+
+def _require_own_name(path: Path, tree: yaml.Node | None, contract: Contract) -> None:
+    """A contract that is found by its file's name has that name: claims and models go by it."""
+    if contract.name == path.stem or path not in available().values():
+        return
+    line, column = position(tree, ("name",))
+    raise ContractError(
+        f"{path}: 1 mistake(s) in the contract\n  line {line}, column {column}: name: is "
+        f"{contract.name!r}, and the file is called {path.stem!r}: in a datasets folder both are "
+        "one word. Give a copy that is another dataset a name of its own; else call the file "
+        f"{contract.name}{path.suffix}, so that claims and models of that name are found"
+    )
 
 
 def read_yaml(path: Path | str) -> tuple[yaml.Node | None, Any]:
@@ -140,15 +155,18 @@ def _placed(path: Path) -> Path:
 def _anchored(contract: Contract, folder: Path) -> Contract:
     """A relative source is meant from the YAML's folder, wherever the run is started."""
     source = contract.source
-    if not isinstance(source, FileSource) or not _is_relative(source):
+    if not isinstance(source, FileSource):
         return contract
-    uri = os.path.normpath(folder / Path(source.uri).expanduser())
-    return contract.model_copy(update={"source": source.model_copy(update={"uri": uri})})
+    uri, *others = (
+        os.path.normpath(folder / Path(uri).expanduser()) if _is_relative(uri) else uri
+        for uri in (source.uri, *source.same_as)
+    )
+    found = source.model_copy(update={"uri": uri, "same_as": tuple(others)})
+    return contract.model_copy(update={"source": found})
 
 
-def _is_relative(source: Any) -> bool:
-    is_file = isinstance(source, FileSource)
-    return is_file and "://" not in source.uri and not Path(source.uri).is_absolute()
+def _is_relative(uri: str) -> bool:
+    return "://" not in uri and not Path(uri).is_absolute()
 
 
 def where_yaml_broke(error: yaml.YAMLError) -> str:

@@ -59,6 +59,8 @@ class FileSource(_Model):
 
     kind: Literal["file"] = "file"
     uri: Address
+    same_as: tuple[Address, ...] = ()
+    """Where the same files were before, or are for other machines."""
     format: Literal["csv", "parquet"] | None = None
     csv: CsvOptions = CsvOptions()
 
@@ -200,7 +202,8 @@ class Contract(_Model):
     description: str = ""
     source: Annotated[FileSource | SyntheticSource, Field(discriminator="kind")]
     claim_id: str | None = None
-    """Source column that names a claim; without one, claims are named by file and row."""
+    """Source column that names a claim; without one, claims are named by file and row, which then
+    must stay as they are."""
     event_time: EventTime
     label: Label
     amount: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,7 +111,8 @@ def quarantine_at(uri: str) -> pd.DataFrame:
 
 
 def ids(made: Contract, folder: Path) -> list[str]:
-    lake = lakehouse(folder)
+    """In a lakehouse of its own: one is no home for two sources."""
+    lake = lakehouse(Path(tempfile.mkdtemp(prefix=".", dir=folder)))
     return list(published(lake, take_in(made, lake))["claim_id"])
 
 

@@ -139,7 +139,7 @@ def test_a_table_of_40_columns_without_any_entity(tmp_path: Path) -> None:
     assert report.contract.categorical == tuple(words)
     assert len(report.partitions) == 12
     raw = published(lake, report)
-    raw = raw.iloc[raw["claim_id"].str.removeprefix("survey-").astype(int).argsort()]
+    raw = raw.iloc[raw["claim_id"].str.removeprefix("survey.csv-").astype(int).argsort()]
     assert (raw[list(columns)].to_numpy() == frame[list(columns)].to_numpy()).all()
     assert (raw["label"] == (frame["outcome"] == "bad").to_numpy()).all()
 

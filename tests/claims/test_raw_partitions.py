@@ -97,7 +97,8 @@ def test_the_same_rows_have_the_same_versions_whatever_chunks_files_and_order(
     columns = {k: [row[k] for row in rows] for k in rows[0]}
 
     def versions(uri: Path | str) -> list[str]:
-        report = take_in(contract(uri, **ENTITY), lakehouse(tmp_path), launch_id=Path(uri).stem)
+        lake = lakehouse(tmp_path / f"{Path(uri).stem}-lake")
+        report = take_in(contract(uri, **ENTITY), lake)
         return [p.data_version for p in report.partitions]
 
     one = versions(write_csv(tmp_path / "one.csv", rows))
@@ -260,8 +261,9 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     peaks = {}
     for name, files in sizes.items():
         made = contract(tmp_path / name, claim_id=None, partition="day")
+        given = made.model_dump_json(), tmp_path / f"{name}-lake"
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(script), made.model_dump_json(), tmp_path / "l"],
+            [sys.executable, "-c", textwrap.dedent(script), *given],
             check=True, capture_output=True, text=True,
             env={"FRAUD_MEMORY_LIMIT": "150MB", "FRAUD_THREADS": "1", "PATH": ""},
         )  # fmt: skip

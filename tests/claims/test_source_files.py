@@ -281,18 +281,29 @@ def test_a_store_that_does_not_exist(tmp_path: Path) -> None:
         take_in(contract("foo://bucket/motor.csv"), lakehouse(tmp_path))
 
 
-def test_claims_without_an_id_are_named_by_file_and_row(tmp_path: Path) -> None:
-    for folder in ("2023", "2024"):
-        write_csv(tmp_path / "in" / folder / "motor.csv", claims(2))
+@pytest.mark.parametrize("uri", ["in", "in/*/*", "in/2023/motor.csv"])
+def test_claims_without_an_id_are_named_by_file_and_row(tmp_path: Path, uri: str) -> None:
+    """By the file's path below the source's folder, or below where its glob begins."""
+    write_csv(tmp_path / "in" / "2023" / "motor.csv", claims(2))
+    made = contract(tmp_path / uri, claim_id=None, ignore=["id"])
+    place = "motor.csv" if uri.endswith(".csv") else "2023/motor.csv"
+    assert ids(made, tmp_path) == [f"{place}-1", f"{place}-2"]
+
+
+@pytest.mark.parametrize("landed", ["2024/motor.csv", "2023/motor.txt", "motor.csv", "a/b/c.csv"])
+def test_claims_without_an_id_keep_their_names_when_another_file_lands(
+    tmp_path: Path, landed: str
+) -> None:
+    """Scores, logged predictions and erasures go by them."""
+    first = write_csv(tmp_path / "in" / "2023" / "motor.csv", claims(2))
     made = contract(tmp_path / "in", claim_id=None, ignore=["id"])
-    assert sorted(ids(made, tmp_path)) == [
-        "2023/motor-1",
-        "2023/motor-2",
-        "2024/motor-1",
-        "2024/motor-2",
-    ]
-    one = contract(tmp_path / "in" / "2023", claim_id=None, ignore=["id"])
-    assert ids(one, tmp_path) == ["motor-1", "motor-2"]
+    before = ids(made, tmp_path)
+    write_csv(tmp_path / "in" / landed, claims(2))
+    assert set(ids(made, tmp_path)) == {*before, f"{landed}-1", f"{landed}-2"}
+    packed = first.with_name("motor.csv.gz")
+    packed.write_bytes(gzip.compress(first.read_bytes()))
+    first.unlink()
+    assert set(before) < set(ids(made, tmp_path))
 
 
 def test_the_number_of_records_counts_the_unreadable_ones(tmp_path: Path) -> None:

@@ -96,6 +96,21 @@ def test_an_unknown_name_comes_with_the_known_ones() -> None:
         catalog.load("datasets/motor.yaml")
 
 
+def test_a_contract_in_a_datasets_folder_has_the_name_of_its_file(tmp_path: Path) -> None:
+    """What looks it up by the file, and what keeps claims and models by the name, are at one."""
+    path = write(tmp_path / "cwd" / "datasets" / "copied.yaml")
+    for dataset in ("copied", str(path), "datasets/copied.yaml"):
+        with pytest.raises(ContractError) as refused:
+            catalog.load(dataset)
+        assert f"{path}: 1 mistake" in str(refused.value)
+        assert "line 1, column 1: name: is 'motor', and the file is called 'copied'" in str(
+            refused.value
+        )
+        assert "else call the file motor.yaml" in str(refused.value)
+    path.rename(tmp_path / "copied.yaml")
+    assert catalog.load(tmp_path / "copied.yaml").name == "motor"
+
+
 # Source ------------------------------------------------------------------------------------
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,7 +10,7 @@ import pyarrow.compute as pc
 
 from fraud_mlops.claims import faults as reasons
 from fraud_mlops.claims.faults import Faults
-from fraud_mlops.claims.files import Chunk, SourceFile
+from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.schema import raw_schema
 from fraud_mlops.claims.times import UTC_TIME, from_parts, times
 from fraud_mlops.claims.values import Mask, labels, mask_of, numbers, text, without
@@ -57,7 +55,6 @@ class Converter:
     def __init__(
         self,
         contract: Contract,
-        files: Sequence[SourceFile],
         as_of: datetime,
         decimal: str = ".",
         *,
@@ -69,7 +66,6 @@ class Converter:
         self._hindsight = hindsight
         # What is null here against the rules is for the rules to find.
         self._schema = pa.schema([f.with_nullable(True) for f in raw_schema(contract)])
-        self._prefixes = claim_prefixes(files)
 
     def __call__(self, chunk: Chunk) -> Converted:
         contract, faults = self._contract, Faults(len(chunk))
@@ -102,9 +98,8 @@ class Converter:
     def _claim_ids(self, chunk: Chunk) -> pa.Array:
         if self._contract.claim_id:
             return text(self._known(chunk, self._contract.claim_id))
-        prefix = self._prefixes[chunk.file.path]
         rows = pa.array(chunk.rows).cast(pa.string())
-        return pc.binary_join_element_wise(prefix, rows, "-")
+        return pc.binary_join_element_wise(printable(chunk.file.place), rows, "-")
 
     def _event_times(self, chunk: Chunk, faults: Faults) -> pa.Array:
         event = self._contract.event_time
@@ -153,18 +148,3 @@ class Converter:
             label = pc.if_else(pa.array(unripe), pa.scalar(None, pa.int8()), label)
         known = pc.if_else(pc.is_valid(label), known, pa.scalar(None, UTC_TIME))
         return label, known, unripe
-
-
-def claim_prefixes(files: Sequence[SourceFile]) -> dict[str, str]:
-    """What the claims of each file are named by where no column names them: the file's stem.
-
-    Stems that occur twice (`2024/claims.csv`, `2025/claims.csv`) keep what tells them
-    apart.
-    """
-    folder = posixpath.commonpath([posixpath.dirname(file.path) for file in files])
-    names = [posixpath.basename(file.stem) for file in files]
-    if len(set(names)) < len(names):
-        names = [posixpath.relpath(file.stem, folder) for file in files]
-    if len(set(names)) < len(names):
-        names = [posixpath.relpath(file.path, folder) for file in files]
-    return {file.path: printable(name) for file, name in zip(files, names, strict=True)}

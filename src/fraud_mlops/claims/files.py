@@ -64,8 +64,12 @@ class SourceFile:
         return "infer" if self._uncompressed != self.path else None
 
     @property
-    def stem(self) -> str:
-        return posixpath.splitext(self._uncompressed)[0]
+    def place(self) -> str:
+        """`2024/claims.csv`: below the source's own folder, whatever lies beside it, packed or not.
+
+        Claims that no column names are named by it.
+        """
+        return "/".join((*self.folders, posixpath.basename(self._uncompressed)))
 
     def with_keys(self, columns: Collection[str]) -> SourceFile:
         """columns: names that are no keys, since the file has such columns or nobody wants them."""

@@ -24,6 +24,7 @@ from fraud_mlops.claims.raw_zone import (
     partition_metadata,
     require_alike,
     require_one_period,
+    require_same_source,
     with_columns_of,
 )
 from fraud_mlops.claims.report import ColumnProfile, IngestReport
@@ -65,10 +66,10 @@ def ingest(
     range it is written with. Without it all partitions that the source has claims of.
 
     Labels that the contract's delay puts after `as_of` are blank and counted as immature.
-    Raises SourceError when the source cannot be read, LakehouseError where the zone has partitions
-    of another size or a sample would mix with what is none, and QualityError when more than
-    `quality.max_bad_share` of the rows of `partitions` break the contract, or so many of the
-    whole source have no readable time; neither publishes a partition.
+    Raises SourceError when the source cannot be read, LakehouseError where the zone has claims of
+    another source, partitions of another size, or a sample would mix with what is none, and
+    QualityError when more than `quality.max_bad_share` of the rows of `partitions` break the
+    contract, or so many of the whole source have no readable time; neither publishes a partition.
     """
     as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
     if sample_size is not None and sample_size < 1:
@@ -81,6 +82,7 @@ def ingest(
             contract, lakehouse, as_of, hindsight, sample_size, seed, folder, partitions
         )
         contract = origin.contract
+        require_same_source(contract, lakehouse)
         require_alike(contract, lakehouse, origin.sample, partitions)
         masked = masked_in_source(contract, origin.names)
         bad_rows = folder / "quarantine.parquet"

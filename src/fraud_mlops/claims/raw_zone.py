@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fraud_mlops.contract import Contract
+from fraud_mlops.contract import Contract, FileSource, SyntheticSource
 from fraud_mlops.errors import LakehouseError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Listed, Partition
 from fraud_mlops.lakehouse.ranges import PartitionRange
+from fraud_mlops.lakehouse.stores import is_local
 
 ZONE = "raw"
 TRUTH_ZONE = "truth"
@@ -100,13 +103,57 @@ def _require_period(
 ) -> None:
     others = [p for p in partitions if p.key != contract.partition]
     if others:
-        places = ", ".join(lakehouse.uri(z, contract.name) for z in (ZONE, "ml_outputs", "metrics"))
         raise LakehouseError(
             f"{contract.name}: claims are kept by {others[0].key} ({others[0].value} to "
             f"{others[-1].value}), and the contract says `partition: {contract.partition}` now. "
-            f"Give the dataset another `name`, or move what was written away ({places}) and "
-            "ingest again."
+            "Give the dataset another `name`, or move what was written away "
+            f"({_places(contract, lakehouse)}) and ingest again."
         )
+
+
+def _places(contract: Contract, lakehouse: Lakehouse) -> str:
+    return ", ".join(lakehouse.uri(z, contract.name) for z in (ZONE, "ml_outputs", "metrics"))
+
+
+def require_same_source(contract: Contract, lakehouse: Lakehouse) -> None:
+    """Raises LakehouseError where the zone holds claims of another source.
+
+    A contract that was copied, its name too, would replace another dataset's claims, scores and
+    champion. The newest partition that can be read speaks for the zone.
+    """
+    there = _readable(contract, lakehouse)
+    stored = _source(lakehouse.metadata(there[-1])) if there else None
+    if stored is None or _is_same(contract.source, stored):
+        return
+    held, moved = "generated claims", ""
+    if isinstance(stored, FileSource):
+        held = f"claims of {stored.uri}"
+        moved = f"where the source has moved, say `source.same_as: [{json.dumps(stored.uri)}]`; "
+    raise LakehouseError(
+        f"{contract.name}: {lakehouse.uri(ZONE, contract.name)} holds {held}, and the contract has "
+        f"another source. Give another dataset another `name`; {moved}to begin anew, move what was "
+        f"written away ({_places(contract, lakehouse)}) and ingest again."
+    )
+
+
+def _source(metadata: Mapping[str, str]) -> FileSource | SyntheticSource | None:
+    """None where it was written by a release that said it otherwise."""
+    try:
+        return Contract.model_validate_json(metadata[_CONTRACT]).source
+    except (KeyError, ValidationError):
+        return None
+
+
+def _is_same(source: FileSource | SyntheticSource, stored: FileSource | SyntheticSource) -> bool:
+    """Generated claims are one source, with whatever settings."""
+    if isinstance(source, FileSource) and isinstance(stored, FileSource):
+        return _place(stored.uri) in map(_place, (source.uri, *source.same_as))
+    return type(source) is type(stored)
+
+
+def _place(uri: str) -> str:
+    """A folder of this machine is the same by whatever link one comes to it."""
+    return os.path.realpath(uri.removeprefix("file://")) if is_local(uri) else uri.rstrip("/")
 
 
 def require_alike(
