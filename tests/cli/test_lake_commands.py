@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from registry_kit import DATASET, publish
+from registry_kit import DATASET, long_ago, publish
 
 from fraud_mlops.claims.raw_zone import partition_metadata
 from fraud_mlops.claims.schema import raw_schema
@@ -161,14 +161,17 @@ def test_an_age_that_is_none_is_a_wrong_usage(lake: Shell) -> None:
 
 def test_old_versions_go_that_nothing_refers_to(lake: Shell) -> None:
     uri = str(lake.models)
-    scored = list_versions(uri, DATASET)[0]
+    (scored,) = list_versions(uri, DATASET)
     back, champion, challenger, loser = (publish(uri, name) for name in ("b", "c", "d", "e"))
     promote(uri, DATASET, back, expected=scored, **MOVED)
     promote(uri, DATASET, champion, expected=back, **MOVED)
     set_challenger(uri, DATASET, challenger, **MOVED)
     for partition in lake.lake.partitions("ml_outputs", DATASET):
         lake.lake.rewrite(partition, lambda batch: batch, {"model_version": scored})
-    expire = ("models", "expire", *IN, "--older-than", "1d", "--keep", "0")
+    expire = ("models", "expire", *IN, "--older-than", "8d", "--keep", "0")
+    assert "0 of 5 versions" in lake.says(*expire)
+    for version in (scored, back, champion, challenger, loser):
+        long_ago(uri, version, days=9)
 
     text = lake.says(*expire, "--dry-run")
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip().startswith("2024")}
@@ -184,6 +187,30 @@ def test_old_versions_go_that_nothing_refers_to(lake: Shell) -> None:
     assert "1 of 5 versions removed" in lake.says(*expire)
     assert set(list_versions(uri, DATASET)) == {scored, back, champion, challenger}
     assert not (lake.models / DATASET / loser).exists()
+
+
+def test_versions_are_as_old_as_their_manifests_on_the_store(lake: Shell) -> None:
+    """The end of training is one for all, and labels are as of whatever day a run was given."""
+    uri, moments = str(lake.models), [datetime(2027 - i, 1, 1, tzinfo=UTC) for i in range(5)]
+    made = [publish(uri, f"v{i}", created=moment) for i, moment in enumerate(moments)]
+    ages = dict(zip(made, (400, 300, 200, 100, 1), strict=True))
+    for version, days in ages.items():
+        long_ago(uri, version, days=days)
+
+    def kept(*options: str) -> dict[str, str]:
+        text = lake.says("models", "expire", *IN, "--dry-run", *options)
+        rows = [line.split(maxsplit=3) for line in text.splitlines()]
+        return {row[0]: row[-1].strip() for row in rows if row and row[0] in made}
+
+    assert list(found := kept("--older-than", "8d", "--keep", "4")) == made
+    gone = "would be removed"
+    assert list(found.values()) == [gone, gone, "among the newest", "among the newest", "young"]
+    assert set(kept("--older-than", "150d", "--keep", "0").values()) == {gone, "young"}
+    newest = kept("--older-than", "0d", "--keep", "0")[made[-1]]
+    assert newest == "young", "a run may be about to point at it"
+    text = lake.says("models", "list", *IN)
+    order = [v for line in text.splitlines() for v in line.split()[:1] if v in made]
+    assert order == made
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fraud_mlops.registry.bundle import Bundle, Manifest, bundle_version, write_bundle
+from fraud_mlops.registry.bundle import MANIFEST, Bundle, Manifest, bundle_version, write_bundle
 
 DATASET = "motor"
 UNTIL = datetime(2024, 3, 1, tzinfo=UTC)
@@ -46,3 +48,9 @@ def publish(models: Path | str, name: str = "a", **changed: Any) -> str:
 
 def write(models: Path | str, content: dict[str, bytes], version: str, **changed: Any) -> Bundle:
     return write_bundle(str(models), DATASET, version, content, manifest(version, **changed))
+
+
+def long_ago(models: Path | str, version: str, *, days: float) -> None:
+    """As if the version, which lies in a folder, had been written then."""
+    then = time.time() - days * 86_400
+    os.utime(Path(models) / DATASET / version / MANIFEST, (then, then))

@@ -17,7 +17,7 @@ import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registry_kit import DATASET, UNTIL, files, manifest, publish, write
+from registry_kit import DATASET, UNTIL, files, long_ago, manifest, publish, write
 
 from fraud_mlops.errors import BundleError, LakehouseError
 from fraud_mlops.registry.bundle import (
@@ -27,6 +27,7 @@ from fraud_mlops.registry.bundle import (
     load_bundle,
     read_manifest,
     write_bundle,
+    written,
 )
 
 
@@ -80,11 +81,14 @@ def test_the_date_in_a_version_is_utc_wherever_it_was_made() -> None:
     assert bundle_version(files(), east) == bundle_version(files(), UNTIL)
 
 
-def test_publishing_the_same_model_again_changes_nothing(models: Path) -> None:
+def test_publishing_the_same_model_again_changes_nothing_but_its_age(models: Path) -> None:
+    """What a run is about to point at does not expire under it."""
     version = publish(models)
-    before = {path: path.stat().st_mtime_ns for path in folder(models, version).iterdir()}
+    before = {path: path.read_bytes() for path in folder(models, version).iterdir()}
+    long_ago(models, version, days=900)
     again = write(models, files(), version, run="FraudDetectionFlow/18")
-    assert {path: path.stat().st_mtime_ns for path in folder(models, version).iterdir()} == before
+    assert {path: path.read_bytes() for path in folder(models, version).iterdir()} == before
+    assert written(str(models), DATASET)[version] > datetime.now(UTC) - timedelta(minutes=5)
     assert again.manifest.run == "FraudDetectionFlow/17", "the run that was first to make it"
 
 
@@ -289,15 +293,17 @@ def test_times_without_a_zone_are_refused() -> None:
         manifest("20240301-0123456789ab", created=datetime(2024, 1, 1))  # noqa: DTZ001
 
 
-def test_versions_are_listed_by_the_end_of_their_training(models: Path) -> None:
+def test_versions_are_listed_in_the_order_they_were_written(models: Path) -> None:
+    """Not of the end of their training, which may be one for all, nor of their labels' day."""
     late, early = datetime(2024, 6, 1, tzinfo=UTC), datetime(2023, 1, 1, tzinfo=UTC)
-    for until in (late, early):
+    for days, until in ((3, late), (1, early)):
         version = bundle_version(files(), until)
         write(models, files(), version, trained_until=until)
-    publish(models, "half")
+        long_ago(models, version, days=days)
+    long_ago(models, publish(models, "b", created=early), days=2)
     (models / DATASET / "20250101-0123456789ab").mkdir()
     listed = list_versions(str(models), DATASET)
-    assert [version[:8] for version in listed] == ["20230101", "20240301", "20240601"]
+    assert [version[:8] for version in listed] == ["20240601", "20240301", "20230101"]
     assert list_versions(str(models), "nothing") == []
 
 

@@ -127,7 +127,7 @@ def test_models_lose_the_rows_of_their_sample_and_go_on_leading(
         assert f"would be erased; the version is then {role} {new}" in dry.stdout
         assert f"erased; the version is now {role} {new}" in done.stdout
     assert "Models keep their weights" in done.stdout
-    assert list_versions(uri, DATASET) == sorted([champion.version, challenger.version])
+    assert sorted(list_versions(uri, DATASET)) == sorted([champion.version, challenger.version])
     assert not set(models) & {champion.version, challenger.version}
     for pointer, before in ((champion, models[0]), (challenger, models[1])):
         bundle = load_bundle(uri, DATASET, pointer.version)

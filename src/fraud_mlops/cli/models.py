@@ -29,17 +29,22 @@ def models() -> None:
 @_output_option
 @model_option()
 def list_models(dataset: str, model_uri: str) -> None:
-    """All versions, oldest first; one whose manifest is wrong says so."""
+    """All versions, oldest first; one whose manifest is wrong says so.
+
+    written: when a training made it, or made it once more.
+    """
     from fraud_mlops.errors import BundleError
-    from fraud_mlops.registry.bundle import list_versions, read_manifest
+    from fraud_mlops.registry.bundle import read_manifest, written
 
     roles = _roles(model_uri, dataset)
     rows: list[tuple[str | None, ...]] = []
-    for version in list_versions(model_uri, dataset):
+    for version, since in written(model_uri, dataset).items():
         try:
             manifest = read_manifest(model_uri, dataset, version)
         except BundleError as error:
-            rows.append((version, roles.get(version), f"damaged: {error}", "", "", ""))
+            rows.append(
+                (version, roles.get(version), f"damaged: {error}", "", minute(since), "", "")
+            )
             continue
         found = manifest.metrics.get("average_precision", {})
         rows.append(
@@ -48,6 +53,7 @@ def list_models(dataset: str, model_uri: str) -> None:
                 roles.get(version),
                 number(found.get("value")),
                 interval(found.get("low"), found.get("high")),
+                minute(since),
                 minute(manifest.created),
                 manifest.run,
             )
@@ -55,8 +61,9 @@ def list_models(dataset: str, model_uri: str) -> None:
     if not rows:
         say(f"No model of {dataset} in {model_uri} yet. Train one: {_train(dataset)}")
         return
-    columns = ["version", "role", "OOT average precision", "95 % interval", "labels as of", "run"]
-    show_table(columns, rows, right=["OOT average precision"])
+    figures = ["OOT average precision", "95 % interval"]
+    columns = ["version", "role", *figures, "written", "labels as of", "run"]
+    show_table(columns, rows, right=figures[:1])
 
 
 def _train(dataset: str) -> str:
@@ -233,7 +240,9 @@ def history(dataset: str, model_uri: str) -> None:
 @dataset_option()
 @output_option()
 @model_option()
-@click.option("--older-than", type=Age(), required=True, help="Versions made that long ago: 365d.")
+@click.option(
+    "--older-than", type=Age(), required=True, help="Versions written that long ago: 365d."
+)
 @click.option("--keep", default=3, show_default=True, help="That many of the newest stay anyway.")
 @dry_run_option
 def expire(
@@ -242,7 +251,8 @@ def expire(
     """Remove old versions that nothing refers to.
 
     The champion, the challenger, the version that a rollback goes to, and those that scores of the
-    lakehouse were made with stay, however old they are.
+    lakehouse were made with stay, however old they are, and so do those written within a week,
+    which a run may be about to name. A version that a training makes once more is written anew.
     """
     from fraud_mlops.lakehouse.partitions import Lakehouse
     from fraud_mlops.maintenance.expiry import versions
@@ -254,6 +264,6 @@ def expire(
         for version in gone:
             remove_version(model_uri, dataset, version.version)
     verb = "would be removed" if dry_run else "removed"
-    rows = [(v.version, v.created and minute(v.created), v.kept or verb) for v in found]
-    show_table(["version", "labels as of", ""], rows)
+    rows = [(v.version, minute(v.written), v.kept or verb) for v in found]
+    show_table(["version", "written", ""], rows)
     say(f"{len(gone)} of {len(found)} versions {verb}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -20,9 +20,12 @@ from fraud_mlops.lakehouse.stores import (
     open_input,
     tag_of,
 )
-from fraud_mlops.registry.bundle import list_versions, read_manifest
+from fraud_mlops.registry.bundle import read_manifest, written
 from fraud_mlops.registry.lineage import now_called
 from fraud_mlops.registry.pointers import ROLES, read_pointer, rollback_target
+
+_IN_FLIGHT = timedelta(days=7)
+"""As long as a run's features are kept for it to be resumed."""
 
 
 def old_partitions(lakehouse: Lakehouse, zone: str, dataset: str, before: datetime) -> list[Listed]:
@@ -64,42 +67,46 @@ def remove_partition(listed: Listed) -> None:
 
 
 class Version(NamedTuple):
-    """created: None where the manifest cannot be read. kept: why; None where it may go."""
+    """kept: why; None where it may go."""
 
     version: str
-    created: datetime | None
+    written: datetime
     kept: str | None
 
 
 def versions(
     models_uri: str, lakehouse: Lakehouse, dataset: str, before: datetime, newest: int
 ) -> list[Version]:
-    """All of a dataset's, oldest first, and why each stays.
+    """All of a dataset's, in the order that they were written, and why each stays.
 
     A version stays that leads or challenges, that a rollback would go back to, that scores of the
-    lakehouse were made with, that was made at `before` or later, or is among the `newest`.
+    lakehouse were made with, that was written at `before` or later, or is among the `newest`; and
+    one of the last week, which a run may be about to point at.
     """
     roles = {p.version: p.role for r in ROLES if (p := read_pointer(models_uri, dataset, r))}
     back = rollback_target(models_uri, dataset)
     scored = _scored_with(models_uri, lakehouse, dataset)
-    there = list_versions(models_uri, dataset)
+    there = written(models_uri, dataset)
+    young = min(before, datetime.now(UTC) - _IN_FLIGHT)
     found = []
-    for place, version in enumerate(there):
+    for place, (version, since) in enumerate(there.items()):
         try:
-            created = read_manifest(models_uri, dataset, version).created
+            read_manifest(models_uri, dataset, version)
         except BundleError:
-            found.append(Version(version, None, "damaged: look at it first"))
+            found.append(Version(version, since, "damaged: look at it first"))
             continue
         kept: str | None = roles.get(version)
         if kept is None and version == back:
             kept = "a rollback goes to it"
         if kept is None and version in scored:
             kept = f"scores of {scored[version]} partitions were made with it"
-        if kept is None and created >= before:
+        if kept is None and since.timestamp() == 0:
+            kept = "the store does not say how old it is"
+        if kept is None and since >= young:
             kept = "young"
         if kept is None and place >= len(there) - newest:
             kept = "among the newest"
-        found.append(Version(version, created, kept))
+        found.append(Version(version, since, kept))
     return found
 
 

@@ -103,18 +103,20 @@ def write_bundle(
 
     version: as `bundle_version` names `files`, so that what is damaged may be written anew. The
     manifest's list of files is filled in here; one that is there already, and sound, stays, with
-    the run that was first to make this model. Raises BundleError for a version of other content.
+    the run that was first to make this model, and is `written` now: an old version that is about
+    to be pointed at is young again. Raises BundleError for a version of other content.
     """
     entries = {name: _entry(name, data) for name, data in files.items()}
     manifest = manifest.model_copy(update={"files": entries}).sealed()
     folder = _folder(models_uri, dataset, version)
     _check_name(folder, dataset, version, manifest)
+    try:
+        load_bundle(models_uri, dataset, version)
+    except BundleError:
+        for name, data in files.items():
+            write_bytes(join(folder, name), data)
     with contextlib.suppress(BundleError):
-        return load_bundle(models_uri, dataset, version)
-    for name, data in files.items():
-        write_bytes(join(folder, name), data)
-    with contextlib.suppress(BundleError):
-        return Bundle(read_manifest(models_uri, dataset, version), dict(files))
+        manifest = read_manifest(models_uri, dataset, version)
     text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
     write_bytes(join(folder, MANIFEST), text.encode() + b"\n")
     return Bundle(manifest, dict(files))
@@ -149,11 +151,22 @@ def read_manifest(models_uri: str, dataset: str, version: str) -> Manifest:
     return manifest
 
 
+def written(models_uri: str, dataset: str) -> dict[str, datetime]:
+    """When each whole version was made, or made once more, by the store's clock; oldest first.
+
+    Neither its name nor `created` says so: both are moments of the claims.
+    """
+    found = []
+    for file in list_files(join(models_uri, dataset)):
+        version, _, name = file.path.partition("/")
+        if name == MANIFEST and _VERSION.fullmatch(version):
+            found.append((file.changed, version))
+    return {version: datetime.fromtimestamp(changed, UTC) for changed, version in sorted(found)}
+
+
 def list_versions(models_uri: str, dataset: str) -> list[str]:
-    """Whole versions, oldest training end first."""
-    paths = (file.path.split("/") for file in list_files(join(models_uri, dataset)))
-    whole = (parts[0] for parts in paths if len(parts) == 2 and parts[1] == MANIFEST)
-    return sorted(name for name in whole if _VERSION.fullmatch(name))
+    """Whole versions, in the order that they were `written`."""
+    return list(written(models_uri, dataset))
 
 
 def _folder(models_uri: str, dataset: str, version: str) -> str:
