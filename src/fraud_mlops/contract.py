@@ -202,8 +202,7 @@ class Contract(_Model):
     description: str = ""
     source: Annotated[FileSource | SyntheticSource, Field(discriminator="kind")]
     claim_id: str | None = None
-    """Source column that names a claim; without one, claims are named by file and row, which then
-    must stay as they are."""
+    """Source column that names a claim; without one, claims are named by file and row."""
     event_time: EventTime
     label: Label
     amount: str | None = None
