@@ -83,7 +83,7 @@ def test_the_winner_is_trained_again_by_the_recipe_that_was_judged(first: Run) -
     """More claims would leave fewer epochs of the samples that a training may see."""
     endless = Candidate(name="endless", params=LogisticParams(epochs=1000, batch_size=65_536))
     judged = train_candidate(endless, first.features, silent).log
-    _, again = refit(endless, first.features, silent)
+    _, again = refit(endless, first.features, silent, threads=1)
     assert again.epochs == judged.epochs < 1000
     assert again.samples > judged.samples
 

@@ -90,7 +90,7 @@ def validate(
     contract, window = features.contract, features.split.oot
     claims = oot_claims(features)
     labels = labels_of(claims)
-    logits = logits_of(model, claims)
+    logits = logits_of(model, claims, threads=plan.threads_here)
     probabilities = model.calibrated(logits)
     report = validate_oot(
         labels,
@@ -217,7 +217,7 @@ def _champion_logits(plan: RunPlan, bundle: Bundle, claims: pa.Table) -> np.ndar
     model = FraudModel.from_files(bundle.files)
     if missing := [name for name in model.features if name not in claims.column_names]:
         raise cannot_score(plan, missing)
-    return logits_of(model, claims)
+    return logits_of(model, claims, threads=plan.threads_here)
 
 
 def _oracle(
