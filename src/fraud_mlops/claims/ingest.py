@@ -109,6 +109,7 @@ def ingest(
         immature_labels=intake.immature,
         labels_added=intake.labels_added,
         fraud_rate=summary.fraud_rate,
+        sample=origin.sample,
         warnings=(
             *origin.warnings,
             *_empty_columns(summary.columns),
