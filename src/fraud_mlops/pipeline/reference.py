@@ -67,7 +67,8 @@ def read_reference(files: Mapping[str, bytes]) -> pa.Table | None:
 
 
 def not_whole(reference: pa.Table) -> frozenset[str]:
-    """Entity features whose histories were not whole, or not of a year, in the training claims.
+    """Entity features whose histories were not whole, or not of a year, in the training claims,
+    and seasonal columns where these were of less than a year.
 
     Records begin somewhere, and until then histories grow whether or not anything has changed;
     and in less than a year a season looks like a change. None of a model that is older than this.
@@ -149,7 +150,8 @@ def _with_full_histories(features: FeatureSet, claims: pa.Table) -> tuple[pa.Tab
 def _not_whole(features: FeatureSet, since: datetime) -> list[str]:
     year = _spans_year(features, since)
     needs = reaches(features.contract)
-    return [name for name, need in needs.items() if not year or _from(features, need) > since]
+    names = [name for name, need in needs.items() if not year or _from(features, need) > since]
+    return names if year else [*names, *features.contract.drift.seasonal]
 
 
 def _from(features: FeatureSet, need: timedelta) -> datetime:
