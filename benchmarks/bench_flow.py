@@ -84,7 +84,7 @@ def plain(claims: int, root: str, threads: int, candidates: str | None) -> None:
     results = [Result(t.candidate, t, None) for t in trained]
     choice = choose(plan, features, results)
     tell("leaderboard")
-    files, log = refit_winner(choice, features, print)
+    files, log = refit_winner(plan, choice, features, print)
     tell("refit")
     validated = validate(plan, features, ingested, files)
     tell("validate_oot")

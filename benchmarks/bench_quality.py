@@ -162,7 +162,7 @@ def ours(plan: RunPlan, features: FeatureSet) -> dict[str, tuple[np.ndarray, flo
     logits: list[np.ndarray] = []
     seconds: list[float] = []
     for name in ranked[:MEAN_OF]:
-        model, _ = refit(candidates[name], features, lambda _: None)
+        model, _ = refit(candidates[name], features, lambda _: None, threads=plan.threads)
         logits.append(model.logits(oot_claims(features)))
         seconds.append(time.perf_counter() - began)
     valid = [

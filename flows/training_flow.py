@@ -119,7 +119,7 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
         from fraud_mlops.pipeline.progress import paced
 
         self.model_files, self.refit_log = refit_winner(
-            self.choice, self.features, paced(tell, seconds=TOLD_SECONDS)
+            self.plan, self.choice, self.features, paced(tell, seconds=TOLD_SECONDS)
         )
         tell(f"{self.choice.winner.name} trained again in {self.refit_log.seconds:.0f} s")
         self.next(self.validate_oot)

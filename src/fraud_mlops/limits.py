@@ -58,6 +58,8 @@ class Drift(_Limits):
     """ROC-AUC of a classifier that tells training rows from new rows."""
     share_alert: Share = 0.3
     """Share of drifted features that makes the whole drift."""
+    seasonal: tuple[str, ...] = ()
+    """Feature columns that go with the season, judged once training holds a year of claims."""
 
     @model_validator(mode="after")
     def _warns_before_it_alerts(self) -> Self:

@@ -129,7 +129,7 @@ def make_published(root: Path) -> Published:
             features = prepare(plan, ingested)
         result = Result(candidate, train_candidate(candidate, features, quiet), None)
         choice = choose(plan, features, [result])
-        files, log = refit_winner(choice, features, quiet)
+        files, log = refit_winner(plan, choice, features, quiet)
         validated = validate(plan, features, ingested, files)
         keep_bundle(plan, ingested, features, choice, log, validated)
         publish(plan, validated)

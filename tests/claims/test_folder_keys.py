@@ -120,6 +120,30 @@ def test_files_that_are_not_in_such_folders_lack_the_column(tmp_path: Path) -> N
     assert "'region' is missing" in told
 
 
+OPEN = {"numeric": None, "categorical": None}
+
+
+def test_those_that_only_some_files_are_in_are_no_columns_and_it_is_told(tmp_path: Path) -> None:
+    write_parquet(by_region(tmp_path / "in") / "stray.parquet", rows(range(30, 40)))
+    report = take_in(contract(tmp_path / "in", **OPEN), lakehouse(tmp_path))
+    assert report.contract.categorical == ("make",)
+    (told,) = report.warnings
+    assert told.startswith("'region' is left out: it stands in the names of folders (region=...)")
+    assert "of 2 of 3 files only" in told
+    ignored = contract(tmp_path / "in", ignore=["region"], **OPEN)
+    assert not take_in(ignored, lakehouse(tmp_path)).warnings
+
+
+def test_a_column_of_all_files_stays_one_where_some_are_in_a_folder_of_its_name(
+    tmp_path: Path,
+) -> None:
+    for place, region in (("region=north", "own"), ("", "another")):
+        write_parquet(tmp_path / "in" / place / "a.parquet", rows(range(1, 40), region=region))
+    found, warnings = infer(contract(tmp_path / "in", **OPEN))
+    assert found.categorical == ("make", "region")
+    assert not warnings
+
+
 def test_features_are_found_among_them_unless_they_say_when(tmp_path: Path) -> None:
     """A year does not come again; a region and a month of the year do."""
     for n, (year, month, region) in enumerate(

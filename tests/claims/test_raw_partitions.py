@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 
 from fraud_mlops import catalog
 from fraud_mlops.claims import csv_files, parquet_files, raw_schema
+from fraud_mlops.claims.raw_zone import pin_raw_zone
 from fraud_mlops.claims.reading import evenly_spaced
 from fraud_mlops.contract import Contract
 from fraud_mlops.errors import SettingsError, SourceError
@@ -165,13 +166,16 @@ def test_a_sample_of_a_source_is_the_same_each_time(
     assert (report.read, report.kept) == (40, 40)
     numbers = frame["claim_id"].str[1:].astype(int)
     assert set(numbers.diff().dropna()) == {15}
+    told = pin_raw_zone(report.contract, lake).sample
+    assert told == report.sample == "40 of 600 rows"
     monkeypatch.setattr(csv_files, "_BLOCK", 300)
     assert take_in(contract(tmp_path / "in"), lake, sample_size=40, seed=9) == report
 
 
 def test_a_sample_larger_than_the_source_is_the_source(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "motor.csv", claims(20))
-    assert take_in(contract(path), lakehouse(tmp_path), sample_size=10**9).kept == 20
+    report = take_in(contract(path), lakehouse(tmp_path), sample_size=10**9)
+    assert (report.kept, report.sample) == (20, None)
     with pytest.raises(SourceError, match="sample size is 0; give 1 or more"):
         take_in(contract(path), lakehouse(tmp_path), sample_size=0)
 

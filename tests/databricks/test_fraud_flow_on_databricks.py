@@ -67,7 +67,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, project: Repository) -> str:
     features = prepare(plan, ingested)
     trained = train_candidate(light, features, print)
     choice = choose(plan, features, [Result(light, trained, None)])
-    files, log = refit_winner(choice, features, print)
+    files, log = refit_winner(plan, choice, features, print)
     validated = validate(plan, features, ingested, files)
     keep_bundle(plan, ingested, features, choice, log, validated)
     leader = leader_to_be(plan, features, validated)

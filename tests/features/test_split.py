@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -155,8 +157,93 @@ def test_windows_never_overlap_and_always_leave_the_gap(
 
 
 def test_a_delay_that_eats_a_window_says_which_and_what_to_do() -> None:
-    with pytest.raises(SplitError, match=r"no time is left for the validation window.*split\.gap"):
+    told = (
+        r"no time is left for the validation window.*two such gaps \(split\.gap\) leave 71 days.*"
+        r" 13 more days of claims.*split\.gap need not be longer than 7 days"
+    )
+    with pytest.raises(SplitError, match=told):
         split_of(dates("30d", 0, 60, 60, 90, 90, 130), times(130 * DAY))
+
+
+def delayed(days: int, **split: Any) -> Contract:
+    made = contract(split=split) if split else shares()
+    return made.model_copy(update={"label": Label(column="y", delay=days * DAY)})
+
+
+@pytest.mark.parametrize(
+    ("days", "delay", "judged"), [(365, 90, 23), (455, 90, 41), (400, 100, 24), (300, 70, 22)]
+)
+def test_where_the_delay_takes_most_of_a_share_the_shares_are_of_what_it_leaves(
+    days: int, delay: int, judged: int
+) -> None:
+    """As a source that goes on to this moment has it: the last claims have no labels yet."""
+    said: list[str] = []
+    claims, now = times(days * DAY, 5000), START + days * DAY
+    split = resolve_split(delayed(delay), claims, as_of=now, say=said.append)
+    assert split.gap == delay * DAY
+    assert split.validation.start - split.train.end == split.gap
+    assert split.oot.start - split.validation.end == split.gap
+    assert split.oot.end == now - delay * DAY
+    for window in (split.validation, split.oot):
+        assert abs((window.end - window.start).days - judged) <= 1
+        assert window.end - window.start >= 21 * DAY
+    assert split.train.end - split.train.start >= 40 * DAY
+    (line,) = said
+    assert f"train 2024-01-01 to {split.train.end:%F}" in line
+    assert f"oot {split.oot.start:%F} to {split.oot.end:%F}" in line
+
+
+def test_shares_that_keep_most_of_themselves_stand_as_given() -> None:
+    said: list[str] = []
+    claims, now = times(365 * DAY, 5000), START + 3000 * DAY
+    split = resolve_split(delayed(30), claims, as_of=now, say=said.append)
+    assert split.oot.end - split.oot.start == 73 * DAY + DAY
+    assert not said
+
+
+@pytest.mark.parametrize(("days", "delay"), [(365, 110), (200, 60), (90, 30), (61, 30)])
+def test_claims_too_few_for_their_delay_are_told_how_many_more_days_it_takes(
+    days: int, delay: int
+) -> None:
+    made = delayed(delay)
+    with pytest.raises(SplitError, match="no time is left") as caught:
+        split_of(made, times(days * DAY), as_of=START + days * DAY)
+    (more,) = re.findall(r"(\d+) more days? of claims", str(caught.value))
+    days += int(more)
+    assert split_of(made, times(days * DAY), as_of=START + days * DAY)
+    days -= 1
+    with pytest.raises(SplitError, match=r" 1 more day of claims"):
+        split_of(made, times(days * DAY), as_of=START + days * DAY)
+
+
+def offered(error: SplitError) -> dict[str, Any]:
+    (text,) = re.findall(r"split: (\{.*\})\.", str(error))
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+@pytest.mark.parametrize(("span", "gap"), [(40 * DAY, 10), (100 * DAY, 22), (250 * DAY, 90)])
+def test_shares_that_have_a_little_time_are_offered_and_do(span: timedelta, gap: int) -> None:
+    with pytest.raises(SplitError, match="These shares have a little time") as caught:
+        split_of(delayed(gap), times(span))
+    split = split_of(delayed(gap, **offered(caught.value)), times(span))
+    part = (span - 2 * gap * DAY) / 4
+    for window in (split.validation, split.oot):
+        assert abs(window.end - window.start - part) <= 2 * DAY
+
+
+def test_dates_without_time_are_answered_by_dates_that_have_it() -> None:
+    at = {"train": (0, 200), "validation": (200, 260), "oot": (260, 320)}
+    mistaken = {
+        name: {"start": f"{START + a * DAY:%F}", "end": f"{START + b * DAY:%F}"}
+        for name, (a, b) in at.items()
+    }
+    claims = times(320 * DAY)
+    with pytest.raises(SplitError, match="no time is left for the validation window") as caught:
+        split_of(delayed(90, **mistaken), claims)
+    split = split_of(delayed(90, **offered(caught.value)), claims)
+    assert split.oot.end == START + 321 * DAY
+    assert split.validation.end - split.validation.start >= 21 * DAY
 
 
 def test_no_claims_are_no_split() -> None:

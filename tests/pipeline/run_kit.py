@@ -50,7 +50,7 @@ class Run:
             Result(c, train_candidate(c, self.features, silent), None) for c in plan.candidates
         ]
         self.choice: Choice = choose(plan, self.features, results)
-        files, self.log = refit_winner(self.choice, self.features, silent)
+        files, self.log = refit_winner(plan, self.choice, self.features, silent)
         self.validated: Validated = validate(plan, self.features, self.ingested, files)
 
     @property

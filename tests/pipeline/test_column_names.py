@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from test_pipeline import Run
+from run_kit import Run
 
 from fraud_mlops.models.candidates import Candidate
 from fraud_mlops.models.params import LogisticParams

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pytest
 from run_kit import DATASET, Run, planned
 
+from fraud_mlops.claims import IngestReport
 from fraud_mlops.errors import BundleError, FraudMlopsError
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.models.fraud_model import FraudModel
@@ -64,9 +65,7 @@ def test_the_champion_stays_where_too_few_have_the_label_they_are_old_enough_for
     plan, features = next_run(led, "few", days=60)
     share = validate(plan, features, led.ingested, led.validated.files).maturity.share
     demanding = asking(features, share + 0.01)
-    model = FraudModel.from_files(led.validated.files)
-    other = model.decided(model.calibration, threshold_of(model) + 1).to_files()
-    gate = validate(plan, demanding, led.ingested, other).gate
+    gate = validate(plan, demanding, led.ingested, challenger(led)).gate
     assert gate.verdict == "hold"
     assert gate.gain is None
     assert f"{share:.0%} have one" in gate.reason
@@ -103,6 +102,38 @@ def test_claims_that_the_champion_has_learnt_from_say_nothing(led: Run, tmp_path
     frauds = pc.sum(claims["label"].filter(later)).as_py()
     assert 0 < frauds < pc.sum(claims["label"]).as_py()
     assert f"{frauds} out-of-time frauds since {until:%F}, until when the champion" in gate.reason
+
+
+def of_a_sample(run: Run) -> IngestReport:
+    return run.ingested.model_copy(update={"sample": "600 of 6,000 rows"})
+
+
+def test_a_champion_of_all_claims_is_not_replaced_by_a_model_of_a_sample(
+    led: Run, tmp_path: Path
+) -> None:
+    """Its lakehouse may be one of its own, and the registry shared."""
+    shutil.copytree(led.plan.model_uri, tmp_path / "models")
+    place = {"model_uri": str(tmp_path / "models"), "champion": led.validated.version}
+    plan = led.plan.model_copy(update=place)
+    other = challenger(led)
+    validated = validate(plan, led.features, of_a_sample(led), other)
+    assert validated.gate.verdict == "hold"
+    assert "a sample (600 of 6,000 rows), and the champion of all claims" in validated.gate.reason
+    assert validate(plan, led.features, led.ingested, other).gate.gain is not None
+    made = led.features, led.choice, led.log, validated
+    assert keep_bundle(plan, of_a_sample(led), *made).sample == "600 of 6,000 rows"
+
+
+def test_a_champion_of_a_sample_is_challenged_by_another(led: Run, tmp_path: Path) -> None:
+    plan = led.plan.model_copy(update={"model_uri": str(tmp_path), "champion": None})
+    keep_bundle(plan, of_a_sample(led), led.features, led.choice, led.log, led.validated)
+    plan = plan.model_copy(update={"champion": led.validated.version})
+    assert validate(plan, led.features, of_a_sample(led), challenger(led)).gate.gain is not None
+
+
+def challenger(run: Run) -> dict[str, bytes]:
+    model = FraudModel.from_files(run.validated.files)
+    return model.decided(model.calibration, threshold_of(model) + 1).to_files()
 
 
 def test_a_damaged_champion_is_told_before_anything_is_trained(led: Run, tmp_path: Path) -> None:

@@ -56,6 +56,19 @@ def test_what_is_published_comes_back(models: Path) -> None:
     assert read_manifest(str(models), DATASET, version) == bundle.manifest
 
 
+def test_a_manifest_of_a_sample_says_so_and_others_are_as_before_there_was_such_a_word(
+    models: Path,
+) -> None:
+    part, whole = publish(models, "a", sample="5 of 50 rows"), publish(models, "b")
+    assert read_manifest(str(models), DATASET, part).sample == "5 of 50 rows"
+    assert read_manifest(str(models), DATASET, whole).sample is None
+    told = json.loads((folder(models, whole) / MANIFEST).read_text())
+    digest = told.pop("digest")
+    assert "sample" not in told
+    text = json.dumps(told, sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest() == digest
+
+
 def test_a_bundle_is_files_and_json_and_nothing_that_runs(models: Path) -> None:
     version = publish(models)
     names = sorted(path.name for path in folder(models, version).iterdir())

@@ -75,6 +75,11 @@ def infer(contract: Contract, source: Source | None = None) -> Resolution:
     }
     chosen = {kind: names for kind, names in found.items() if getattr(contract, kind) is None}
     warnings = [f"column {name!r} {kind.why}" for name, kind in kinds.items() if kind.why]
+    warnings += [
+        f"{key!r} is left out: it stands in the names of folders ({key}=...) of {n:,} of "
+        f"{len(source.files):,} files only; put every file into such a folder to have it"
+        for key, n in source.keys_of_some.items()
+    ]
     for kind in found.keys() - chosen.keys():
         warnings += [f"column {n!r} looks {kind} but is not listed: left out" for n in found[kind]]
     return Resolution(_with(contract, chosen), tuple(warnings))

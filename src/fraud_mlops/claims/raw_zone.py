@@ -35,6 +35,10 @@ class RawClaims(Protocol):
     def truths(self) -> Mapping[str, str]:
         """File of true fraud probabilities of each partition, where they are known."""
 
+    @property
+    def sample(self) -> str | None:
+        """Of which rows they are a sample; None for all claims that there are."""
+
 
 class RawZone(BaseModel):
     """RawClaims as found in the lakehouse."""
@@ -44,6 +48,7 @@ class RawZone(BaseModel):
     contract: Contract
     partitions: tuple[Partition, ...]
     truths: dict[str, str]
+    sample: str | None = None
 
 
 def partition_metadata(
@@ -87,7 +92,8 @@ def pin_raw_zone(contract: Contract, lakehouse: Lakehouse, *, named: str | None 
         )
     truths = {v: lakehouse.uri(TRUTH_ZONE, contract.name, m[_TRUTH]) for v, m in told.items()
               if _TRUTH in m}  # fmt: skip
-    return RawZone(contract=resolved, partitions=tuple(partitions), truths=truths)
+    sample = told[max(told)].get(_SAMPLE)
+    return RawZone(contract=resolved, partitions=tuple(partitions), truths=truths, sample=sample)
 
 
 def require_one_period(contract: Contract, lakehouse: Lakehouse) -> None:

@@ -6,8 +6,9 @@ and their number in it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,8 @@ class Source:
 
     Those that stand in the names of folders come last, as text.
     """
+    keys_of_some: Mapping[str, int] = field(default_factory=dict)
+    """Names of folders that only so many of the files are in: no columns."""
 
     @property
     def columns(self) -> list[str]:
@@ -121,8 +124,8 @@ def open_source(
         raise TypeError(f"{contract.name} is generated, not read from files")
     there = find_files(source, without) if only is None else [file_of(source, only)]
     form, found = format_of(source, there)
-    ignore = {*contract.ignore, *_keys_of_some(contract, found, only)}
-    seen = (_seen(file, form, source.csv, ignore) for file in found)
+    unused = _keys_of_some(contract, found, only)
+    seen = (_seen(file, form, source.csv, contract.ignore, unused) for file in found)
     (file, first), among = next(seen), read_columns(contract)
     files = [file]
     for file, other in seen:
@@ -130,7 +133,8 @@ def open_source(
         if differences := _differences(_only(first, among), _only(other, among)):
             raise diagnosis.unlike_schemas(files[0].name, file.name, differences)
         first = {n: other.get(n, t) if pa.types.is_null(t) else t for n, t in first.items()}
-    return Source(source.uri, form, source.csv, tuple(files), first)
+    told = {k: n for k, n in unused.items() if k not in first} if only is None else {}
+    return Source(source.uri, form, source.csv, tuple(files), first, told)
 
 
 def read_columns(contract: Contract) -> frozenset[str] | None:
@@ -141,14 +145,17 @@ def read_columns(contract: Contract) -> frozenset[str] | None:
     return frozenset([*contract.role_columns(), *contract.missing]) if contract.resolved else None
 
 
-def _keys_of_some(contract: Contract, files: Sequence[SourceFile], only: str | None) -> set[str]:
-    """Keys of folders that not all files are in, or that are not looked at together: no columns to
-    be found, unless one is named."""
+def _keys_of_some(
+    contract: Contract, files: Sequence[SourceFile], only: str | None
+) -> dict[str, int]:
+    """Keys of folders that not all files are in, or that are not looked at together, and how many
+    files are: no columns to be found, unless one is named."""
     if contract.resolved:
-        return set()
-    keys = [{name for name, _ in file.with_keys(()).keys} for file in files]
-    shared = set.intersection(*keys) if only is None else set()
-    return set.union(*keys) - shared - set(contract.role_columns())
+        return {}
+    of = Counter(key for file in files for key, _ in file.with_keys(contract.ignore).keys)
+    wanted = set(contract.role_columns())
+    together = len(files) if only is None else None
+    return {key: n for key, n in of.items() if n != together and key not in wanted}
 
 
 def _only(
@@ -158,7 +165,11 @@ def _only(
 
 
 def _seen(
-    file: SourceFile, form: Format, options: CsvOptions, ignore: Collection[str]
+    file: SourceFile,
+    form: Format,
+    options: CsvOptions,
+    ignore: Collection[str],
+    unused: Collection[str],
 ) -> tuple[SourceFile, dict[str, pa.DataType]]:
     """The file with its keys, and the types of all that can be read of it."""
     if form == "csv":
@@ -169,7 +180,7 @@ def _seen(
     diagnosis.duplicate_columns(file.name, names, ignore)
     # A column without a name is the row index that some tools write.
     own = {n: t for n, t in zip(names, types, strict=True) if n and n not in ignore}
-    file = file.with_keys({*names, *ignore})
+    file = file.with_keys({*names, *ignore, *unused})
     return file, own | {key: pa.string() for key, _ in file.keys}
 
 

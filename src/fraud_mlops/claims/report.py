@@ -57,6 +57,8 @@ class IngestReport(_Model):
     """Later records of claims that brought the label which they lacked, and nothing else."""
     fraud_rate: float | None
     """Of the labelled claims; None when there is none."""
+    sample: str | None
+    """`500 of 15,420 rows`; None when all were read."""
     warnings: tuple[str, ...]
     partitions: tuple[Partition, ...]
     truth_uri: str | None

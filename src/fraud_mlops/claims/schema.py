@@ -83,6 +83,16 @@ def masked_in_source(contract: Contract, names: Mapping[str, str]) -> frozenset[
     return frozenset(names[column] for column in masked_columns(contract))
 
 
+def require_seasonal(contract: Contract) -> None:
+    """Raises ContractError for a seasonal column that is no feature of the claims."""
+    there = {*(contract.numeric or ()), *(contract.categorical or ())}
+    if unknown := sorted(set(contract.drift.seasonal) - there):
+        raise ContractError(
+            f"{contract.name}: drift.seasonal names {', '.join(unknown)}, which is no numeric or "
+            f"categorical column of the claims; there are {', '.join(sorted(there))}"
+        )
+
+
 def unsaid_columns(contract: Contract) -> frozenset[str]:
     """Canonical columns of a person or an entity, also where the same column is a feature, too."""
     unsaid = {*contract.personal, *contract.entities.values()}

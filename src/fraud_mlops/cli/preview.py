@@ -22,7 +22,7 @@ from fraud_mlops.claims.intake import Intake
 from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
 from fraud_mlops.claims.quarantine import Quarantine
 from fraud_mlops.claims.report import Summary
-from fraud_mlops.claims.schema import masked_in_source, raw_schema
+from fraud_mlops.claims.schema import masked_in_source, raw_schema, require_seasonal
 from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
 from fraud_mlops.cli.windows import Windows, windows_of
@@ -117,6 +117,7 @@ def preview(
         )
         head = _Head(origin, rows)
         contract = origin.contract
+        require_seasonal(contract)
         masked = masked_in_source(contract, origin.names)
         bad_rows = folder / "bad.parquet"
         quarantine = stack.enter_context(closing(Quarantine(bad_rows, masked)))

@@ -87,7 +87,7 @@ def windows_of(contract: Contract, as_of: datetime, table: pa.Table) -> Windows:
         np.asarray(pc.fill_null(pc.equal(table.column(LABEL), 1), False)),
     )
     try:
-        split = resolve_split(contract, claims.times, as_of=as_of)
+        split = resolve_split(contract, claims.times, as_of=as_of, say=found.notes.append)
     except SplitError as error:
         found.refusals.append(str(error))
         return found

@@ -75,7 +75,7 @@ def build_features(
         known = known_by(found.timeline.times, as_of)
         if later := len(found.timeline) - known:
             progress(later_left_out(contract, later, as_of))
-        split = resolve_split(contract, found.timeline.times[:known], as_of=as_of)
+        split = resolve_split(contract, found.timeline.times[:known], as_of=as_of, say=progress)
         check_windows(contract, split, _counts(split, found, known))
         files = {}
         for name, places in _places(split, found, known).items():

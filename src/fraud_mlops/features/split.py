@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fraud_mlops.contract import Contract, DateSplit, ShareSplit, Window
+from fraud_mlops.contract import Contract, ShareSplit, Window
 from fraud_mlops.errors import SplitError
+from fraud_mlops.features.room import LEAST, between_gaps, days_short, midnight, room
 from fraud_mlops.fields import in_words
 from fraud_mlops.words import counted
 
@@ -48,27 +50,35 @@ class WindowCount(NamedTuple):
 
 
 def resolve_split(
-    contract: Contract, times: np.ndarray | pa.Array | pa.ChunkedArray, *, as_of: datetime
+    contract: Contract,
+    times: np.ndarray | pa.Array | pa.ChunkedArray,
+    *,
+    as_of: datetime,
+    say: Callable[[str], None] = print,
 ) -> Split:
     """The contract's split, laid on claims whose event times are `times` (any order).
 
     Dates are taken as given; train and validation end earlier where less than the gap was left
     before the next window. Shares are of the claims that are old enough for a label at `as_of`,
     cut so that each window begins after its share of them in order of time; the gap is taken off
-    the end of train and of validation.
+    the end of train and of validation. Where it takes most of one of them, the shares are of the
+    time that the gaps leave, if that is enough for windows of some weeks, which `say` is told.
 
     times: timestamps in Arrow, datetime64 or int64 microseconds since 1970 in numpy, UTC.
-    Raises SplitError when there is no such claim, or when the gap leaves a window without time.
+    Raises SplitError when there is no such claim, or when the gap leaves a window without time:
+    it says which windows the claims have time for, or how many days of claims are missing.
     """
-    if isinstance(contract.split, DateSplit):
-        dates = contract.split
-        return _with_gap(
-            contract,
-            [dates.train.start, dates.validation.start, dates.oot.start],
-            [dates.train.end, dates.validation.end, dates.oot.end],
-        )
-    old = _old_enough(contract, np.sort(_as_microseconds(times)), as_of)
-    return _by_shares(contract, contract.split, old)
+    if isinstance(contract.split, ShareSplit):
+        old = _old_enough(contract, np.sort(_as_microseconds(times)), as_of)
+        return _by_shares(contract, contract.split, old, say)
+    dates = contract.split
+    starts = [dates.train.start, dates.validation.start, dates.oot.start]
+    ends = [dates.train.end, dates.validation.end, dates.oot.end]
+    try:
+        return _with_gap(contract, starts, ends)
+    except SplitError as error:
+        old = _old_enough(contract, np.sort(_as_microseconds(times)), as_of)
+        raise SplitError(f"{error} {_possible(contract, old)}") from None
 
 
 def _old_enough(contract: Contract, times: np.ndarray, as_of: datetime) -> np.ndarray:
@@ -82,14 +92,38 @@ def _old_enough(contract: Contract, times: np.ndarray, as_of: datetime) -> np.nd
     if times[-1] < microseconds(end):
         return times
     if end - moment_of(times[0]) > WHOLE_DAYS_FROM:
-        end = _midnight(end)
+        end = midnight(end)
     old = times[: np.searchsorted(times, microseconds(end))]
     if not len(old):
         raise SplitError(_all_young(contract, times, as_of))
     return old
 
 
-def _by_shares(contract: Contract, split: ShareSplit, times: np.ndarray) -> Split:
+def _by_shares(
+    contract: Contract, split: ShareSplit, times: np.ndarray, say: Callable[[str], None]
+) -> Split:
+    starts, end = _starts(split, times)
+    gap = contract.gap
+    left = [after - gap - start for start, after in pairwise(starts)]
+    half = [(after - start) / 2 for start, after in pairwise(starts)]
+    pressed = any(time < min(LEAST, some) for time, some in zip(left, half, strict=True))
+    windows = between_gaps(midnight(starts[0]), end, gap, split) if pressed else None
+    if windows is None:
+        try:
+            return _with_gap(contract, starts, [starts[1], starts[2], end])
+        except SplitError as error:
+            raise SplitError(f"{error} {_possible(contract, times)}") from None
+    train, validation, oot = windows
+    found = Split(train=train, validation=validation, oot=oot, gap=gap)
+    say(
+        f"{contract.name}: {in_words(gap)} before validation and before out of time leave little "
+        f"of the claims' shares; so shares are of the time in between: {_told(found)}"
+    )
+    return found
+
+
+def _starts(split: ShareSplit, times: np.ndarray) -> tuple[list[datetime], datetime]:
+    """Of the windows, and the end of the last one; at midnight (UTC) for a long period."""
     first, last = moment_of(times[0]), moment_of(times[-1])
     places = [
         0,
@@ -99,9 +133,9 @@ def _by_shares(contract: Contract, split: ShareSplit, times: np.ndarray) -> Spli
     starts = [moment_of(times[min(place, len(times) - 1)]) for place in places]
     end = last + _TICK
     if last - first > WHOLE_DAYS_FROM:
-        starts = [_midnight(start) for start in starts]
-        end = _midnight(last) + timedelta(days=1)
-    return _with_gap(contract, starts, [starts[1], starts[2], end])
+        starts = [midnight(start) for start in starts]
+        end = midnight(last) + timedelta(days=1)
+    return starts, end
 
 
 def _with_gap(contract: Contract, starts: list[datetime], ends: list[datetime]) -> Split:
@@ -125,13 +159,63 @@ def _all_young(contract: Contract, times: np.ndarray, as_of: datetime) -> str:
 
 
 def _no_time(contract: Contract, name: str, start: datetime, end: datetime) -> str:
-    way = "dates" if isinstance(contract.split, DateSplit) else "shares"
     return (
         f"{contract.name}: no time is left for the {name} window, which begins {_shown(start)} and "
         f"would end {_shown(end)} once {in_words(contract.gap)} before the next window are left "
-        f"for labels to become known. Give split {way} with a longer {name} window or a shorter "
-        "split.gap, or take claims of a longer period."
+        "for labels to become known."
     )
+
+
+def _possible(contract: Contract, times: np.ndarray) -> str:
+    """What split the claims have time for. times: of those old enough for a label, sorted."""
+    gap, whole = contract.gap, ShareSplit()
+    (begin, *_), end = _starts(whole, times)
+    left = room(begin, end, gap)
+    told = [
+        f"Of the {_rough(end - begin)} with claims that are old enough for a label two such gaps "
+        f"(split.gap) leave {_rough(left) if left else 'nothing'}."
+    ]
+    if windows := between_gaps(begin, end, gap, whole):
+        dates = zip(("train", "validation", "oot"), windows, strict=True)
+        named = (f"{n}: {{start: {_shown(w.start)}, end: {_shown(w.end)}}}" for n, w in dates)
+        told.append(f"These dates have the time: split: {{{', '.join(named)}}}.")
+        return " ".join(told)
+    if shares := _other_shares(contract, times):
+        told.append(f"These shares have a little time: split: {shares}.")
+    days = midnight(begin), midnight(end - _TICK) + timedelta(days=1)
+    short = counted(days_short(*days, gap), "more day")
+    told.append(f"{short} of claims make windows of six, three and three weeks possible.")
+    if gap > contract.label.delay:
+        told.append(f"split.gap need not be longer than {in_words(contract.label.delay)}.")
+    return " ".join(told)
+
+
+def _other_shares(contract: Contract, times: np.ndarray) -> str | None:
+    """Shares that leave half of the time to train, and a quarter each to the others."""
+    first, span = times[0], times[-1] - times[0]
+    gap = contract.gap // _TICK
+    part = (span - 2 * gap) // 4
+    if part <= 0:
+        return None
+    ends = [first + 2 * part + gap, first + 3 * part + 2 * gap]
+    train, judged = (round(np.searchsorted(times, end) / len(times), 3) for end in ends)
+    given = {"train": train, "validation": round(judged - train, 3), "oot": round(1 - judged, 3)}
+    try:
+        starts, end = _starts(ShareSplit.model_validate(given), times)
+        _with_gap(contract, starts, [starts[1], starts[2], end])
+    except (SplitError, ValidationError):
+        return None
+    return "{" + ", ".join(f"{name}: {share:g}" for name, share in given.items()) + "}"
+
+
+def _rough(time: timedelta) -> str:
+    days = time // timedelta(days=1)
+    return counted(days, "day") if days else counted(time // timedelta(minutes=1), "minute")
+
+
+def _told(split: Split) -> str:
+    windows = split.named().items()
+    return ", ".join(f"{n} {_shown(w.start)} to {_shown(w.end)}" for n, w in windows)
 
 
 def check_windows(contract: Contract, split: Split, counts: Mapping[str, WindowCount]) -> None:
@@ -181,10 +265,6 @@ def _as_microseconds(times: np.ndarray | pa.Array | pa.ChunkedArray) -> np.ndarr
     return times.astype(np.int64, copy=False)
 
 
-def _midnight(moment: datetime) -> datetime:
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
 def _shown(moment: datetime) -> str:
-    whole = moment == _midnight(moment)
+    whole = moment == midnight(moment)
     return f"{moment:%Y-%m-%d}" if whole else f"{moment:%Y-%m-%d %H:%M:%S}"

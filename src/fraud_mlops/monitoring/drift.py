@@ -271,7 +271,7 @@ def _outside(features: Sequence[FeatureDrift]) -> list[str]:
         return []
     rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return [
-        "Not judged, since training holds no year of claims with these histories whole: "
+        "Not judged, since training holds no year of claims with these histories or seasons whole: "
         f"{', '.join(names[:_NAMED])}{rest}."
     ]
 

@@ -93,16 +93,17 @@ def choose(plan: RunPlan, features: FeatureSet, results: Sequence[Result]) -> Ch
 
 
 def refit_winner(
-    choice: Choice, features: FeatureSet, progress: Progress
+    plan: RunPlan, choice: Choice, features: FeatureSet, progress: Progress
 ) -> tuple[dict[str, bytes], TrainingLog]:
     """The winner's bundle files after training on train and validation.
 
     With them the decision, and the claims of training that later ones are compared with.
     """
-    model, log = refit(choice.winner, features, progress)
+    model, log = refit(choice.winner, features, progress, threads=plan.threads)
     decision = choice.decision
     model = model.decided(decision.calibration, decision.threshold.value)
-    return {**model.to_files(), REFERENCE: reference_bytes(features, model)}, log
+    reference = reference_bytes(features, model, threads=log.threads)
+    return {**model.to_files(), REFERENCE: reference}, log
 
 
 def curves(choice: Choice) -> tuple[Curves, Curves]:

@@ -133,5 +133,5 @@ def _no_better_than_chance(report: OotReport) -> list[str]:
 def _drift(measured: DriftReport) -> str:
     why = "" if measured.verdict == "stable" else f": {measured.reasons[0]}"
     of = f"{measured.apart} of {len(measured.features)} features"
-    apart = f" ({of}, histories of less than a year, are not judged)" if measured.apart else ""
+    apart = f" ({of}, of histories or seasons not whole, are not judged)" if measured.apart else ""
     return f"Drift   {_WINDOWS[measured.window]}{apart}: {measured.verdict}{why}"

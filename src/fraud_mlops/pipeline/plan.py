@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from fraud_mlops import catalog
 from fraud_mlops.contract import Contract, SyntheticSource
@@ -44,6 +44,8 @@ class RunPlan(BaseModel):
     champion: version that was champion when the run began; None for a first run.
     partitions: the only ones wanted; as many as there are when None. assets: what is published.
     engine: what builds features and scores, this machine or Spark; by size when `auto`.
+    threads: of the CPU, that it trains and scores by: float32 sums, and so a model's bytes, depend
+    on their number.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +62,7 @@ class RunPlan(BaseModel):
     seed: int
     candidates: tuple[Candidate, ...]
     champion: str | None
+    threads: PositiveInt
     partitions: PartitionRange | None = None
     assets: tuple[str, ...] = ASSETS
     engine: Engine = "auto"
@@ -68,6 +71,11 @@ class RunPlan(BaseModel):
     def publishes(self, *assets: str) -> bool:
         """Whether any of these is wanted."""
         return not set(assets).isdisjoint(self.assets)
+
+    @property
+    def threads_here(self) -> int:
+        """As many as were planned with; fewer on a machine of fewer."""
+        return min(self.threads, settings().threads)
 
 
 def plan_run(
@@ -119,6 +127,7 @@ def plan_run(
         seed=seed or 0,
         candidates=tuple(chosen),
         champion=pointer.version if pointer else None,
+        threads=settings().threads,
         partitions=_partitions(partition_start, partition_end, contract),
         assets=_assets(assets, of_assets),
         engine=_engine(engine),

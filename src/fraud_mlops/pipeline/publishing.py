@@ -75,6 +75,7 @@ def _manifest(
         trained_until=features.split.validation.end,
         run=plan.run,
         data_versions={p.value: p.data_version for p in raw.partitions},
+        sample=raw.sample,
         contract=_plain(features.contract),
         split=_plain(features.split),
         metrics={k: _plain(v) for k, v in validated.report.metrics.items()},

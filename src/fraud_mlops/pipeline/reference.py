@@ -34,7 +34,9 @@ _READ = 5 * REFERENCE_CLAIMS
 _NOT_WHOLE = b"histories_not_whole"
 
 
-def reference_bytes(features: FeatureSet, model: FraudModel) -> bytes:
+def reference_bytes(
+    features: FeatureSet, model: FraudModel, *, threads: int | None = None
+) -> bytes:
     """Features and score of claims of the training window, in order of time, as Parquet.
 
     At most REFERENCE_CLAIMS, spread evenly; no id, and no entity but one that is a feature too.
@@ -44,7 +46,8 @@ def reference_bytes(features: FeatureSet, model: FraudModel) -> bytes:
     claims, since = _with_full_histories(features, claims)
     claims = evenly(claims, REFERENCE_CLAIMS)
     told = claims.select([*features.numeric, *features.categorical])
-    told = told.append_column(MODEL_SCORE, pa.array(logits_of(model, claims).astype(np.float64)))
+    scores = logits_of(model, claims, threads=threads).astype(np.float64)
+    told = told.append_column(MODEL_SCORE, pa.array(scores))
     stream = io.BytesIO()
     mark = {_NOT_WHOLE: json.dumps(_not_whole(features, since))}
     pq.write_table(told.combine_chunks().replace_schema_metadata(mark), stream, compression="zstd")
@@ -64,7 +67,8 @@ def read_reference(files: Mapping[str, bytes]) -> pa.Table | None:
 
 
 def not_whole(reference: pa.Table) -> frozenset[str]:
-    """Entity features whose histories were not whole, or not of a year, in the training claims.
+    """Entity features whose histories were not whole, or not of a year, in the training claims,
+    and seasonal columns where these were of less than a year.
 
     Records begin somewhere, and until then histories grow whether or not anything has changed;
     and in less than a year a season looks like a change. None of a model that is older than this.
@@ -146,7 +150,8 @@ def _with_full_histories(features: FeatureSet, claims: pa.Table) -> tuple[pa.Tab
 def _not_whole(features: FeatureSet, since: datetime) -> list[str]:
     year = _spans_year(features, since)
     needs = reaches(features.contract)
-    return [name for name, need in needs.items() if not year or _from(features, need) > since]
+    names = [name for name, need in needs.items() if not year or _from(features, need) > since]
+    return names if year else [*names, *features.contract.drift.seasonal]
 
 
 def _from(features: FeatureSet, need: timedelta) -> datetime:

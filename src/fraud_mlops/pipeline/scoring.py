@@ -21,7 +21,6 @@ from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.outputs import OUTPUTS, of_one_size, outputs
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.serving.entity_state import publish_entity_state, state_uri
-from fraud_mlops.settings import settings
 from fraud_mlops.spark.choice import on_spark
 from fraud_mlops.words import counted
 
@@ -46,7 +45,7 @@ def score(plan: RunPlan, features: FeatureSet, leader: Leader) -> tuple[Partitio
     else:
         from fraud_mlops.models.runtime import cpu_threads
 
-        with cpu_threads(settings().threads):
+        with cpu_threads(plan.threads_here):
             written = lakehouse.write_sorted(*place, _scored(leader, features), OUTPUTS, metadata)
     named = plan.partitions.values() if plan.partitions else ()
     empty = set(named) - {partition.value for partition in written}

@@ -25,6 +25,7 @@ from fraud_mlops.pipeline.progress import Progress
 from fraud_mlops.pipeline.windows import days_before, labelled, labels_of
 from fraud_mlops.registry.bundle import load_bundle
 from fraud_mlops.settings import settings
+from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
     from fraud_mlops.models.fraud_model import FraudModel
@@ -154,7 +155,7 @@ def incumbent_row(plan: RunPlan, features: FeatureSet) -> LeaderboardRow | None:
         model = FraudModel.from_files(bundle.files)
         claims = validation_claims(features)
         _require_features(model, claims)
-        logits = logits_of(model, claims)
+        logits = logits_of(model, claims, threads=plan.threads_here)
     except FraudMlopsError as error:
         return LeaderboardRow(
             name=plan.champion, family="champion", status="failed", error=str(error)
@@ -176,12 +177,12 @@ def _require_features(model: FraudModel, claims: pa.Table) -> None:
 
 
 def refit(
-    winner: Candidate, features: FeatureSet, progress: Progress
+    winner: Candidate, features: FeatureSet, progress: Progress, *, threads: int
 ) -> tuple[FraudModel, TrainingLog]:
     """The winner trained again on train and validation: as recent as it may be before OOT.
 
-    By the recipe that was judged: as many epochs, in batches of the same size. Uses every
-    core, since nothing else trains now.
+    By the recipe that was judged: as many epochs, in batches of the same size. threads: by which
+    it is trained; on a machine of fewer by all of those, which makes another model and is said.
     """
     oot = features.split.oot.start
     taught = labelled(features, "train", known_before=oot)
@@ -189,6 +190,10 @@ def refit(
     # What was judged has learnt from the claims of the train window that were known earlier.
     begins = pa.scalar(features.split.validation.start, pa.timestamp("us", "UTC"))
     judged = pc.sum(pc.less(taught.column(LABEL_TIME), begins)).as_py()
-    total = settings().threads
-    with cpu_slot(total, total, progress=progress) as threads:
-        return fit(winner, claims, features, threads, progress, planned_for=judged)
+    with cpu_slot(threads, settings().threads, progress=progress) as held:
+        if held < threads:
+            progress(
+                f"trained again by {counted(held, 'thread')}, all that there are here, and not by "
+                f"the {threads} that the run began with: its bytes will be others"
+            )
+        return fit(winner, claims, features, held, progress, planned_for=judged)

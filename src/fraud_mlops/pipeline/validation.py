@@ -90,7 +90,7 @@ def validate(
     contract, window = features.contract, features.split.oot
     claims = oot_claims(features)
     labels = labels_of(claims)
-    logits = logits_of(model, claims)
+    logits = logits_of(model, claims, threads=plan.threads_here)
     probabilities = model.calibrated(logits)
     report = validate_oot(
         labels,
@@ -107,7 +107,7 @@ def validate(
     maturity = label_maturity(features, plan.as_of)
     version = bundle_version(files, features.split.validation.end)
     doubt = _again(contract) if version == plan.champion else _doubt(maturity)
-    gate = _gate(plan, contract, claims, logits, doubt)
+    gate = _gate(plan, contract, claims, logits, doubt, raw.sample)
     return Validated(
         version=version,
         files=dict(files),
@@ -171,6 +171,16 @@ def _doubt(maturity: Maturity) -> str | None:
     )
 
 
+def _of_a_sample(challenger: str | None, champion: str | None) -> str | None:
+    """Figures of few claims would say little of one that has learnt from all, and its alerts."""
+    if challenger is None or champion is not None:
+        return None
+    return (
+        f"the challenger is of a sample ({challenger}), and the champion of all claims. Train it "
+        "without --sample-size, or keep such models by themselves: --model-uri FOLDER"
+    )
+
+
 def threshold_of(model: FraudModel) -> float:
     if model.threshold is None:
         raise TypeError("the model has no threshold yet")
@@ -182,10 +192,16 @@ def _values(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _gate(
-    plan: RunPlan, contract: Contract, claims: pa.Table, logits: np.ndarray, doubt: str | None
+    plan: RunPlan,
+    contract: Contract,
+    claims: pa.Table,
+    logits: np.ndarray,
+    doubt: str | None,
+    sample: str | None,
 ) -> GateDecision:
     """Against the champion that the run pinned, on claims that it has not learnt from either.
 
+    sample: of which rows the claims are, where they are not all.
     Raises FraudMlopsError for a champion that cannot score these claims.
     """
     labels = labels_of(claims)
@@ -194,6 +210,7 @@ def _gate(
     if plan.champion is not None:
         bundle = load_bundle(plan.model_uri, contract.name, plan.champion)
         against = _champion_logits(plan, bundle, claims)
+        doubt = doubt or _of_a_sample(sample, bundle.manifest.sample)
         learnt = pa.scalar(bundle.manifest.trained_until, pa.timestamp("us", "UTC"))
         fresh = pc.greater_equal(claims.column(EVENT_TIME), learnt).to_numpy()
         if not fresh.all():
@@ -217,7 +234,7 @@ def _champion_logits(plan: RunPlan, bundle: Bundle, claims: pa.Table) -> np.ndar
     model = FraudModel.from_files(bundle.files)
     if missing := [name for name in model.features if name not in claims.column_names]:
         raise cannot_score(plan, missing)
-    return logits_of(model, claims)
+    return logits_of(model, claims, threads=plan.threads_here)
 
 
 def _oracle(

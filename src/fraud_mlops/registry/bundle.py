@@ -45,8 +45,9 @@ class Manifest(BaseModel):
     created: the time that the run's labels were known as of. run: Metaflow pathspec. derived_from:
     the version that this one was, before rows had to be erased from its sample.
     data_versions: of the raw partitions, by partition. metrics: out of time, with intervals; oot:
-    the whole out-of-time report, and the best that was possible where that is known. digest: of all
-    the rest, filled in when it is written.
+    the whole out-of-time report, and the best that was possible where that is known. sample: of
+    which rows the claims were, where they were not all. digest: of all the rest, filled in when it
+    is written.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +61,7 @@ class Manifest(BaseModel):
     derived_from: str | None = None
     dagster_run_id: str | None = None
     data_versions: dict[str, str]
+    sample: str | None = None
     contract: dict[str, Any]
     split: dict[str, Any]
     metrics: dict[str, dict[str, float]]
@@ -75,9 +77,13 @@ class Manifest(BaseModel):
 
     def sealed(self) -> Manifest:
         """With the digest of what it says."""
-        said = self.model_dump(mode="json", exclude={"digest"})
-        text = json.dumps(said, sort_keys=True, allow_nan=False)
+        text = json.dumps(self.told(exclude={"digest"}), sort_keys=True, allow_nan=False)
         return self.model_copy(update={"digest": _sha256(text.encode())})
+
+    def told(self, exclude: set[str] | None = None) -> dict[str, Any]:
+        """As JSON has it. Where all claims were learnt from, as before there was a `sample`."""
+        unsaid = {"sample"} if self.sample is None else set()
+        return self.model_dump(mode="json", exclude=unsaid | (exclude or set()))
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ def write_bundle(
             write_bytes(join(folder, name), data)
     with contextlib.suppress(BundleError):
         manifest = read_manifest(models_uri, dataset, version)
-    text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
+    text = json.dumps(manifest.told(), indent=1, sort_keys=True, allow_nan=False)
     write_bytes(join(folder, MANIFEST), text.encode() + b"\n")
     return Bundle(manifest, dict(files))
 

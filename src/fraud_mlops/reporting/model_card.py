@@ -60,6 +60,7 @@ def _details(manifest: Manifest, pointer: Pointer | None) -> str:
         ("labels as of", f"{manifest.created:%F}"),
         ("gate", manifest.gate.get("reason")),
         ("derived from", manifest.derived_from),
+        ("sample", manifest.sample),
         ("licence of the code", "Apache-2.0"),
     ]
     params = candidate.get("params") or {}

@@ -67,7 +67,7 @@ def build_features(
     known = work.calendar.until(known_by(work.calendar.times, as_of))
     if later := len(work.calendar) - len(known):
         progress(later_left_out(contract, later, as_of))
-    split = resolve_split(contract, known.times, as_of=as_of)
+    split = resolve_split(contract, known.times, as_of=as_of, say=progress)
     windows = split.named()
     check_windows(contract, split, {name: known.count(windows[name]) for name in windows})
     end = as_of + _TICK

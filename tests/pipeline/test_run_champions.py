@@ -1,0 +1,137 @@
+"""Champion and challenger from one run to the next, and runs that overtake each other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+from click.testing import CliRunner
+from run_kit import DATASET, Run, planned
+
+from fraud_mlops.cli import main
+from fraud_mlops.errors import RegistryError
+from fraud_mlops.lakehouse.partitions import Lakehouse
+from fraud_mlops.pipeline.leading import pinned_champion
+from fraud_mlops.pipeline.monitoring import monitor
+from fraud_mlops.pipeline.plan import plan_run
+from fraud_mlops.pipeline.publishing import publish
+from fraud_mlops.pipeline.ranges import (
+    as_scored,
+    pin_raw,
+    prepare_range,
+    standing_scores,
+    with_range,
+)
+from fraud_mlops.pipeline.reference import read_reference
+from fraud_mlops.registry.lineage import resolved_version
+from fraud_mlops.registry.pointers import promote, read_pointer
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Callable[[str, str], Run]:
+    return lambda run, candidate: Run(planned(tmp_path, run, candidate))
+
+
+def test_a_champion_stays_until_a_better_one_comes(lake: Callable[[str, str], Run]) -> None:
+    good = lake("1", "good")
+    good.score()
+    good.publish()
+    poor = lake("2", "poor")
+    assert poor.validated.gate.verdict == "hold"
+    scored = {v for p in [poor.lake.read(poor.score())] for v in p["model_version"].to_pylist()}
+    assert scored == {good.validated.version}
+    poor.publish()
+    models = poor.plan.model_uri
+    champion, challenger = (read_pointer(models, DATASET, n) for n in ("champion", "challenger"))
+    assert champion is not None
+    assert champion.version == good.validated.version
+    assert challenger is not None
+    assert challenger.version == poor.validated.version
+    beside = [row for row in poor.choice.leaderboard.rows if row.status == "incumbent"]
+    assert [row.name for row in beside] == [good.validated.version]
+
+
+def test_the_champion_come_out_once_more_is_told_as_the_same_model(
+    lake: Callable[[str, str], Run],
+) -> None:
+    led = lake("1", "good")
+    led.publish()
+    again = lake("2", "good").validated
+    assert again.version == led.validated.version
+    assert again.gate.verdict == "hold"
+    assert again.gate.reason == (
+        f"Champion {again.version} stays: this training has made the same model again, since the "
+        "dates of its split have not moved."
+    )
+
+
+def test_a_champion_that_was_moved_meanwhile_is_not_overwritten(
+    lake: Callable[[str, str], Run],
+) -> None:
+    slow, quick = lake("1", "good"), lake("2", "poor")
+    quick.publish()
+    with pytest.raises(RegistryError, match=r"scoring_flow\.py run --dataset synthetic_claims"):
+        slow.publish()
+    pointer = read_pointer(slow.plan.model_uri, DATASET, "champion")
+    assert pointer is not None
+    assert pointer.version == quick.validated.version
+    promote(
+        slow.plan.model_uri, DATASET, slow.validated.version,
+        expected=quick.validated.version, by="a person", reason="seen and approved",
+    )  # fmt: skip
+
+
+def test_a_run_that_has_lost_leaves_the_scores_of_the_champion(
+    lake: Callable[[str, str], Run],
+) -> None:
+    slow, quick = lake("1", "good"), lake("2", "poor")
+    quick.score()
+    quick.publish()
+    with pytest.raises(RegistryError, match=r"scoring_flow\.py run --dataset synthetic_claims"):
+        slow.score()
+    standing = slow.lake.partitions("ml_outputs", DATASET)
+    assert standing
+    assert {slow.lake.metadata(p)["model_version"] for p in standing} == {quick.validated.version}
+    assert quick.score() == tuple(standing)  # once more, where its own model leads already
+
+
+def test_metrics_of_scores_are_measured_after_an_erasure_from_the_model_that_made_them(
+    first: Run, tmp_path: Path
+) -> None:
+    """Twice: the version that scored has another name since, and another one still."""
+    first.keep()
+    first.score()
+    root = str(shutil.copytree(first.plan.output_uri, tmp_path / "lake"))
+    place = {"output_uri": root, "model_uri": f"{root}/models"}
+    publish(first.plan.model_copy(update=place), first.validated)
+    lake, scored_with = Lakehouse(root), first.validated.version
+    for turn in (1, 2):
+        command = ["erase", "--dataset", DATASET, "--output-uri", root, "--yes"]
+        result = CliRunner().invoke(main, [*command, "--value", someone_learnt_from(first, turn)])
+        assert result.exit_code == 0, result.output
+    plan = plan_run(DATASET, run="ScoringFlow/2", output_uri=root, candidates=None,
+                    assets="metrics", of_assets=["ml_outputs", "metrics"])  # fmt: skip
+    assert plan.champion != scored_with
+    raw = pin_raw(plan)
+    measured = as_scored(with_range(plan, raw))
+    leader = pinned_champion(measured)
+    assert leader.version == plan.champion
+    assert scored_with in leader.former
+    scores = standing_scores(measured)
+    assert set(lake.read(scores)["model_version"].to_pylist()) == {scored_with}
+    monitored = monitor(measured, prepare_range(measured, raw), leader, scores)
+    assert set(lake.read(monitored.partitions)["model_version"].to_pylist()) == {leader.version}
+    assert resolved_version(plan.model_uri, DATASET, scored_with) == leader.version
+
+
+def someone_learnt_from(run: Run, place: int) -> str:
+    """A policyholder with a claim in the model's sample; another one for each place."""
+    sample = read_reference(run.validated.files)
+    assert sample is not None
+    amount = sample["amount"].to_pylist()[-100 * place]
+    raw = run.lake.read(run.ingested.partitions, ["amount", "policyholder"])
+    (found,) = raw.filter(pc.equal(raw["amount"], amount))["policyholder"].to_pylist()[:1]
+    return str(found)
