@@ -98,7 +98,7 @@ def test_claims_before_the_first_partition_are_asked_for_when_the_contract_says_
 def test_a_contract_that_does_not_mend_the_file_leaves_it_aside_and_is_asked_once(
     make_place: Callable[..., Place],
 ) -> None:
-    before, after = make_place(LANDED), make_place(LANDED + "alerts: {budget: 0.1}\n")
+    before, after = make_place(LANDED), make_place(LANDED + "missing: {amount: [none]}\n")
     land(before, a=HALF_BAD)
     first = before.tick(SENSOR)
     again = after.tick(SENSOR, first.cursor)
