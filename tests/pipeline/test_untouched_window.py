@@ -46,7 +46,7 @@ def test_a_training_notes_the_latest_claim_and_label_that_it_was_given(run: Run)
 
 
 def test_a_training_that_was_given_labels_of_the_window_fails_the_check(run: Run) -> None:
-    _, log = refit(run.choice.winner, later_window(run.features), silent)
+    _, log = refit(run.choice.winner, later_window(run.features), silent, threads=1)
     found = untouched(run, log)
     assert not found.passed
     assert found.severity == "ERROR"
