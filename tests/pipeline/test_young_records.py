@@ -183,3 +183,19 @@ def test_the_mark_outlives_an_erasure_of_claims_from_the_sample(young: Run) -> N
     assert after is not None
     assert after.num_rows < before.num_rows
     assert not_whole(after) == not_whole(before) > set()
+
+
+def test_a_month_is_told_of_once_something_has_changed_and_not_before(tmp_path: Path) -> None:
+    """All claims of an agent share its history, and histories follow the season: most months were
+    told as moving where nothing had changed."""
+    same, other = tmp_path / "same", tmp_path / "other"
+    for folder in (same, other):
+        folder.mkdir()
+    calm = measured(trained(same, 36, 3)).outcomes.drift
+    assert len(calm) > 8
+    assert sum(report.verdict != "stable" for report in calm.values()) <= 1
+    changed = measured(trained(other, 36, 3, drift=True)).outcomes.drift
+    begin = "2024-06"  # at four fifths
+    before = [report.verdict for value, report in changed.items() if value < begin]
+    assert before == ["stable"] * len(before)
+    assert all("channel" in movers(report) for value, report in changed.items() if value >= begin)

@@ -28,34 +28,48 @@ class Stability(NamedTuple):
     """expected: mean PSI of two samples of one distribution; degrees: of freedom, bins - 1.
 
     With n and m claims, PSI / (1/n + 1/m) is then about chi-square distributed (Yurdakul 2018,
-    Statistical Properties of Population Stability Index).
+    Statistical Properties of Population Stability Index). moved: by how much more than that a
+    stretch of the reference differed from the rest of it, at most.
     """
 
     psi: float
     degrees: int
     expected: float
+    moved: float = 0.0
 
     def noise(self, alpha: float) -> float:
-        """PSI that two samples of one distribution exceed with probability `alpha`."""
+        """PSI that is exceeded with probability `alpha` where nothing has changed."""
         from scipy.special import chdtri  # of chi-square, without the weight of scipy.stats
 
         if not self.degrees:
-            return 0.0
-        return float(chdtri(self.degrees, alpha) * self.expected / self.degrees)
+            return self.moved
+        return float(chdtri(self.degrees, alpha) * self.expected / self.degrees) + self.moved
+
+    def excess(self, alpha: float) -> float:
+        """PSI over what is usual; 0 within noise."""
+        return self.psi - self.expected - self.moved if self.psi > self.noise(alpha) else 0.0
 
 
-def stability(reference: np.ndarray, current: np.ndarray) -> Stability:
+def stability(
+    reference: np.ndarray, current: np.ndarray, stretches: Sequence[np.ndarray] = ()
+) -> Stability:
     """Population stability index of two samples, each given by its counts in the same bins.
 
     sum((q - p) * ln(q / p)) over bins, natural logarithm, with PSEUDO_COUNT in every bin: the
     symmetric divergence of Jeffreys (1946), as used in credit scoring (Siddiqi 2006).
-    Both samples hold at least one claim.
+    Both samples hold at least one claim. stretches: counts of the reference's parts in time, for
+    `moved`. Chance is reckoned as of independent claims, which those of one entity are not, who
+    share its history for weeks; and histories follow the season. What the reference went through
+    by itself is no news.
     """
     n, m = int(reference.sum()), int(current.sum())
     p, q = _pooled(reference, current)
     bins = len(p)
     p, q = ((c + PSEUDO_COUNT) / (c.sum() + PSEUDO_COUNT * bins) for c in (p, q))
-    return Stability(float((q - p) @ np.log(q / p)), bins - 1, (bins - 1) * (1 / n + 1 / m))
+    psi, expected = float((q - p) @ np.log(q / p)), (bins - 1) * (1 / n + 1 / m)
+    own = [stability(reference - part, part) for part in stretches if 0 < part.sum() < n]
+    moved = max((found.psi - found.expected for found in own), default=0.0)
+    return Stability(psi, bins - 1, expected, max(moved, 0.0))
 
 
 def _pooled(reference: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -69,10 +83,20 @@ def _pooled(reference: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.
     return p, q
 
 
-def numeric_counts(reference: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Claims of both samples in each bin of the reference's deciles, the last one for missing."""
+def share_moved(stretches: Sequence[np.ndarray]) -> float:
+    """By how much more than chance the share of true ones among the flags of a stretch differed
+    from that of all, at most: as `Stability.moved`, of a share."""
+    if not stretches:
+        return 0.0
+    share = float(np.concatenate(stretches).mean())
+    found = [(part.mean() - share) ** 2 - share * (1 - share) / len(part) for part in stretches]
+    return float(max(*found, 0.0) ** 0.5)
+
+
+def numeric_counts(reference: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Claims of each sample in each bin of the reference's deciles, the last one for missing."""
     edges = decile_edges(reference[~np.isnan(reference)])
-    return _binned(reference, edges), _binned(current, edges)
+    return [_binned(sample, edges) for sample in (reference, *others)]
 
 
 def decile_edges(values: np.ndarray) -> np.ndarray:
@@ -95,10 +119,10 @@ def _binned(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.append(np.bincount(bins, minlength=len(edges) + 1), missing.sum())
 
 
-def category_counts(reference: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Claims of both samples in each category of either, the first one for missing."""
-    size = int(max(reference.max(initial=-1), current.max(initial=-1))) + 2
-    return np.bincount(reference + 1, minlength=size), np.bincount(current + 1, minlength=size)
+def category_counts(*samples: np.ndarray) -> list[np.ndarray]:
+    """Claims of each sample in each category of any, the first one for missing."""
+    size = max(int(sample.max(initial=-1)) for sample in samples) + 2
+    return [np.bincount(sample + 1, minlength=size) for sample in samples]
 
 
 def kolmogorov_smirnov(reference: np.ndarray, current: np.ndarray) -> float | None:

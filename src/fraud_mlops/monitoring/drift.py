@@ -19,6 +19,7 @@ from fraud_mlops.monitoring.distances import (
     jensen_shannon,
     kolmogorov_smirnov,
     numeric_counts,
+    share_moved,
     stability,
 )
 from fraud_mlops.monitoring.pairs import Pair, categories, numbers, require_columns, sample
@@ -28,6 +29,10 @@ MIN_ROWS = 200
 FALSE_ALARMS = 0.01
 """Share of reports on unchanged claims in which noise may move any feature; it is divided by the
 number of features (Bonferroni)."""
+
+STRETCHES = 12
+"""Parts of the reference in time, of a month where it is a year's, which tell what it moves by
+itself."""
 
 _NAMED = 10
 
@@ -44,8 +49,9 @@ class FeatureDrift(_Report):
     """One feature in training and in new claims.
 
     psi: population stability index over deciles of training, or over categories, with missing as
-    a bin of its own. psi_expected, psi_noise: its mean, and what it rarely exceeds, when nothing
-    has changed; both shrink as claims grow. ks: Kolmogorov-Smirnov statistic of a number. js:
+    a bin of its own. psi_expected: its mean by chance alone. psi_noise: what it rarely exceeds
+    when nothing has changed, by chance and by what training moved itself from one stretch of time
+    to the others. Chance shrinks as claims grow. ks: Kolmogorov-Smirnov statistic of a number. js:
     Jensen-Shannon distance (base 2) of a category. missing_*: shares. None where not defined.
     verdict: `not whole` is that of a feature that is told and not judged.
     """
@@ -110,8 +116,8 @@ def measure_drift(
     drawn with `seed` are used; `rows_*` of the report say how many. An infinite number counts as
     missing. Features that grow with time by construction drift by construction; leave them out.
 
-    A feature drifts when its PSI exceeds what noise alone explains by at least
-    `limits.psi_alert`, or its share of missing values changes by `limits.missing_alert`, each
+    A feature drifts when its PSI exceeds what chance and training's own movement explain by at
+    least `limits.psi_alert`, or its share of missing values changes by `limits.missing_alert`, each
     beyond chance. From `limits.psi_warn` on it warns. KS and JS are told, not judged. The whole
     drifts when the score does, when `limits.share_alert` of the features do, or when the
     classifier reaches `limits.classifier_alert`; it warns when any feature drifts or warns. With
@@ -155,21 +161,30 @@ class _Judge:
         self, limits: Drift, n: int, m: int, features: set[str], apart: Collection[str]
     ) -> None:
         self.limits, self.n, self.m = limits, n, m
+        self.stretches = min(STRETCHES, n // MIN_ROWS)
         self.enough = min(n, m) >= MIN_ROWS
         self.apart = features.intersection(apart)
         self.alpha = FALSE_ALARMS / max(len(features - self.apart), 1)
 
     def numeric(self, name: str, pair: Pair) -> FeatureDrift:
         missing = [np.isnan(values) for values in pair]
-        psi = stability(*numeric_counts(*pair)) if self._any else None
+        psi = None
+        if self._any:
+            before, now, *parts = numeric_counts(*pair, *self._in_time(pair[0]))
+            psi = stability(before, now, parts)
         return self._feature(name, "numeric", psi, missing, ks=kolmogorov_smirnov(*pair))
 
     def categorical(self, name: str, pair: Pair) -> FeatureDrift:
         missing = [codes < 0 for codes in pair]
-        counts = category_counts(*pair)
-        psi = stability(*counts) if self._any else None
-        js = jensen_shannon(*counts) if self._any else None
+        psi = js = None
+        if self._any:
+            before, now, *parts = category_counts(*pair, *self._in_time(pair[0]))
+            psi, js = stability(before, now, parts), jensen_shannon(before, now)
         return self._feature(name, "categorical", psi, missing, js=js)
+
+    def _in_time(self, reference: np.ndarray) -> list[np.ndarray]:
+        """The reference's claims in stretches of as many."""
+        return np.array_split(reference, self.stretches) if self.stretches > 1 else []
 
     @property
     def _any(self) -> bool:
@@ -196,29 +211,32 @@ class _Judge:
             js=js,
             missing_reference=before,
             missing_current=now,
-            verdict=self._verdict(name, psi, before, now),
+            verdict=self._verdict(name, psi, missing),
         )
 
     def _verdict(
-        self, name: str, psi: Stability | None, before: float | None, now: float | None
+        self, name: str, psi: Stability | None, missing: Sequence[np.ndarray]
     ) -> Literal["stable", "warn", "drift", "too few rows", "not whole"]:
-        if not self.enough or psi is None or before is None or now is None:
+        if not self.enough or psi is None:
             return "too few rows"
         if name in self.apart:
             return "not whole"
-        excess = psi.psi - psi.expected if psi.psi > psi.noise(self.alpha) else 0.0
-        if excess >= self.limits.psi_alert or self._goes_missing(before, now):
+        excess = psi.excess(self.alpha)
+        if excess >= self.limits.psi_alert or self._goes_missing(*missing):
             return "drift"
         return "warn" if excess >= self.limits.psi_warn else "stable"
 
-    def _goes_missing(self, before: float, now: float) -> bool:
-        """A change of the share by the limit, and more than chance (two-proportion z-test)."""
+    def _goes_missing(self, before: np.ndarray, now: np.ndarray) -> bool:
+        """A change of the share by the limit, over what training changed by itself, and more than
+        chance (two-proportion z-test)."""
         from scipy.stats import norm
 
-        share = (before * self.n + now * self.m) / (self.n + self.m)
+        share = (before.sum() + now.sum()) / (self.n + self.m)
         error = (share * (1 - share) * (1 / self.n + 1 / self.m)) ** 0.5
-        change = abs(now - before)
-        return change >= self.limits.missing_alert and change > norm.isf(self.alpha / 2) * error
+        change = abs(now.mean() - before.mean()) - share_moved(self._in_time(before))
+        return bool(
+            change >= self.limits.missing_alert and change > norm.isf(self.alpha / 2) * error
+        )
 
     def whole(
         self, features: Sequence[FeatureDrift], score: FeatureDrift | None, auc: float | None
