@@ -229,7 +229,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
 
         card = flow_task.card_command("validate_oot")
         judged, scored = self.validated, self.scores
-        silent = self.choice.decision.threshold.silent
+        silent = self.choice.decision.threshold.silent if judged.promoted else None
         print(closing_words(self.plan, self.ingested, judged, scored, self.monitored, card, silent))
 
 

@@ -179,7 +179,7 @@ class TrainingFlow(FraudFlow, Candidates, Engine):
         from fraud_mlops.pipeline.closing import words_of_training
 
         card = flow_task.card_command("validate_oot")
-        silent = self.choice.decision.threshold.silent
+        silent = self.choice.decision.threshold.silent if self.validated.promoted else None
         print(words_of_training(self.plan, self.validated, card, silent))
 
 

@@ -12,7 +12,7 @@ from fraud_mlops import catalog
 
 FOLDER = Path(__file__).parents[1] / "flows"
 _LIBRARY = Path(fraud_mlops.__file__).parent
-_IN_NO_FLOW = {"cli", "doctor", "notifications", "warehouse", "__pycache__"}
+_IN_NO_FLOW = {"cli", "doctor", "notifications", "span.py", "warehouse", "__pycache__"}
 """No step imports them: assets do not become stale, nor are machines deployed anew, for them."""
 _PLOTS = "plots"
 """Steps draw them, so that they are deployed; but no asset comes out otherwise for it."""

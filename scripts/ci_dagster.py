@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("ci")
 START_SECONDS = 180.0
 END_SECONDS = 30.0
+_KILLED_SECONDS = 5.0
 _CLOCK = 5.0
 """Seconds by which a clock that is set right moves when a process began."""
 
@@ -109,6 +110,7 @@ def _down() -> int:
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+    psutil.wait_procs(left, _KILLED_SECONDS)  # its lock is free once it is gone
     print("Dagster was ended")
     return 0
 

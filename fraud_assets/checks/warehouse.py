@@ -40,7 +40,9 @@ def parity(dataset: Dataset) -> dg.AssetChecksDefinition:
                 stores.lakehouse, warehouse.open(), dataset.name, asked, say=context.log.info
             )
         except FraudMlopsError as error:
-            return dg.AssetCheckResult(passed=False, description=str(error))
+            return dg.AssetCheckResult(
+                passed=False, description=str(error), metadata={OF_RUN: asked is not None}
+            )
         return _result(found, of_run=asked is not None)
 
     return check

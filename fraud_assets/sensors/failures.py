@@ -4,7 +4,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -23,10 +23,12 @@ _WILL_RETRY = "dagster/will_retry"
 _PARTITION = "dagster/partition"
 _PARTITION_TAGS = (_PARTITION, RANGE_START, RANGE_END)
 _REASON_LENGTH = 2000
-_RUNS_BACK = 100
+_PAGE, _RUNS_BACK = 100, 2000
 _GOOD, _BAD = "SUCCESS", "FAILURE"
 _DAGSTERS_OWN = "__"
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+Made = frozenset[str]
+_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 
 
 def run_failure_sensor() -> dg.SensorDefinition:
@@ -41,15 +43,16 @@ def run_failure_sensor() -> dg.SensorDefinition:
     def sensor(context: dg.RunFailureSensorContext, stores: Stores) -> None:
         run = context.dagster_run
         facts = failure_facts(run, context.get_step_failure_events(), context.failure_event.message)
+        step = facts.get("step")
+        made = made_by_steps(context.instance, run).get(step, frozenset())
+        since = failing_since(context.instance, run, step, made)
         raise_alert(
             stores.lakehouse,
             f"run-failed-{run.run_id}",
             f"{what_ran(run)} failed",
             facts,
             _log(context),
-            message=failure_message(
-                run, facts, failing_since(context.instance, run, facts.get("step"))
-            ),
+            message=failure_message(run, facts, since, made),
         )
 
     return sensor
@@ -67,15 +70,18 @@ def run_recovery_sensor() -> dg.SensorDefinition:
     )
     def sensor(context: dg.RunStatusSensorContext) -> None:
         run = context.dagster_run
+        planned = made_by_steps(context.instance, run)
         for step in _succeeded(context.instance, run):
-            over = Notification(
-                key=problem_key(run, step),
-                status="recovered",
-                what=what_ran(run),
-                step=step,
-                link=page(f"runs/{run.run_id}"),
-            )
-            tell(over, _log(context))
+            made = planned.get(step, frozenset())
+            for part in {made, *(frozenset({one}) for one in made)}:
+                over = Notification(
+                    key=problem_key(run, step, part),
+                    status="recovered",
+                    what=what_ran(run),
+                    step=step,
+                    link=page(f"runs/{run.run_id}"),
+                )
+                tell(over, _log(context))
 
     return sensor
 
@@ -99,19 +105,35 @@ def what_ran(run: dg.DagsterRun) -> str:
     return ", ".join(sorted(keys)) or run.job_name
 
 
-def problem_key(run: dg.DagsterRun, step: str | None) -> str:
-    """A step makes the same assets in whichever job; before any step, it is the job's problem."""
-    return f"run-failed/{step or what_ran(run)}/{_partition(run.tags) or ''}"
+def made_by_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str | None, Made]:
+    """Assets that each step was to make: in one job a step makes scores and metrics, in another
+    only metrics."""
+    made: dict[str | None, Made] = {}
+    for entry in instance.all_logs(run.run_id, of_type=_PLANNED):
+        event = entry.dagster_event
+        if event is not None and event.asset_key is not None:
+            key = event.asset_key.to_user_string()
+            made[event.step_key] = made.get(event.step_key, frozenset()) | {key}
+    return made
 
 
-def failure_message(run: dg.DagsterRun, facts: Mapping[str, str], since: datetime) -> Notification:
-    """One message for a step that fails again and again; another one when it had recovered."""
+def problem_key(run: dg.DagsterRun, step: str | None, made: Made) -> str:
+    """What the step was to make, in whichever job; of other steps it is the step's problem, and
+    before any step the job's."""
+    what = "+".join(sorted(made)) or step or what_ran(run)
+    return f"run-failed/{what}/{_partition(run.tags) or ''}"
+
+
+def failure_message(
+    run: dg.DagsterRun, facts: Mapping[str, str], since: datetime, made: Made = frozenset()
+) -> Notification:
+    """One message for what fails again and again; another one when it had recovered."""
     step = facts.get("step")
     shown = ("partition", "metaflow_run", "dagster_run", "resume_by_hand")
     retried = run.tags.get(_WILL_RETRY) == "true"
     told = {"retry": "Dagster tries again by itself; the command follows that"} if retried else {}
     return Notification(
-        key=f"{problem_key(run, step)}#{since.isoformat()}",
+        key=f"{problem_key(run, step, made)}#{since.isoformat()}",
         status="failed",
         what=what_ran(run),
         step=step,
@@ -124,17 +146,14 @@ def failure_message(run: dg.DagsterRun, facts: Mapping[str, str], since: datetim
     )
 
 
-def failing_since(instance: dg.DagsterInstance, run: dg.DagsterRun, step: str | None) -> datetime:
-    """When the step first failed, of this partition, after it had last succeeded, in any job."""
-    same = {tag: value for tag, value in run.tags.items() if tag in _PARTITION_TAGS}
+def failing_since(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, step: str | None, made: Made
+) -> datetime:
+    """When the step first failed to make these assets, of this partition, after it had last made
+    them, in any job."""
     since = None
-    for record in instance.get_run_records(
-        dg.RunsFilter(statuses=_ENDED, tags=same), limit=_RUNS_BACK
-    ):
-        other = record.dagster_run
-        if _partition(other.tags) != _partition(run.tags):
-            continue
-        ended = _how_ended(instance, other, step, as_in=run)
+    for record in _ended_runs(instance, run):
+        ended = _how_ended(instance, record.dagster_run, step, made, as_in=run)
         if ended == _GOOD:
             break
         if ended == _BAD:
@@ -142,14 +161,38 @@ def failing_since(instance: dg.DagsterInstance, run: dg.DagsterRun, step: str | 
     return datetime.now(UTC) if since is None else datetime.fromtimestamp(since, UTC)
 
 
+def _ended_runs(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[dg.RunRecord]:
+    """Of the same partition, or likewise of none; the last one first."""
+    same = {tag: value for tag, value in run.tags.items() if tag in _PARTITION_TAGS}
+    wanted, cursor = dg.RunsFilter(statuses=_ENDED, tags=same), None
+    for _ in range(_RUNS_BACK // _PAGE):
+        found = instance.get_run_records(wanted, limit=_PAGE, cursor=cursor)
+        for record in found:
+            if _partition(record.dagster_run.tags) == _partition(run.tags):
+                yield record
+        if len(found) < _PAGE:
+            return
+        cursor = found[-1].dagster_run.run_id
+
+
 def _how_ended(
-    instance: dg.DagsterInstance, other: dg.DagsterRun, step: str | None, *, as_in: dg.DagsterRun
+    instance: dg.DagsterInstance,
+    other: dg.DagsterRun,
+    step: str | None,
+    made: Made,
+    *,
+    as_in: dg.DagsterRun,
 ) -> str | None:
-    """Of a step, in another run; without one, of a run of the same. None where it was not in it."""
+    """Of a step that was to make these assets, in another run; without one, of a run of the same.
+    None where it was not in it."""
     if step is None:
         return other.status.value if what_ran(other) == what_ran(as_in) else None
     found = instance.get_run_step_stats(other.run_id, [step])
-    return found[0].status.value if found and found[0].status else None
+    if not found or not found[0].status:
+        return None
+    if not made <= made_by_steps(instance, other).get(step, frozenset()):
+        return None
+    return found[0].status.value
 
 
 def page(path: str) -> str | None:

@@ -33,7 +33,8 @@ def test_a_landing_zone_that_is_gone_is_told_once_and_its_return_too(
     first = land(landed)
     landed.landing.rename(landed.folder / "elsewhere")
     second = land(landed, first.cursor)
-    third = land(landed, second.cursor)
+    assert hook.received == [], "once is nobody's business"
+    third = land(landed, land(landed, second.cursor).cursor)
     assert hook.titles == ["parcels/landing needs a look"]
     assert "Reason: " in hook.received[0]["message"]
     assert "no such file or folder" in hook.received[0]["message"]
@@ -62,14 +63,25 @@ def test_a_lost_record_of_seen_files_is_told_until_the_cursor_is_reset(
     first = land(landed)
     for record in (landed.folder / "lake" / "_landing" / "parcels").glob("seen-*"):
         record.unlink()
-    land(landed, first.cursor)
+    land(landed, land(landed, first.cursor).cursor)
     assert "Reset the sensor's cursor" in hook.received[0]["message"]
     land(landed)
     assert hook.titles == ["parcels/landing needs a look", "parcels/landing recovered"]
 
 
-def test_without_anybody_to_tell_a_failing_tick_leaves_the_cursor_as_it_was(landed: Place) -> None:
+def test_a_tick_that_fails_once_is_forgotten(hook: Webhook, landed: Place) -> None:
     (landed.landing / "a.csv").write_text(rows("2024-01-05"))
     first = land(landed)
     landed.landing.rename(landed.folder / "elsewhere")
-    assert land(landed, first.cursor).cursor == first.cursor
+    second = land(landed, first.cursor)
+    (landed.folder / "elsewhere").rename(landed.landing)
+    assert land(landed, second.cursor).cursor == first.cursor
+    assert hook.received == []
+
+
+def test_a_failing_tick_that_nobody_can_be_told_of_is_tried_again(landed: Place) -> None:
+    (landed.landing / "a.csv").write_text(rows("2024-01-05"))
+    first = land(landed)
+    landed.landing.rename(landed.folder / "elsewhere")
+    second = land(landed, first.cursor)
+    assert land(landed, second.cursor).cursor == second.cursor
