@@ -70,9 +70,18 @@ def test_so_it_is_with_missing_values() -> None:
     assert unseen.verdict == "drift"
 
 
+@pytest.mark.parametrize("bad", [1, 3])
+def test_an_outage_in_training_is_no_excuse_for_one_now(bad: int) -> None:
+    reference = claims([0.0] * 12, 1, missing=[1.0] * bad + [0.0] * (12 - bad))
+    (feature,) = measured(reference, claims([0.0], 2, missing=[1.0])).features
+    assert feature.verdict == "drift"
+
+
 def test_chance_alone_is_no_movement() -> None:
     rng = np.random.default_rng(0)
     flags = [rng.random(MONTH) < 0.3 for _ in range(12)]
+    summer = [rng.random(MONTH) < 0.6 for _ in range(2)]
     assert share_moved(flags) < 0.05
-    assert share_moved([*flags, rng.random(MONTH) < 0.6]) > 0.2
+    assert share_moved([*flags, *summer]) > 0.2
+    assert share_moved([*flags, *summer[:1]]) < 0.1
     assert share_moved([]) == 0

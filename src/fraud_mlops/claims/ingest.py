@@ -28,7 +28,7 @@ from fraud_mlops.claims.raw_zone import (
     with_columns_of,
 )
 from fraud_mlops.claims.report import ColumnProfile, IngestReport
-from fraud_mlops.claims.schema import masked_in_source, raw_schema, require_seasonal
+from fraud_mlops.claims.schema import masked_in_source, raw_schema
 from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
 from fraud_mlops.contract import EVENT_TIME, Contract, SyntheticSource
@@ -84,7 +84,6 @@ def ingest(
         contract = origin.contract
         require_same_source(contract, lakehouse)
         require_alike(contract, lakehouse, origin.sample, partitions)
-        require_seasonal(contract)
         masked = masked_in_source(contract, origin.names)
         bad_rows = folder / "quarantine.parquet"
         quarantine = stack.enter_context(closing(Quarantine(bad_rows, masked)))

@@ -15,6 +15,8 @@ BINS = 10
 """Bins of a numeric feature: deciles of the reference."""
 PSEUDO_COUNT = 0.5
 """Claims added to every bin, so that an empty one gives no infinite logarithm."""
+MOST_MOVED, MOST_SHARE_MOVED = 1.0, 0.25
+"""What of a reference's own movement, as PSI and as a share, may count as usual."""
 LEAST_EXPECTED = 5
 """Bins in which the smaller sample would expect fewer claims are pooled, as for any chi-square."""
 CLASSIFIER_ROWS = 10_000
@@ -28,8 +30,8 @@ class Stability(NamedTuple):
     """expected: mean PSI of two samples of one distribution; degrees: of freedom, bins - 1.
 
     With n and m claims, PSI / (1/n + 1/m) is then about chi-square distributed (Yurdakul 2018,
-    Statistical Properties of Population Stability Index). moved: by how much more than that a
-    stretch of the reference differed from the rest of it, at most.
+    Statistical Properties of Population Stability Index). moved: by how much more than that two
+    stretches of the reference, at the least, differed from the rest of it.
     """
 
     psi: float
@@ -68,8 +70,8 @@ def stability(
     p, q = ((c + PSEUDO_COUNT) / (c.sum() + PSEUDO_COUNT * bins) for c in (p, q))
     psi, expected = float((q - p) @ np.log(q / p)), (bins - 1) * (1 / n + 1 / m)
     own = [stability(reference - part, part) for part in stretches if 0 < part.sum() < n]
-    moved = max((found.psi - found.expected for found in own), default=0.0)
-    return Stability(psi, bins - 1, expected, max(moved, 0.0))
+    moved = _usual([found.psi - found.expected for found in own], MOST_MOVED)
+    return Stability(psi, bins - 1, expected, moved)
 
 
 def _pooled(reference: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,12 +87,17 @@ def _pooled(reference: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.
 
 def share_moved(stretches: Sequence[np.ndarray]) -> float:
     """By how much more than chance the share of true ones among the flags of a stretch differed
-    from that of all, at most: as `Stability.moved`, of a share."""
+    from that of all: as `Stability.moved`, of a share."""
     if not stretches:
         return 0.0
     share = float(np.concatenate(stretches).mean())
     found = [(part.mean() - share) ** 2 - share * (1 - share) / len(part) for part in stretches]
-    return float(max(*found, 0.0) ** 0.5)
+    return float(np.sqrt(_usual(found, MOST_SHARE_MOVED**2)))
+
+
+def _usual(found: Sequence[float], most: float) -> float:
+    """The second largest: a season is longer than a stretch, and one bad month is no excuse."""
+    return float(np.clip(sorted(found)[-2], 0.0, most)) if len(found) > 1 else 0.0
 
 
 def numeric_counts(reference: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from fraud_mlops.claims import IngestReport
 from fraud_mlops.claims import ingest as ingest_claims
 from fraud_mlops.claims.raw_zone import RawClaims
+from fraud_mlops.claims.schema import require_seasonal
 from fraud_mlops.contract import LABEL, SyntheticSource
 from fraud_mlops.features.build import FeatureSet, build_features
 from fraud_mlops.lakehouse.partitions import Lakehouse
@@ -107,9 +108,11 @@ def prepare(plan: RunPlan, raw: RawClaims) -> FeatureSet:
     """Features of all claims in the raw partitions, in windows for training.
 
     By the plan's engine; the same claims and features by either. Raises FraudMlopsError when the
-    champion is damaged, or needs features that the contract no longer has.
+    champion is damaged, or needs features that the contract no longer has, and for a seasonal
+    column that there is none of.
     """
     require_comparable(plan, raw.contract)
+    require_seasonal(raw.contract)
     place = raw.contract, Lakehouse(plan.output_uri), raw.partitions
     if on_spark(plan.engine, sum(partition.rows for partition in raw.partitions)):
         from fraud_mlops.spark import features as spark
