@@ -12,7 +12,7 @@ import pytest
 from fraud_mlops import catalog
 from fraud_mlops.claims import ingest
 from fraud_mlops.errors import QualityError
-from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
+from fraud_mlops.monitoring.drift_report import DRIFT_VERDICTS
 
 
 def claims_shown(text: str) -> list[str]:

@@ -19,7 +19,8 @@ from fraud_mlops.monitoring.distances import (
     numeric_counts,
     stability,
 )
-from fraud_mlops.monitoring.drift import MIN_ROWS, DriftReport, FeatureDrift, measure_drift
+from fraud_mlops.monitoring.drift import MIN_ROWS, measure_drift
+from fraud_mlops.monitoring.drift_report import DriftReport, FeatureDrift
 
 NUMERIC = ("amount", "age", "past_claims", "constant", "empty")
 CATEGORICAL = ("peril", "shop", "nothing")

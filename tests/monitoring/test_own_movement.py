@@ -8,7 +8,8 @@ import pytest
 
 from fraud_mlops.limits import Drift
 from fraud_mlops.monitoring.distances import share_moved
-from fraud_mlops.monitoring.drift import DriftReport, measure_drift
+from fraud_mlops.monitoring.drift import measure_drift
+from fraud_mlops.monitoring.drift_report import DriftReport
 
 MONTH = 600
 SUMMER = 0.8

@@ -14,7 +14,7 @@ from run_kit import Run
 from fraud_mlops.errors import LakehouseError
 from fraud_mlops.features.build import read_window
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
+from fraud_mlops.monitoring.drift_report import DRIFT_VERDICTS
 from fraud_mlops.pipeline.closing import closing_words
 from fraud_mlops.pipeline.metrics import METRICS
 from fraud_mlops.pipeline.monitoring import monitor

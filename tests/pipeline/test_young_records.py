@@ -16,7 +16,7 @@ from fraud_mlops.cli import main
 from fraud_mlops.features.build import window_batches
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
-from fraud_mlops.monitoring.drift import DriftReport
+from fraud_mlops.monitoring.drift_report import DriftReport
 from fraud_mlops.pipeline.closing import closing_words
 from fraud_mlops.pipeline.monitoring import Monitored, monitor
 from fraud_mlops.pipeline.reference import (

@@ -6,7 +6,7 @@ from typing import Any
 
 from fraud_mlops.claims.report import ColumnProfile
 from fraud_mlops.evaluation.oot import ReliabilityBin, Slice
-from fraud_mlops.monitoring.drift import FeatureDrift
+from fraud_mlops.monitoring.drift_report import FeatureDrift
 from fraud_mlops.monitoring.performance import PeriodPerformance
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -120,7 +120,7 @@ def _show_window(name: str, rows: Iterable[dict[str, Any]]) -> None:
 
 def _value(metric: str, value: float | None) -> str:
     """A verdict in the word that the pipeline has for its number."""
-    from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
+    from fraud_mlops.monitoring.drift_report import DRIFT_VERDICTS
 
     if metric == "verdict":
         for word, verdict in DRIFT_VERDICTS.items():

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from fraud_mlops.contract import MODEL_SCORE
 from fraud_mlops.limits import Drift
@@ -22,6 +21,7 @@ from fraud_mlops.monitoring.distances import (
     share_moved,
     stability,
 )
+from fraud_mlops.monitoring.drift_report import DriftReport, FeatureDrift, Verdict
 from fraud_mlops.monitoring.pairs import Pair, categories, numbers, require_columns, sample
 
 MIN_ROWS = 200
@@ -31,66 +31,9 @@ FALSE_ALARMS = 0.01
 number of features (Bonferroni)."""
 
 STRETCHES = 12
-"""Parts of the reference in time, of a month where it is a year's, which tell what it moves by
-itself."""
+"""Parts of the reference in time, which tell what it moves by itself."""
 
 _NAMED = 10
-
-Verdict = Literal["stable", "warn", "drift"]
-DRIFT_VERDICTS = {"stable": 0, "warn": 1, "drift": 2}
-"""Verdicts as the metrics zone has them, where values are numbers."""
-
-
-class _Report(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FeatureDrift(_Report):
-    """One feature in training and in new claims.
-
-    psi: population stability index over deciles of training, or over categories, with missing as
-    a bin of its own. psi_expected: its mean by chance alone. psi_noise: what it rarely exceeds
-    when nothing has changed, by chance and by what training moved itself from one stretch of time
-    to the others. Chance shrinks as claims grow. ks: Kolmogorov-Smirnov statistic of a number. js:
-    Jensen-Shannon distance (base 2) of a category. missing_*: shares. None where not defined.
-    verdict: `not whole` is that of a feature that is told and not judged.
-    """
-
-    feature: str
-    kind: Literal["numeric", "categorical"]
-    psi: FiniteFloat | None
-    psi_expected: FiniteFloat | None
-    psi_noise: FiniteFloat | None
-    ks: FiniteFloat | None = None
-    js: FiniteFloat | None = None
-    missing_reference: FiniteFloat | None
-    missing_current: FiniteFloat | None
-    verdict: Literal["stable", "warn", "drift", "too few rows", "not whole"]
-
-
-class DriftReport(_Report):
-    """A window of new claims against the training window.
-
-    window: name of the new claims' window. score: drift of the model's score, if given.
-    classifier_auc: ROC-AUC of a classifier that tells training claims from new ones; None with
-    too few claims. drifted_share: of the features that are judged. reasons: for the verdict, in
-    sentences.
-    """
-
-    window: str
-    rows_reference: int
-    rows_current: int
-    features: tuple[FeatureDrift, ...]
-    score: FeatureDrift | None
-    classifier_auc: FiniteFloat | None
-    drifted_share: FiniteFloat
-    verdict: Verdict
-    reasons: tuple[str, ...]
-
-    @property
-    def apart(self) -> int:
-        """How many of the features stand outside the verdict."""
-        return sum(feature.verdict == "not whole" for feature in self.features)
 
 
 def measure_drift(
@@ -168,18 +111,15 @@ class _Judge:
 
     def numeric(self, name: str, pair: Pair) -> FeatureDrift:
         missing = [np.isnan(values) for values in pair]
-        psi = None
-        if self._any:
-            before, now, *parts = numeric_counts(*pair, *self._in_time(pair[0]))
-            psi = stability(before, now, parts)
+        counts = numeric_counts(*pair, *self._in_time(pair[0])) if self._any else None
+        psi = stability(*counts[:2], counts[2:]) if counts else None
         return self._feature(name, "numeric", psi, missing, ks=kolmogorov_smirnov(*pair))
 
     def categorical(self, name: str, pair: Pair) -> FeatureDrift:
         missing = [codes < 0 for codes in pair]
-        psi = js = None
-        if self._any:
-            before, now, *parts = category_counts(*pair, *self._in_time(pair[0]))
-            psi, js = stability(before, now, parts), jensen_shannon(before, now)
+        counts = category_counts(*pair, *self._in_time(pair[0])) if self._any else None
+        psi = stability(*counts[:2], counts[2:]) if counts else None
+        js = jensen_shannon(*counts[:2]) if counts else None
         return self._feature(name, "categorical", psi, missing, js=js)
 
     def _in_time(self, reference: np.ndarray) -> list[np.ndarray]:

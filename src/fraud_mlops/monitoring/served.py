@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, MODEL_SCORE
 from fraud_mlops.limits import Drift
-from fraud_mlops.monitoring.drift import FeatureDrift, measure_drift
+from fraud_mlops.monitoring.drift import measure_drift
+from fraud_mlops.monitoring.drift_report import FeatureDrift
 from fraud_mlops.monitoring.performance import PeriodPerformance, performance_by_period
 
 SAME = 1e-3

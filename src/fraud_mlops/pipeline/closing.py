@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fraud_mlops.claims.report import IngestReport
 from fraud_mlops.evaluation.oot import OotReport
 from fraud_mlops.lakehouse.partitions import Partition
-from fraud_mlops.monitoring.drift import DriftReport
+from fraud_mlops.monitoring.drift_report import DriftReport
 from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.validation import Validated

@@ -13,7 +13,7 @@ from fraud_mlops.contract import MODEL_SCORE, Contract
 from fraud_mlops.evaluation.oot import Slice
 from fraud_mlops.lakehouse.ranges import partition_of
 from fraud_mlops.limits import Drift
-from fraud_mlops.monitoring.drift import DRIFT_VERDICTS, DriftReport, FeatureDrift
+from fraud_mlops.monitoring.drift_report import DRIFT_VERDICTS, DriftReport, FeatureDrift
 from fraud_mlops.monitoring.performance import PeriodPerformance
 from fraud_mlops.monitoring.served import ServedReport
 from fraud_mlops.monitoring.windows import SERVED

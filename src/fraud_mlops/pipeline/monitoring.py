@@ -16,7 +16,7 @@ from fraud_mlops.features.feature_set import scored_batches
 from fraud_mlops.features.split import Split
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.maintenance.predictions import tidy_predictions
-from fraud_mlops.monitoring.drift import DriftReport
+from fraud_mlops.monitoring.drift_report import DriftReport
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.metrics import METRICS, metric_table
 from fraud_mlops.pipeline.outcomes import Outcomes, follow

@@ -20,7 +20,7 @@ from fraud_mlops.features.split import microseconds
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_start
-from fraud_mlops.monitoring.drift import DriftReport
+from fraud_mlops.monitoring.drift_report import DriftReport
 from fraud_mlops.monitoring.performance import (
     DayPrecision,
     PeriodPerformance,

@@ -17,7 +17,8 @@ from fraud_mlops.contract import EVENT_TIME, MODEL_SCORE
 from fraud_mlops.errors import BundleError
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.features.windows import reaches
-from fraud_mlops.monitoring.drift import DriftReport, measure_drift
+from fraud_mlops.monitoring.drift import measure_drift
+from fraud_mlops.monitoring.drift_report import DriftReport
 from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.windows import evenly, thinned
 

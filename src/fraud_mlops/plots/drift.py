@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fraud_mlops.limits import Drift
-    from fraud_mlops.monitoring.drift import FeatureDrift
+    from fraud_mlops.monitoring.drift_report import FeatureDrift
     from fraud_mlops.monitoring.performance import PeriodPerformance
 
 MAX_CATEGORIES = 12

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import list_files
-from fraud_mlops.monitoring.drift import DRIFT_VERDICTS
+from fraud_mlops.monitoring.drift_report import DRIFT_VERDICTS
 from fraud_mlops.monitoring.windows import SERVED
 from fraud_mlops.serving.prediction_log import ZONE
 from fraud_mlops.words import counted
