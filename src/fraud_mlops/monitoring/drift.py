@@ -111,15 +111,18 @@ class _Judge:
 
     def numeric(self, name: str, pair: Pair) -> FeatureDrift:
         missing = [np.isnan(values) for values in pair]
-        counts = numeric_counts(*pair, *self._in_time(pair[0])) if self._any else None
-        psi = stability(*counts[:2], counts[2:]) if counts else None
+        psi = None
+        if self._any:
+            before, now, *parts = numeric_counts(*pair, *self._in_time(pair[0]))
+            psi = stability(before, now, parts)
         return self._feature(name, "numeric", psi, missing, ks=kolmogorov_smirnov(*pair))
 
     def categorical(self, name: str, pair: Pair) -> FeatureDrift:
         missing = [codes < 0 for codes in pair]
-        counts = category_counts(*pair, *self._in_time(pair[0])) if self._any else None
-        psi = stability(*counts[:2], counts[2:]) if counts else None
-        js = jensen_shannon(*counts[:2]) if counts else None
+        psi = js = None
+        if self._any:
+            before, now, *parts = category_counts(*pair, *self._in_time(pair[0]))
+            psi, js = stability(before, now, parts), jensen_shannon(before, now)
         return self._feature(name, "categorical", psi, missing, js=js)
 
     def _in_time(self, reference: np.ndarray) -> list[np.ndarray]:
