@@ -61,6 +61,7 @@ def test_answers_stand_beside_the_batchs_scores(own: Published, tmp_path: Path) 
     told = answered(own, tmp_path, as_sent(claims, own.features))
     figures = measured(own, "2024-12")
     assert figures["predictions"] == figures["matched"] == figures["rows"] == len(told)
+    assert figures["compared"] == len(told)
     assert figures["same_scores"] == figures["same_decisions"] == 1
     assert figures["most_apart"] < 1e-5
     assert figures["psi_batch"] == pytest.approx(0, abs=1e-6)
@@ -96,6 +97,7 @@ def test_claims_that_come_otherwise_than_the_batch_has_them_are_noticed(
     distribution, scores = complaints(figures | {"psi_training": 0.9, "verdict_training": 2.0}, 100)
     assert "unlike those of training" in distribution
     assert "have another score in the batch" in scores
+    assert not list(complaints({"matched": 900, "compared": 20, "same_scores": 0.5}, 100))
 
 
 def test_the_last_answer_on_a_claim_is_the_one_that_counts(own: Published, tmp_path: Path) -> None:
@@ -121,6 +123,8 @@ def test_a_claim_that_is_scored_days_after_it_happened_counts_in_its_own_month(
     assert (november["predictions"], november["unmatched"], november["matched"]) == (60, 0, 0)
     october = figures_of(own, "2024-10")
     assert october["matched"] == october["rows"] == 60
+    assert october["compared"] == 0, "its history is that of another moment"
+    assert "same_scores" not in october
     assert october["alerts"] == sum(row["alert"] for row in told)
     assert october["labelled"] == len(claims) - claims["label"].null_count
     assert october["predictions"] == 0

@@ -40,6 +40,34 @@ def test_answers_are_the_models_under_every_name_it_had() -> None:
         assert report.same_scores == 1.0
 
 
+def test_answers_on_claims_scored_later_are_not_held_against_the_batchs_scores() -> None:
+    """They have other histories by nature, and count in how the model did."""
+    later = datetime(2024, 2, 9, tzinfo=UTC)
+    answers = pa.table({
+        "claim_id": ["a", "b", "c"], "event_time": [MOMENT, later, later],
+        "model_version": ["now"] * 3,
+        "score": [0.1, 5.0, 6.0], "alert": [False, True, True],
+    })  # fmt: skip
+    batch = BatchClaims(
+        claim_ids=pa.chunked_array([["a", "b", "c"]]),
+        times=np.array(["2024-01-01"] * 3, "datetime64[us]"),
+        labels=np.array([0.0, 1.0, 1.0]),
+        scores=np.array([0.1, 0.2, 0.3]),
+        alerts=np.array([False, False, False]),
+        amounts=None,
+        end=END,
+        earlier=NOBODY,
+    )
+    report = served_report(
+        answers, batch, versions=["now"], training=None, limits=Drift(), period="month"
+    )
+    assert report is not None
+    assert (report.matched, report.compared, report.unmatched) == (3, 1, 0)
+    assert (report.same_scores, report.same_decisions, report.most_apart) == (1.0, 1.0, 0.0)
+    assert report.performance is not None
+    assert report.performance.alerts == 2
+
+
 def test_answers_unlike_the_scores_of_training_have_drifted_from_them() -> None:
     draws = np.random.default_rng(0)
     training, now = draws.normal(0, 1, 5_000), draws.normal(2, 1, 800)

@@ -35,8 +35,9 @@ class ServedReport(BaseModel):
     of the partition or shortly before, up to the last claim there is. against_training: of the
     model's scores, from those of the training window; against_batch: from the batch's scores of the
     same period. matched: claims of the partition that the model has answered on, be it as ones of
-    up to LATE after; same_scores, same_decisions: shares of those answers; most_apart: greatest
-    distance in logits. performance: of the last answer on each claim, by whichever model, joined by
+    up to LATE after. compared: answers on them as of the claim's own time, since later ones have
+    other histories; same_scores, same_decisions: shares of those; most_apart: greatest distance in
+    logits. performance: of the last answer on each claim, by whichever model, joined by
     claim id to labels as they are known. None where there is nothing to measure.
     """
 
@@ -49,6 +50,7 @@ class ServedReport(BaseModel):
     against_training: FeatureDrift | None
     against_batch: FeatureDrift | None
     matched: int
+    compared: int
     same_scores: FiniteFloat | None
     same_decisions: FiniteFloat | None
     most_apart: FiniteFloat | None
@@ -96,7 +98,10 @@ def served_report(
     )
     here = own & inside
     foreign = (place < 0) & (_places(claim_ids, batch.earlier) < 0) & (times <= batch.times.max())
-    at, theirs = place[own & (place >= 0)], np.flatnonzero(own & (place >= 0))
+    theirs = np.flatnonzero(own & (place >= 0))
+    matched = len(np.unique(place[theirs]))
+    theirs = theirs[times[theirs] == batch.times[place[theirs]]]
+    at = place[theirs]
     apart = np.abs(scores[theirs] - batch.scores[at])
     return ServedReport(
         predictions=int(inside.sum()),
@@ -105,7 +110,8 @@ def served_report(
         unmatched=int((foreign & claim_ids.is_valid().to_numpy()).sum()),
         against_training=_drift(training, scores[here], limits),
         against_batch=_drift(batch.scores, scores[here], limits),
-        matched=len(np.unique(at)),
+        matched=matched,
+        compared=len(theirs),
         same_scores=_mean(apart < SAME),
         same_decisions=_mean(alerts[theirs] == batch.alerts[at]),
         most_apart=float(apart.max()) if len(apart) else None,

@@ -110,7 +110,7 @@ def _fields(window: str, part: str, source: Any, names: Sequence[str]) -> list[_
 
 def _served_rows(served: ServedReport) -> list[_Row]:
     rows = _performance_rows(SERVED, served.performance) if served.performance else []
-    counts = ("predictions", "by_model", "unmatched", "matched")
+    counts = ("predictions", "by_model", "unmatched", "matched", "compared")
     rows += _fields(SERVED, "all", served, (*counts, "same_scores", "same_decisions", "most_apart"))
     if served.predictions:
         rows += _row(SERVED, "all", "alert_share", served.alerts / served.predictions)
