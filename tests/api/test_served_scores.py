@@ -130,6 +130,16 @@ def test_a_claim_that_is_scored_days_after_it_happened_counts_in_its_own_month(
     assert october["predictions"] == 0
 
 
+def test_raw_claims_are_not_read_while_every_answer_has_its_claim(
+    published: Published, own: Published, tmp_path: Path
+) -> None:
+    shutil.copytree(published.root / "raw", own.root / "raw")
+    answered(own, tmp_path, as_sent(in_month(own, 10), own.features))
+    for file in (own.root / "raw").rglob("*.parquet"):
+        file.write_bytes(b"nobody can read this")
+    assert measured(own)["unmatched"] == 0
+
+
 def test_answers_that_no_claim_belongs_to_are_noticed(own: Published, tmp_path: Path) -> None:
     claims = as_sent(in_month(own, 10), own.features)
     answered(own, tmp_path, [{**claim, "claim_id": f"0{claim['claim_id']}"} for claim in claims])

@@ -12,7 +12,10 @@ from fraud_mlops.limits import Drift
 from fraud_mlops.monitoring.served import BatchClaims, served_report
 
 MOMENT, END = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
-NOBODY = pa.chunked_array([[]], pa.string())
+
+
+def nobody(claim_ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    return claim_ids.slice(0, 0)
 
 
 def test_answers_are_the_models_under_every_name_it_had() -> None:
@@ -29,7 +32,7 @@ def test_answers_are_the_models_under_every_name_it_had() -> None:
         alerts=np.array([False, True, True]),
         amounts=None,
         end=END,
-        earlier=NOBODY,
+        earlier=nobody,
     )
     for versions, own in ((("now",), 1), (("now", "before"), 2)):
         report = served_report(
@@ -56,7 +59,7 @@ def test_answers_on_claims_scored_later_are_not_held_against_the_batchs_scores()
         alerts=np.array([False, False, False]),
         amounts=None,
         end=END,
-        earlier=NOBODY,
+        earlier=nobody,
     )
     report = served_report(
         answers, batch, versions=["now"], training=None, limits=Drift(), period="month"
@@ -85,7 +88,7 @@ def test_answers_unlike_the_scores_of_training_have_drifted_from_them() -> None:
         alerts=np.array(alert),
         amounts=None,
         end=END,
-        earlier=NOBODY,
+        earlier=nobody,
     )
     report = served_report(
         answers, batch, versions=("now",), training=training, limits=Drift(), period="month"
@@ -95,3 +98,38 @@ def test_answers_unlike_the_scores_of_training_have_drifted_from_them() -> None:
     assert report.against_training.psi > 1
     assert report.against_batch is not None
     assert report.against_batch.psi < 0.01
+
+
+def test_only_ids_of_no_claim_of_the_partition_are_looked_for_before_it() -> None:
+    asked: list[list[str]] = []
+
+    def before(claim_ids: pa.ChunkedArray) -> pa.ChunkedArray:
+        asked.append(claim_ids.to_pylist())
+        return pa.chunked_array([["old"]])
+
+    def unmatched(*claim_ids: str | None) -> int:
+        rows = len(claim_ids)
+        answers = pa.table({
+            "claim_id": pa.array(claim_ids, pa.string()), "event_time": [MOMENT] * rows,
+            "model_version": ["now"] * rows, "score": [0.1] * rows, "alert": [False] * rows,
+        })  # fmt: skip
+        batch = BatchClaims(
+            claim_ids=pa.chunked_array([["a"]]),
+            times=np.array(["2024-01-01"], "datetime64[us]"),
+            labels=np.array([0.0]),
+            scores=np.array([0.1]),
+            alerts=np.array([False]),
+            amounts=None,
+            end=END,
+            earlier=before,
+        )
+        report = served_report(
+            answers, batch, versions=["now"], training=None, limits=Drift(), period="month"
+        )
+        assert report is not None
+        return report.unmatched
+
+    assert unmatched("a", None, "a") == 0
+    assert asked == []
+    assert unmatched("a", "old", "lost", "lost", None) == 2
+    assert asked == [["old", "lost"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -61,7 +61,7 @@ class ServedReport(BaseModel):
 class BatchClaims:
     """n claims of one partition as the batch scored them. times: datetime64 in UTC; labels:
     float64, 1 fraud, 0 genuine, nan not known; amounts: float64, or None. end: of the partition;
-    earlier: ids of claims that happened up to LATE before it."""
+    earlier: tells of ids those of claims that happened up to LATE before it."""
 
     claim_ids: pa.ChunkedArray
     times: np.ndarray
@@ -70,7 +70,7 @@ class BatchClaims:
     alerts: np.ndarray
     amounts: np.ndarray | None
     end: datetime
-    earlier: pa.ChunkedArray
+    earlier: Callable[[pa.ChunkedArray], pa.ChunkedArray]
 
 
 def served_report(
@@ -97,7 +97,9 @@ def served_report(
         pc.is_in(answers.column("model_version"), value_set=pa.array(versions, pa.string()))
     )
     here = own & inside
-    foreign = (place < 0) & (_places(claim_ids, batch.earlier) < 0) & (times <= batch.times.max())
+    foreign = claim_ids.filter(pa.array((place < 0) & (times <= batch.times.max()))).drop_null()
+    if len(foreign):
+        foreign = foreign.filter(pa.array(_places(foreign, batch.earlier(foreign.unique())) < 0))
     theirs = np.flatnonzero(own & (place >= 0))
     matched = len(np.unique(place[theirs]))
     theirs = theirs[times[theirs] == batch.times[place[theirs]]]
@@ -107,7 +109,7 @@ def served_report(
         predictions=int(inside.sum()),
         alerts=int(alerts[inside].sum()),
         by_model=int(here.sum()),
-        unmatched=int((foreign & claim_ids.is_valid().to_numpy()).sum()),
+        unmatched=len(foreign),
         against_training=_drift(training, scores[here], limits),
         against_batch=_drift(batch.scores, scores[here], limits),
         matched=matched,

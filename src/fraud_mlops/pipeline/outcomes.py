@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 
@@ -29,6 +30,7 @@ from fraud_mlops.monitoring.performance import (
     performance_by_period,
 )
 from fraud_mlops.monitoring.served import LATE, BatchClaims, ServedReport, served_report
+from fraud_mlops.pipeline.earlier import EarlierClaims
 from fraud_mlops.pipeline.later import Later
 from fraud_mlops.pipeline.leading import Leader
 from fraud_mlops.pipeline.reference import drift_from, training_scores
@@ -86,6 +88,7 @@ def follow(
     days: list[DayPrecision] = []
     served: dict[str, ServedReport] = {}
     log = LoggedScores(lakehouse, contract.name)
+    earlier = EarlierClaims(lakehouse, contract)
     later, old_enough, known = Later(), 0, 0
     for partition, claims in _beside(features, [p for p in scores if p.rows]):
         told = _Scored.of(lakehouse, partition, claims)
@@ -97,8 +100,8 @@ def follow(
         whole = PartitionRange.of(partition.value, None, contract.partition)
         answers = log.between(whole.start, whole.end + LATE)
         if answers.num_rows:
-            earlier = _ids_before(lakehouse, contract, whole.start)
-            if report := told.served(answers, whole.end, earlier, contract, leader):
+            before = partial(earlier.among, start=whole.start)
+            if report := told.served(answers, whole.end, before, contract, leader):
                 served[partition.value] = report
         if not in_sample(partition.value, contract, leader):
             ripe = told.times <= microseconds(as_of - contract.label.delay)
@@ -120,17 +123,6 @@ def follow(
         served=served,
         unreadable=tuple(sorted(log.unreadable)),
     )
-
-
-def _ids_before(lakehouse: Lakehouse, contract: Contract, start: datetime) -> pa.ChunkedArray:
-    """Of claims of the partitions that begin up to LATE before."""
-    near = [
-        lakehouse.partition("raw", contract.name, found.key, found.value)
-        for found in lakehouse.listed("raw", contract.name)
-        if (begun := partition_start(found.value, contract.partition)) < start <= begun + LATE
-    ]
-    ids = [lakehouse.read([each], [CLAIM_ID]).column(CLAIM_ID) for each in near]
-    return pa.chunked_array([chunk for column in ids for chunk in column.chunks], pa.string())
 
 
 def _rate(leader: Leader) -> float | None:
@@ -233,7 +225,7 @@ class _Scored:
         self,
         answers: pa.Table,
         end: datetime,
-        earlier: pa.ChunkedArray,
+        earlier: Callable[[pa.ChunkedArray], pa.ChunkedArray],
         contract: Contract,
         leader: Leader,
     ) -> ServedReport | None:
