@@ -306,6 +306,19 @@ def test_claims_without_an_id_keep_their_names_when_another_file_lands(
     assert set(before) < set(ids(made, tmp_path))
 
 
+@pytest.mark.parametrize("uri", ["in", "in/*/*"])
+def test_a_file_beside_its_packed_copy_is_refused_where_both_would_name_claims_alike(
+    tmp_path: Path, uri: str
+) -> None:
+    first = write_csv(tmp_path / "in" / "2023" / "motor.csv", claims(2))
+    packed = first.with_name("motor.csv.gz")
+    packed.write_bytes(gzip.compress(csv_text(claims(4)[2:]).encode()))
+    told = refusal(contract(tmp_path / uri, claim_id=None, ignore=["id"]), tmp_path)
+    assert f"{first} and {packed} would give their claims the same ids (2023/motor.csv-1" in told
+    assert "remove one; else rename one, or name the column that has ids: `claim_id`" in told
+    assert ids(contract(tmp_path / uri), tmp_path) == ["c1", "c2", "c3", "c4"]
+
+
 def test_the_number_of_records_counts_the_unreadable_ones(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "motor.csv", claims(20))
     path.write_text(path.read_text(encoding="utf-8") + "short\n", encoding="utf-8")

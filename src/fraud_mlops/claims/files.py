@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -182,6 +182,18 @@ def _neighbours(fs: Any, path: str) -> str:
         return f" (nor is there a folder {folder})"
     close = get_close_matches(name, names, n=1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def require_own_places(uri: str, files: Iterable[SourceFile]) -> None:
+    """Where claims are named by their file's place: SourceError for two files that have one."""
+    there: dict[str, SourceFile] = {}
+    for file in files:
+        if (other := there.setdefault(file.place, file)) is not file:
+            raise SourceError(
+                f"{uri}: {other.name} and {file.name} would give their claims the same ids "
+                f"({file.place}-1, ...), for the contract has no `claim_id`. If they hold the same "
+                "claims, remove one; else rename one, or name the column that has ids: `claim_id`"
+            )
 
 
 def format_named(path: str) -> Format | None:

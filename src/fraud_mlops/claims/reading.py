@@ -14,7 +14,15 @@ import numpy as np
 import pyarrow as pa
 
 from fraud_mlops.claims import csv_files, diagnosis, parquet_files
-from fraud_mlops.claims.files import Chunk, Format, SourceFile, file_of, find_files, format_of
+from fraud_mlops.claims.files import (
+    Chunk,
+    Format,
+    SourceFile,
+    file_of,
+    find_files,
+    format_of,
+    require_own_places,
+)
 from fraud_mlops.claims.values import is_number
 from fraud_mlops.contract import Contract, CsvOptions, FileSource
 from fraud_mlops.errors import SourceError
@@ -117,13 +125,16 @@ def open_source(
 
     without: paths of files that are not to be read. only: the address of one that is, alone.
     Raises SourceError for a source that is not there, is empty or is not what it should be,
-    and for columns that bear one name or, among those that are read, differ from file to file.
+    for columns that bear one name or, among those that are read, differ from file to file, and for
+    files that would give their claims the same ids.
     """
     source = contract.source
     if not isinstance(source, FileSource):
         raise TypeError(f"{contract.name} is generated, not read from files")
     there = find_files(source, without) if only is None else [file_of(source, only)]
     form, found = format_of(source, there)
+    if contract.claim_id is None:
+        require_own_places(source.uri, found)
     unused = _keys_of_some(contract, found, only)
     seen = (_seen(file, form, source.csv, contract.ignore, unused) for file in found)
     (file, first), among = next(seen), read_columns(contract)
