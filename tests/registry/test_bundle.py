@@ -105,6 +105,18 @@ def test_publishing_the_same_model_again_changes_nothing_but_its_age(models: Pat
     assert again.manifest.run == "FraudDetectionFlow/17", "the run that was first to make it"
 
 
+@pytest.mark.parametrize(("hours", "anew"), [(23, False), (25, True)])
+def test_a_manifest_that_is_sound_is_not_written_again_within_a_day(
+    models: Path, hours: int, anew: bool
+) -> None:
+    """Each write is a version of the object, where the store keeps those."""
+    version = publish(models)
+    long_ago(models, version, days=hours / 24)
+    before = written(str(models), DATASET)[version]
+    write(models, files(), version)
+    assert (written(str(models), DATASET)[version] > before) is anew
+
+
 @pytest.mark.parametrize("name", files())
 def test_publishing_again_makes_whole_what_is_damaged_on_the_store(models: Path, name: str) -> None:
     version = publish(models)

@@ -18,7 +18,7 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -29,6 +29,8 @@ from fraud_mlops.lakehouse.stores import join, list_files, read_bytes, write_byt
 MANIFEST = "manifest.json"
 _VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
 _FILE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
+_YOUNG = timedelta(days=1)
+"""A version that was written within it is not written anew: `models expire` keeps a week's."""
 _MEND = "fetch the bundle again, or roll back to another version"
 
 
@@ -109,8 +111,9 @@ def write_bundle(
 
     version: as `bundle_version` names `files`, so that what is damaged may be written anew. The
     manifest's list of files is filled in here; one that is there already, and sound, stays, with
-    the run that was first to make this model, and is `written` now: an old version that is about
-    to be pointed at is young again. Raises BundleError for a version of other content.
+    the run that was first to make this model. When it is older than a day it is `written` once
+    more: an old version that is about to be pointed at is young again. Raises BundleError for a
+    version of other content.
     """
     entries = {name: _entry(name, data) for name, data in files.items()}
     manifest = manifest.model_copy(update={"files": entries}).sealed()
@@ -123,6 +126,9 @@ def write_bundle(
             write_bytes(join(folder, name), data)
     with contextlib.suppress(BundleError):
         manifest = read_manifest(models_uri, dataset, version)
+        there = [file.changed for file in list_files(folder) if file.path == MANIFEST]
+        if there and there[0] > (datetime.now(UTC) - _YOUNG).timestamp():
+            return Bundle(manifest, dict(files))
     text = json.dumps(manifest.told(), indent=1, sort_keys=True, allow_nan=False)
     write_bytes(join(folder, MANIFEST), text.encode() + b"\n")
     return Bundle(manifest, dict(files))
