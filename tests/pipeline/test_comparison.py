@@ -10,14 +10,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from click.testing import CliRunner
 from run_kit import DATASET, Run, planned
 
 from fraud_mlops.claims import IngestReport
+from fraud_mlops.cli import main
 from fraud_mlops.errors import BundleError, FraudMlopsError
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.ingesting import prepare
-from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.pipeline.plan import RunPlan, plan_run
 from fraud_mlops.pipeline.publishing import keep_bundle
 from fraud_mlops.pipeline.validation import oot_claims, threshold_of, validate
 from fraud_mlops.registry.bundle import bundle_version
@@ -122,6 +124,27 @@ def test_a_champion_of_all_claims_is_not_replaced_by_a_model_of_a_sample(
     assert validate(plan, led.features, led.ingested, other).gate.gain is not None
     made = led.features, led.choice, led.log, validated
     assert keep_bundle(plan, of_a_sample(led), *made).sample == "600 of 6,000 rows"
+
+
+def test_a_champion_that_may_be_of_a_sample_without_saying_so_can_be_retired(
+    led: Run, tmp_path: Path
+) -> None:
+    """As those of earlier releases, whose manifests have no such word."""
+    shutil.copytree(led.plan.model_uri, models := tmp_path / "models")
+    place = {"model_uri": str(models), "champion": led.validated.version}
+    held = validate(
+        led.plan.model_copy(update=place), led.features, of_a_sample(led), challenger(led)
+    ).gate
+    assert held.verdict == "hold"
+    assert "A champion of an earlier release counts as of all claims" in held.reason
+    command = f"models retire --dataset {DATASET}"
+    assert f"fraud-mlops {command} takes it back" in held.reason
+    told = CliRunner().invoke(main, [*command.split(), "--model-uri", str(models)])
+    assert told.exit_code == 0, told.output
+    found = plan_run(DATASET, run="Test/2", output_uri=led.plan.output_uri, model_uri=str(models))
+    assert found.champion is None
+    plan = led.plan.model_copy(update=place | {"champion": None})
+    assert validate(plan, led.features, of_a_sample(led), challenger(led)).gate.verdict == "first"
 
 
 def test_a_champion_of_a_sample_is_challenged_by_another(led: Run, tmp_path: Path) -> None:

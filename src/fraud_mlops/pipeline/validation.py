@@ -171,13 +171,19 @@ def _doubt(maturity: Maturity) -> str | None:
     )
 
 
-def _of_a_sample(challenger: str | None, champion: str | None) -> str | None:
-    """Figures of few claims would say little of one that has learnt from all, and its alerts."""
+def _of_a_sample(plan: RunPlan, challenger: str | None, champion: str | None) -> str | None:
+    """Figures of few claims would say little of one that has learnt from all, and its alerts.
+
+    champion: None, too, of an earlier release, which did not say.
+    """
     if challenger is None or champion is not None:
         return None
     return (
         f"the challenger is of a sample ({challenger}), and the champion of all claims. Train it "
-        "without --sample-size, or keep such models by themselves: --model-uri FOLDER"
+        "without --sample-size, or keep such models by themselves: --model-uri FOLDER. A champion "
+        "of an earlier release counts as of all claims, since those did not say; if it is of a "
+        f"sample too, fraud-mlops models retire --dataset {plan.contract.name} takes it back, and "
+        "the next model is the first, held against nobody"
     )
 
 
@@ -210,7 +216,7 @@ def _gate(
     if plan.champion is not None:
         bundle = load_bundle(plan.model_uri, contract.name, plan.champion)
         against = _champion_logits(plan, bundle, claims)
-        doubt = doubt or _of_a_sample(sample, bundle.manifest.sample)
+        doubt = doubt or _of_a_sample(plan, sample, bundle.manifest.sample)
         learnt = pa.scalar(bundle.manifest.trained_until, pa.timestamp("us", "UTC"))
         fresh = pc.greater_equal(claims.column(EVENT_TIME), learnt).to_numpy()
         if not fresh.all():
