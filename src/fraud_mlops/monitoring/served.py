@@ -35,10 +35,11 @@ class ServedReport(BaseModel):
     of the partition or shortly before, up to the last claim there is. against_training: of the
     model's scores, from those of the training window; against_batch: from the batch's scores of the
     same period. matched: claims of the partition that the model has answered on, be it as ones of
-    up to LATE after. compared: answers on them as of the claim's own time, since later ones have
-    other histories; same_scores, same_decisions: shares of those; most_apart: greatest distance in
-    logits. performance: of the last answer on each claim, by whichever model, joined by
-    claim id to labels as they are known. None where there is nothing to measure.
+    up to LATE after; compared: those of them that it has answered on as of their own time, since
+    later answers have other histories; same_scores, same_decisions: shares of these answers;
+    most_apart: greatest distance in logits. performance: of the last answer on each claim, by
+    whichever model, joined by claim id to labels as they are known. None where there is nothing to
+    measure.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -113,7 +114,7 @@ def served_report(
         against_training=_drift(training, scores[here], limits),
         against_batch=_drift(batch.scores, scores[here], limits),
         matched=matched,
-        compared=len(theirs),
+        compared=len(np.unique(at)),
         same_scores=_mean(apart < SAME),
         same_decisions=_mean(alerts[theirs] == batch.alerts[at]),
         most_apart=float(apart.max()) if len(apart) else None,

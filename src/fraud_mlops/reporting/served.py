@@ -58,7 +58,8 @@ def complaints(figures: dict[str, float], minimum: int) -> Iterable[str]:
         if psi is not None and verdict == DRIFT_VERDICTS["drift"]:
             yield f"served scores are distributed unlike {of}: PSI {psi:.2f}"
     same = figures.get("same_scores")
-    compared = figures.get("compared", figures.get("matched", 0))  # earlier releases had one
+    # Figures of earlier releases have no `compared`.
+    compared = figures.get("compared", figures.get("matched", 0))
     if same is not None and compared >= minimum and same < SAME_SCORES:
         yield f"{1 - same:.0%} of the claims that both have scored have another score in the batch"
     given, unmatched = figures.get("predictions", 0), figures.get("unmatched", 0)
