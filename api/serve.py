@@ -6,25 +6,43 @@ before the app is imported, and takes what an earlier start has left there for i
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def main(options: list[str]) -> None:
-    """The folder is that of PROMETHEUS_MULTIPROC_DIR, emptied; or a temporary one."""
+    """The folder is that of PROMETHEUS_MULTIPROC_DIR, emptied; or, when unset, a temporary one."""
     from uvicorn.main import main as uvicorn
 
-    with tempfile.TemporaryDirectory(prefix="fraud-api-metrics-") as temporary:
-        folder = Path(os.environ.get(SHARED) or temporary)
+    with contextlib.ExitStack() as stack:
+        folder = Path(os.environ.get(SHARED) or _temporary(stack))
         folder.mkdir(parents=True, exist_ok=True)
         for file in folder.glob("*.db"):
             file.unlink()
         os.environ[SHARED] = str(folder)
         uvicorn(["api.app:app", *options], prog_name="python -m api.serve")
+
+
+def _temporary(stack: contextlib.ExitStack) -> str:
+    """Removed with the stack, and on SIGTERM: once a single worker has stopped, uvicorn raises it
+    again for whoever handled it before, and by default the process ends there and then."""
+
+    def ended(number: int, _: FrameType | None) -> None:
+        stack.close()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    made = tempfile.TemporaryDirectory(prefix="fraud-api-metrics-", ignore_cleanup_errors=True)
+    name = stack.enter_context(made)
+    signal.signal(signal.SIGTERM, ended)
+    return name
 
 
 if __name__ == "__main__":

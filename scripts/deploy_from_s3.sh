@@ -8,7 +8,8 @@
 #   scripts/deploy_from_s3.sh --to /srv/models --dataset synthetic_claims --rollback
 #   ... --rollback --expected 20240301-0123456789ab      that one only, not what somebody else has put there
 #
-# One deployment into a folder at a time. What the server serves before the switch is what is gone back to.
+# One deployment into a folder at a time. Gone back to is what was pointed at; where a deployment has left the
+# pointer, what the server said that it serves.
 #
 # Exits with 0 (deployed), 1 (refused; what was served still is), 2 (wrong usage), 3 (refused, and the pointer
 # could not be put back: the message has the command), 129, 130 or 143 (broken off by the end of the terminal,

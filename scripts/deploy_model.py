@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import getpass
 import os
+import shlex
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 import requests
 
 from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.lakehouse.stores import absolute
 from fraud_mlops.serving.deploying import (
     Deployed,
     alone,
@@ -28,6 +32,7 @@ _POLL = 0.5
 _SIGNALLED = 128
 _NOT_TAKEN_BACK = 3
 _TAKE_BACK_SECONDS = 10.0
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @click.command()
@@ -69,7 +74,8 @@ def main(
     except FraudMlopsError as error:
         _say(str(error))
     except OSError as error:
-        _say(f"{error}; see that {target} has room, and that {_user()} may write there")
+        room = f"; see that {target} has room, and that {_user()} may write there"
+        _say(f"{error}{room if _is_of(target, error) else ''}")
     sys.exit(1)
 
 
@@ -78,7 +84,7 @@ def _switched(
 ) -> int:
     """Exit code. A switch that the server does not take is taken back."""
     heard = _signals()
-    serves = _ready(server).get("version") if server else None
+    serves = _served(server, dataset) if server else None
     done = switch(target, dataset, version, serves=serves, by=by, progress=_say_on)
     refusal = _refused(server, version, timeout, heard) if server else None
     if refusal is None:
@@ -106,11 +112,17 @@ def _taken_back(target: str, dataset: str, done: Deployed, by: str, reason: str)
             _say(
                 f"NOT TAKEN BACK: {dataset} still points at {done.version}, and a server that is "
                 f"started now has no model: {error}\nOnce that is mended: "
-                f"scripts/deploy_from_s3.sh --to {target} --dataset {dataset} --rollback "
-                f"--expected {done.version}"
+                f"{_by_hand(target, dataset, done)}"
             )
             return False
         return True
+
+
+def _by_hand(target: str, dataset: str, done: Deployed) -> str:
+    """The command that takes back what has no other way: `--rollback` knows the pointers alone."""
+    move = ["promote", done.previous] if done.previous else ["retire"]
+    where = ["--dataset", dataset, "--model-uri", absolute(target)]
+    return shlex.join(["fraud-mlops", "models", *move, *where])
 
 
 def _moved_on(target: str, dataset: str, version: str) -> bool:
@@ -131,11 +143,23 @@ def _say_on(told: str) -> None:
 
 def _signals() -> list[int]:
     """Ctrl-C, SIGTERM and a terminal's end that came. From here on they break nothing off halfway:
-    a switch that was not seen through is taken back."""
+    a switch that was not seen through is taken back. What we were started to ignore, as by nohup
+    or in the background, stays ignored."""
     heard: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: heard.append(number))
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: heard.append(number))
     return heard
+
+
+def _is_of(target: str, error: OSError) -> bool:
+    """Whether it is there that there is no room, or no leave to write; not of the source, say."""
+    if error.errno in _NO_ROOM:
+        return True
+    if not isinstance(error.filename, str):
+        return False
+    root, path = Path(absolute(target)), Path(error.filename)
+    return path.is_relative_to(root) or root.is_relative_to(path)
 
 
 def _user() -> str:
@@ -161,6 +185,12 @@ def _refused(server: str, version: str, timeout: float, heard: list[int]) -> str
         why = str(told.get("problem") or f"it serves {told.get('version')}")
         time.sleep(_POLL)
     return f"{why} after {timeout:g} s"
+
+
+def _served(server: str, dataset: str) -> str | None:
+    """The version that it serves, if it is one of this dataset."""
+    told = _ready(server)
+    return told.get("version") if told.get("dataset") == dataset else None
 
 
 def _ready(server: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,27 @@ def test_a_store_that_does_not_answer_is_no_file_that_cannot_be_read() -> None:
 
     with pytest.raises(StoreError):
         readable("s3://lake/a.parquet", silent)
+
+
+def test_what_the_machine_cannot_read_is_no_broken_file(lake: Lakehouse) -> None:
+    """Too many files are open, say: the log is whole, and its figures would be wrong."""
+    log = LoggedScores(lake, NAME)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(StoreError, match="Too many open files"):
+            log.between(DAYS[0], DAYS[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not log.unreadable
+    assert log.between(DAYS[0], DAYS[1]).num_rows == 6
+
+
+@pytest.mark.parametrize("error", [pa.ArrowMemoryError("malloc"), OSError(5, "I/O error")])
+def test_a_disk_or_a_memory_that_fails_while_a_file_is_read_is_told(error: Exception) -> None:
+    def failing() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as told:
+        readable("/lake/a.parquet", failing)
+    assert told.value is error

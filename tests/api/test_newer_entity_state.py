@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.pipeline.plan import plan_run
 from fraud_mlops.pipeline.ranges import pin_raw
 from fraud_mlops.pipeline.scoring import publish_state
-from fraud_mlops.registry.pointers import promote
+from fraud_mlops.registry.pointers import promote, withdraw
 from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.entity_state import (
     StateFacts,
@@ -197,9 +198,26 @@ class Counting(Lakehouse):
         return super().read(*given, **more)
 
 
+@dataclass
+class Clock:
+    """Of the pauses; it stands still until it is moved on."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("fraud_mlops.serving.champion.time", clock)
+    return clock
+
+
 @pytest.mark.parametrize("damage", ["other entities", "no Parquet"])
 def test_a_state_that_cannot_be_used_is_told_and_not_read_at_every_look(
-    own: Published, damage: str
+    own: Published, damage: str, clock: Clock
 ) -> None:
     lake = Counting(str(own.root))
     served = ServedModel(own.models, DATASET, lake)
@@ -216,13 +234,51 @@ def test_a_state_that_cannot_be_used_is_told_and_not_read_at_every_look(
     lake.reads = 0
     for _ in range(10):
         assert not served.look()
-    assert lake.reads <= 1
+    read = lake.reads
+    assert read == (damage == "other entities")
+    clock.now += 1
+    assert not served.look()
+    assert lake.reads == 2 * read
     assert served.state_problem
     assert (served.problem, served.refused) == (None, None)
     assert served.scorer is before
     path.write_bytes(kept)  # another object, by its time; tried at once
     assert served.look()
     assert served.state_problem is None
+
+
+def test_while_a_version_is_left_alone_the_reason_is_its_own(own: Published, clock: Clock) -> None:
+    """And not that of the last look, when the pointer could not be read."""
+    assert clock.now == 0
+    served = served_with_bad_promotion(own)
+    pointer = own.root / "models" / DATASET / "champion.json"
+    kept = pointer.read_bytes()
+    pointer.write_text("{")
+    assert not served.look()
+    assert "is no pointer" in str(served.problem)
+    pointer.write_bytes(kept)
+    assert not served.look()
+    assert served.refused
+    assert served.problem == served.refused.reason
+
+
+def test_a_version_that_is_no_longer_pointed_at_is_not_refused(
+    own: Published, clock: Clock
+) -> None:
+    """And is tried at once when it is pointed at again, mended."""
+    assert clock.now == 0
+    first, second = own.versions.values()
+    weights = own.root / "models" / DATASET / second / "weights.safetensors"
+    kept = weights.read_bytes()
+    served = served_with_bad_promotion(own)
+    withdraw(own.models, DATASET, second, by="test", reason="test")
+    assert not served.look()
+    assert served.scorer
+    assert (served.scorer.version, served.refused) == (first, None)
+    weights.write_bytes(kept)
+    promote(own.models, DATASET, second, expected=None, by="test", reason="test")
+    assert served.look()
+    assert served.scorer.version == second
 
 
 def test_a_state_that_cannot_be_used_is_in_readyz_and_in_the_metrics(

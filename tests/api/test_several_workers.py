@@ -107,23 +107,24 @@ def test_gauges_are_of_the_workers_that_live_and_of_the_model_that_they_serve(
         assert (serves(first), serves(second)) == (0, 1)
 
 
-def image() -> tuple[dict[str, str], list[str]]:
-    """Variables and module with options of the image, with two workers, as the shell makes them."""
+def image(workers: int) -> tuple[dict[str, str], list[str]]:
+    """Variables and module with options of the image, as the shell makes them."""
     text = (ROOT / "infra" / "api" / "Dockerfile").read_text().replace("\\\n", " ")
     (given,) = re.findall(r"^ENV (.+)$", text, re.MULTILINE)
     (command,) = re.findall(r"^CMD (.+)$", text, re.MULTILINE)
     shell, flag, words = json.loads(command)
     assert (shell, flag) == ("sh", "-c")
-    filled = words.replace("${WORKERS:-1}", str(WORKERS)).replace("--host 0.0.0.0", "")
+    filled = words.replace("${WORKERS:-1}", str(workers)).replace("--host 0.0.0.0", "")
     exec_, python, module, *start = filled.split()
     assert (exec_, python, module) == ("exec", "python", "-m")
     return dict(one.split("=", 1) for one in given.split()), start
 
 
+@pytest.mark.parametrize("workers", [1, WORKERS])
 def test_metrics_of_the_image_are_of_all_its_workers_and_of_this_start(
-    own: Published, tmp_path: Path
+    own: Published, tmp_path: Path, workers: int
 ) -> None:
-    variables, start = image()
+    variables, start = image(workers)
     assert "PROMETHEUS_MULTIPROC_DIR" in variables
     metrics = tmp_path / "metrics"
     environment = environment_of(own, tmp_path) | {"UVICORN_HTTP": variables["UVICORN_HTTP"]}
@@ -131,12 +132,13 @@ def test_metrics_of_the_image_are_of_all_its_workers_and_of_this_start(
     for shared in (str(metrics), str(metrics), ""):
         environment["PROMETHEUS_MULTIPROC_DIR"] = shared
         with process_server(tmp_path, environment, start=start) as server:
-            swaps = {"": float(WORKERS)}
+            swaps = {"": float(workers)}
             server.until(lambda: gauges(server, "fraud_model_swaps") == swaps, 60)  # noqa: B023
             for _ in range(10):
                 assert server.score(own.claim()).status_code == 200
             counted = gauges(server, "fraud_claims_scored_total")
             assert sum(counted.values()) == 10
+            assert len(list(tmp_path.glob("fraud-api-metrics-*"))) == (not shared)
     assert list(tmp_path.glob("fraud-api-metrics-*")) == []
 
 

@@ -80,6 +80,35 @@ def test_a_file_that_is_new_is_in_a_folder_that_is_synced_and_so_are_those_above
     log.close()
 
 
+def test_a_log_that_is_closed_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is closed meanwhile may by then be another one, by its number."""
+    sync, busy = os.fsync, threading.Event()
+    still_open: list[bool] = []
+
+    def slow(handle: int) -> None:
+        if threading.current_thread().name == "prediction-log-sync" and not still_open:
+            before = os.fstat(handle).st_ino
+            busy.set()
+            time.sleep(0.5)
+            still_open.append(is_open(handle, before))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    log = PredictionLog(Lakehouse(str(tmp_path / "lake")), DATASET, tmp_path / "log")
+    assert busy.wait(20)
+    log.close()
+    assert still_open == [True]
+
+
+def is_open(handle: int, inode: int) -> bool:
+    try:
+        return os.fstat(handle).st_ino == inode
+    except OSError:
+        return False
+
+
 def test_a_disk_that_cannot_be_synced_is_counted_and_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

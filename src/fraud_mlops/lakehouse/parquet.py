@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, BinaryIO, cast
@@ -25,14 +26,17 @@ WRITE_AGAIN = "Write the partition again (docs/stores.md, A damaged partition)."
 
 @contextmanager
 def open_parquet(uri: str) -> Iterator[tuple[pq.ParquetFile, BinaryIO]]:
-    """A Parquet object on any store. Raises FileNotFoundError, LakehouseError for a damaged one."""
+    """A Parquet object on any store. Raises FileNotFoundError, LakehouseError for a damaged one,
+    and StoreError where it is the machine that cannot read: no right, too many files, a disk."""
     with ExitStack() as stack:
         try:
             stream = stack.enter_context(_opened(uri))
             parquet = pq.ParquetFile(stream, pre_buffer=not is_local(uri))
-        except (FileNotFoundError, StoreError):
+        except (FileNotFoundError, StoreError, MemoryError):
             raise
         except (pa.ArrowException, OSError) as error:
+            if number := getattr(error, "errno", None):
+                raise StoreError(f"{uri}: cannot be read: {os.strerror(number)}") from None
             raise LakehouseError(
                 f"{uri}: damaged or truncated Parquet: {str(error).rstrip('.')}. {WRITE_AGAIN}"
             ) from None

@@ -37,17 +37,18 @@ class Refused:
 
 @dataclass
 class _Pause:
-    """Until when what failed is left alone: each time twice as long, up to a minute."""
+    """Until when what failed is left alone, and why: each time twice as long, up to a minute."""
 
     what: str | None = None
+    why: str | None = None
     until: float = 0.0
     wait: float = 1.0
 
     def holds(self, what: str | None) -> bool:
         return what == self.what and time.monotonic() < self.until
 
-    def begin(self, what: str | None) -> None:
-        self.what, self.until = what, time.monotonic() + self.wait
+    def begin(self, what: str | None, why: str) -> None:
+        self.what, self.why, self.until = what, why, time.monotonic() + self.wait
         self.wait = min(2 * self.wait, LONGEST_WAIT)
 
 
@@ -105,12 +106,13 @@ class ServedModel:
     def _follow(self) -> tuple[bool, str | None]:
         pointer = read_pointer(self.models_uri, self.dataset, self.role)
         if pointer is None:
+            self.refused, self._versions = None, _Pause()
             return self._unnamed(), f"no {self.role} yet: train one, or promote a version"
         if self.scorer is not None and self.scorer.version == pointer.version:
             self.refused, self._versions = None, _Pause()
             return False, None
         if self._versions.holds(pointer.version):
-            return False, self.problem
+            return False, self._versions.why
         self._swap(pointer.version)
         return True, None
 
@@ -128,7 +130,7 @@ class ServedModel:
             scorer = scorer_of(loaded, self._histories(loaded.contract))
         except Exception as error:
             self.refused = Refused(version, self._shown(error), datetime.now(UTC))
-            self._versions.begin(version)
+            self._versions.begin(version, self.refused.reason)
             raise
         self._loaded, self._state_tag, self._states = loaded, tag, _Pause()
         self.scorer = scorer  # one assignment: whole or not at all
@@ -145,11 +147,11 @@ class ServedModel:
             self._states = _Pause()
             return False, None
         if self._states.holds(tag):
-            return False, self.state_problem
+            return False, self._states.why
         try:
             self.scorer = scorer_of(self._loaded, self._histories(contract))
-        except Exception:
-            self._states.begin(tag)
+        except Exception as error:
+            self._states.begin(tag, self._shown(error))
             raise
         self._state_tag, self._states = tag, _Pause()
         return True, None

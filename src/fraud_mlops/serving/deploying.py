@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from fraud_mlops.errors import RegistryError
 from fraud_mlops.lakehouse.stores import absolute
-from fraud_mlops.registry.bundle import load_bundle, write_bundle
+from fraud_mlops.registry.bundle import list_versions, load_bundle, write_bundle
 from fraud_mlops.registry.locking import locked
 from fraud_mlops.registry.pointers import promote, read_pointer, rollback_target, withdraw
 from fraud_mlops.serving.loading import load_model
 from fraud_mlops.words import counted
 
 _DEPLOYING_SECONDS = 5
+_REASON = "deployed from the registry"
 
 
 class Deployed(NamedTuple):
@@ -77,16 +78,19 @@ def switch(
     champion meanwhile; it then is as they left it.
 
     serves: what the server serves, where it says so: a deployment that was killed has left a
-    pointer at what nobody took.
+    pointer at what nobody took. It counts for nothing where the pointer is somebody else's, who
+    may have moved it just now, and where the registry has no such version.
     """
     target = absolute(target)
     pointer = read_pointer(target, dataset, "champion")
     led = pointer.version if pointer else None
-    done = Deployed(version, (serves or led) if led else None)
+    left = pointer is not None and pointer.reason == _REASON
+    taken = serves if left and serves in list_versions(target, dataset) else led
+    done = Deployed(version, taken)
     if led == version:
         progress(f"{version} was pointed at already")
         return done
-    promote(target, dataset, version, expected=led, by=by, reason="deployed from the registry")
+    promote(target, dataset, version, expected=led, by=by, reason=_REASON)
     progress(f"switched from {led or 'nothing'} to {version}")
     return done
 

@@ -95,13 +95,15 @@ class UnreadableError(LakehouseError):
 
 
 def readable(uri: str, read: Callable[[], _Read]) -> _Read:
-    """What is read of a file of the log. Raises UnreadableError, FileNotFoundError, and StoreError
-    where it is the store that is at fault."""
+    """What is read of a file of the log. Raises UnreadableError, FileNotFoundError, and StoreError,
+    MemoryError or OSError with a number where it is the store or the machine that is at fault."""
     try:
         return again(uri, read)
-    except (FileNotFoundError, StoreError):
+    except (FileNotFoundError, StoreError, MemoryError):
         raise
     except (LakehouseError, pa.ArrowException, OSError, LookupError, ValueError) as error:
+        if getattr(error, "errno", None):
+            raise
         raise UnreadableError(f"{uri}: is no file of the prediction log: {error}") from None
 
 

@@ -139,7 +139,7 @@ class PredictionLog:
                 if not closing:
                     self._wake.wait(pause(failures))
             if closing:
-                self._file.close()
+                self._syncing.end(self._file)
                 return
 
     def _turn(self, closing: bool) -> None:

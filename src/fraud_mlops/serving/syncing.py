@@ -39,9 +39,10 @@ class Syncing:
             self._watcher.start()
 
     def end(self, file: IO[bytes]) -> None:
-        """Syncs and closes it, which ends its lock; not so while another thread still syncs it."""
+        """Syncs and closes it, which ends its lock; not so while another thread still syncs it.
+        Closes it, too, when the disk does not take it: what is in it can be flushed."""
         with self._busy:
-            os.fsync(file.fileno())
+            self._synced(file, set())
             file.close()
 
     def stop(self) -> None:
@@ -53,15 +54,20 @@ class Syncing:
                 file, folders, self._new_in = self._file, self._new_in, set()
             if file is None or file.closed:
                 return
-            try:
-                os.fsync(file.fileno())
-                for folder in folders:
-                    sync_folder(folder)
-                self._well = True
-            except OSError as error:
+            if not self._synced(file, folders):
                 with self._lock:
                     self._new_in |= folders
-                self._failed()
-                if self._well:
-                    log.warning("prediction log: %s cannot be synced: %s", file.name, error)
-                self._well = False
+
+    def _synced(self, file: IO[bytes], folders: set[Path]) -> bool:
+        try:
+            os.fsync(file.fileno())
+            for folder in folders:
+                sync_folder(folder)
+        except OSError as error:
+            self._failed()
+            if self._well:
+                log.warning("prediction log: %s cannot be synced: %s", file.name, error)
+            self._well = False
+            return False
+        self._well = True
+        return True
