@@ -96,7 +96,7 @@ class ApiSettings(BaseSettings):
         description="After how long predictions go to the lakehouse.",
     )
     flush_rows: int = Field(
-        10_000, alias="FRAUD_API_FLUSH_ROWS", ge=1, description="After how many they do."
+        100_000, alias="FRAUD_API_FLUSH_ROWS", ge=1, description="After how many they do."
     )
     shadow_share: float = Field(
         0.1,

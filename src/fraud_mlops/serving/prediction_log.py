@@ -57,7 +57,7 @@ class PredictionLog:
         folder: Path,
         *,
         flush_seconds: float = 60.0,
-        flush_rows: int = 10_000,
+        flush_rows: int = 100_000,
         sync_seconds: float = 1.0,
         flushed: Callable[[int], object] = lambda _: None,
         failed: Callable[[], object] = lambda: None,
