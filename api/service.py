@@ -74,7 +74,7 @@ class Service:
         self.batches, self.bodies = asyncio.Semaphore(BATCHES), asyncio.Semaphore(BODIES)
         self.predictions: PredictionLog | None = None
         self.shadow: Shadow | None = None
-        self._watcher = Watcher([self.look], settings.poll_seconds)
+        self._watcher = Watcher(self.look, settings.poll_seconds, "champion-watcher")
 
     def start(self) -> None:
         """Loads the champion, if there is one; past FIRST_LOOK the server answers without it."""

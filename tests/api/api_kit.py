@@ -35,6 +35,7 @@ from fraud_mlops.pipeline.publishing import keep_bundle, publish
 from fraud_mlops.pipeline.scoring import publish_state, score
 from fraud_mlops.pipeline.training import train_candidate
 from fraud_mlops.pipeline.validation import validate
+from fraud_mlops.registry.pointers import read_pointer
 
 ROOT = Path(__file__).parents[2]
 DATASET = "served_claims"
@@ -292,3 +293,8 @@ def open_server(
     start = process_server if process else thread_server
     with start(folder, given) as running:
         yield running
+
+
+def champion(target: Path) -> str | None:
+    pointer = read_pointer(str(target), DATASET, "champion")
+    return pointer.version if pointer else None

@@ -29,6 +29,12 @@ def own(published: Published, tmp_path: Path) -> Published:
     return replace(published, root=root)
 
 
+@pytest.fixture
+def target(published: Published, tmp_path: Path) -> Path:
+    """This machine's registry: all versions, and the first is champion."""
+    return Path(shutil.copytree(published.models, tmp_path / "models"))
+
+
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[Issuer]:
     made = Issuer()

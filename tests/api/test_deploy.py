@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,14 +11,14 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from api_kit import DATASET, ROOT, Published, open_server
+from api_kit import DATASET, ROOT, Published, champion, open_server
 
 sys.path[:0] = [str(ROOT / "tests" / "stores")]
 
 from store_servers import AWS, s3_server  # noqa: E402
 
 from fraud_mlops.registry.bundle import load_bundle  # noqa: E402
-from fraud_mlops.registry.pointers import history, promote, read_pointer  # noqa: E402
+from fraud_mlops.registry.pointers import history, promote  # noqa: E402
 
 NOBODY = ("--server", "http://127.0.0.1:9", "--timeout", "1")
 
@@ -51,17 +50,6 @@ class Remote:
 def remote(published: Published) -> Iterator[Remote]:
     with s3_server() as endpoint:
         yield Remote(endpoint, published)
-
-
-@pytest.fixture
-def target(published: Published, tmp_path: Path) -> Path:
-    """This machine's registry: all versions, and the first is champion."""
-    return Path(shutil.copytree(published.models, tmp_path / "models"))
-
-
-def champion(target: Path) -> str | None:
-    pointer = read_pointer(str(target), DATASET, "champion")
-    return pointer.version if pointer else None
 
 
 def test_fetched_verified_tried_switched_and_rolled_back(

@@ -17,24 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_kit import DATASET, ROOT, Published, open_server
+from api_kit import DATASET, ROOT, Published, champion, open_server
 
-from fraud_mlops.registry.pointers import promote, read_pointer
+from fraud_mlops.registry.pointers import promote
 from fraud_mlops.serving.deploying import switch
 
 SCRIPT = str(ROOT / "scripts" / "deploy_from_s3.sh")
 NOBODY = ("--server", "http://127.0.0.1:9", "--timeout", "60")
-
-
-@pytest.fixture
-def target(published: Published, tmp_path: Path) -> Path:
-    """This machine's registry: all versions, and the first is champion."""
-    return Path(shutil.copytree(published.models, tmp_path / "models"))
-
-
-def champion(target: Path) -> str | None:
-    pointer = read_pointer(str(target), DATASET, "champion")
-    return pointer.version if pointer else None
 
 
 def started(

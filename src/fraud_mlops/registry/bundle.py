@@ -119,13 +119,16 @@ def write_bundle(
     manifest = manifest.model_copy(update={"files": entries}).sealed()
     folder = _folder(models_uri, dataset, version)
     _check_name(folder, dataset, version, manifest)
+    standing = None
     try:
-        load_bundle(models_uri, dataset, version)
+        standing = load_bundle(models_uri, dataset, version).manifest
     except BundleError:
         for name, data in files.items():
             write_bytes(join(folder, name), data)
-    with contextlib.suppress(BundleError):
-        manifest = read_manifest(models_uri, dataset, version)
+        with contextlib.suppress(BundleError):
+            standing = read_manifest(models_uri, dataset, version)
+    if standing is not None:
+        manifest = standing
         there = [file.changed for file in list_files(folder) if file.path == MANIFEST]
         if there and there[0] > (datetime.now(UTC) - _YOUNG).timestamp():
             return Bundle(manifest, dict(files))

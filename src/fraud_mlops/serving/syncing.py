@@ -28,7 +28,7 @@ class Syncing:
         self._new_in: set[Path] = set()
         self._lock, self._busy = threading.Lock(), threading.Lock()
         self._well = True
-        self._watcher = Watcher([self._sync], seconds, "prediction-log-sync")
+        self._watcher = Watcher(self._sync, seconds, "prediction-log-sync")
 
     def begin(self, file: IO[bytes], new_in: Iterable[Path]) -> None:
         """The file from now on. new_in: folders that have something new in them."""

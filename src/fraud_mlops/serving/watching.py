@@ -7,13 +7,10 @@ from collections.abc import Callable
 
 
 class Watcher:
-    """A thread that looks after served models, at once and then every so often, until it is told to
-    stop."""
+    """Looks at once and then every so often, until it is told to stop."""
 
-    def __init__(
-        self, looks: list[Callable[[], object]], seconds: float, name: str = "champion-watcher"
-    ) -> None:
-        self._looks, self._seconds = looks, seconds
+    def __init__(self, look: Callable[[], object], seconds: float, name: str) -> None:
+        self._look, self._seconds = look, seconds
         self._stop, self._looked = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -28,8 +25,7 @@ class Watcher:
 
     def _run(self) -> None:
         while True:
-            for look in self._looks:
-                look()
+            self._look()
             self._looked.set()
             if self._stop.wait(self._seconds):
                 return
