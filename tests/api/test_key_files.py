@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import resource
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import pytest
 from api_kit import Published, Server, keys
 from filelock import FileLock
+from limited import no_file_opens
 
 from api.keys import KeyRing, add, read_keys
 
@@ -37,16 +35,6 @@ def test_a_key_is_replaced_while_the_server_runs(
     time.sleep(1.2)
     assert closed.score(claim, key=score_key).status_code == 200
     key_file.write_bytes(kept)
-
-
-@contextmanager
-def no_file_opens() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_key_file_that_could_not_be_read_once_is_read_again(tmp_path: Path) -> None:

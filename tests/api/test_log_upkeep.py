@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import resource
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from limited import no_file_opens
 
 from fraud_mlops.errors import StoreError
 from fraud_mlops.lakehouse.partitions import Lakehouse
@@ -161,13 +161,8 @@ def test_a_store_that_does_not_answer_is_no_file_that_cannot_be_read() -> None:
 def test_what_the_machine_cannot_read_is_no_broken_file(lake: Lakehouse) -> None:
     """Too many files are open, say: the log is whole, and its figures would be wrong."""
     log = LoggedScores(lake, NAME)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-    try:
-        with pytest.raises(StoreError, match="Too many open files"):
-            log.between(DAYS[0], DAYS[1])
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with no_file_opens(), pytest.raises(StoreError, match="Too many open files"):
+        log.between(DAYS[0], DAYS[1])
     assert not log.unreadable
     assert log.between(DAYS[0], DAYS[1]).num_rows == 6
 

@@ -167,16 +167,17 @@ def test_so_many_bodies_are_on_disk_at_once_and_no_more(server: Server) -> None:
     server.until(lambda: batch(server) == (200, None))
 
 
-def test_a_disk_that_takes_no_batch_is_told_and_no_fault(image: Server) -> None:
-    process, endless = psutil.Process(image.process.pid), resource.RLIM_INFINITY
-    process.rlimit(psutil.RLIMIT_FSIZE, (2 * MIB, endless))
-    try:
-        assert batch(image, b"{}\n" * MIB) == (503, "30")
-        assert batch(image) == (200, None)
-    finally:
+def test_a_disk_that_takes_no_batch_is_told_and_no_fault(
+    published: Published, tmp_path: Path
+) -> None:
+    with open_server(published, tmp_path, process=True) as server:
+        process, endless = psutil.Process(server.process.pid), resource.RLIM_INFINITY
+        process.rlimit(psutil.RLIMIT_FSIZE, (2 * MIB, endless))
+        assert batch(server, b"{}\n" * MIB) == (503, "30")
+        assert batch(server) == (200, None)
         process.rlimit(psutil.RLIMIT_FSIZE, (endless, endless))
-    assert "no batch can be put down: [Errno 27] File too large" in image.log.read_text()
-    assert batch(image, (b" " * 1023 + b"\n") * 3 * 1024 + b"{}\n") == (200, None)
+        assert "no batch can be put down: [Errno 27] File too large" in server.log.read_text()
+        assert batch(server, (b" " * 1023 + b"\n") * 3 * 1024 + b"{}\n") == (200, None)
 
 
 @pytest.mark.parametrize("path", ["/v1/score", "/v1/score/batch"])

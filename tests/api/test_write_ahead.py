@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 from api_kit import DATASET, Published, as_sent, open_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limited import no_file_larger_than
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.serving.prediction_log import (
@@ -171,17 +169,6 @@ def test_an_older_versions_lines_are_taken_over(tmp_path: Path) -> None:
     (tmp_path / "old.wal").write_bytes(old + as_lines([a_record("c")]))
     found = pa.Table.from_batches(read_entries(tmp_path / "old.wal"))
     assert found.equals(pa.Table.from_batches([a_batch(["a", "b", "c"])]))
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    """As on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_what_a_full_disk_does_not_take_spoils_nothing(tmp_path: Path) -> None:
