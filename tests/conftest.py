@@ -36,7 +36,7 @@ LONGEST = (
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 # Two runs at once share the cores: a thread that has nothing to do must not spin on one of them.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as flows have it
 
 # An agent of a CI server has a lakehouse, a chat room and clouds of its own, and so may a
 # developer's shell have. No test reads, writes or tells them.

@@ -238,7 +238,8 @@ def test_a_partition_that_names_no_contract_is_ingested_again_by_a_command_that_
     lake.write("raw", made.name, found.key, found.value, table.to_batches(), table.schema)
     with pytest.raises(LakehouseError) as caught:
         pin_raw_zone(made, lake, named="mine/motor.yaml")
-    assert "run --dataset mine/motor.yaml --partition-start 2024-01" in str(caught.value)
+    told = f"run --dataset mine/motor.yaml --output-uri {lake.root} --partition-start 2024-01"
+    assert told in str(caught.value)
 
 
 def test_somebodys_copy_of_a_partition_is_not_claims_twice(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fraud_mlops.command_options import options
 from fraud_mlops.contract import Contract, FileSource, SyntheticSource
 from fraud_mlops.errors import LakehouseError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Listed, Partition
@@ -71,16 +72,16 @@ def pin_raw_zone(contract: Contract, lakehouse: Lakehouse, *, named: str | None 
     with. Raises LakehouseError when the zone is empty, and when partitions were written under
     another version of the contract, or with other columns than the newest.
     """
-    named = named or contract.name
+    told_options = options(named or contract.name, root=lakehouse.root)
     partitions = lakehouse.partitions(ZONE, contract.name)
     if not any(partition.rows for partition in partitions):
         raise LakehouseError(
             f"{lakehouse.uri(ZONE, contract.name)}: holds no claims yet. Ingest some: "
-            f"python flows/ingest_flow.py run --dataset {named}"
+            f"python flows/ingest_flow.py run {told_options}"
         )
     _require_period(contract, lakehouse, partitions)
     told = {p.value: lakehouse.metadata(p) for p in partitions if p.rows}
-    stored = {value: _contract(named, value, metadata) for value, metadata in told.items()}
+    stored = {value: _contract(told_options, value, found) for value, found in told.items()}
     newest = stored[max(stored)]
     resolved = with_columns_of(contract, newest)
     if odd := [value for value, other in stored.items() if not _alike(other, resolved)]:
@@ -88,7 +89,7 @@ def pin_raw_zone(contract: Contract, lakehouse: Lakehouse, *, named: str | None 
             f"{contract.name}: {len(odd)} raw partitions, {odd[0]} the first and {odd[-1]} the "
             f"last, were written under another version or with other columns than version "
             f"{contract.version} has now. Ingest them again: python flows/ingest_flow.py run "
-            f"--dataset {named} --partition-start {odd[0]} --partition-end {odd[-1]}"
+            f"{told_options} --partition-start {odd[0]} --partition-end {odd[-1]}"
         )
     truths = {v: lakehouse.uri(TRUTH_ZONE, contract.name, m[_TRUTH]) for v, m in told.items()
               if _TRUTH in m}  # fmt: skip
@@ -207,9 +208,10 @@ def known_beside(
 
     One file more must not turn a column of one partition from a number into a category.
     """
+    told_options = options(contract.name, root=lakehouse.root)
     for partition in reversed(_readable(contract, lakehouse)):
         if partition.value not in written:
-            found = _contract(contract.name, partition.value, lakehouse.metadata(partition))
+            found = _contract(told_options, partition.value, lakehouse.metadata(partition))
             if found.version == contract.version:
                 return found
     return None
@@ -225,13 +227,13 @@ def in_range(partitions: Sequence[Partition], wanted: PartitionRange | None) -> 
     return [p for p in partitions if wanted is None or p.value in wanted]
 
 
-def _contract(named: str, value: str, metadata: Mapping[str, str]) -> Contract:
+def _contract(told_options: str, value: str, metadata: Mapping[str, str]) -> Contract:
     try:
         return Contract.model_validate_json(metadata[_CONTRACT])
     except (KeyError, ValidationError):
         raise LakehouseError(
             f"raw partition {value} does not say which contract it was written under; ingest it "
-            f"again: python flows/ingest_flow.py run --dataset {named} --partition-start {value}"
+            f"again: python flows/ingest_flow.py run {told_options} --partition-start {value}"
         ) from None
 
 

@@ -10,6 +10,7 @@ import click
 
 from fraud_mlops.cli.options import CONTRACT, dataset_option, output_option
 from fraud_mlops.cli.printing import minute, number, say, show_table
+from fraud_mlops.command_options import options
 from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def list_partitions(dataset: str | None, output_uri: str, zone: str | None) -> N
             where = f" in {zone}" if zone else ""
             say(
                 f"{lakehouse.root}: there is nothing of {dataset}{where} yet. A run makes it: "
-                f"{_FIRST_RUN} --dataset {dataset}"
+                f"{_FIRST_RUN} {options(dataset, root=output_uri)}"
             )
             return
         for name in zones:
@@ -146,7 +147,7 @@ def _named(output_uri: str, zone: str, dataset: str, value: str) -> Listed:
             return listed
     raise LakehouseError(
         f"{lakehouse.uri(zone, dataset)}: has no partition {value!r}; "
-        f"fraud-mlops lake list --dataset {dataset} shows what there is"
+        f"fraud-mlops lake list {options(dataset, root=output_uri)} shows what there is"
     )
 
 

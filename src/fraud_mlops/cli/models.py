@@ -10,6 +10,7 @@ import click
 from fraud_mlops.cli.lake import Age, dry_run_option
 from fraud_mlops.cli.options import dataset_option, model_option, output_option, user
 from fraud_mlops.cli.printing import interval, minute, number, say, show_table
+from fraud_mlops.command_options import options
 from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
@@ -59,15 +60,15 @@ def list_models(dataset: str, model_uri: str) -> None:
             )
         )
     if not rows:
-        say(f"No model of {dataset} in {model_uri} yet. Train one: {_train(dataset)}")
+        say(f"No model of {dataset} in {model_uri} yet. Train one: {_train(dataset, model_uri)}")
         return
     figures = ["OOT average precision", "95 % interval"]
     columns = ["version", "role", *figures, "written", "labels as of", "run"]
     show_table(columns, rows, right=figures[:1])
 
 
-def _train(dataset: str) -> str:
-    return f"python flows/fraud_detection_flow.py run --dataset {dataset}"
+def _train(dataset: str, model_uri: str) -> str:
+    return f"python flows/fraud_detection_flow.py run {options(dataset, models=model_uri)}"
 
 
 def _roles(model_uri: str, dataset: str) -> dict[str, str]:
@@ -169,7 +170,7 @@ def promote(version: str, dataset: str, model_uri: str, by: str, reason: str) ->
     before = current.version if current else None
     chosen = version_of(version, dataset, model_uri)
     pointer = promote(model_uri, dataset, chosen, expected=before, by=by, reason=reason)
-    _say_moved(dataset, before, pointer.version)
+    _say_moved(dataset, model_uri, before, pointer.version)
 
 
 @models.command()
@@ -185,7 +186,7 @@ def rollback(to: str | None, dataset: str, model_uri: str, by: str, reason: str)
 
     current = read_pointer(model_uri, dataset, "champion")
     pointer = rollback(model_uri, dataset, to=to, by=by, reason=reason)
-    _say_moved(dataset, current.version if current else None, pointer.version)
+    _say_moved(dataset, model_uri, current.version if current else None, pointer.version)
 
 
 @models.command()
@@ -208,16 +209,21 @@ def retire(dataset: str, model_uri: str, by: str, reason: str) -> None:
         raise RegistryError(f"{dataset}: has no champion to retire")
     withdraw(model_uri, dataset, champion.version, by=by, reason=reason)
     say(f"{dataset}: {champion.version} is retired; there is no champion.")
-    say(f"Back again: fraud-mlops models promote {champion.version} --dataset {dataset}")
+    _say_back(dataset, model_uri, champion.version)
 
 
-def _say_moved(dataset: str, before: str | None, now: str) -> None:
+def _say_moved(dataset: str, model_uri: str, before: str | None, now: str) -> None:
     if before == now:
         say(f"{dataset}: {now} is the champion already; nothing was moved.")
         return
     say(f"{dataset}: the champion is {now}, before it was {before or 'none'}.")
     if before:
-        say(f"Back again: fraud-mlops models promote {before} --dataset {dataset}")
+        _say_back(dataset, model_uri, before)
+
+
+def _say_back(dataset: str, model_uri: str, version: str) -> None:
+    told = options(dataset, models=model_uri)
+    say(f"Back again: fraud-mlops models promote {version} {told}")
 
 
 @models.command()

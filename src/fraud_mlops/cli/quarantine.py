@@ -8,6 +8,7 @@ import click
 
 from fraud_mlops.cli.options import dataset_option, output_option
 from fraud_mlops.cli.printing import say, show_table
+from fraud_mlops.command_options import options
 
 _SHOWN = ["file", "row", "column", "value", "reason"]
 
@@ -28,7 +29,7 @@ def quarantine(dataset: str, output_uri: str, launch_id: str | None, top: int) -
         say(f"No row of {dataset} is in quarantine ({folder}).")
         return
     if launch_id is None:
-        _show_launches(dataset, folder, launches)
+        _show_launches(options(dataset, root=output_uri), folder, launches)
         return
     if launch_id not in launches:
         known = ", ".join(launches[-5:])
@@ -39,7 +40,7 @@ def quarantine(dataset: str, output_uri: str, launch_id: str | None, top: int) -
     say(f"Whole records are in {join(folder, launch_id)}.parquet")
 
 
-def _show_launches(dataset: str, folder: str, launches: list[str]) -> None:
+def _show_launches(told_options: str, folder: str, launches: list[str]) -> None:
     from collections import Counter
 
     lines: list[tuple[object, ...]] = []
@@ -50,7 +51,7 @@ def _show_launches(dataset: str, folder: str, launches: list[str]) -> None:
             lines.append((launch, f"{count:,}", reason, _where(first)))
     show_table(["launch", "rows", "reason", "first of them"], lines, right=["rows"])
     say(f"Files are in {folder}.")
-    say(f"One by one: fraud-mlops quarantine --dataset {dataset} --launch-id {launches[-1]}")
+    say(f"One by one: fraud-mlops quarantine {told_options} --launch-id {launches[-1]}")
 
 
 def _where(row: dict[str, Any]) -> str:

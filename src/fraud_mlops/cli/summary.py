@@ -10,10 +10,12 @@ from fraud_mlops.cli.models import show_metrics
 from fraud_mlops.cli.options import dataset_option, model_option, output_option
 from fraud_mlops.cli.printing import say, show_table
 from fraud_mlops.cli.zones import top_claims
+from fraud_mlops.command_options import options
 
 if TYPE_CHECKING:
     from fraud_mlops.lakehouse.partitions import Partition
 
+_FIRST_RUN = "python flows/fraud_detection_flow.py run"
 _ZONES = ("raw", "ml_outputs", "metrics")
 
 
@@ -29,28 +31,27 @@ def summary(dataset: str, output_uri: str, model_uri: str, top: int) -> None:
     """
     from fraud_mlops.errors import LakehouseError
 
-    _champion(dataset, model_uri)
+    again = f"{_FIRST_RUN} {options(dataset, root=output_uri, models=model_uri)}"
+    _champion(dataset, model_uri, again)
     found, wrong = _zones(dataset, output_uri)
     wrong += _alerts(output_uri, found["ml_outputs"], top)
     say("Next:")
-    say(f"  fraud-mlops scores --dataset {dataset} --alerts --top 20")
-    say(f"  fraud-mlops metrics --dataset {dataset}")
-    say(f"  fraud-mlops models show --dataset {dataset}")
+    of_lake = options(dataset, root=output_uri)
+    say(f"  fraud-mlops scores {of_lake} --alerts --top 20")
+    say(f"  fraud-mlops metrics {of_lake}")
+    say(f"  fraud-mlops models show {options(dataset, models=model_uri)}")
     if wrong:
         raise LakehouseError("\n".join(wrong))
 
 
-def _champion(dataset: str, model_uri: str) -> None:
+def _champion(dataset: str, model_uri: str, first_run: str) -> None:
     from fraud_mlops.errors import RegistryError
     from fraud_mlops.registry.bundle import read_manifest
     from fraud_mlops.registry.pointers import read_pointer
 
     champion = read_pointer(model_uri, dataset, "champion")
     if champion is None:
-        raise RegistryError(
-            f"{dataset} has no champion in {model_uri} yet. Train one: "
-            f"python flows/fraud_detection_flow.py run --dataset {dataset}"
-        )
+        raise RegistryError(f"{dataset} has no champion in {model_uri} yet. Train one: {first_run}")
     say(f"{dataset}: champion {champion.version}, since {champion.since:%Y-%m-%d %H:%M} UTC")
     say(f"  {champion.reason}")
     if challenger := read_pointer(model_uri, dataset, "challenger"):

@@ -55,7 +55,7 @@ def words_of_training(
             *_nobody(silent),
             _model(plan, validated),
             "",
-            f"Next:   python flows/scoring_flow.py run --dataset {plan.named}",
+            f"Next:   python flows/scoring_flow.py run {plan.options}",
             _next_card(card),
         ]
     )
@@ -109,7 +109,7 @@ def _model(plan: RunPlan, validated: Validated) -> str:
 
 
 def _next_scores(plan: RunPlan) -> str:
-    return f"Next:   fraud-mlops scores --dataset {plan.contract.name} --alerts"
+    return f"Next:   fraud-mlops scores {plan.lake_options} --alerts"
 
 
 def _next_card(command: str) -> str:

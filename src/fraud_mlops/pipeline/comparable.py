@@ -35,5 +35,5 @@ def cannot_score(plan: RunPlan, missing: list[str]) -> FraudMlopsError:
         f"champion {plan.champion} needs features that the contract no longer has: {missing}. "
         "Restore them, or give the changed contract another name. Or retire the champion, so that "
         "the next model is the first, held against nobody: "
-        f"fraud-mlops models retire --dataset {plan.contract.name}"
+        f"fraud-mlops models retire {plan.options}"
     )

@@ -76,8 +76,8 @@ def words_of_ingest(plan: RunPlan, ingested: IngestReport) -> str:
             f"Claims  {plan.output_uri}/raw/{dataset}",
             *([f"Bad     {ingested.quarantine_uri}"] if ingested.quarantine_uri else []),
             "",
-            f"Next:   python flows/training_flow.py run --dataset {plan.named}",
-            f"        python flows/scoring_flow.py run --dataset {plan.named}",
+            f"Next:   python flows/training_flow.py run {plan.options}",
+            f"        python flows/scoring_flow.py run {plan.options}",
         ]
     )
 

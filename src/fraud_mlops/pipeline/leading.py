@@ -89,8 +89,7 @@ def lost(plan: RunPlan, refusal: RegistryError) -> RegistryError:
         return refusal
     return RegistryError(
         f"{refusal}. Scores and metrics of this run may stand already; the champion's come back "
-        f"with: python flows/scoring_flow.py run --dataset {plan.named} --output-uri "
-        f"{plan.output_uri} --model-uri {plan.model_uri}, with --partition-start and "
+        f"with: python flows/scoring_flow.py run {plan.options}, with --partition-start and "
         "--partition-end for partitions before its own out-of-time window"
     )
 
@@ -124,7 +123,7 @@ def _version(plan: RunPlan) -> str:
         dataset = plan.contract.name
         raise RegistryError(
             f"{dataset} has no champion in {plan.model_uri} to score with. Train one: "
-            f"python flows/training_flow.py run --dataset {plan.named}; or, to promote a version "
-            f"that is there: fraud-mlops models promote --dataset {dataset}"
+            f"python flows/training_flow.py run {plan.options}; or, to promote a version that is "
+            f"there: fraud-mlops models promote VERSION {plan.options}"
         )
     return resolved_version(plan.model_uri, plan.contract.name, plan.champion)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from fraud_mlops import catalog
+from fraud_mlops.command_options import options
 from fraud_mlops.contract import Contract, SyntheticSource
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.lakehouse.ranges import PartitionRange
@@ -71,6 +72,16 @@ class RunPlan(BaseModel):
     def publishes(self, *assets: str) -> bool:
         """Whether any of these is wanted."""
         return not set(assets).isdisjoint(self.assets)
+
+    @property
+    def options(self) -> str:
+        """Of a flow that goes on with this run's dataset, lakehouse and registry."""
+        return options(self.named, root=self.output_uri, models=self.model_uri)
+
+    @property
+    def lake_options(self) -> str:
+        """Of a command that has nothing to do with the registry."""
+        return options(self.named, root=self.output_uri)
 
     @property
     def threads_here(self) -> int:

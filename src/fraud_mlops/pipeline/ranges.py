@@ -50,7 +50,7 @@ def with_range(plan: RunPlan, raw: RawClaims) -> RunPlan:
         raise LakehouseError(
             f"{dataset}: there are no raw partitions from {wanted.first} to {wanted.last}, only "
             f"from {raw.partitions[0].value} to {raw.partitions[-1].value}. Ingest them: "
-            f"python flows/ingest_flow.py run --dataset {plan.named} "
+            f"python flows/ingest_flow.py run {plan.lake_options} "
             f"--partition-start {wanted.first} --partition-end {wanted.last}"
         )
     if missing := len(wanted.values()) - len(there):

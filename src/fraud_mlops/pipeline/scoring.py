@@ -68,7 +68,7 @@ def publish_state(plan: RunPlan, raw: RawClaims) -> Partition | None:
     except OvertakenError:
         print(
             "note: the raw zone has been written since this run began, so that the entity state "
-            f"stays; publish it: python flows/scoring_flow.py run --dataset {plan.named}"
+            f"stays; publish it: python flows/scoring_flow.py run {plan.options}"
         )
         return None
     if published is None and raw.contract.entities:

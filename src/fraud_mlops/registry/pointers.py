@@ -183,7 +183,7 @@ def rollback(
     if version is None:
         raise RegistryError(
             f"the champion {current.version} replaced none, so that there is nothing to go back "
-            f"to; name a version: fraud-mlops models rollback --dataset {dataset} --to VERSION"
+            "to; name a version, with --to"
         )
     return promote(models_uri, dataset, version, expected=current.version, by=by, reason=reason)
 

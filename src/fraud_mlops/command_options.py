@@ -1,0 +1,28 @@
+"""Options of the commands that messages tell people to go on with.
+
+A run with a lakehouse of its own is gone on with in that lakehouse: its address stands in what it
+tells to do next, but for one that the settings name anyway.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+
+def options(dataset: str, *, root: str | None = None, models: str | None = None) -> str:
+    """`--dataset ...`, and `--output-uri` and `--model-uri` where the command needs them.
+
+    root: of the lakehouse, for a command that takes `--output-uri`; models: of the registry, for
+    one that takes `--model-uri`.
+    """
+    from fraud_mlops.lakehouse.stores import absolute, models_root
+    from fraud_mlops.settings import settings
+
+    usual = settings()
+    told, lake = ["--dataset", dataset], absolute(usual.lakehouse_uri)
+    if root is not None and absolute(root) != lake:
+        lake = absolute(root)
+        told += ["--output-uri", lake]
+    if models is not None and models != models_root(lake, usual.model_uri):
+        told += ["--model-uri", models]
+    return shlex.join(told)
