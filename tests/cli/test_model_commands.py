@@ -118,7 +118,7 @@ def test_retire_leaves_no_champion_and_says_how_to_undo_it(ran, versions) -> Non
 def test_retire_runs_as_a_training_says_it(ran, versions) -> None:
     plan = plan_run("synthetic_claims", run="Test/1", output_uri=str(ran.root))
     contract = plan.contract.model_copy(update={"name": "motor"})
-    plan = plan.model_copy(update={"contract": contract, "champion": versions[0]})
+    plan = plan.model_copy(update={"contract": contract, "named": "motor", "champion": versions[0]})
     told = str(cannot_score(plan, ["age"])).rpartition("fraud-mlops ")[2]
     assert f"{versions[0]} is retired" in ran.says(*told.split())
     assert "retired by hand" in models(ran, "history")
