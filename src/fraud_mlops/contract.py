@@ -9,15 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PositiveInt,
-    Tag,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, Tag, model_validator
 
 from fraud_mlops.fields import (
     Address,
@@ -51,7 +43,14 @@ class CsvOptions(_Model):
     encoding: str = "utf-8"
     quote: Sign = '"'
     decimal: Sign = "."
+    thousands: Literal[".", ",", " ", "'"] | None = None
     null_values: tuple[Text, ...] = ("", "NA", "N/A", "NULL", "null", "NaN", "nan")
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        if self.thousands == self.decimal:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}")
+        return self
 
 
 class FileSource(_Model):

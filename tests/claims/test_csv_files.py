@@ -22,8 +22,10 @@ from claims_kit import (
     take_in,
     write_csv,
 )
+from pydantic import ValidationError
 
 from fraud_mlops.claims import csv_files
+from fraud_mlops.contract import CsvOptions
 
 COLUMNS = ["claim_id", "event_time", "label", "label_time", "amount", "age", "make"]
 
@@ -131,6 +133,40 @@ def test_decimal_commas(tmp_path: Path) -> None:
     assert published(lake, report)["amount"].tolist() == [12.5, -0.25, 7, 1000]
     assert set(published(lake, report)["age"]) == {40.5}
     assert quarantined(report)["value"].tolist() == ["1.234", "1.234,5"]
+
+
+@pytest.mark.parametrize(
+    ("decimal", "thousands", "paid", "unreadable"),
+    [
+        (",", ".", ["1.234,5", "-1.234.567,25", "999", "12,5", "+1.000"], ["1.23", "1,2.3"]),
+        (".", ",", ["1,234.5", "-1,234,567.25", "999", "12.5", "+1,000"], ["1,23", "12,3456"]),
+        (",", " ", ["1 234,5", "-1\u00a0234\u202f567,25", "999", "12,5", "+1 000"], ["1 23"]),
+        (".", "'", ["1'234.5", "-1\u2019234\u2019567.25", "999", "12.5", "+1'000"], ["1''234"]),
+    ],
+    ids=["German", "English", "French", "Swiss"],
+)  # fmt: skip
+def test_signs_between_thousands(
+    tmp_path: Path, decimal: str, thousands: str, paid: list[str], unreadable: list[str]
+) -> None:
+    """Anywhere but between groups of three they are a mistake, and nothing is guessed."""
+    rows = [claim(i + 1, paid=p, age=p) for i, p in enumerate(paid)]
+    rows += [claim(len(paid) + i + 1, paid=p) for i, p in enumerate(unreadable)]
+    made = contract(
+        write_csv(tmp_path / "motor.csv", rows, separator=";"),
+        source={"csv": {"separator": ";", "decimal": decimal, "thousands": thousands}},
+        quality={"max_bad_share": 0.5, "min_amount": None},
+    )
+    lake = lakehouse(tmp_path)
+    report = take_in(made, lake)
+    read = [1234.5, -1234567.25, 999, 12.5, 1000]
+    assert published(lake, report)["amount"].tolist() == read
+    assert published(lake, report)["age"].tolist() == read
+    assert quarantined(report)["value"].tolist() == unreadable
+
+
+def test_one_sign_is_not_both_of_a_number() -> None:
+    with pytest.raises(ValidationError, match="decimal and thousands are both ','"):
+        CsvOptions(decimal=",", thousands=",")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from claims_kit import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud_mlops.claims.values import numbers
+from fraud_mlops.claims.values import Signs, numbers
 from fraud_mlops.errors import QualityError
 
 
@@ -212,10 +212,13 @@ def test_codes_that_went_through_floats_are_codes_again(tmp_path: Path) -> None:
 
 # Numbers -----------------------------------------------------------------------------------
 
+SIGNS = [Signs(), Signs(","), Signs(".", ","), Signs(",", ".")]
+
 cells = st.one_of(
     st.floats().map(str),
     st.floats(-1e6, 1e6).map(lambda x: f" {x:+.3f} "),
     st.from_regex(r"[-+]?[0-9.,eE]{0,8}", fullmatch=True),
+    st.from_regex(r"[-+]?[0-9]{1,3}([.,][0-9]{3}){1,2}([.,][0-9]*)?", fullmatch=True),
     st.sampled_from(
         ["inf", "-Infinity", "NaN", "+nan", "1_0", "0x1", "١", "1e999", "5.", ".5", ""]
     ),
@@ -224,14 +227,14 @@ cells = st.one_of(
 )
 
 
-@given(st.lists(cells, min_size=1, max_size=6), st.sampled_from(".,"))
+@given(st.lists(cells, min_size=1, max_size=6), st.sampled_from(SIGNS))
 @settings(max_examples=300, deadline=None)
 def test_a_number_is_read_the_same_whatever_stands_beside_it(
-    column: list[str | None], decimal: str
+    column: list[str | None], signs: Signs
 ) -> None:
-    together = numbers(pa.array(column, pa.string()), decimal)
+    together = numbers(pa.array(column, pa.string()), signs)
     for at, cell in enumerate(column):
-        alone = numbers(pa.array([cell], pa.string()), decimal)
+        alone = numbers(pa.array([cell], pa.string()), signs)
         assert together.bad[at] == alone.bad[0]
         assert together.values[at].as_py() == alone.values[0].as_py()
 

@@ -336,7 +336,8 @@ def test_numbers_that_are_written_otherwise_name_the_field_that_says_how(tmp_pat
         take_in(contract(path, source={"csv": {"separator": ";"}}), lakehouse(tmp_path))
     told = str(caught.value)
     assert "10 not_a_number, e.g." in told
-    assert "are read as 1234.5, with no sign between thousands" in told
+    assert "are read as 1234.5; if another sign" in told
+    assert "source.csv.thousands" in told
     assert "set source.csv.decimal" in told
     right = contract(path, source={"csv": {"separator": ";", "decimal": ","}})
     assert take_in(right, lakehouse(tmp_path)).kept == 10

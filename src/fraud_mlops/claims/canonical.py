@@ -13,7 +13,7 @@ from fraud_mlops.claims.faults import Faults
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.schema import raw_schema
 from fraud_mlops.claims.times import UTC_TIME, from_parts, times
-from fraud_mlops.claims.values import Mask, labels, mask_of, numbers, text, without
+from fraud_mlops.claims.values import POINT, Mask, Signs, labels, mask_of, numbers, text, without
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.lakehouse.local_files import printable
 
@@ -56,13 +56,13 @@ class Converter:
         self,
         contract: Contract,
         as_of: datetime,
-        decimal: str = ".",
+        signs: Signs = POINT,
         *,
         hindsight: bool = False,
     ) -> None:
         self._contract = contract
         self._as_of = pa.scalar(as_of, UTC_TIME)
-        self._decimal = decimal
+        self._signs = signs
         self._hindsight = hindsight
         # What is null here against the rules is for the rules to find.
         self._schema = pa.schema([f.with_nullable(True) for f in raw_schema(contract)])
@@ -91,7 +91,7 @@ class Converter:
         return without(chunk[column], self._contract.missing.get(column, ()))
 
     def _numbers(self, chunk: Chunk, column: str, faults: Faults) -> pa.Array:
-        values, bad = numbers(self._known(chunk, column), self._decimal)
+        values, bad = numbers(self._known(chunk, column), self._signs)
         faults.mark(bad, reasons.NOT_A_NUMBER, column)
         return values
 

@@ -69,10 +69,11 @@ def _value_hints(contract: Contract, found: Collection[str]) -> Iterator[str]:
     """How the contract reads numbers of a CSV, and labels that nobody has decided yet."""
     source, label = contract.source, contract.label
     if NOT_A_NUMBER in found and isinstance(source, FileSource) and not _is_parquet(source):
-        sign = source.csv.decimal
+        sign, thousands = source.csv.decimal, source.csv.thousands
         yield (
-            f"numbers of a CSV are read as 1234{sign}5, with no sign between thousands; if another "
-            "sign stands before the fraction, set source.csv.decimal"
+            f"numbers of a CSV are read as 1{thousands or ''}234{sign}5; if another sign stands "
+            "before the fraction, set source.csv.decimal, and if one stands between thousands, "
+            "source.csv.thousands"
         )
     if UNKNOWN_LABEL in found:
         yield (

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.reading import Source, open_source
-from fraud_mlops.claims.values import is_number, is_text, numbers, text, without
+from fraud_mlops.claims.values import Signs, is_number, is_text, numbers, text, without
 from fraud_mlops.contract import MODEL_SCORE, RESERVED, Contract, SyntheticSource
 
 # Rows looked at, evenly spread over the source; enough to tell a code from a measure.
@@ -65,7 +65,7 @@ def infer(contract: Contract, source: Source | None = None) -> Resolution:
     columns = _open_columns(contract, source)
     # Asked for no column, a reader would give all.
     looked_at = _spread(source.chunks(columns), columns) if columns else {}
-    kinds = {name: _checked(contract, name, looked_at[name], source.decimal) for name in columns}
+    kinds = {name: _checked(contract, name, looked_at[name], source.signs) for name in columns}
     kinds |= {
         key: _WHEN for key in source.folder_keys if key in looked_at and _is_when(looked_at[key])
     }
@@ -146,15 +146,15 @@ def _every(
     return (positions, batch) if keep.all() else (positions[keep], batch.filter(pa.array(keep)))
 
 
-def _checked(contract: Contract, name: str, array: pa.Array, decimal: str) -> _Kind:
+def _checked(contract: Contract, name: str, array: pa.Array, signs: Signs) -> _Kind:
     if name in (*RESERVED, MODEL_SCORE, *contract.entities):
         return _Kind("out", "is left out: its name is that of another column of the claims table")
     if pa.types.is_nested(array.type):
         return _Kind("out", f"is left out: it holds {array.type}, not single values")
-    return _kind(without(array, contract.missing.get(name, ())), decimal)
+    return _kind(without(array, contract.missing.get(name, ())), signs)
 
 
-def _kind(array: pa.Array, decimal: str) -> _Kind:
+def _kind(array: pa.Array, signs: Signs) -> _Kind:
     words = text(array)
     known = len(words) - words.null_count
     distinct = pc.count_distinct(words, mode="only_valid").as_py()
@@ -163,7 +163,7 @@ def _kind(array: pa.Array, decimal: str) -> _Kind:
     if distinct == 1 and known == len(words):
         return _Kind("out", f"is left out: it is always {pc.drop_null(words)[0].as_py()!r}")
     if is_number(array.type) or (is_text(array.type) and not _coded(words)):
-        values, bad = numbers(array, decimal)
+        values, bad = numbers(array, signs)
         unread = int(bad.sum())
         if known - unread >= _NUMERIC_SHARE * known:
             return _numeric(values, unread)

@@ -98,7 +98,7 @@ def _read(contract: Contract, uri: str, source: Source, now: datetime) -> FileCl
     few = contract.model_copy(
         update={"claim_id": None, "amount": None, "entities": {}, "numeric": (), "categorical": ()}
     )
-    convert = Converter(few, now, source.decimal)
+    convert = Converter(few, now, source.signs)
     wanted = set(few.role_columns())
     rows, found, reasons = 0, set(), Counter[str]()
     next_event: datetime | None = None

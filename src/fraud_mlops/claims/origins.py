@@ -82,7 +82,7 @@ class FileOrigin:
             self.sample = f"{sample_size:,} of {self._count:,} rows"
             self.warnings = (*self.warnings, f"a sample: {self.sample}")
         self._as_of, self._hindsight = as_of, hindsight
-        self._convert = Converter(self.contract, as_of, self._source.decimal, hindsight=hindsight)
+        self._convert = Converter(self.contract, as_of, self._source.signs, hindsight=hindsight)
 
     def chunks(self) -> Iterator[Chunk]:
         if self._hindsight:

@@ -23,7 +23,7 @@ from fraud_mlops.claims.files import (
     format_of,
     require_own_places,
 )
-from fraud_mlops.claims.values import is_number
+from fraud_mlops.claims.values import POINT, Signs, is_number
 from fraud_mlops.contract import Contract, CsvOptions, FileSource
 from fraud_mlops.errors import SourceError
 
@@ -49,8 +49,8 @@ class Source:
         return list(self.types)
 
     @property
-    def decimal(self) -> str:
-        return self.csv.decimal if self.format == "csv" else "."
+    def signs(self) -> Signs:
+        return Signs(self.csv.decimal, self.csv.thousands) if self.format == "csv" else POINT
 
     def require(self, columns: Iterable[str]) -> None:
         """SourceError names every column that is missing, and the closest one there is."""

@@ -21,6 +21,7 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 # "nan" is a missing number and "inf" a number that a rule refuses: both can be read.
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
+_THOUSANDS = {".": "[.]", ",": "[,]", " ": r"[ \x{A0}\x{202F}]", "'": r"['\x{2019}]"}
 _WHOLE = r"^(-?\d+)\.0+$"
 _LARGEST_EXACT_INTEGER = 2.0**53
 
@@ -139,11 +140,23 @@ def without(array: pa.Array, missing: Sequence[str]) -> pa.Array:
     return pc.if_else(unknown, pa.scalar(None, array.type), array)
 
 
-def numbers(array: pa.Array, decimal: str = ".") -> Parsed:
+class Signs(NamedTuple):
+    """How a source writes its numbers; thousands: between groups of three digits, where it has
+    them. A space stands for the narrow and the fixed one too, an apostrophe for the curly one."""
+
+    decimal: str = "."
+    thousands: str | None = None
+
+
+POINT = Signs()
+
+
+def numbers(array: pa.Array, signs: Signs = POINT) -> Parsed:
     """float64; NaN becomes null, infinities are kept for a rule to find.
 
     With a decimal sign other than the point, a point makes a value unreadable: `1.234` would
-    otherwise be taken for 1.234 where 1234 is meant.
+    otherwise be taken for 1.234 where 1234 is meant. So does a sign between thousands that stands
+    anywhere else: `1.23`.
     """
     kind = array.type
     if is_number(kind) or pa.types.is_boolean(kind):
@@ -152,8 +165,10 @@ def numbers(array: pa.Array, decimal: str = ".") -> Parsed:
     if not is_text(kind) and not pa.types.is_null(kind):
         return Parsed(pa.nulls(len(array), pa.float64()), mask_of(pc.is_valid(array)))
     digits = array.cast(pa.string())
-    if decimal != ".":
-        digits = pc.replace_substring(pc.replace_substring(digits, ".", "?"), decimal, ".")
+    if signs.thousands:
+        digits = _ungrouped(digits, signs.thousands, signs.decimal)
+    if signs.decimal != ".":
+        digits = pc.replace_substring(pc.replace_substring(digits, ".", "?"), signs.decimal, ".")
     try:
         return Parsed(_nan_as_null(digits.cast(pa.float64())), none_bad(array))
     except pa.ArrowInvalid:
@@ -161,6 +176,14 @@ def numbers(array: pa.Array, decimal: str = ".") -> Parsed:
         readable = pc.match_substring_regex(digits, _NUMBER)
         values = pc.if_else(readable, digits, pa.scalar(None, pa.string())).cast(pa.float64())
         return Parsed(_nan_as_null(values), mask_of(pc.invert(readable)))
+
+
+def _ungrouped(digits: pa.Array, thousands: str, decimal: str) -> pa.Array:
+    """Without the signs between thousands, where they stand between groups of three digits."""
+    sign = _THOUSANDS[thousands]
+    grouped = rf"^\s*[+-]?\d{{1,3}}({sign}\d{{3}})+([{decimal}]\d*)?\s*$"
+    whole = pc.fill_null(pc.match_substring_regex(digits, grouped), False)
+    return pc.if_else(whole, pc.replace_substring_regex(digits, sign, ""), digits)
 
 
 def _nan_as_null(array: pa.Array) -> pa.Array:
