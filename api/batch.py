@@ -38,24 +38,21 @@ async def score_batch(request: Request) -> Response:
     asks for JSON lines."""
     service: Service = request.app.state.service
     name = request_id(request)
-    try:
-        caller = await service.access.require(request, "score")
-        request.scope["caller"] = caller.id
-        which, what_if = explain_of(request, "alerts"), what_if_of(request)
-        media = require_media(request, _KNOWN)
-        service.scorer()
-        with contextlib.ExitStack() as stack:
-            await _place(service, service.bodies, stack)
-            spool = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
-            await _put_down(request, spool)
-            batch = Batch(service, service.scorer(), spool, which, name, caller.id, what_if)
-            lines = media in JSON_LINES or "ndjson" in request.headers.get("accept", "")
-            out = line_answers(batch, media) if lines else arrow_answers(batch, media)
-            await _place(service, service.batches, stack)
-            first = await asyncio.to_thread(next, out, b"")
-            held = stack.pop_all()
-    except Problem as problem:
-        return problem.response(name)
+    caller = await service.access.require(request, "score")
+    request.scope["caller"] = caller.id
+    which, what_if = explain_of(request, "alerts"), what_if_of(request)
+    media = require_media(request, _KNOWN)
+    service.scorer()
+    with contextlib.ExitStack() as stack:
+        await _place(service, service.bodies, stack)
+        spool = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
+        await _put_down(request, spool)
+        batch = Batch(service, service.scorer(), spool, which, name, caller.id, what_if)
+        lines = media in JSON_LINES or "ndjson" in request.headers.get("accept", "")
+        out = line_answers(batch, media) if lines else arrow_answers(batch, media)
+        await _place(service, service.batches, stack)
+        first = await asyncio.to_thread(next, out, b"")
+        held = stack.pop_all()
     return _Answer(batch, first, out, held, JSON_LINES[0] if lines else ARROW)
 
 

@@ -20,12 +20,6 @@ BATCH = "/v1/score/batch"
 SLOWEST = 1 << 14
 """Bytes a second that a batch must come at: one that trickles in keeps a place from others."""
 
-ROUTES = frozenset(
-    {
-        *("/", "/v1/score", BATCH, "/v1/model", "/v1/model/schema"),
-        *("/healthz", "/readyz", "/metrics", "/openapi.json"),
-    }
-)
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -44,10 +38,16 @@ log = logging.getLogger("fraud.access")
 
 
 class Guard:
-    """ASGI middleware. No body and no query is ever logged: either may hold personal data."""
+    """ASGI middleware. No body and no query is ever logged: either may hold personal data.
 
-    def __init__(self, app: ASGIApp, settings: ApiSettings, metrics: Metrics) -> None:
+    routes: the paths that there are, so that what strangers ask for cannot grow the metrics.
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: ApiSettings, metrics: Metrics, routes: frozenset[str]
+    ) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,7 +84,7 @@ class Guard:
             self._told(scope, status, time.perf_counter() - began)
 
     def _told(self, scope: Scope, status: int, seconds: float) -> None:
-        route = _route(scope)
+        route = self._route(str(scope["path"]))
         self._metrics.request(route, scope["method"], status, seconds)
         if log.isEnabledFor(logging.INFO) and route not in ("/healthz", "/readyz", "/metrics"):
             # Made by hand: `log.info` would look through the stack for who called it.
@@ -98,6 +98,11 @@ class Guard:
                 "client": scope.get("caller", ""),
             }
             log.handle(line)
+
+    def _route(self, path: str) -> str:
+        if path in self._routes:
+            return path
+        return "/static" if path.startswith("/static/") else "other"
 
 
 class _Limited:
@@ -163,9 +168,3 @@ def _request_id(scope: Scope) -> str:
             if _ID.fullmatch(given):
                 return str(given)
     return uuid.uuid4().hex
-
-
-def _route(scope: Scope) -> str:
-    """A path that there is, so that what strangers ask for cannot grow the metrics."""
-    path = str(scope["path"])
-    return path if path in ROUTES else "/static" if path.startswith("/static/") else "other"

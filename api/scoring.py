@@ -29,18 +29,14 @@ async def score(request: Request) -> Response:
     """A score of the body's claim by the champion as it stands when the body has come."""
     began = time.perf_counter()
     service: Service = request.app.state.service
-    name = request_id(request)
-    try:
-        caller = await service.access.require(request, "score")
-        request.scope["caller"] = caller.id
-        which, what_if = explain_of(request, "all"), what_if_of(request)
-        require_media(request, ("application/json",))
-        body = await request.body()
-        scorer = service.scorer()
-        asked = _read(scorer, body, which, name, caller, what_if)
-        told = await request.app.state.joined.ask(scorer, asked)
-    except Problem as problem:
-        return problem.response(name)
+    caller = await service.access.require(request, "score")
+    request.scope["caller"] = caller.id
+    which, what_if = explain_of(request, "all"), what_if_of(request)
+    require_media(request, ("application/json",))
+    body = await request.body()
+    scorer = service.scorer()
+    asked = _read(scorer, body, which, request_id(request), caller, what_if)
+    told = await request.app.state.joined.ask(scorer, asked)
     told["latency_ms"] = round(1000 * (time.perf_counter() - began), 3)
     return Response(to_json(told), media_type="application/json")
 
