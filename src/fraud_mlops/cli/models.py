@@ -55,7 +55,7 @@ def list_models(dataset: str, model_uri: str) -> None:
                 number(found.get("value")),
                 interval(found.get("low"), found.get("high")),
                 minute(since),
-                minute(manifest.created),
+                minute(manifest.labels_as_of),
                 manifest.run,
             )
         )
@@ -94,7 +94,7 @@ def show(version: str, dataset: str, model_uri: str) -> None:
         ("run", manifest.run),
         ("Dagster run", manifest.dagster_run_id),
         ("trained until", minute(manifest.trained_until)),
-        ("labels as of", minute(manifest.created)),
+        ("labels as of", minute(manifest.labels_as_of)),
         ("model", f"{manifest.candidate.get('name')} ({manifest.candidate.get('family')})"),
         ("calibration", manifest.calibration.get("kind")),
         ("gate", manifest.gate.get("reason")),

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from fraud_mlops.errors import BundleError
 from fraud_mlops.lakehouse.stores import join, list_files, read_bytes, write_bytes
@@ -44,8 +44,9 @@ class FileEntry(BaseModel):
 class Manifest(BaseModel):
     """What a bundle is, where it comes from, and how good it was when it was made.
 
-    created: the time that the run's labels were known as of. run: Metaflow pathspec. derived_from:
-    the version that this one was, before rows had to be erased from its sample.
+    schema_version: 1 called `labels_as_of` "created". labels_as_of: labels that became known later
+    were unknown to the run; for when a version was made there is `written`. run: Metaflow pathspec.
+    derived_from: the version that this one was, before rows had to be erased from its sample.
     data_versions: of the raw partitions, by partition. metrics: out of time, with intervals; oot:
     the whole out-of-time report, and the best that was possible where that is known. sample: of
     which rows the claims were, where they were not all. digest: of all the rest, filled in when it
@@ -54,10 +55,10 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     version: str
     dataset: str
-    created: AwareDatetime
+    labels_as_of: AwareDatetime = Field(validation_alias=AliasChoices("labels_as_of", "created"))
     trained_until: AwareDatetime
     run: str
     derived_from: str | None = None
@@ -83,9 +84,13 @@ class Manifest(BaseModel):
         return self.model_copy(update={"digest": _sha256(text.encode())})
 
     def told(self, exclude: set[str] | None = None) -> dict[str, Any]:
-        """As JSON has it. Where all claims were learnt from, as before there was a `sample`."""
+        """As JSON has it: by the names of its own schema version, so that its digest holds. Where
+        all claims were learnt from, as before there was a `sample`."""
         unsaid = {"sample"} if self.sample is None else set()
-        return self.model_dump(mode="json", exclude=unsaid | (exclude or set()))
+        told = self.model_dump(mode="json", exclude=unsaid | (exclude or set()))
+        if self.schema_version == 1:
+            told["created"] = told.pop("labels_as_of")
+        return told
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,7 @@ def read_manifest(models_uri: str, dataset: str, version: str) -> Manifest:
 def written(models_uri: str, dataset: str) -> dict[str, datetime]:
     """When each whole version was made, or made once more, by the store's clock; oldest first.
 
-    Neither its name nor `created` says so: both are moments of the claims.
+    Neither its name nor `labels_as_of` says so: both are moments of the claims.
     """
     found = []
     for file in list_files(join(models_uri, dataset)):
