@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from fraud_mlops.errors import BundleError
+from fraud_mlops.errors import BundleError, first_mistake
 from fraud_mlops.lakehouse.stores import join, list_files, read_bytes, write_bytes
 
 MANIFEST = "manifest.json"
@@ -31,7 +31,7 @@ _VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
 _FILE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _YOUNG = timedelta(days=1)
 """A version that was written within it is not written anew: `models expire` keeps a week's."""
-_MEND = "fetch the bundle again, or roll back to another version"
+MEND = "fetch the bundle again, or roll back to another version"
 
 
 class FileEntry(BaseModel):
@@ -162,12 +162,10 @@ def read_manifest(models_uri: str, dataset: str, version: str) -> Manifest:
             f"{uri}: there is no such model version; fraud-mlops models list shows what there is"
         ) from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise BundleError(f"{uri}: {where}: {first['msg']}; {_MEND}") from None
+        raise BundleError(f"{uri}: {first_mistake(error)}; {MEND}") from None
     _check_name(uri, dataset, version, manifest)
     if manifest.digest != manifest.sealed().digest:
-        raise BundleError(f"{uri}: is not the manifest that was published (digest); {_MEND}")
+        raise BundleError(f"{uri}: is not the manifest that was published (digest); {MEND}")
     return manifest
 
 
@@ -198,10 +196,10 @@ def _folder(models_uri: str, dataset: str, version: str) -> str:
 def _check_name(where: str, dataset: str, version: str, manifest: Manifest) -> None:
     """A version is what its name says: this dataset's, and of these very files."""
     if (manifest.dataset, manifest.version) != (dataset, version):
-        raise BundleError(f"{where}: belongs to {manifest.dataset} {manifest.version}; {_MEND}")
+        raise BundleError(f"{where}: belongs to {manifest.dataset} {manifest.version}; {MEND}")
     hashes = {name: entry.sha256 for name, entry in manifest.files.items()}
     if (named := _version_of(hashes, manifest.trained_until)) != version:
-        raise BundleError(f"{where}: its files are those of {named}, not of {version}; {_MEND}")
+        raise BundleError(f"{where}: its files are those of {named}, not of {version}; {MEND}")
 
 
 def _checked(folder: str, name: str, entry: FileEntry) -> bytes:
@@ -209,11 +207,11 @@ def _checked(folder: str, name: str, entry: FileEntry) -> bytes:
     try:
         data = read_bytes(uri)
     except FileNotFoundError:
-        raise BundleError(f"{uri}: is missing; {_MEND}") from None
+        raise BundleError(f"{uri}: is missing; {MEND}") from None
     if len(data) != entry.bytes:
-        raise BundleError(f"{uri}: has {len(data):,} bytes instead of {entry.bytes:,}; {_MEND}")
+        raise BundleError(f"{uri}: has {len(data):,} bytes instead of {entry.bytes:,}; {MEND}")
     if _sha256(data) != entry.sha256:
-        raise BundleError(f"{uri}: is not the file that was published (sha256 differs); {_MEND}")
+        raise BundleError(f"{uri}: is not the file that was published (sha256 differs); {MEND}")
     return data
 
 
