@@ -25,7 +25,7 @@ import click
 from filelock import FileLock, Timeout
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from fraud_mlops.errors import SettingsError
+from fraud_mlops.errors import SettingsError, first_mistake
 from fraud_mlops.lakehouse.stores import write_bytes
 
 Scope = Literal["score", "metrics", "admin"]
@@ -66,9 +66,7 @@ def read_keys(path: Path) -> KeyFile:
             "python -m api.keys add"
         ) from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise SettingsError(f"FRAUD_API_KEYS_FILE={path}: {where}: {first['msg']}") from None
+        raise SettingsError(f"FRAUD_API_KEYS_FILE={path}: {first_mistake(error)}") from None
 
 
 class KeyRing:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from metaflow import current  # noqa: TID253 - this file is part of the flows
 
+CARD_SECONDS = 300
+"""That a card may take to be drawn."""
+
 TOLD_SECONDS = 20.0
 """Between two lines of a long task that Dagster's event log has."""
 

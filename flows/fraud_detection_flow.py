@@ -11,22 +11,20 @@ import flow_environment  # noqa: F401 - sets what Metaflow reads when it is impo
 
 from metaflow import (  # noqa: TID253 - a flow is Metaflow's
     card,
-    catch,
     current,
     resources,
     retry,
     step,
-    timeout,
 )
 
 from dagster_metaflow.reports import tell
-from flow_parameters import Candidates, Engine, FraudFlow, SampleSize
-from user_errors import explained, main, said
+from flow_parameters import SampleSize
+from flow_task import CARD_SECONDS
+from flow_training import TrainingSteps
+from user_errors import explained, main
 
-CARD_SECONDS = 300
 
-
-class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
+class FraudDetectionFlow(TrainingSteps, SampleSize):
     """Ingest claims, train candidates in parallel, validate out of time, score, monitor, publish.
 
     python flows/fraud_detection_flow.py run --sample-size 20000
@@ -67,77 +65,11 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
         from fraud_mlops.pipeline.ingesting import as_of_reading, ingest, periods
 
         self.plan = as_of_reading(self.plan)
-        self.ingested = ingest(self.plan)
-        self.periods = periods(self.plan, self.ingested)
-        flow_reports.raw_zone(self.plan, self.ingested, self.periods)
-        flow_cards.data(self.ingested, self.periods)
+        self.raw = ingest(self.plan)
+        self.periods = periods(self.plan, self.raw)
+        flow_reports.raw_zone(self.plan, self.raw, self.periods)
+        flow_cards.data(self.raw, self.periods)
         self.next(self.prepare)
-
-    @resources(memory=8000)
-    @retry(times=2, minutes_between_retries=0)
-    @explained
-    @step
-    def prepare(self):
-        """Features as of each claim's event time, in train, validation and OOT windows."""
-        from fraud_mlops.pipeline.ingesting import prepare
-
-        self.features = prepare(self.plan, self.ingested)
-        self.contestants = list(self.plan.candidates)
-        self.next(self.train, foreach="contestants")
-
-    @catch(var="failure", print_exception=False)
-    @timeout(hours=2)
-    @retry(times=1, minutes_between_retries=0)
-    @resources(cpu=1, memory=4000)
-    @explained
-    @step
-    def train(self):
-        """Train one candidate and measure it on the validation window."""
-        from fraud_mlops.pipeline.progress import paced
-        from fraud_mlops.pipeline.training import train_candidate
-
-        self.trained = train_candidate(self.input, self.features, paced(print))
-        tell(self.trained.row.in_words)
-        self.next(self.leaderboard)
-
-    @card(type="blank", id="leaderboard", timeout=CARD_SECONDS)
-    @retry(times=2, minutes_between_retries=0)
-    @explained
-    @step
-    def leaderboard(self, inputs):
-        """Choose the winner on the validation window only."""
-        import flow_cards
-        from fraud_mlops.pipeline.choosing import Result, choose
-
-        self.plan, self.ingested = inputs[0].plan, inputs[0].ingested
-        self.features = inputs[0].features
-        self.choice = choose(
-            self.plan,
-            self.features,
-            [Result(i.input, getattr(i, "trained", None), said(i.failure)) for i in inputs],
-        )
-        print(self.choice.leaderboard.to_text())
-        for line in self.choice.leaderboard.in_words():
-            tell(line)
-        flow_cards.leaderboard(self.choice, self.features)
-        self.next(self.refit)
-
-    @timeout(hours=2)
-    @retry(times=1, minutes_between_retries=0)
-    @resources(memory=8000)
-    @explained
-    @step
-    def refit(self):
-        """Train the winner again on train and validation together."""
-        from flow_task import TOLD_SECONDS
-        from fraud_mlops.pipeline.choosing import refit_winner
-        from fraud_mlops.pipeline.progress import paced
-
-        self.model_files, self.refit_log = refit_winner(
-            self.plan, self.choice, self.features, paced(tell, seconds=TOLD_SECONDS)
-        )
-        tell(f"{self.choice.winner.name} trained again in {self.refit_log.seconds:.0f} s")
-        self.next(self.validate_oot)
 
     @card(type="blank", id="oot", timeout=CARD_SECONDS)
     @resources(memory=8000)
@@ -149,7 +81,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
         import flow_cards
         from fraud_mlops.pipeline.validation import validate
 
-        self.validated = validate(self.plan, self.features, self.ingested, self.model_files)
+        self.validated = validate(self.plan, self.features, self.raw, self.model_files)
         tell(self.validated.gate.reason)
         flow_cards.out_of_time(self.validated, self.features, self.choice.decision)
         self.next(self.score)
@@ -169,7 +101,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
         leader = leader_to_be(self.plan, self.features, self.validated)
         self.manifest = keep_bundle(
             self.plan,
-            self.ingested,
+            self.raw,
             self.features,
             self.choice,
             self.refit_log,
@@ -177,8 +109,8 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
             dagster_run_id=flow_task.dagster_run_id(),
         )
         self.scores = score(self.plan, self.features, leader)
-        publish_state(self.plan, self.ingested)
-        flow_reports.ml_outputs(self.plan, self.ingested, self.scores, leader.version)
+        publish_state(self.plan, self.raw)
+        flow_reports.ml_outputs(self.plan, self.raw, self.scores, leader.version)
         self.next(self.monitor)
 
     @card(type="blank", id="drift", timeout=CARD_SECONDS)
@@ -230,7 +162,7 @@ class FraudDetectionFlow(FraudFlow, SampleSize, Candidates, Engine):
         card = flow_task.card_command("validate_oot")
         judged, scored = self.validated, self.scores
         silent = self.choice.decision.threshold.silent if judged.promoted else None
-        print(closing_words(self.plan, self.ingested, judged, scored, self.monitored, card, silent))
+        print(closing_words(self.plan, self.raw, judged, scored, self.monitored, card, silent))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ import flow_environment  # noqa: F401 - sets what Metaflow reads when it is impo
 from metaflow import card, current, retry, step  # noqa: TID253 - a flow is Metaflow's
 
 from flow_parameters import FraudFlow, PartitionRange, SampleSize
+from flow_task import CARD_SECONDS
 from user_errors import explained, main
-
-CARD_SECONDS = 300
 
 
 class IngestFlow(FraudFlow, SampleSize, PartitionRange):

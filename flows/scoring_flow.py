@@ -13,9 +13,8 @@ from metaflow import card, current, resources, retry, step  # noqa: TID253 - a f
 
 from flow_parameters import Assets, Engine, FraudFlow, PartitionRange
 from flow_schedule import scheduled
+from flow_task import CARD_SECONDS
 from user_errors import explained, main
-
-CARD_SECONDS = 300
 
 
 @scheduled

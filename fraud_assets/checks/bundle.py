@@ -42,28 +42,28 @@ def _recent(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=dataset.key(MODEL_ARTIFACT),
         name="champion_is_recent",
-        description="The champion was trained lately. A freshness policy is content with a "
-        "rollback to an old one.",
+        description="The champion has learnt from recent labels. A freshness policy is content "
+        "with a rollback to an old one.",
     )
     def check(stores: Stores) -> dg.AssetCheckResult:
         try:
             pointer = read_pointer(stores.models, dataset.name, "champion")
             if pointer is None:
                 return warned("There is no champion.")
-            created = read_manifest(stores.models, dataset.name, pointer.version).created
+            manifest = read_manifest(stores.models, dataset.name, pointer.version)
         except FraudMlopsError as error:
             return warned(str(error))
-        limit, age = model_age_limit(dataset), datetime.now(UTC) - created
+        limit, age = model_age_limit(dataset), datetime.now(UTC) - manifest.labels_as_of
         return dg.AssetCheckResult(
             passed=age <= limit,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{pointer.version} was trained on {created:%F}, more than {limit.days} "
-            "days ago. Train again: training_job."
+            description=f"{pointer.version} knows labels as of {manifest.labels_as_of:%F}, more "
+            f"than {limit.days} days ago. Train again: training_job."
             if age > limit
             else None,
             metadata={
                 "model_version": pointer.version,
-                "created": created.isoformat(),
+                "labels_as_of": manifest.labels_as_of.isoformat(),
                 "age_days": round(age.total_seconds() / 86_400, 1),
             },
         )

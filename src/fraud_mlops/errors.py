@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class FraudMlopsError(Exception):
@@ -74,3 +77,10 @@ class WarehouseError(FraudMlopsError):
 
 class WarehouseUnavailable(WarehouseError):  # noqa: N818 - a state that passes, not a mistake
     """The warehouse cannot be reached, or somebody else is at it; worth trying again."""
+
+
+def first_mistake(error: ValidationError, whole: str = "file") -> str:
+    """`where: what` of what pydantic found first, and never the value: it may be a secret. whole:
+    what it is called where no field of it is to blame."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"

@@ -18,12 +18,12 @@ from fraud_mlops.machine import cores, for_duckdb
 
 _SECRET = re.compile("TOKEN|KEY|CONNECTION_STRING|PASSWORD|PASSPHRASE")
 
-
 TRAVELLING = (
     "FRAUD_PREDICTION_DAYS",
     "FRAUD_SPARK_ROWS",
     "FRAUD_STORE_RETRIES",
     "FRAUD_STORE_TIMEOUT",
+    "SHARED_FOLDERS",
     "AZURE_STORAGE_ACCOUNT_NAME",
 )
 """Variables that go with a shell's runs to tasks on other machines; none is a secret, and none says
@@ -44,6 +44,12 @@ class Settings(BaseSettings):
         None,
         alias="FRAUD_MODEL_URI",
         description="Root of the model registry; `<LAKEHOUSE_URI>/models` when unset.",
+    )
+    shared_folders: str | None = Field(
+        None,
+        alias="SHARED_FOLDERS",
+        description="Folders, with `:` between, that this machine and those of tasks have mounted "
+        "alike, such as EFS: a lakehouse in one is not refused on AWS Batch and Databricks.",
     )
     datasets_dir: Path | None = Field(
         None,

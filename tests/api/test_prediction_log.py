@@ -14,7 +14,7 @@ import pytest
 from api_kit import DATASET, Published, Server, as_sent, open_server
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.registry.pointers import clear_challenger, set_challenger
+from fraud_mlops.registry.pointers import set_challenger, withdraw
 from fraud_mlops.serving.prediction_log import (
     PredictionLog,
     flush,
@@ -142,7 +142,7 @@ def test_the_challenger_looks_on_beside_the_requests(
         assert row["model_version"] == second
         expected = own.score_of("second", row["claim_id"])
         assert row["probability"] == pytest.approx(expected["probability"], abs=1e-6)
-    clear_challenger(own.models, DATASET)
+    withdraw(own.models, DATASET, second, role="challenger", by="test", reason="test")
 
 
 def test_a_flush_that_was_killed_half_way_is_repeated_without_a_double(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_old_versions_go_that_nothing_refers_to(lake: Shell) -> None:
 def test_versions_are_as_old_as_their_manifests_on_the_store(lake: Shell) -> None:
     """The end of training is one for all, and labels are as of whatever day a run was given."""
     uri, moments = str(lake.models), [datetime(2027 - i, 1, 1, tzinfo=UTC) for i in range(5)]
-    made = [publish(uri, f"v{i}", created=moment) for i, moment in enumerate(moments)]
+    made = [publish(uri, f"v{i}", labels_as_of=moment) for i, moment in enumerate(moments)]
     ages = dict(zip(made, (400, 300, 200, 100, 1), strict=True))
     for version, days in ages.items():
         long_ago(uri, version, days=days)

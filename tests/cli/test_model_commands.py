@@ -115,6 +115,16 @@ def test_retire_leaves_no_champion_and_says_how_to_undo_it(ran, versions) -> Non
     assert a in models(ran, "promote", a)
 
 
+def test_retire_challenger_leaves_the_champion(ran, versions) -> None:
+    lead, second, _ = versions
+    assert f"{second} is retired; there is no challenger" in models(ran, "retire", "challenger")
+    assert champion(ran)["version"] == lead
+    assert f"{second} (withdrawn)" in models(ran, "history")
+    assert "no challenger to retire" in ran.fails(
+        "models", "retire", "challenger", "--dataset", "motor"
+    )
+
+
 def test_retire_runs_as_a_training_says_it(ran, versions) -> None:
     plan = plan_run("synthetic_claims", run="Test/1", output_uri=str(ran.root))
     contract = plan.contract.model_copy(update={"name": "motor"})

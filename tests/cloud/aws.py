@@ -61,6 +61,7 @@ class LocalAws:
             "METAFLOW_SFN_IAM_ROLE": _ROLE,
             "METAFLOW_EVENTS_SFN_ACCESS_IAM_ROLE": _ROLE,
             "METAFLOW_SFN_DYNAMO_DB_TABLE": TABLE,
+            "SHARED_FOLDERS": "/",  # jobs run on this machine
         }
 
     def client(self, service: str) -> Any:

@@ -47,7 +47,7 @@ def test_tasks_elsewhere_are_not_told_to_write_to_a_folder_of_this_machine(
     aws: LocalAws, tmp_path: Path, backend: str
 ) -> None:
     toy = CloudToy(aws, tmp_path)
-    environment = {**toy.environment(), "AWS_ENDPOINT_URL": "https://aws.example.com"}
+    environment = {**toy.environment(), "SHARED_FOLDERS": "/mnt/efs"}
     result = toy.materialize(backend, toy.resource(common={"environment": environment}))
     (words,) = failures(result)
     assert f"{toy.lake} is a folder of this machine" in words

@@ -15,14 +15,14 @@ from dagster_metaflow.backends.databricks_refused import refuse_folders
 from dagster_metaflow.backends.protocol import UsageError
 
 Script = Callable[..., tuple[int, str]]
-ELSEWHERE = {"DATABRICKS_HOST": "https://adb-1.2.azuredatabricks.net"}
+ELSEWHERE = {"SHARED_FOLDERS": ""}
 LAKE = "abfss://lake@account.dfs.core.windows.net/fraud"
 REFUSED = "a folder, which would go with the driver"
 
 
 @pytest.fixture
 def elsewhere(run: Script, monkeypatch: pytest.MonkeyPatch) -> Script:
-    """The script, for a workspace that is not on this machine."""
+    """The script, for a workspace whose drivers share no folder with this machine."""
     for name, value in {**ELSEWHERE, "LAKEHOUSE_URI": LAKE}.items():
         monkeypatch.setenv(name, value)
     return run

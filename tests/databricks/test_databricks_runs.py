@@ -210,10 +210,14 @@ def test_a_store_in_which_a_run_could_not_be_repaired_is_refused_before_it_start
 
 
 @pytest.mark.parametrize("store", ["file:///here/lake", "/here/lake"])
-def test_a_folder_is_no_store_of_a_workspace_elsewhere(stage: ShellRuns, store: str) -> None:
-    environment = {**stage.environment(), "DATABRICKS_HOST": "https://adb-1.2.azuredatabricks.net"}
-    with pytest.raises(UsageError, match=r"is a folder"):
-        read({}, environment, store)
+def test_a_folder_is_a_store_only_where_drivers_have_it_mounted(
+    stage: ShellRuns, store: str
+) -> None:
+    for shared in ("", "/hereabouts", "/here/lake/below"):
+        with pytest.raises(UsageError, match=r"is a folder"):
+            read({}, {**stage.environment(), "SHARED_FOLDERS": shared}, store)
+    for shared in ("/here", "/mnt/efs:/here/lake"):
+        read({}, {**stage.environment(), "SHARED_FOLDERS": shared}, store)
 
 
 def test_whatever_the_sdk_signs_in_with_will_do(

@@ -108,6 +108,7 @@ def test_all_that_is_missing_is_told_and_nothing_else(
 ) -> None:
     for name in ("HOST", "TOKEN", "GIT_URL", "GIT_BRANCH", "GIT_PROVIDER"):
         monkeypatch.delenv(f"DATABRICKS_{name}")
+    monkeypatch.delenv("SHARED_FOLDERS")
     monkeypatch.setenv("HOME", str(tmp_path))
     code, told = run(*FLOW)
     assert code == 2

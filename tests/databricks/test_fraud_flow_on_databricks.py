@@ -88,7 +88,7 @@ def test_the_flow_from_git_leaves_what_a_run_here_leaves(
     lake = str(tmp_path / "lake")
     workspace.tokens.add(MARKS["DATABRICKS_TOKEN"])
     workspace.secrets["marked"] = SCOPE
-    shell = {**MARKS, **HEADERS, "DATABRICKS_HOST": workspace.url}
+    shell = {**workspace.environment, **MARKS, **HEADERS}
     shell |= {"DATABRICKS_SECRET_SCOPE": "marked"}
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "run_databricks_job.py", "--dataset", "claims.yaml",

@@ -28,6 +28,8 @@ from workspace_jobs import PAGE, Jobs
 from workspace_rules import ApiError
 from workspace_runs import Machine, kill
 
+DISK = {"SHARED_FOLDERS": "/"}
+"""Drivers are processes of this machine, and see its folders."""
 TOKEN = "dapi-of-the-user"  # noqa: S105 - of nothing but this server
 DRIVER_TOKEN = "dapi-of-the-driver"  # noqa: S105 - likewise
 CLIENT_ID, CLIENT_SECRET = "a-service-principal", "its-secret"
@@ -69,7 +71,7 @@ class LocalWorkspace:
     @property
     def environment(self) -> dict[str, str]:
         """What a user's shell has."""
-        return {"DATABRICKS_HOST": self.url, "DATABRICKS_TOKEN": TOKEN}
+        return {"DATABRICKS_HOST": self.url, "DATABRICKS_TOKEN": TOKEN, **DISK}
 
     @property
     def oauth_environment(self) -> dict[str, str]:
@@ -77,6 +79,7 @@ class LocalWorkspace:
             "DATABRICKS_HOST": self.url,
             "DATABRICKS_CLIENT_ID": CLIENT_ID,
             "DATABRICKS_CLIENT_SECRET": CLIENT_SECRET,
+            **DISK,
         }
 
     def fail(self, route: str, status: int, times: int = 1, **how: Any) -> None:

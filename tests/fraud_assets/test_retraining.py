@@ -208,7 +208,8 @@ def led(place: Place, *, until: str = "2025", as_of: datetime = NOW + 365 * DAY)
     claims = ingest(plan)
     version = bundle_version(FILES, NOW)
     manifest = Manifest(
-        version=version, dataset=place.dataset.name, created=as_of, trained_until=NOW, run="Test/1",
+        version=version, dataset=place.dataset.name, run="Test/1", labels_as_of=as_of,
+        trained_until=NOW,
         data_versions={p.value: p.data_version for p in claims.partitions if p.value < until},
         contract=claims.contract.model_dump(mode="json"), split={}, metrics={}, calibration={},
         threshold={}, candidate={}, gate={}, libraries={},

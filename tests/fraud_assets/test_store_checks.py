@@ -89,14 +89,14 @@ def test_files_that_do_not_come_any_more_are_missed(landed: Place) -> None:
 
 
 def trained(place: Place, days_ago: int, after: str | None = None) -> str:
-    """Publishes a model of that age, and makes it the champion; its version."""
+    """Publishes a model with labels as of then, and makes it the champion; its version."""
     models, name = place.stores.models, place.dataset.name
-    created = datetime.now(UTC) - timedelta(days=days_ago)
+    day = datetime.now(UTC) - timedelta(days=days_ago)
     files = {"weights.safetensors": f"weights of {days_ago} days ago".encode()}
-    version = bundle_version(files, created)
+    version = bundle_version(files, day)
     nothing: dict[str, Any] = {"split": {}, "metrics": {}, "calibration": {}, "threshold": {}}
     manifest = Manifest(
-        version=version, dataset=name, created=created, trained_until=created, run="TrainingFlow/1",
+        version=version, dataset=name, labels_as_of=day, trained_until=day, run="TrainingFlow/1",
         data_versions={}, contract={}, candidate={}, gate={}, libraries={}, **nothing,
     )  # fmt: skip
     write_bundle(models, name, version, files, manifest)
@@ -114,7 +114,7 @@ def test_a_rollback_does_not_hide_that_the_champion_is_old(landed: Place) -> Non
     assert not old.passed
     assert old.severity is dg.AssetCheckSeverity.WARN
     assert old.metadata["age_days"].value == 60
-    assert f"{before} was trained on" in old.description
+    assert f"{before} knows labels as of" in old.description
 
 
 def test_a_partition_is_due_a_day_after_it_is_over(landed: Place) -> None:

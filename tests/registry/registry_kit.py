@@ -22,7 +22,7 @@ def manifest(version: str, **changed: Any) -> Manifest:
     usual: dict[str, Any] = {
         "version": version,
         "dataset": DATASET,
-        "created": datetime(2025, 1, 1, tzinfo=UTC),
+        "labels_as_of": datetime(2025, 1, 1, tzinfo=UTC),
         "trained_until": UNTIL,
         "run": "FraudDetectionFlow/17",
         "data_versions": {"2024-01": "0a1b"},

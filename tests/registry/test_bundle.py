@@ -69,6 +69,25 @@ def test_a_manifest_of_a_sample_says_so_and_others_are_as_before_there_was_such_
     assert hashlib.sha256(text.encode()).hexdigest() == digest
 
 
+def test_a_manifest_that_called_the_day_of_its_labels_created_is_read_and_stays(
+    models: Path,
+) -> None:
+    """Also when it is written once more, as an old version is that is made again."""
+    version = publish(models)
+    path = folder(models, version) / MANIFEST
+    told = json.loads(path.read_text()) | {"schema_version": 1}
+    told["created"] = told.pop("labels_as_of")
+    del told["digest"]
+    told["digest"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+    before = path.read_bytes()
+    for _ in range(2):
+        assert load(models, version).manifest.labels_as_of == datetime(2025, 1, 1, tzinfo=UTC)
+        long_ago(models, version, days=9)
+        publish(models)
+        assert path.read_bytes() == before
+
+
 def test_a_bundle_is_files_and_json_and_nothing_that_runs(models: Path) -> None:
     version = publish(models)
     names = sorted(path.name for path in folder(models, version).iterdir())
@@ -259,7 +278,7 @@ def test_a_damaged_manifest_says_where(models: Path, text: str, told: str) -> No
 def test_a_manifest_of_a_later_layout_is_refused(models: Path) -> None:
     version = publish(models)
     path = folder(models, version) / MANIFEST
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2, "new": 1}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 3, "new": 1}))
     with pytest.raises(BundleError, match="schema_version"):
         load(models, version)
 
@@ -315,7 +334,7 @@ def test_a_dataset_name_stays_inside_the_registry(models: Path) -> None:
 
 def test_times_without_a_zone_are_refused() -> None:
     with pytest.raises(ValueError, match="timezone"):
-        manifest("20240301-0123456789ab", created=datetime(2024, 1, 1))  # noqa: DTZ001
+        manifest("20240301-0123456789ab", labels_as_of=datetime(2024, 1, 1))  # noqa: DTZ001
 
 
 def test_versions_are_listed_in_the_order_they_were_written(models: Path) -> None:
@@ -325,7 +344,7 @@ def test_versions_are_listed_in_the_order_they_were_written(models: Path) -> Non
         version = bundle_version(files(), until)
         write(models, files(), version, trained_until=until)
         long_ago(models, version, days=days)
-    long_ago(models, publish(models, "b", created=early), days=2)
+    long_ago(models, publish(models, "b", labels_as_of=early), days=2)
     (models / DATASET / "20250101-0123456789ab").mkdir()
     listed = list_versions(str(models), DATASET)
     assert [version[:8] for version in listed] == ["20240601", "20240301", "20230101"]

@@ -8,7 +8,6 @@ from registry_kit import DATASET
 
 from fraud_mlops.errors import BundleError, RegistryError
 from fraud_mlops.registry.pointers import (
-    clear_challenger,
     history,
     promote,
     read_pointer,
@@ -112,10 +111,12 @@ def test_a_challenger_stands_until_it_leads_or_is_replaced(any_registry: Registr
     assert any_registry.challenger is None
     assert any_registry.moves("challenger") == [b, c]
     any_registry.challenge(b)
-    clear_challenger(any_registry.uri, DATASET)
-    clear_challenger(any_registry.uri, DATASET)
+    with pytest.raises(RegistryError, match="moved the challenger"):
+        withdraw(any_registry.uri, DATASET, c, role="challenger", **ME)
+    withdraw(any_registry.uri, DATASET, b, role="challenger", **ME)
     assert any_registry.challenger is None
-    assert any_registry.moves("challenger") == [b, c, b]
+    assert any_registry.champion == c
+    assert any_registry.moves("challenger") == [b, c, b, b]
 
 
 def test_the_champion_trained_once_more_challenges_nobody(registry: Registry) -> None:

@@ -32,12 +32,12 @@ from fraud_mlops.lakehouse.stores import (
 )
 from fraud_mlops.registry.bundle import list_versions, load_bundle
 from fraud_mlops.registry.pointers import (
-    clear_challenger,
     history,
     promote,
     read_pointer,
     rollback,
     set_challenger,
+    withdraw,
 )
 
 SCHEMA = pa.schema([("claim_id", pa.string()), ("amount", pa.float64()), ("noise", pa.binary(64))])
@@ -146,9 +146,10 @@ def test_models_are_published_loaded_promoted_and_rolled_back(root: str) -> None
     assert read_pointer(models, DATASET, "challenger") is None
     assert rollback(models, DATASET, **MOVED).version == a
     set_challenger(models, DATASET, b, by="Flow/3", reason="hold")
-    clear_challenger(models, DATASET)
+    withdraw(models, DATASET, b, role="challenger", **MOVED)
     assert [(m.role, m.version) for m in history(models, DATASET)] == [
         ("champion", a), ("challenger", b), ("champion", b), ("champion", a), ("challenger", b),
+        ("challenger", b),
     ]  # fmt: skip
 
     write_bytes(f"{models}/{DATASET}/{b}/weights.safetensors", b"tampered with")

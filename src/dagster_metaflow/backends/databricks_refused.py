@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from dagster_metaflow.backends.protocol import UsageError
 from dagster_metaflow.backends.secret_names import of_option
-from dagster_metaflow.backends.travelling import is_here
-from dagster_metaflow.stores import is_folder
+from dagster_metaflow.backends.travelling import SHARED, is_lost
 
 _CREDENTIAL = re.compile(
     r"://[^?#\s]*:[^?#\s@]*@|https?://[^/?#\s]*@"  # a login; a password may hold a slash
@@ -25,6 +24,9 @@ _TOKEN = re.compile(  # by the form that their makers give them
     r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|\b\w{3}[78]Q~[\w.~-]{30}"
 )
 _HARMLESS = re.compile(r"(true|false|yes|no|on|off|[\d.]*)", re.IGNORECASE)
+
+_VOLUMES = "/Volumes"
+"""Of a workspace, which outlive a driver."""
 
 
 def refuse_credentials(arguments: Sequence[str]) -> None:
@@ -56,21 +58,16 @@ def _is_secret(word: str) -> bool:
 def refuse_folders(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     """A driver writes to a folder of that name on a disk that goes with it. Options that end in
     `uri` hold addresses. environment: variables before those of this process. Raises UsageError."""
-    if is_here({**os.environ, **environment}.get("DATABRICKS_HOST")):
-        return
+    known = {**os.environ, **environment}
+    known[SHARED] = f"{known.get(SHARED, '')}:{_VOLUMES}"
     pairs = [word.partition("=") for word in arguments if word.startswith("--")]
     found = [
         f"{option} {value}"
         for option, _, value in pairs
-        if option.endswith("uri") and value and is_folder(value.lower()) and not _is_volume(value)
+        if option.endswith("uri") and value and is_lost(value, known)
     ]
     if found:
         raise UsageError(
             f"{', '.join(found)}: a folder, which would go with the driver. Give abfss://... or "
             "s3://... (LAKEHOUSE_URI, FRAUD_MODEL_URI)"
         )
-
-
-def _is_volume(uri: str) -> bool:
-    """Of a workspace's, which outlives a driver."""
-    return uri.startswith("/Volumes/")

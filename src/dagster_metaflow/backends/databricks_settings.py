@@ -24,7 +24,7 @@ from dagster_metaflow.backends.databricks_records import ACCOUNT, NoAccountError
 from dagster_metaflow.backends.databricks_requirements import as_package
 from dagster_metaflow.backends.protocol import LaunchRequest, UsageError
 from dagster_metaflow.backends.secret_names import of_variable
-from dagster_metaflow.backends.travelling import is_here
+from dagster_metaflow.backends.travelling import SHARED, is_lost
 from dagster_metaflow.stores import is_folder
 
 TASK = "flow"
@@ -34,7 +34,7 @@ MOST_PARAMETER_BYTES = 10_000
 FORWARDED = (
     "METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT", "METAFLOW_DATASTORE_SYSROOT_AZURE",
     "METAFLOW_DATASTORE_SYSROOT_S3", "METAFLOW_DEFAULT_METADATA", "METAFLOW_S3_ENDPOINT_URL",
-    "METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "METAFLOW_SERVICE_URL", "METAFLOW_USER", ACCOUNT,
+    "METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "METAFLOW_SERVICE_URL", "METAFLOW_USER", ACCOUNT, SHARED,
 )  # fmt: skip
 """Variables of this process that a driver needs: no others go with a run unasked."""
 _HOST = "DATABRICKS_HOST: the workspace's address, https://adb-....azuredatabricks.net"
@@ -91,12 +91,13 @@ def yes_or_no(name: str, text: str) -> bool:
 
 
 def _wrong_with(store: str, known: Mapping[str, str], scope: str | None) -> Iterator[str]:
+    if is_lost(store, known):
+        yield (
+            "a store that Databricks and this machine reach, abfss://... or s3://... "
+            f"(LAKEHOUSE_URI): {store} is a folder"
+        )
+        return
     if is_folder(store.lower()):
-        if not is_here(known.get("DATABRICKS_HOST")):
-            yield (
-                "a store that Databricks and this machine reach, abfss://... or s3://... "
-                f"(LAKEHOUSE_URI): {store} is a folder"
-            )
         return
     try:
         records_in(store, known)

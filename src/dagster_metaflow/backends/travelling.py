@@ -7,11 +7,13 @@ import dataclasses
 import hashlib
 import posixpath
 from collections.abc import Mapping
-from pathlib import Path
-from urllib.parse import urlsplit
+from pathlib import Path, PurePosixPath
 
 from dagster_metaflow.backends.protocol import LaunchError, LaunchRequest, UsageError
 from dagster_metaflow.stores import is_folder, write_file
+
+SHARED = "SHARED_FOLDERS"
+"""Variable: folders, with ":" between, that this machine and tasks elsewhere have mounted alike."""
 
 
 def travelled(request: LaunchRequest) -> LaunchRequest:
@@ -35,20 +37,23 @@ def travelled(request: LaunchRequest) -> LaunchRequest:
 def refuse_folder(request: LaunchRequest, known: Mapping[str, str]) -> None:
     """Tasks would write to a folder of that name in their containers, which goes away with them.
 
-    known: variables of the backend. Raises UsageError; not where AWS itself is this machine, as in
-    tests.
+    known: variables of the backend. Raises UsageError.
     """
     store = request.ledger_root
-    if store and is_folder(store) and not is_here(known.get("AWS_ENDPOINT_URL")):
+    if store and is_lost(store, known):
         raise UsageError(
             f"to run on AWS a store is missing that its tasks reach, s3://... (LAKEHOUSE_URI): "
             f"{store} is a folder of this machine"
         )
 
 
-def is_here(address: str | None) -> bool:
-    """What runs there is on this machine, as in tests, and sees its folders."""
-    return urlsplit(address or "").hostname in ("127.0.0.1", "localhost")
+def is_lost(uri: str, known: Mapping[str, str]) -> bool:
+    """A folder that goes with the machine that a task elsewhere runs on: none of SHARED_FOLDERS."""
+    if not is_folder(uri.lower()):
+        return False
+    path = posixpath.normpath(uri.removeprefix("file://"))
+    shared = [folder for folder in known.get(SHARED, "").split(":") if folder]
+    return not any(PurePosixPath(path).is_relative_to(folder) for folder in shared)
 
 
 def _brought(path: Path, store: str) -> str:

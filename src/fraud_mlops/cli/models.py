@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -55,7 +55,7 @@ def list_models(dataset: str, model_uri: str) -> None:
                 number(found.get("value")),
                 interval(found.get("low"), found.get("high")),
                 minute(since),
-                minute(manifest.created),
+                minute(manifest.labels_as_of),
                 manifest.run,
             )
         )
@@ -94,7 +94,7 @@ def show(version: str, dataset: str, model_uri: str) -> None:
         ("run", manifest.run),
         ("Dagster run", manifest.dagster_run_id),
         ("trained until", minute(manifest.trained_until)),
-        ("labels as of", minute(manifest.created)),
+        ("labels as of", minute(manifest.labels_as_of)),
         ("model", f"{manifest.candidate.get('name')} ({manifest.candidate.get('family')})"),
         ("calibration", manifest.calibration.get("kind")),
         ("gate", manifest.gate.get("reason")),
@@ -190,26 +190,31 @@ def rollback(to: str | None, dataset: str, model_uri: str, by: str, reason: str)
 
 
 @models.command()
+@click.argument("role", default="champion", type=click.Choice(["champion", "challenger"]))
 @dataset_option()
 @_output_option
 @model_option()
 @_by_option
 @click.option("--reason", default="retired by hand", show_default=True)
-def retire(dataset: str, model_uri: str, by: str, reason: str) -> None:
+def retire(
+    role: Literal["champion", "challenger"], dataset: str, model_uri: str, by: str, reason: str
+) -> None:
     """Have no champion, as before the first: the next training is held against nobody.
 
     For a champion that can no longer score the claims. Servers that have it loaded go on with it
     until another leads; scoring runs and restarted servers have no model until the next training.
+    `retire challenger` takes that back, and servers score nothing in its shadow any more.
     """
     from fraud_mlops.errors import RegistryError
     from fraud_mlops.registry.pointers import read_pointer, withdraw
 
-    champion = read_pointer(model_uri, dataset, "champion")
-    if champion is None:
-        raise RegistryError(f"{dataset}: has no champion to retire")
-    withdraw(model_uri, dataset, champion.version, by=by, reason=reason)
-    say(f"{dataset}: {champion.version} is retired; there is no champion.")
-    _say_back(dataset, model_uri, champion.version)
+    pointer = read_pointer(model_uri, dataset, role)
+    if pointer is None:
+        raise RegistryError(f"{dataset}: has no {role} to retire")
+    withdraw(model_uri, dataset, pointer.version, by=by, reason=reason, role=role)
+    say(f"{dataset}: {pointer.version} is retired; there is no {role}.")
+    if role == "champion":
+        _say_back(dataset, model_uri, pointer.version)
 
 
 def _say_moved(dataset: str, model_uri: str, before: str | None, now: str) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+from pathlib import PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
@@ -31,7 +31,7 @@ ASSETS = ("raw_zone", "model_artifact", "ml_outputs", "metrics")
 """What flows publish, in the order in which each builds on those before it."""
 
 _BATCH_JOB, _DATABRICKS = "AWS_BATCH_JOB_ID", "DATABRICKS_RUNTIME_VERSION"
-_VOLUMES = "/Volumes/"  # of a Databricks driver, which outlive it
+_VOLUMES = "/Volumes"  # of a Databricks driver, which outlive it
 _LAUNCH_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
@@ -147,7 +147,7 @@ def plan_run(
 
 def _require_lasting(*roots: str) -> None:
     """A job of AWS Batch and a driver of Databricks have disks that go with them."""
-    lost = [root for root in roots if is_local(root) and not _is_volume(root)]
+    lost = [root for root in roots if is_local(root) and not _is_shared(root)]
     if lost and (place := _passing_place()):
         kind, store = place
         raise SettingsError(
@@ -157,16 +157,20 @@ def _require_lasting(*roots: str) -> None:
         )
 
 
-def _is_volume(root: str) -> bool:
-    return root.removeprefix("file://").startswith(_VOLUMES) and _DATABRICKS in os.environ
+def _is_shared(root: str) -> bool:
+    """In a folder that outlives the machine."""
+    shared = [folder for folder in (settings().shared_folders or "").split(":") if folder]
+    if _DATABRICKS in os.environ:
+        shared.append(_VOLUMES)
+    path = PurePosixPath(root.removeprefix("file://"))
+    return any(path.is_relative_to(folder) for folder in shared)
 
 
 def _passing_place() -> tuple[str, str] | None:
     """What this process is in that will go, and a store that it reaches."""
     if _BATCH_JOB in os.environ:
         return "a job of AWS Batch", "s3://BUCKET/FOLDER"
-    host = urlsplit(os.environ.get("DATABRICKS_HOST", "")).hostname
-    if _DATABRICKS in os.environ and host not in ("127.0.0.1", "localhost"):  # as in tests
+    if _DATABRICKS in os.environ:
         return "a Databricks driver", "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER"
     return None
 

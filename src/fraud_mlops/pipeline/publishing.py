@@ -71,7 +71,7 @@ def _manifest(
     return Manifest(
         version=validated.version,
         dataset=features.contract.name,
-        created=plan.as_of,
+        labels_as_of=plan.as_of,
         trained_until=features.split.validation.end,
         run=plan.run,
         data_versions={p.value: p.data_version for p in raw.partitions},

@@ -21,6 +21,7 @@ from fraud_mlops.monitoring.drift import measure_drift
 from fraud_mlops.monitoring.drift_report import DriftReport
 from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.windows import evenly, thinned
+from fraud_mlops.registry.bundle import MEND
 
 if TYPE_CHECKING:
     from fraud_mlops.models.fraud_model import FraudModel
@@ -62,9 +63,7 @@ def read_reference(files: Mapping[str, bytes]) -> pa.Table | None:
     try:
         return pq.read_table(io.BytesIO(files[REFERENCE]))
     except pa.ArrowException as error:
-        raise BundleError(
-            f"{REFERENCE}: {error}; fetch the bundle again, or roll back to another version"
-        ) from None
+        raise BundleError(f"{REFERENCE}: {error}; {MEND}") from None
 
 
 def not_whole(reference: pa.Table) -> frozenset[str]:

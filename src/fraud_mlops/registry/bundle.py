@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from fraud_mlops.errors import BundleError
+from fraud_mlops.errors import BundleError, first_mistake
 from fraud_mlops.lakehouse.stores import join, list_files, read_bytes, write_bytes
 
 MANIFEST = "manifest.json"
@@ -31,7 +31,7 @@ _VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
 _FILE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _YOUNG = timedelta(days=1)
 """A version that was written within it is not written anew: `models expire` keeps a week's."""
-_MEND = "fetch the bundle again, or roll back to another version"
+MEND = "fetch the bundle again, or roll back to another version"
 
 
 class FileEntry(BaseModel):
@@ -44,8 +44,9 @@ class FileEntry(BaseModel):
 class Manifest(BaseModel):
     """What a bundle is, where it comes from, and how good it was when it was made.
 
-    created: the time that the run's labels were known as of. run: Metaflow pathspec. derived_from:
-    the version that this one was, before rows had to be erased from its sample.
+    schema_version: 1 called `labels_as_of` "created". labels_as_of: labels that became known later
+    were unknown to the run; for when a version was made there is `written`. run: Metaflow pathspec.
+    derived_from: the version that this one was, before rows had to be erased from its sample.
     data_versions: of the raw partitions, by partition. metrics: out of time, with intervals; oot:
     the whole out-of-time report, and the best that was possible where that is known. sample: of
     which rows the claims were, where they were not all. digest: of all the rest, filled in when it
@@ -54,10 +55,10 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     version: str
     dataset: str
-    created: AwareDatetime
+    labels_as_of: AwareDatetime = Field(validation_alias=AliasChoices("labels_as_of", "created"))
     trained_until: AwareDatetime
     run: str
     derived_from: str | None = None
@@ -83,9 +84,13 @@ class Manifest(BaseModel):
         return self.model_copy(update={"digest": _sha256(text.encode())})
 
     def told(self, exclude: set[str] | None = None) -> dict[str, Any]:
-        """As JSON has it. Where all claims were learnt from, as before there was a `sample`."""
+        """As JSON has it: by the names of its own schema version, so that its digest holds. Where
+        all claims were learnt from, as before there was a `sample`."""
         unsaid = {"sample"} if self.sample is None else set()
-        return self.model_dump(mode="json", exclude=unsaid | (exclude or set()))
+        told = self.model_dump(mode="json", exclude=unsaid | (exclude or set()))
+        if self.schema_version == 1:
+            told["created"] = told.pop("labels_as_of")
+        return told
 
 
 @dataclass(frozen=True)
@@ -157,19 +162,17 @@ def read_manifest(models_uri: str, dataset: str, version: str) -> Manifest:
             f"{uri}: there is no such model version; fraud-mlops models list shows what there is"
         ) from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise BundleError(f"{uri}: {where}: {first['msg']}; {_MEND}") from None
+        raise BundleError(f"{uri}: {first_mistake(error)}; {MEND}") from None
     _check_name(uri, dataset, version, manifest)
     if manifest.digest != manifest.sealed().digest:
-        raise BundleError(f"{uri}: is not the manifest that was published (digest); {_MEND}")
+        raise BundleError(f"{uri}: is not the manifest that was published (digest); {MEND}")
     return manifest
 
 
 def written(models_uri: str, dataset: str) -> dict[str, datetime]:
     """When each whole version was made, or made once more, by the store's clock; oldest first.
 
-    Neither its name nor `created` says so: both are moments of the claims.
+    Neither its name nor `labels_as_of` says so: both are moments of the claims.
     """
     found = []
     for file in list_files(join(models_uri, dataset)):
@@ -193,10 +196,10 @@ def _folder(models_uri: str, dataset: str, version: str) -> str:
 def _check_name(where: str, dataset: str, version: str, manifest: Manifest) -> None:
     """A version is what its name says: this dataset's, and of these very files."""
     if (manifest.dataset, manifest.version) != (dataset, version):
-        raise BundleError(f"{where}: belongs to {manifest.dataset} {manifest.version}; {_MEND}")
+        raise BundleError(f"{where}: belongs to {manifest.dataset} {manifest.version}; {MEND}")
     hashes = {name: entry.sha256 for name, entry in manifest.files.items()}
     if (named := _version_of(hashes, manifest.trained_until)) != version:
-        raise BundleError(f"{where}: its files are those of {named}, not of {version}; {_MEND}")
+        raise BundleError(f"{where}: its files are those of {named}, not of {version}; {MEND}")
 
 
 def _checked(folder: str, name: str, entry: FileEntry) -> bytes:
@@ -204,11 +207,11 @@ def _checked(folder: str, name: str, entry: FileEntry) -> bytes:
     try:
         data = read_bytes(uri)
     except FileNotFoundError:
-        raise BundleError(f"{uri}: is missing; {_MEND}") from None
+        raise BundleError(f"{uri}: is missing; {MEND}") from None
     if len(data) != entry.bytes:
-        raise BundleError(f"{uri}: has {len(data):,} bytes instead of {entry.bytes:,}; {_MEND}")
+        raise BundleError(f"{uri}: has {len(data):,} bytes instead of {entry.bytes:,}; {MEND}")
     if _sha256(data) != entry.sha256:
-        raise BundleError(f"{uri}: is not the file that was published (sha256 differs); {_MEND}")
+        raise BundleError(f"{uri}: is not the file that was published (sha256 differs); {MEND}")
     return data
 
 

@@ -138,34 +138,30 @@ def set_challenger(models_uri: str, dataset: str, version: str, *, by: str, reas
             raise _moved(dataset, "challenger") from None
 
 
-def clear_challenger(models_uri: str, dataset: str) -> None:
-    """Points at no challenger any more; the history keeps that there was one."""
-    with locked(models_uri, dataset):
-        if challenger := read_pointer(models_uri, dataset, "challenger"):
-            _clear(models_uri, dataset, challenger)
-
-
-def withdraw(models_uri: str, dataset: str, version: str, *, by: str, reason: str) -> None:
-    """Takes the champion back, and names no other: there is none, as before the first.
+def withdraw(
+    models_uri: str, dataset: str, version: str, *, by: str, reason: str, role: Role = "champion"
+) -> None:
+    """Takes the champion or challenger back, and names no other: there is none, as before the
+    first.
 
     The history keeps that it was there, and no rollback goes to it: that is written first, so that
-    a process killed in between loses nothing. RegistryError when another is champion by then.
+    a process killed in between loses nothing. RegistryError when another has the role by then.
     """
     with locked(models_uri, dataset):
-        pointer, tag = _look(models_uri, dataset, "champion")
+        pointer, tag = _look(models_uri, dataset, role)
         if pointer is None or pointer.version != version:
-            raise _moved(dataset, "champion")
+            raise _moved(dataset, role)
         _record(models_uri, dataset, pointer)
         since = max(datetime.now(UTC), pointer.since + _TICK)
         told = {"since": since, "by": by, "reason": reason, "withdrawn": True}
         withdrawn = pointer.model_copy(update=told)
         _record(models_uri, dataset, withdrawn)
-        uri = join(models_uri, dataset, "champion.json")
+        uri = join(models_uri, dataset, f"{role}.json")
         try:
             delete_version(uri, tag) if tag else delete(uri)
         except ReplacedError:
             delete(join(models_uri, dataset, "history", _name(withdrawn)))
-            raise _moved(dataset, "champion") from None
+            raise _moved(dataset, role) from None
 
 
 def rollback(

@@ -37,7 +37,7 @@ def champion_again(contract: Contract, lakehouse: Lakehouse, models_uri: str) ->
         learnt = Contract.model_validate(manifest.contract)
     except ValidationError:  # of another release
         return None
-    all_known = manifest.created >= contract.split.oot.start
+    all_known = manifest.labels_as_of >= contract.split.oot.start
     if not all_known or _told(contract, learnt) != _told(learnt, learnt):
         return None
     last = partition_of(contract.split.oot.start - _TICK, contract.partition)

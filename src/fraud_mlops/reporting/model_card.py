@@ -57,7 +57,7 @@ def _details(manifest: Manifest, pointer: Pointer | None) -> str:
         ("role", role),
         ("model", f"{candidate.get('name')} ({candidate.get('family')})"),
         ("trained until", f"{manifest.trained_until:%F}"),
-        ("labels as of", f"{manifest.created:%F}"),
+        ("labels as of", f"{manifest.labels_as_of:%F}"),
         ("gate", manifest.gate.get("reason")),
         ("derived from", manifest.derived_from),
         ("sample", manifest.sample),

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from fraud_mlops.contract import MODEL_SCORE, Contract
-from fraud_mlops.errors import BundleError
+from fraud_mlops.errors import BundleError, first_mistake
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.reference import read_reference
@@ -42,9 +42,8 @@ def load_contract(manifest: Manifest) -> Contract:
     try:
         return Contract.model_validate(manifest.contract)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "contract"
-        raise BundleError(f"{manifest.version}: contract: {where}: {first['msg']}") from None
+        told = first_mistake(error, "contract")
+        raise BundleError(f"{manifest.version}: contract: {told}") from None
 
 
 def load_model(models_uri: str, dataset: str, version: str) -> Loaded:
