@@ -67,6 +67,10 @@ class BundleError(FraudMlopsError):
     """A model bundle is missing, truncated or tampered with."""
 
 
+MEND = "fetch the bundle again, or roll back to another version"
+"""What to do about a BundleError."""
+
+
 class RegistryError(FraudMlopsError):
     """A champion pointer cannot be moved as asked."""
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch  # noqa: TID253 -- this file owns torch; others import it where they use it
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fraud_mlops.errors import BundleError
+from fraud_mlops.errors import MEND, BundleError, first_mistake
 from fraud_mlops.evaluation.calibration import Calibration
 from fraud_mlops.features.preprocessing import Matrix, Preprocessor
 from fraud_mlops.models.candidates import Candidate
@@ -152,14 +152,14 @@ class FraudModel:
         Raises BundleError when a file is missing, damaged, or belongs to another model.
         """
         if missing := [f for f in (WEIGHTS, NETWORK, PREPROCESSING) if f not in files]:
-            raise BundleError(f"the model bundle lacks {', '.join(missing)}; {_MEND}")
+            raise BundleError(f"the model bundle lacks {', '.join(missing)}; {MEND}")
         parts = _parsed(files, NETWORK, _NetworkFile)
         if hashlib.sha256(files[WEIGHTS]).hexdigest() != parts.weights_sha256:
-            raise BundleError(f"{WEIGHTS} is not the file {NETWORK} was written with; {_MEND}")
+            raise BundleError(f"{WEIGHTS} is not the file {NETWORK} was written with; {MEND}")
         try:
             network = network_from(parts.network, files[WEIGHTS])
         except ValueError as error:
-            raise BundleError(f"{WEIGHTS}: {error}; {_MEND}") from None
+            raise BundleError(f"{WEIGHTS}: {error}; {MEND}") from None
         preprocessor = _parsed(files, PREPROCESSING, Preprocessor)
         _check_fit(preprocessor, parts)
         calibration = _parsed(files, CALIBRATION, Calibration) if CALIBRATION in files else None
@@ -173,16 +173,11 @@ class FraudModel:
         )
 
 
-_MEND = "fetch the bundle again, or roll back to another version"
-
-
 def _parsed(files: Mapping[str, bytes], name: str, kind: type[_Model]) -> _Model:
     try:
         return kind.model_validate_json(files[name])
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise BundleError(f"{name}: {where}: {first['msg']}; {_MEND}") from None
+        raise BundleError(f"{name}: {first_mistake(error)}; {MEND}") from None
 
 
 def _check_fit(preprocessor: Preprocessor, parts: _NetworkFile) -> None:
@@ -192,10 +187,10 @@ def _check_fit(preprocessor: Preprocessor, parts: _NetworkFile) -> None:
     if inputs != (network.n_numeric, network.cardinalities):
         raise BundleError(
             f"{PREPROCESSING} yields {inputs[0]} numeric inputs and categories of {inputs[1]}, "
-            f"{NETWORK} takes {network.n_numeric} and {network.cardinalities}; {_MEND}"
+            f"{NETWORK} takes {network.n_numeric} and {network.cardinalities}; {MEND}"
         )
     if not set(preprocessor.input_features) <= set(parts.typical.numeric):
-        raise BundleError(f"{PREPROCESSING} and {NETWORK} name different features; {_MEND}")
+        raise BundleError(f"{PREPROCESSING} and {NETWORK} name different features; {MEND}")
 
 
 def _json(model: BaseModel) -> bytes:

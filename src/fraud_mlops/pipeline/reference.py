@@ -14,14 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fraud_mlops.contract import EVENT_TIME, MODEL_SCORE
-from fraud_mlops.errors import BundleError
+from fraud_mlops.errors import MEND, BundleError
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.features.windows import reaches
 from fraud_mlops.monitoring.drift import measure_drift
 from fraud_mlops.monitoring.drift_report import DriftReport
 from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.windows import evenly, thinned
-from fraud_mlops.registry.bundle import MEND
 
 if TYPE_CHECKING:
     from fraud_mlops.models.fraud_model import FraudModel

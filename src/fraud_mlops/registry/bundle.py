@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from fraud_mlops.errors import BundleError, first_mistake
+from fraud_mlops.errors import MEND, BundleError, first_mistake
 from fraud_mlops.lakehouse.stores import join, list_files, read_bytes, write_bytes
 
 MANIFEST = "manifest.json"
@@ -31,7 +31,6 @@ _VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
 _FILE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _YOUNG = timedelta(days=1)
 """A version that was written within it is not written anew: `models expire` keeps a week's."""
-MEND = "fetch the bundle again, or roll back to another version"
 
 
 class FileEntry(BaseModel):
