@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from api.access import requires
 from api.batch_bodies import ARROW, JSON_LINES, PARQUET, Batch
 from api.batch_formats import arrow_answers, line_answers
 from api.problems import Problem, request_id
@@ -33,13 +34,13 @@ _KNOWN = (*JSON_LINES, ARROW, PARQUET)
 log = logging.getLogger("fraud.api")
 
 
+@requires("score")
 async def score_batch(request: Request) -> Response:
     """JSON lines are answered by JSON lines, Arrow and Parquet by an Arrow stream, unless `Accept`
     asks for JSON lines."""
     service: Service = request.app.state.service
     name = request_id(request)
-    caller = await service.access.require(request, "score")
-    request.scope["caller"] = caller.id
+    caller = request.scope["caller"]
     which, what_if = explain_of(request, "alerts"), what_if_of(request)
     media = require_media(request, _KNOWN)
     service.scorer()
@@ -47,7 +48,7 @@ async def score_batch(request: Request) -> Response:
         await _place(service, service.bodies, stack)
         spool = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
         await _put_down(request, spool)
-        batch = Batch(service, service.scorer(), spool, which, name, caller.id, what_if)
+        batch = Batch(service, service.scorer(), spool, which, name, caller, what_if)
         lines = media in JSON_LINES or "ndjson" in request.headers.get("accept", "")
         out = line_answers(batch, media) if lines else arrow_answers(batch, media)
         await _place(service, service.batches, stack)

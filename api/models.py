@@ -8,23 +8,24 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access import requires
 from api.service import Service
 
 
+@requires("score")
 async def model(request: Request) -> Response:
     """The manifest: version, runs, data versions, metrics with intervals, threshold, gate."""
     service: Service = request.app.state.service
-    await service.access.require(request, "score")
     told: dict[str, Any] = service.scorer().manifest.model_dump(mode="json")
     # Where the claims come from is nobody's business who may only score.
     told["contract"] = {k: v for k, v in told["contract"].items() if k != "source"}
     return json_response(told)
 
 
+@requires("score")
 async def schema(request: Request) -> Response:
     """JSON schema of a claim, its columns with what is typical of each, and claims to try."""
     service: Service = request.app.state.service
-    await service.access.require(request, "score")
     scorer = service.scorer()
     reader = scorer.reader
     return json_response(
@@ -51,10 +52,10 @@ async def readyz(request: Request) -> Response:
     return json_response(told, 200 if told["ready"] else 503)
 
 
+@requires("metrics", "admin")
 async def metrics(request: Request) -> Response:
     """Prometheus's text format."""
     service: Service = request.app.state.service
-    await service.access.require(request, "metrics", "admin")
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import Caller
+from api.access import requires
 from api.joining import Answer, Asked
 from api.problems import Problem, invalid_claim, request_id
 from api.service import Service
@@ -25,24 +25,23 @@ from fraud_mlops.serving.scorer import Explain, Scorer, Scores
 T = TypeVar("T")
 
 
+@requires("score")
 async def score(request: Request) -> Response:
     """A score of the body's claim by the champion as it stands when the body has come."""
     began = time.perf_counter()
     service: Service = request.app.state.service
-    caller = await service.access.require(request, "score")
-    request.scope["caller"] = caller.id
     which, what_if = explain_of(request, "all"), what_if_of(request)
     require_media(request, ("application/json",))
     body = await request.body()
     scorer = service.scorer()
-    asked = _read(scorer, body, which, request_id(request), caller, what_if)
+    asked = _read(scorer, body, which, request_id(request), request.scope["caller"], what_if)
     told = await request.app.state.joined.ask(scorer, asked)
     told["latency_ms"] = round(1000 * (time.perf_counter() - began), 3)
     return Response(to_json(told), media_type="application/json")
 
 
 def _read(
-    scorer: Scorer, body: bytes, which: Explain, name: str, caller: Caller, what_if: bool
+    scorer: Scorer, body: bytes, which: Explain, name: str, caller: str, what_if: bool
 ) -> Asked:
     try:
         claim = scorer.reader.read(body)
@@ -51,7 +50,7 @@ def _read(
     moment = moment_of(claim)
     if claim.event_time is None:
         claim = claim.model_copy(update={"event_time": moment})
-    return Asked(claim, microseconds(moment), body, name, caller.id, which, what_if)
+    return Asked(claim, microseconds(moment), body, name, caller, which, what_if)
 
 
 def answers(service: Service, scorer: Scorer, asked: list[Asked]) -> list[Answer]:

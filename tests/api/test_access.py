@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from pathlib import Path
@@ -92,6 +93,15 @@ def test_no_claim_and_no_key_is_ever_logged(
         time.sleep(0.05)
     for value in (claim["claim_id"], claim["policyholder"], "secret-amount", score_key):
         assert value not in log
+
+
+def test_the_access_log_names_who_reads_the_model(closed: Server, score_key: str) -> None:
+    assert closed.get("/v1/model", key=score_key).status_code == 200
+    deadline = time.monotonic() + 10
+    while not (lines := [x for x in closed.log.read_text().splitlines() if '"/v1/model"' in x]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert json.loads(lines[-1])["client"] == "desk"
 
 
 def test_other_sites_may_call_only_when_they_are_named(
