@@ -53,7 +53,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
+        began = scope["began"] = time.perf_counter()
         request_id = scope["request_id"] = _request_id(scope)
         status = 0
 
