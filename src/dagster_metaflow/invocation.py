@@ -51,7 +51,7 @@ class MetaflowInvocation:
         self._waiting: dict[AssetKey, Published] = {}
         self._offset = 0
         self._known: LaunchRecord | None = None
-        self._left = False
+        self._let_go = False
         self._answers = True
 
     def stream(self) -> Iterator[Event]:
@@ -61,7 +61,7 @@ class MetaflowInvocation:
         Raises Failure when the run fails, is lost, takes too long, or ends without having
         published what was selected; its message says which task failed, why, and what to do.
         """
-        with self._ended_with_us():
+        with self._cancelled_or_detached_on_interrupt():
             try:
                 with held_back():  # between a start and the note of it, nothing comes
                     launch = self._launcher.start()
@@ -106,7 +106,7 @@ class MetaflowInvocation:
                 self._take_no_longer()
             if not more:
                 time.sleep(self._poll_seconds)
-        left = self._close(status)
+        left = self._close_record(status)
         cards.finish(self._progress.finished)
         if status.state is not RunState.SUCCEEDED:
             raise failure(self._record, status, self._progress, self._links, left)
@@ -125,7 +125,7 @@ class MetaflowInvocation:
     def _look(self, follower: ReportFollower, *, last: bool) -> bool:
         """Whether the ledger was read now. What is waited for no longer is looked at once more; a
         ledger that does not answer for a while is asked again, at the end a few times."""
-        if not (last or follower.is_due or self._ended()):
+        if not (last or follower.is_due or self._reports_of_done_tasks()):
             return False
         for left in reversed(range(_LEDGER_TRIES if last else 1)):
             try:
@@ -151,12 +151,12 @@ class MetaflowInvocation:
         """Reports that hold: a task that publishes and then fails is run again, by Metaflow or by
         who resumes the run, and publishes anew. A log may tell less of tasks than the run's end."""
         well = status.state is RunState.SUCCEEDED
-        found = list(self._waiting.values()) if well else self._ended()
+        found = list(self._waiting.values()) if well else self._reports_of_done_tasks()
         for published in found:
             del self._waiting[published.asset_key]
         return found
 
-    def _ended(self) -> list[Published]:
+    def _reports_of_done_tasks(self) -> list[Published]:
         """Of reports that wait, those whose task has ended well by the log."""
         run_id, waiting = self._record.run_id, self._waiting.values()
         return [one for one in waiting if self._progress.has_ended_well(one.run, run_id)]
@@ -212,27 +212,27 @@ class MetaflowInvocation:
             raise Failure(told(OutOfSightError(words)), metadata=self._where) from None
 
     @contextmanager
-    def _ended_with_us(self) -> Iterator[None]:
+    def _cancelled_or_detached_on_interrupt(self) -> Iterator[None]:
         """A terminated Dagster run takes the Metaflow run with it, or leaves it to the next one."""
         # Dagster may be interrupted between two events; then Python closes what goes on here at
         # last when it takes itself down, and modules are gone that are needed.
-        atexit.register(self._leave)
+        atexit.register(self._cancel_or_detach)
         try:
             yield
         except Failure:
             raise
         except BaseException:  # interrupts and closed generators too
             with held_back():  # a second interrupt would leave processes behind
-                self._leave()
+                self._cancel_or_detach()
             raise
         finally:
-            atexit.unregister(self._leave)
+            atexit.unregister(self._cancel_or_detach)
 
-    def _leave(self) -> None:
+    def _cancel_or_detach(self) -> None:
         """Ending comes first, and whatever Dagster may not be able to do any more after it."""
-        if self._known is None or self._left:
+        if self._known is None or self._let_go:
             return
-        self._left = True
+        self._let_go = True
         if not self._forward_termination:
             self._note({"outcome": "detached"})
             words = "left going on; the next execution of these assets adopts it"
@@ -249,7 +249,7 @@ class MetaflowInvocation:
 
     def _take_no_longer(self) -> None:
         late = f"{self._record.flow} took longer than timeout_seconds = {self._timeout_seconds:g}"
-        if (refused := self._end()) is None:
+        if (refused := self._cancel()) is None:
             self._note({"outcome": RunState.CANCELLED.value})
             words = "and was ended. Re-execute from failure to resume it, or give it more time."
         else:  # its record stays open, by which it is found
@@ -257,7 +257,7 @@ class MetaflowInvocation:
         self._tell_of_waiting()
         raise Failure(f"{late} {words}", metadata=self._where)
 
-    def _end(self) -> str | None:
+    def _cancel(self) -> str | None:
         """Why it could not be done, if so."""
         try:
             self._launcher.backend.cancel(self._record.handle)
@@ -265,10 +265,10 @@ class MetaflowInvocation:
             return str(error)
         return None
 
-    def _close(self, status: RunStatus) -> str | None:
+    def _close_record(self, status: RunStatus) -> str | None:
         """Why what a run that failed or was lost has left going could not be ended, if so."""
         if status.state is not RunState.SUCCEEDED:
-            if (left := self._end()) is None:  # else its record stays open, by which it is found
+            if (left := self._cancel()) is None:  # else its record stays open, by which it is found
                 self._note({"outcome": status.state.value})
             self._tell_of_waiting()
             return left
