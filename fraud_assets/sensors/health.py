@@ -9,7 +9,7 @@ again after a while, and its end is told to those who heard of it.
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -21,7 +21,8 @@ from fraud_assets.checks import quiet_check_keys
 from fraud_assets.dataset import METRICS, ML_OUTPUTS, MODEL_ARTIFACT, RAW_ZONE, Dataset
 from fraud_assets.jobs import CHECKS, INGEST, SCORING, TRAINING
 from fraud_assets.sensors.failures import code_changed, page
-from fraud_assets.sensors.standing import measured, newest_made, standing
+from fraud_assets.sensors.standing import Standing, newest_made, standing
+from fraud_assets.sensors.watched import warnings
 from fraud_assets.stores import Stores
 from fraud_mlops.notifications import Notification
 from fraud_mlops.settings import settings
@@ -54,17 +55,22 @@ _CURSOR = TypeAdapter(dict[str, Known])
 
 def health_sensor(datasets: Sequence[Dataset]) -> dg.SensorDefinition:
     """On from the start: it launches nothing."""
+    stores_checks = {one.name: quiet_check_keys(one) for one in datasets}
 
     @dg.sensor(
         name="health_sensor",
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells of assets that are older than their freshness policy lets them be, of "
-        "drift and performance checks that failed, and of checks of the stores that fail no run; "
+        "checks by which a flow warns, and of checks of the stores that fail no run; "
         "and when that is over.",
     )
     def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SkipReason:
-        found = {p.name: p for dataset in datasets for p in problems(context.instance, dataset)}
+        found = {
+            problem.name: problem
+            for dataset in datasets
+            for problem in problems(context.instance, dataset, stores_checks[dataset.name])
+        }
         before = _known(context.cursor)
         # A problem keeps the time that it was first seen with: its key.
         known = {name: Known(since=one.since) for name, one in found.items()} | before
@@ -133,9 +139,15 @@ def _record(stores: Stores, problem: Problem, log: logging.Logger) -> None:
     record_alert(stores.lakehouse, f"{problem.name}-{since}", title, facts, log)
 
 
-def problems(instance: dg.DagsterInstance, dataset: Dataset) -> list[Problem]:
-    """What stands wrong with a dataset's assets now."""
-    return [*_stale(instance, dataset), *_failed_checks(instance, dataset)]
+def problems(
+    instance: dg.DagsterInstance, dataset: Dataset, quiet: Iterable[dg.AssetCheckKey]
+) -> list[Problem]:
+    """What stands wrong with a dataset's assets now. quiet: checks of the stores to look at."""
+    return [
+        *_stale(instance, dataset),
+        *_warnings(instance, dataset),
+        *_of_stores(instance, dataset, quiet),
+    ]
 
 
 def _stale(instance: dg.DagsterInstance, dataset: Dataset) -> list[Problem]:
@@ -177,18 +189,23 @@ def _launch(instance: dg.DagsterInstance, dataset: Dataset, asset: str) -> str:
     return f"{command} --partition-range {made} {last}"
 
 
-def _failed_checks(instance: dg.DagsterInstance, dataset: Dataset) -> list[Problem]:
-    """Of the metrics, which a training may answer; and of what fails no run when it does."""
-    found = [(dataset.key(METRICS), TRAINING, one) for one in measured(instance, dataset)]
-    stores = ((key, standing(instance, key)) for key in sorted(quiet_check_keys(dataset)))
-    found += [(key.asset_key, CHECKS, one) for key, one in stores if one]
-    return [
-        Problem(
-            f"{asset.to_user_string()} {one.check}",
-            one.at,
-            one.description or f"the check {one.check} did not pass",
-            f"python -m fraud_assets.launch {dataset.titled(job)}",
-        )
-        for asset, job, one in found
-        if not one.passed
-    ]
+def _warnings(instance: dg.DagsterInstance, dataset: Dataset) -> Iterator[Problem]:
+    for watched, one in warnings(instance, dataset):
+        if not one.passed:
+            key = dataset.key(watched.asset)
+            yield _failed(key, one, watched.next_command(dataset, one))
+
+
+def _of_stores(
+    instance: dg.DagsterInstance, dataset: Dataset, quiet: Iterable[dg.AssetCheckKey]
+) -> Iterator[Problem]:
+    command = f"python -m fraud_assets.launch {dataset.titled(CHECKS)}"
+    for key in sorted(quiet):
+        one = standing(instance, key)
+        if one and not one.passed:
+            yield _failed(key.asset_key, one, command)
+
+
+def _failed(asset: dg.AssetKey, one: Standing, next_command: str) -> Problem:
+    reason = one.description or f"the check {one.check} did not pass"
+    return Problem(f"{asset.to_user_string()} {one.check}", one.at, reason, next_command)

@@ -19,7 +19,8 @@ from dagster_metaflow.events import LAUNCH_TAG
 from fraud_assets.dataset import MODEL_ARTIFACT, Dataset
 from fraud_assets.jobs import TRAINING
 from fraud_assets.run_requests import run_request
-from fraud_assets.sensors.standing import Standing, measured
+from fraud_assets.sensors.standing import Standing
+from fraud_assets.sensors.watched import changes
 from fraud_assets.stores import Stores
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.registry.relearning import champion_again
@@ -53,7 +54,7 @@ def retraining_sensor(dataset: Dataset) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, stores: Stores
     ) -> dg.RunRequest | dg.SkipReason:
         trained = _last_trained(context.instance, dataset)
-        failed = [one for one in measured(context.instance, dataset) if not one.passed]
+        failed = [one for one in changes(context.instance, dataset) if not one.passed]
         attempt = _last_attempt(context.instance, dataset)
         cool_down = settings().retrain_cool_down
         asked = decide(dataset, failed, trained, attempt, datetime.now(UTC), cool_down)

@@ -1,11 +1,11 @@
 """How a check stands: by its latest evaluation of all that it is about.
 
-A check of metrics stands by the newest claims that it was measured on. Measuring an old partition
+A check of partitions stands by the newest claims that it was made of. Measuring an old partition
 again evaluates the same check, and must not stand for what was found in a newer one; so the
 evaluation says itself which partition it judges. Partitions of checks (`partitions_def`) are still
-a preview in Dagster 1.13. When they are none any more: give the checks of metrics the partitions of
+a preview in Dagster 1.13. When they are none any more: give these checks the partitions of
 their asset, ask for the evaluation of the newest one, and leave out JUDGED, here and in
-`fraud_mlops.reporting.metrics`.
+`fraud_mlops.reporting`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import NamedTuple
 import dagster as dg
 
 from fraud_assets.checks.verdicts import OF_RUN
-from fraud_assets.dataset import METRICS, Dataset
+from fraud_assets.dataset import Dataset
 
-WATCHED = ("drift", "performance")
 JUDGED = "newest_partition"
 """Metadata of an evaluation: the newest partition that it judges. None: it could judge none."""
 
@@ -29,24 +28,14 @@ _EVALUATED = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 
 
 class Standing(NamedTuple):
-    """An evaluation. event: its id in the event log."""
+    """An evaluation. event: its id in the event log. partition: the newest that it judges."""
 
     check: str
     passed: bool
     at: datetime
     event: int
     description: str | None
-
-
-def measured(instance: dg.DagsterInstance, dataset: Dataset) -> list[Standing]:
-    """Of the checks that say how claims and model have changed; none before the first evaluation.
-
-    One that judges no partition counts only where no other does.
-    """
-    newest = newest_made(instance, dataset, METRICS)
-    keys = [dg.AssetCheckKey(dataset.key(METRICS), check) for check in WATCHED]
-    found = [standing(instance, key, newest) for key in keys]
-    return [one for one in found if one is not None]
+    partition: str | None = None
 
 
 def newest_made(instance: dg.DagsterInstance, dataset: Dataset, asset: str) -> str | None:
@@ -58,16 +47,17 @@ def newest_made(instance: dg.DagsterInstance, dataset: Dataset, asset: str) -> s
 def standing(
     instance: dg.DagsterInstance, key: dg.AssetCheckKey, newest: str | None = None
 ) -> Standing | None:
-    """The latest evaluation, of those that judge a partition the latest of the newest one.
+    """The latest evaluation, of those that judge a partition the latest of the newest one; one that
+    judges none counts only where no other does. None before the first one.
 
-    newest: partition that none can be newer than, where the look ends. None before the first one.
+    newest: partition that none can be newer than, where the look ends.
     """
     found: tuple[str, Standing] | None = None
     for one, metadata in _evaluations(instance, key):
         judged = metadata.get(JUDGED)
         partition = str(judged.value or "") if judged else ""
         if found is None or partition > found[0]:
-            found = partition, one
+            found = partition, one._replace(partition=partition or None)
         if judged is None or (newest and found[0] >= newest):
             break
     return found[1] if found else None

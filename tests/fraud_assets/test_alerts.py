@@ -14,7 +14,7 @@ from assets_kit import Place
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
 from fraud_assets.sensors.failures import run_failure_sensor, run_recovery_sensor
-from fraud_assets.sensors.health import problems
+from fraud_assets.sensors.health import health_sensor, problems
 from fraud_assets.sensors.standing import JUDGED
 from fraud_mlops.settings import settings
 
@@ -299,10 +299,95 @@ def test_the_next_command_names_the_partitions_that_its_job_asks_for(
     for name, partitions in made.items():
         landed.report(name, "v", *partitions)
     freshness(landed, asset, FreshnessState.FAIL)
-    (problem,) = problems(landed.instance, landed.dataset)
+    (problem,) = problems(landed.instance, landed.dataset, quiet=())
     if command.endswith(" "):
         command += str(landed.dataset.partitions.get_last_partition_key())
     assert problem.next_command == f"python -m fraud_assets.launch {command}"
+
+
+def warned(place: Place, asset: str, check: str, passed: bool, of: str | None = None) -> None:
+    """As a flow reports it. of: the newest partition that it judges."""
+    place.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=place.dataset.key(asset),
+            check_name=check,
+            passed=passed,
+            metadata={JUDGED: of} if of else {},
+            severity=dg.AssetCheckSeverity.WARN,
+            description="more than there should be",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("asset", "check", "command"),
+    [
+        ("raw_zone", "quarantine_share", "fraud-mlops quarantine --dataset "),
+        ("model_artifact", "calibration", "fraud-mlops models list --dataset "),
+        ("model_artifact", "oot_average_precision", "fraud-mlops models list --dataset "),
+        ("ml_outputs", "alert_budget", "python -m fraud_assets.launch training_job"),
+        (
+            "metrics",
+            "label_maturity",
+            "python -m fraud_assets.launch ingest_job --partition 2024-11",
+        ),
+    ],
+)
+def test_what_a_flow_warns_of_is_told_once_and_when_it_is_over(
+    hook: Webhook, landed: Place, asset: str, check: str, command: str
+) -> None:
+    newest = None if asset == "model_artifact" else "2024-11"
+    warned(landed, asset, check, passed=False, of=newest)
+    first = look(landed)
+    second = look(landed, first.cursor)
+    assert hook.titles == [f"parcels/{asset} {check} needs a look"]
+    told = hook.received[0]["message"]
+    assert "Reason: more than there should be" in told
+    assert f"Next: {command}" in told
+    warned(landed, asset, check, passed=True, of=newest)
+    look(landed, second.cursor)
+    assert hook.titles[1:] == [f"parcels/{asset} {check} recovered"]
+
+
+@pytest.mark.parametrize(
+    ("asset", "check"),
+    [
+        ("raw_zone", "quarantine_share"),
+        ("ml_outputs", "alert_budget"),
+        ("metrics", "label_maturity"),
+    ],
+)
+def test_an_old_partition_made_again_does_not_speak_for_the_newest(
+    hook: Webhook, landed: Place, asset: str, check: str
+) -> None:
+    landed.report(asset, "v", "2024-03", "2024-11")
+    warned(landed, asset, check, passed=False, of="2024-11")
+    warned(landed, asset, check, passed=True, of="2024-03")
+    first = look(landed)
+    assert hook.titles == [f"parcels/{asset} {check} needs a look"]
+    warned(landed, asset, check, passed=True, of="2024-11")
+    warned(landed, asset, check, passed=False, of="2024-03")
+    look(landed, first.cursor)
+    assert hook.titles[1:] == [f"parcels/{asset} {check} recovered"]
+
+
+def test_checks_of_the_stores_are_made_once_and_not_with_every_look(
+    hook: Webhook, landed: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_by_a_look(landed, "landing", "files_keep_landing", passed=False)
+    sensor = health_sensor(landed.datasets)
+    built: list[str] = []
+    build = dg.asset_check
+
+    def counted(*args: Any, **given: Any) -> Any:
+        built.append("a check")
+        return build(*args, **given)
+
+    monkeypatch.setattr(dg, "asset_check", counted)
+    context = dg.build_sensor_context(instance=landed.instance)
+    sensor(context, stores=landed.stores)
+    assert hook.titles == ["parcels/landing files_keep_landing needs a look"]
+    assert built == []
 
 
 def found_by_a_look(place: Place, asset: str, check: str, passed: bool, **metadata: Any) -> None:

@@ -27,11 +27,13 @@ DAY = timedelta(days=1)
 COOL = 14 * DAY
 
 
-def check(place: Place, name: str, *, passed: bool, of: str | None = None) -> None:
+def check(
+    place: Place, name: str, *, passed: bool, of: str | None = None, asset: str = "metrics"
+) -> None:
     """of: the newest partition that it judges."""
     place.instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(
-            asset_key=place.dataset.key("metrics"),
+            asset_key=place.dataset.key(asset),
             check_name=name,
             passed=passed,
             severity=dg.AssetCheckSeverity.WARN,
@@ -120,6 +122,23 @@ def test_the_sensor_reads_how_checks_stand_in_dagster(generated: Place) -> None:
     trained(generated)
     check(generated, "performance", passed=False)
     assert "cools down until" in generated.tick("retraining_sensor").skip_message
+
+
+@pytest.mark.parametrize(
+    ("asset", "name"),
+    [
+        ("raw_zone", "quarantine_share"),
+        ("model_artifact", "calibration"),
+        ("model_artifact", "oot_average_precision"),
+        ("ml_outputs", "alert_budget"),
+        ("metrics", "label_maturity"),
+    ],
+)
+def test_what_people_are_warned_of_besides_starts_no_training(
+    generated: Place, asset: str, name: str
+) -> None:
+    check(generated, name, passed=False, asset=asset)
+    assert "No check has failed" in generated.tick("retraining_sensor").skip_message
 
 
 def test_the_cool_down_is_a_setting(generated: Place, monkeypatch: pytest.MonkeyPatch) -> None:

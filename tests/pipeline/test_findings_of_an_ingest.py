@@ -64,3 +64,15 @@ def test_bad_rows_are_warned_of_at_half_of_what_ends_a_run(
     bad = ingested.model_copy(update={"bad_share": bad_share})
     found = findings(plan, bad)["quarantine_share"]
     assert (found.passed, found.severity) == (passed, "WARN")
+
+
+def test_bad_rows_are_told_in_words_with_what_they_are_and_the_newest_month(plan: RunPlan) -> None:
+    ingested = ingest(plan)
+    reasons = {"no event time": 3, "not a number": 28}
+    bad = {"bad_share": 0.031, "quarantined": 31, "read": 1000, "reasons": reasons}
+    facts = findings(plan, ingested.model_copy(update=bad))["quarantine_share"].facts
+    assert facts["newest_partition"] == MONTH
+    assert facts["reason"] == (
+        "31 rows of 1,000 are in quarantine, 3.10%; with more than 5% nothing is published; "
+        "not a number: 28; no event time: 3"
+    )

@@ -77,6 +77,9 @@ def test_the_check_says_why(whole: tuple[Run, Outcomes]) -> None:
     assert "frauds since, at the fraud rate out of time" in findings["performance"].facts["reason"]
     assert "average_precision" in findings["performance"].facts["reason"]
     rows = run.lake.read(monitored.partitions).to_pylist()
+    maturity = findings["label_maturity"].facts
+    assert maturity["newest_partition"] == "2024-10"
+    assert "old enough for a label have one" in maturity["reason"]
     kept = {row["metric"]: row["value"] for row in rows if row["window"] == "after_oot"}
     assert kept["labelled_frauds"] == monitored.outcomes.later_frauds
     assert kept["needed_frauds"] == run.plan.contract.checks.performance_frauds

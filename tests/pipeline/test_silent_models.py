@@ -62,6 +62,25 @@ def test_scores_without_an_alert_are_looked_at(
     assert findings["alert_budget"].severity == "WARN"
 
 
+def test_the_alerts_are_told_in_words_and_of_the_newest_month_that_has_claims(
+    tmp_path: Path,
+) -> None:
+    contract: Contract = load("synthetic_claims")
+    contract = contract.model_copy(update={"alerts": Alerts(budget=0.05)})
+    lake = Lakehouse(str(tmp_path))
+    place = "ml_outputs", contract.name, contract.partition
+    months = {"2024-01": outputs(90, 1000), "2024-02": outputs(0, 0)}
+    scores = tuple(
+        lake.write(*place, month, table.to_batches(), OUTPUTS) for month, table in months.items()
+    )
+    raw = RawZone(contract=contract, partitions=scores, truths={})
+    facts = {found.name: found for found in told(lake, raw, scores, "v").findings}[
+        "alert_budget"
+    ].facts
+    assert facts["newest_partition"] == "2024-01"
+    assert facts["reason"].startswith("90 alerts on 1,000 claims, 9%; the budget is 5%, and ")
+
+
 def test_a_training_says_so_in_its_last_words(tmp_path: Path) -> None:
     run = Run(planned(tmp_path, "1", "good"))
     threshold = run.choice.decision.threshold

@@ -27,6 +27,16 @@ def untouched(run: Run, refitted: TrainingLog) -> Finding:
     return next(finding for finding in found if finding.name == "oot_window_untouched")
 
 
+def test_what_a_training_warns_of_is_told_in_words_with_the_model_it_is_of(run: Run) -> None:
+    made = Training(run.plan, run.features, run.choice, run.log, run.validated, run.keep())
+    facts = {finding.name: finding.facts for finding in told(made).findings}
+    model = f"out of time of {made.manifest.version}, which "
+    assert model in facts["calibration"]["reason"]
+    assert facts["calibration"]["reason"].startswith("calibration error 0.")
+    assert model in facts["oot_average_precision"]["reason"]
+    assert "by chance it is the fraud rate, 0." in facts["oot_average_precision"]["reason"]
+
+
 def later_window(features: FeatureSet) -> FeatureSet:
     """As if the out-of-time window began 60 days later than it does."""
     split = features.split

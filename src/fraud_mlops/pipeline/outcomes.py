@@ -47,9 +47,9 @@ class Outcomes:
 
     daily_precision: of days with claims that the model cannot have learnt from. old_enough, known:
     claims whose label delay is over, and those of them with a label; of partitions that the model
-    has not learnt from. later: metrics on what came after the OOT
-    window, with what the model has scored in earlier runs. served: of partitions on whose claims
-    the API has answered. unreadable: files of its log that are left out.
+    has not learnt from; matured: the newest that has any old enough. later: metrics on what came
+    after the OOT window, with what the model has scored in earlier runs. served: of partitions on
+    whose claims the API has answered. unreadable: files of its log that are left out.
     """
 
     performance: tuple[PeriodPerformance, ...]
@@ -60,6 +60,7 @@ class Outcomes:
     later_claims: int
     later_frauds: int
     later: dict[str, Interval]
+    matured: str | None = None
     served: dict[str, ServedReport] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
 
@@ -89,7 +90,7 @@ def follow(
     served: dict[str, ServedReport] = {}
     log = LoggedScores(lakehouse, contract.name)
     earlier = EarlierClaims(lakehouse, contract)
-    later, old_enough, known = Later(), 0, 0
+    later, old_enough, known, matured = Later(), 0, 0, None
     for partition, claims in _beside(features, [p for p in scores if p.rows]):
         told = _Scored.of(lakehouse, partition, claims)
         performance += told.performance(contract)
@@ -107,6 +108,7 @@ def follow(
             ripe = told.times <= microseconds(as_of - contract.label.delay)
             old_enough += int(ripe.sum())
             known += int((ripe & told.labelled).sum())
+            matured = partition.value if ripe.any() else matured
         after = told.labelled & (told.times >= microseconds(leader.split.oot.end))
         later.add(told.labels[after], told.scores[after])
     values = {partition.value for partition in scores}
@@ -117,6 +119,7 @@ def follow(
         daily_precision=mean_precision(days),
         old_enough=old_enough,
         known=known,
+        matured=matured,
         later_claims=later.claims,
         later_frauds=later.frauds,
         later=later.intervals(contract.alerts.budget, _rate(leader)),

@@ -7,11 +7,11 @@ from fraud_mlops.contract import Contract
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.pipeline.metrics import METRICS
 from fraud_mlops.pipeline.monitoring import Monitored
-from fraud_mlops.reporting.told import Facts, Finding, Told, published_partitions
+from fraud_mlops.pipeline.outcomes import Outcomes
+from fraud_mlops.reporting.told import NEWEST, Facts, Finding, Told, published_partitions
+from fraud_mlops.words import counted, share_of
 
 _JUDGED = "average_precision"
-_NEWEST = "newest_partition"
-"""Fact of a finding: the newest partition that it judges, by which old findings are told apart."""
 
 
 def told(lakehouse: Lakehouse, contract: Contract, monitored: Monitored) -> Told:
@@ -83,7 +83,7 @@ def _drift(monitored: Monitored) -> Finding:
         passed=measured and not drifted,
         severity="WARN",
         facts={
-            _NEWEST: _newest(monitored),
+            NEWEST: _newest(monitored),
             "verdicts": {report.window: report.verdict for report in reports},
             "reasons": reasons,
             "reason": "; ".join(reasons[:3]) or None,
@@ -101,11 +101,23 @@ def _label_maturity(contract: Contract, monitored: Monitored) -> Finding:
         passed=share is None or share >= limit,
         severity="WARN",
         facts={
+            NEWEST: outcomes.matured,
+            "reason": _maturity_in_words(outcomes, limit),
             "share": share,
             "limit": limit,
             "old_enough": outcomes.old_enough,
             "labelled": outcomes.known,
         },
+    )
+
+
+def _maturity_in_words(outcomes: Outcomes, limit: float) -> str:
+    if not outcomes.old_enough:
+        return "no claim is old enough for a label yet"
+    return (
+        f"{outcomes.known:,} of {counted(outcomes.old_enough, 'claim')} old enough for a label "
+        f"have one, {share_of(outcomes.known / outcomes.old_enough)}; "
+        f"at least {share_of(limit)} should"
     )
 
 
@@ -118,7 +130,7 @@ def _performance(contract: Contract, monitored: Monitored) -> Finding:
     later = outcomes.later.get(_JUDGED)
     promised = monitored.oot.metrics.get(_JUDGED) if monitored.oot else None
     facts: Facts = {
-        _NEWEST: _newest(monitored),
+        NEWEST: _newest(monitored),
         "metric": _JUDGED,
         "labelled_claims": outcomes.later_claims,
         "labelled_frauds": outcomes.later_frauds,
@@ -130,7 +142,7 @@ def _performance(contract: Contract, monitored: Monitored) -> Finding:
     }
     enough = outcomes.later_frauds >= contract.checks.performance_frauds
     if not enough or later is None or promised is None:
-        facts[_NEWEST] = None
+        facts[NEWEST] = None
         facts["reason"] = "too few labelled frauds after the out-of-time window to judge by"
         return Finding("performance", passed=True, severity="WARN", facts=facts)
     passed = later.high >= promised.low

@@ -13,7 +13,15 @@ from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.uniqueness import repeated_values
 from fraud_mlops.pipeline.outputs import OUTPUTS
-from fraud_mlops.reporting.told import Facts, Finding, Told, published_partitions
+from fraud_mlops.reporting.told import (
+    NEWEST,
+    Facts,
+    Finding,
+    Told,
+    newest_with_rows,
+    published_partitions,
+)
+from fraud_mlops.words import counted, share_of
 
 NOTICED_ALERTS = 10
 """Where the budget allows so many, not one of them is no chance."""
@@ -40,7 +48,7 @@ def told(
         findings=(
             _every_claim(raw, scores),
             _duplicates(lakehouse, scores),
-            _budget(raw, sum(claims), sum(alerts)),
+            _budget(raw, scores, sum(claims), sum(alerts)),
         ),
         figures={"alerts_over_time": plots.alerts_over_time(values, claims, shares)},
     )
@@ -77,7 +85,7 @@ def _duplicates(lakehouse: Lakehouse, scores: Sequence[Partition]) -> Finding:
     return Finding("no_duplicate_claims", passed=not twice, facts={"claims_twice": twice})
 
 
-def _budget(raw: RawClaims, claims: int, alerts: int) -> Finding:
+def _budget(raw: RawClaims, scores: Sequence[Partition], claims: int, alerts: int) -> Finding:
     """Too many alerts are a fault, and none at all, unless a review costs more than it saves."""
     budget, tolerance = raw.contract.alerts.budget, raw.contract.checks.budget_tolerance
     share = alerts / claims if claims else 0.0
@@ -87,5 +95,13 @@ def _budget(raw: RawClaims, claims: int, alerts: int) -> Finding:
         "alert_budget",
         passed=share <= budget * (1 + tolerance) and some,
         severity="WARN",
-        facts={"alert_share": share, "budget": budget, "tolerance": tolerance},
+        facts={
+            NEWEST: newest_with_rows(scores),
+            "reason": f"{counted(alerts, 'alert')} on {counted(claims, 'claim')}, "
+            f"{share_of(share)}; the budget is {share_of(budget)}, and "
+            f"{share_of(budget * (1 + tolerance))} at most",
+            "alert_share": share,
+            "budget": budget,
+            "tolerance": tolerance,
+        },
     )

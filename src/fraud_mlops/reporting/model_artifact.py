@@ -38,7 +38,7 @@ def told(run: Training) -> Told:
         findings=(
             _untouched(run),
             _label_maturity(run.validated),
-            _average_precision(run.validated),
+            _average_precision(run),
             _calibration(run),
         ),
         figures={
@@ -160,14 +160,28 @@ def _label_maturity(validated: Validated) -> Finding:
     )
 
 
-def _average_precision(validated: Validated) -> Finding:
-    report = validated.report
+def _named(run: Training) -> str:
+    """A model that does not lead harms nobody yet, and whoever hears of it should know."""
+    version = run.manifest.version
+    leads = run.validated.promoted or version == run.plan.champion
+    return f"{version}, which {'leads' if leads else 'does not lead'}"
+
+
+def _average_precision(run: Training) -> Finding:
+    report = run.validated.report
     found, rate = report.metrics["average_precision"], report.frauds / report.rows
     return Finding(
         "oot_average_precision",
         passed=found.low > rate,
         severity="WARN",
-        facts={"value": found.value, "low": found.low, "high": found.high, "base_rate": rate},
+        facts={
+            "reason": f"average precision {found.value:.3f} (at least {found.low:.3f}) out of time "
+            f"of {_named(run)}; by chance it is the fraud rate, {rate:.3f}",
+            "value": found.value,
+            "low": found.low,
+            "high": found.high,
+            "base_rate": rate,
+        },
     )
 
 
@@ -179,6 +193,8 @@ def _calibration(run: Training) -> Finding:
         passed=found.value <= limit,
         severity="WARN",
         facts={
+            "reason": f"calibration error {found.value:.4f} out of time of {_named(run)}; "
+            f"at most {limit:g} should be",
             "calibration_error": found.value,
             "limit": limit,
             "method": run.choice.decision.calibration.kind,

@@ -9,7 +9,8 @@ from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.uniqueness import repeated_values
 from fraud_mlops.pipeline.ingesting import Periods
-from fraud_mlops.reporting.told import Finding, Told, published_partitions
+from fraud_mlops.reporting.told import NEWEST, Finding, Told, newest_with_rows, published_partitions
+from fraud_mlops.words import counted, share_of
 
 
 def told(lakehouse: Lakehouse, ingested: IngestReport, periods: Periods) -> Told:
@@ -68,12 +69,24 @@ def _quarantine(ingested: IngestReport) -> Finding:
         passed=ingested.bad_share <= limit / 2,
         severity="WARN",
         facts={
+            NEWEST: newest_with_rows(ingested.partitions),
+            "reason": _bad_rows_in_words(ingested, limit),
             "bad_share": ingested.bad_share,
             "limit": limit,
             "quarantined": ingested.quarantined,
             "reasons": ingested.reasons,
             "quarantine_uri": ingested.quarantine_uri,
         },
+    )
+
+
+def _bad_rows_in_words(ingested: IngestReport, limit: float) -> str:
+    often = sorted(ingested.reasons.items(), key=lambda item: -item[1])[:3]
+    why = "".join(f"; {reason}: {count:,}" for reason, count in often)
+    return (
+        f"{counted(ingested.quarantined, 'row')} of {ingested.read:,} are in quarantine, "
+        f"{share_of(ingested.bad_share)}; with more than {share_of(limit)} nothing is published"
+        f"{why}"
     )
 
 

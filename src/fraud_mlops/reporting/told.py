@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Facts = dict[str, Any]
+NEWEST = "newest_partition"
+"""Fact of a finding: the newest partition that it judges, by which old findings are told apart."""
 SAMPLE_ROWS = 5
 SAMPLED_PARTITIONS = 50
 """Of more, only the latest show a sample: each costs a file that is opened."""
@@ -79,6 +81,11 @@ def published_partitions(
         )
         for p in partitions
     )
+
+
+def newest_with_rows(partitions: Iterable[Partition]) -> str | None:
+    """Which one a finding speaks for: an empty one is no reason to say that all is well."""
+    return max((p.value for p in partitions if p.rows), default=None)
 
 
 def _first_rows(
