@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from api import logs, models, tracing
+from api.access import Access
 from api.batch import score_batch
 from api.joining import Joiner
 from api.metrics import Metrics
@@ -41,16 +42,16 @@ STATIC = Path(__file__).with_name("static")
 def create_app(settings: ApiSettings | None = None, project: Settings | None = None) -> FastAPI:
     """An app of its own; settings that are not given come from the environment.
 
-    Raises SettingsError for settings that contradict one another.
+    Raises SettingsError for settings that contradict one another, and for keys that cannot be read.
     """
     given, own = settings or api_settings(), project or project_settings()
-    metrics = Metrics()
+    metrics, access = Metrics(), Access(given)
     logs.configure()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         one_thread()
-        service = Service(given, metrics, own)
+        service = Service(given, metrics, own, access)
         await asyncio.to_thread(service.start)
         app.state.service, app.state.joined = service, Joiner(partial(answers, service))
         yield

@@ -26,7 +26,7 @@ def holds_single_values(kind: pa.DataType) -> bool:
     kind = _bare(kind)
     if pa.types.is_dictionary(kind):
         words = kind.value_type
-        return _is_plain(words) or bool(pa.types.is_primitive(words))
+        return _is_plain(words) or pa.types.is_primitive(words) or pa.types.is_decimal(words)
     if pa.types.is_fixed_size_binary(kind):
         return int(kind.byte_width) <= LONGEST
     return not (pa.types.is_nested(kind) or pa.types.is_run_end_encoded(kind))

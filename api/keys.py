@@ -13,7 +13,9 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +28,7 @@ from filelock import FileLock, Timeout
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from fraud_mlops.errors import SettingsError, first_mistake
-from fraud_mlops.lakehouse.stores import write_bytes
+from fraud_mlops.lakehouse.stores import atomic_writer
 
 Scope = Literal["score", "metrics", "admin"]
 SCOPES: tuple[Scope, ...] = ("score", "metrics", "admin")
@@ -178,21 +180,33 @@ def remove(path: Path, name: str) -> None:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Of two that change the file at once the second waits. The lock is a file beside it: the file
-    itself is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    itself is replaced. What is wrong with either is told in a line."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
             yield
     except Timeout:
         raise click.ClickException(
             f"{path}: somebody else has been changing it for {_LOCK_SECONDS} s; try again"
         ) from None
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        told = error.strerror or str(error)
+        raise click.ClickException(f"{path}: cannot be changed ({told})") from None
 
 
 def _write(path: Path, keys: tuple[Key, ...]) -> None:
+    """With the owner and the rights that it had: a server that runs as another user reads it on,
+    or a key that was removed would stay good there."""
     data = KeyFile(keys=keys).model_dump(mode="json", exclude_none=True)
-    write_bytes(str(path), json.dumps(data, indent=1).encode() + b"\n")
-    path.chmod(0o600)
+    before = path.stat() if path.exists() else None
+    with atomic_writer(str(path.resolve())) as stream:
+        stream.write(json.dumps(data, indent=1).encode() + b"\n")
+        made = os.fstat(stream.fileno())
+        if before and (before.st_uid, before.st_gid) != (made.st_uid, made.st_gid):
+            os.fchown(stream.fileno(), before.st_uid, before.st_gid)
+        os.fchmod(stream.fileno(), stat.S_IMODE(before.st_mode) if before else 0o600)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ def log(write: Callable[[T], object], records: T) -> None:
 
 
 def decision_rule(scorer: Scorer) -> dict[str, Any] | None:
-    """What made the decision: the threshold, and the budget or cost that it was chosen by."""
+    """What made the decision: the threshold, the budget or cost that it was chosen by, and what it
+    came to on the validation claims, in words."""
     chosen = scorer.manifest.threshold
     if scorer.model.threshold is None:
         return None
@@ -138,12 +139,16 @@ def decision_rule(scorer: Scorer) -> dict[str, Any] | None:
         "rule": chosen.get("rule"),
         "budget": scorer.contract.alerts.budget,
         "review_cost": scorer.contract.alerts.review_cost,
+        "detail": chosen.get("silent") or chosen.get("detail"),
     }
 
 
 def explain_of(request: Request, default: Explain) -> Explain:
+    """Problem for a parameter that there is not, too: `whatif=true` would be a decision."""
     if not request.scope["query_string"]:
         return default
+    if unknown := sorted(set(request.query_params) - {"reasons", "what_if"}):
+        raise Problem(422, "invalid-query", f"no parameter is called {unknown[0][:40]!r}.")
     given = request.query_params.get("reasons", default)
     if given not in get_args(Explain):
         raise Problem(422, "invalid-query", "reasons is all, alerts or none.")

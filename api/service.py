@@ -63,11 +63,12 @@ log = logging.getLogger("fraud.api")
 
 
 class Service:
-    def __init__(self, settings: ApiSettings, metrics: Metrics, project: Settings) -> None:
+    def __init__(
+        self, settings: ApiSettings, metrics: Metrics, project: Settings, access: Access
+    ) -> None:
         root = absolute(project.lakehouse_uri)
         models = models_root(root, project.model_uri)
-        self.settings, self.metrics = settings, metrics
-        self.access = Access(settings)
+        self.settings, self.metrics, self.access = settings, metrics, access
         self.lakehouse = Lakehouse(root)
         self.champion = ServedModel(models, settings.dataset, self.lakehouse)
         self.challenger = ServedModel(models, settings.dataset, self.lakehouse, role="challenger")

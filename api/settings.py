@@ -71,7 +71,10 @@ class ApiSettings(BaseSettings):
         "taking each part of an answer.",
     )
     batch_seconds: float = Field(
-        900.0, alias="FRAUD_API_BATCH_SECONDS", gt=0, description="Time a whole batch may take."
+        900.0,
+        alias="FRAUD_API_BATCH_SECONDS",
+        gt=0,
+        description="Time a whole batch has to come in, and as long again its answer to be taken.",
     )
     poll_seconds: float = Field(
         2.0,

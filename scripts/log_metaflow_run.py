@@ -94,7 +94,8 @@ def _with_model(log: RunLog, folder: Path, dataset: str | None) -> RunLog:
         print(f"Model {log.version} cannot be read: {error}", file=sys.stderr)
         model = {"version": log.version, "verdict": "not read", "reason": str(error)}
         return log.model_copy(update={"model": {**model, "metrics": {}}})
-    write_bytes(str(folder / "manifest.json"), manifest.model_dump_json(indent=1).encode() + b"\n")
+    whole = json.dumps(manifest.told(), indent=1).encode() + b"\n"
+    write_bytes(str(folder / "manifest.json"), whole)
     kept = {"version", "run", "trained_until", "metrics", "candidate", "threshold", "libraries"}
     told = {"verdict": manifest.gate.get("verdict"), "reason": manifest.gate.get("reason")}
     return log.model_copy(update={"model": manifest.model_dump(mode="json", include=kept) | told})

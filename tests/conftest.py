@@ -41,7 +41,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as flows have it
 # An agent of a CI server has a lakehouse, a chat room and clouds of its own, and so may a
 # developer's shell have. No test reads, writes or tells them.
 _OWN = ("FRAUD_", "LAKEHOUSE_", "SNOWFLAKE_", "DATABRICKS_", "METAFLOW_", "DAGSTER_", "BUILD_")
-_OWN += ("AWS_", "AZURE_", "DEPLOY", "APPROVED_BY")
+_OWN += ("AWS_", "AZURE_", "DEPLOY", "APPROVED_BY", "SHARED_FOLDERS")
 for variable in [name for name in os.environ if name.startswith(_OWN)]:
     del os.environ[variable]
 

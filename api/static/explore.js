@@ -193,8 +193,8 @@ function show(told) {
   const limit = told.threshold && told.threshold.probability;
   const decision = told.alert ? "Alert: for a person to look at." : "No alert.";
   const rule = limit
-    ? ` Claims of ${percent(limit)} or more are alerted, which fills a budget of ` +
-      `${percent(told.threshold.budget)} of claims.`
+    ? ` Claims of ${percent(limit)} or more are alerted, ${percent(told.threshold.budget)} of claims ` +
+      `at most: ${told.threshold.detail}.`
     : " This model has no threshold.";
   $("result").replaceChildren(
     element("p", { className: `probability ${told.band}` }, percent(told.probability)),

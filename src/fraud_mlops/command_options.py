@@ -6,7 +6,10 @@ tells to do next, but for one that the settings name anyway.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+
+from fraud_mlops.errors import FraudMlopsError
 
 
 def options(dataset: str, *, root: str | None = None, models: str | None = None) -> str:
@@ -18,11 +21,12 @@ def options(dataset: str, *, root: str | None = None, models: str | None = None)
     from fraud_mlops.lakehouse.stores import absolute, models_root
     from fraud_mlops.settings import settings
 
-    usual = settings()
-    told, lake = ["--dataset", dataset], absolute(usual.lakehouse_uri)
+    told, lake, usual = ["--dataset", dataset], None, settings()
+    with contextlib.suppress(FraudMlopsError):  # an odd one matters to nobody who gives another
+        lake = absolute(usual.lakehouse_uri)
     if root is not None and absolute(root) != lake:
         lake = absolute(root)
         told += ["--output-uri", lake]
-    if models is not None and models != models_root(lake, usual.model_uri):
+    if models is not None and (lake is None or models != models_root(lake, usual.model_uri)):
         told += ["--model-uri", models]
     return shlex.join(told)

@@ -43,7 +43,8 @@ class CsvOptions(_Model):
     encoding: str = "utf-8"
     quote: Sign = '"'
     decimal: Sign = "."
-    thousands: Literal[".", ",", " ", "'"] | None = None
+    # Left out where there is none: what was written before still means the same.
+    thousands: Literal[".", ",", " ", "'"] | None = Field(None, exclude_if=lambda v: v is None)
     null_values: tuple[Text, ...] = ("", "NA", "N/A", "NULL", "null", "NaN", "nan")
 
     @model_validator(mode="after")

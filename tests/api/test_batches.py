@@ -225,6 +225,14 @@ def test_more_empty_lines_than_claims_may_come_are_refused(server: Server) -> No
     assert "20,000 empty lines" in told.json()["detail"]
 
 
+@pytest.mark.parametrize("kind", [pa.decimal128(9, 2), pa.float64(), pa.int32()], ids=str)
+def test_numbers_in_a_dictionary_are_numbers(server: Server, kind: pa.DataType) -> None:
+    plain = pa.table({"amount": pa.array([100, 100, 9000]).cast(kind)})
+    shared = pa.table({"amount": plain["amount"].dictionary_encode()})
+    scores = [send(server, arrow(table), ARROW)["score"].to_pylist() for table in (plain, shared)]
+    assert scores[0] == scores[1]
+
+
 def test_an_arrow_part_without_claims_is_a_slice_too(server: Server) -> None:
     """A batch is cut off between slices, when its time is over or its client gone: many such parts,
     each with its words to be looked through, must not be one."""

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from api_kit import DATASET, Published, open_server
 
+from api.examples import typical_claim
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.registry.bundle import load_bundle
 from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.examples import CHANGES, examples_of
+from fraud_mlops.serving.request import ClaimReader
 
 NAMES = ["typical", "high-scoring", "low-scoring"]
 
@@ -67,6 +69,18 @@ def test_none_names_anybody(published: Published, model: FraudModel) -> None:
     assert [example.name for example in made] == NAMES
     for example in made:
         assert {"region", *entities} & set(example.claim) == set()
+
+
+def test_no_value_is_told_of_a_column_that_is_an_entity_too(
+    published: Published, model: FraudModel
+) -> None:
+    contract = published.features.contract
+    reader = ClaimReader(contract, model)
+    assert next(c for c in reader.columns if c.name == "region").values
+    people = contract.model_copy(update={"entities": contract.entities | {"garage": "region"}})
+    (column,) = (c for c in ClaimReader(people, model).columns if c.name == "region")
+    assert (column.typical, column.values, column.personal) == (None, (), True)
+    assert "region" not in typical_claim(ClaimReader(people, model))
 
 
 def test_without_a_sample_of_the_training_there_is_the_typical_claim(

@@ -78,6 +78,7 @@ def test_a_pasted_claim_is_scored_explained_and_turned(
     result = page.get_by_role("region", name="Result")
     expect(result.get_by_text(f"{100 * expected['probability']:.1f} %").first).to_be_visible()
     expect(result.get_by_text("Alert: for a person to look at.")).to_be_visible()
+    expect(result.get_by_text(expected["threshold"]["detail"])).to_be_visible()
     expect(result.locator(".reasons li")).to_have_count(len(expected["reasons"]))
     expect(result.locator(".reasons li").first).to_contain_text(expected["reasons"][0]["text"])
     widths = [bar.bounding_box()["width"] for bar in result.locator(".bar").all()]

@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from api_kit import ROOT
 
 from api.app import app
 from api.settings import ApiSettings
+from fraud_mlops.serving import prediction_log, shadow, watching
 from fraud_mlops.settings import Settings
 
 KUBERNETES = ROOT / "infra" / "kubernetes"
@@ -100,7 +102,14 @@ def test_containers_run_without_privileges() -> None:
         r"--timeout-graceful-shutdown (\d+)", (ROOT / "infra/api/Dockerfile").read_text()
     )
     assert stop is not None
-    assert grace > int(stop[1]) + 30
+    before = int(container()["lifecycle"]["preStop"]["exec"]["command"][1])
+    log = prediction_log.CLOSE_SECONDS + prediction_log.LAST_TRY_SECONDS
+    after = watching.CLOSE_SECONDS + shadow.CLOSE_SECONDS + log
+    assert grace >= before + int(stop[1]) + after
+    compose = yaml.safe_load((ROOT / "infra" / "compose" / "compose.yaml").read_text())
+    assert int(compose["services"]["api"]["stop_grace_period"].removesuffix("s")) >= (
+        int(stop[1]) + after
+    )
 
 
 def test_what_workers_count_lies_where_a_container_may_write() -> None:
@@ -128,12 +137,21 @@ def test_the_page_lists_every_variable_of_the_api() -> None:
     assert expected in page, f"docs/api.md should have:\n\n{expected}"
 
 
-def test_a_wrong_setting_is_told_without_a_stack_trace() -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("FRAUD_API_OPEN", "maybe", "FRAUD_API_OPEN='maybe'"),
+        ("FRAUD_API_KEYS_FILE", "/nowhere/keys.json", "FRAUD_API_KEYS_FILE=/nowhere/keys.json: "),
+        ("FRAUD_API_OIDC_ISSUER", "http://issuer.example", "keys that came over plain HTTP"),
+    ],
+)
+def test_a_wrong_setting_is_told_without_a_stack_trace(name: str, value: str, told: str) -> None:
+    audience = {"FRAUD_API_OIDC_AUDIENCE": "fraud"} if name == "FRAUD_API_OIDC_ISSUER" else {}
     ran = subprocess.run(
         [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"],
-        cwd=ROOT, env={**os.environ, "FRAUD_API_OPEN": "maybe"},
+        cwd=ROOT, env={**os.environ, **audience, name: value},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ran.returncode == 1
-    assert "FRAUD_API_OPEN='maybe'" in ran.stderr
+    assert told in ran.stderr
     assert "Traceback" not in ran.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 import time
 from pathlib import Path
@@ -9,10 +11,11 @@ from pathlib import Path
 import click
 import pytest
 from api_kit import Published, Server, keys
+from click.testing import CliRunner
 from filelock import FileLock
 from limited import no_file_opens
 
-from api.keys import KeyRing, add, read_keys
+from api.keys import KeyRing, add, main, read_keys
 
 
 def test_keys_are_kept_as_hashes_only(key_file: Path, score_key: str, closed: Server) -> None:
@@ -103,3 +106,44 @@ def test_who_finds_the_file_being_changed_waits_and_then_is_told(
     assert not path.exists()
     add.main(["--file", str(path), "--id", "again"], standalone_mode=False)
     assert [key.id for key in read_keys(path).keys] == ["again"]
+
+
+def test_a_file_that_is_changed_keeps_its_owner_and_its_rights(tmp_path: Path) -> None:
+    """A server that runs as another user would go on with the keys that it had read."""
+    path = tmp_path / "keys.json"
+    keys(path, "add", "--id", "desk")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    if os.getuid() == 0:
+        os.chown(path, 10001, 10002)
+    before = path.stat()
+    keys(path, "remove", "--id", "desk")
+    after = path.stat()
+    assert stat.S_IMODE(after.st_mode) == 0o640
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
+
+
+def test_through_a_link_the_file_behind_it_is_changed(tmp_path: Path) -> None:
+    path, link = tmp_path / "keys.json", tmp_path / "link.json"
+    keys(path, "add", "--id", "desk")
+    link.symlink_to(path)
+    keys(link, "add", "--id", "branch")
+    assert link.is_symlink()
+    assert [key.id for key in read_keys(path).keys] == ["desk", "branch"]
+
+
+@pytest.mark.parametrize("command", ["add", "remove"])
+def test_a_damaged_file_is_told_and_left_as_it_is(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text("{ half an edit")
+    ran = CliRunner().invoke(main, [command, "--file", str(path), "--id", "desk"])
+    assert ran.exit_code == 1
+    assert f"Error: FRAUD_API_KEYS_FILE={path}" in ran.output
+    assert path.read_text() == "{ half an edit"
+
+
+def test_a_place_where_no_file_can_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = CliRunner().invoke(main, ["add", "--file", str(tmp_path / "file/keys"), "--id", "desk"])
+    assert ran.exit_code == 1
+    assert "cannot be changed (Not a directory)" in ran.output or "File exists" in ran.output

@@ -66,6 +66,39 @@ def test_what_was_answered_is_in_the_log_after_a_clean_stop(
     assert list((tmp_path / "waiting").rglob("*.wal")) == []
 
 
+def test_a_stop_waits_for_a_store_that_comes_back(tmp_path: Path) -> None:
+    lake, folder = Lakehouse(str(tmp_path / "lake")), tmp_path / "waiting"
+    in_the_way = tmp_path / "lake" / "prediction_log"
+    in_the_way.parent.mkdir()
+    in_the_way.touch()
+    log = PredictionLog(lake, DATASET, folder)
+    log.write([a_record("kept")])
+    back = threading.Timer(1, in_the_way.unlink)
+    back.start()
+    log.close()
+    assert logged(lake)["request_id"].to_pylist() == ["kept"]
+    assert list(folder.rglob("*.wal")) == []
+
+
+def test_a_stop_that_cannot_wait_longer_says_what_stays_and_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fraud_mlops.serving.prediction_log.CLOSE_SECONDS", 0.5)
+    lake, folder = Lakehouse(str(tmp_path / "lake")), tmp_path / "waiting"
+    in_the_way = tmp_path / "lake" / "prediction_log"
+    in_the_way.parent.mkdir()
+    in_the_way.touch()
+    log = PredictionLog(lake, DATASET, folder)
+    log.write([a_record("a"), a_record("b")])
+    log.close()
+    told = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert len(told) == 1
+    assert f"2 records stay in {waiting_folder(folder, lake, DATASET)}" in told[0].getMessage()
+    in_the_way.unlink()
+    PredictionLog(lake, DATASET, folder).close()
+    assert sorted(logged(lake)["request_id"].to_pylist()) == ["a", "b"]
+
+
 def test_what_was_made_up_to_see_what_would_change_is_no_answer_on_a_claim(
     own: Published, tmp_path: Path
 ) -> None:
@@ -77,6 +110,7 @@ def test_what_was_made_up_to_see_what_would_change_is_no_answer_on_a_claim(
         server.post("/v1/score/batch?what_if=true", data=json.dumps(claim), headers=lines)
         told = server.post("/v1/score?what_if=true", json=claim)
         assert server.post("/v1/score?what_if=1", json=claim).status_code == 422
+        assert server.post("/v1/score?whatif=true", json=claim).status_code == 422
         assert counters(server) == counted
     assert told.json()["claim_id"] == "CLM-1"
     rows = logged(own.lake).to_pylist()

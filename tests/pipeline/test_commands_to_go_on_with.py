@@ -55,5 +55,14 @@ def test_what_is_told_is_what_it_was_told_of(folder: Path) -> None:
     assert (again.output_uri, again.model_uri) == (f"{folder}/my sample", f"{folder}/my models")
 
 
+def test_an_odd_lakehouse_of_the_settings_is_no_fault_of_a_run_that_has_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_URI", "https://account.blob.core.windows.net/claims")
+    settings.cache_clear()
+    assert plan(output_uri="sample") == f"--dataset synthetic_claims --output-uri {folder}/sample"
+    assert options("motor", models="s3://m") == "--dataset motor --model-uri s3://m"
+
+
 def test_a_command_of_the_registry_alone_names_that() -> None:
     assert options("motor", models="s3://models/m") == ("--dataset motor --model-uri s3://models/m")

@@ -73,6 +73,7 @@ def test_bad_rows_are_told_in_words_with_what_they_are_and_the_newest_month(plan
     facts = findings(plan, ingested.model_copy(update=bad))["quarantine_share"].facts
     assert facts["newest_partition"] == MONTH
     assert facts["reason"] == (
-        "31 rows of 1,000 are in quarantine, 3.10%; with more than 5% nothing is published; "
+        "31 rows of 1,000 are in quarantine, 3.10%: told from 2.50% on, and with more than "
+        "5% nothing is published; "
         "not a number: 28; no event time: 3"
     )

@@ -59,5 +59,7 @@ def test_a_folder_that_is_mounted_on_every_machine_outlives_each(
     monkeypatch.setenv(variable, "1")
     monkeypatch.setenv("SHARED_FOLDERS", f"/mnt/efs:{tmp_path}")
     assert plan(tmp_path / "lake").output_uri == str(tmp_path / "lake")
+    with pytest.raises(SettingsError, match=r"efs/\.\./scratch would be a folder"):
+        plan(Path("/mnt/efs/../scratch"))
     with pytest.raises(SettingsError, match=f"{tmp_path}x would be a folder"):
         plan(Path(f"{tmp_path}x"))

@@ -73,7 +73,8 @@ class DatabricksBackend(DatabricksOptions):
         }
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
-        return self._submit(travelled(request), handle, self._settings(_store(handle)))
+        brought = travelled(request, self.environment)
+        return self._submit(brought, handle, self._settings(_store(handle)))
 
     def _submit(
         self,
@@ -180,7 +181,8 @@ class DatabricksBackend(DatabricksOptions):
             if refused in (_GOES_ON, _ENDED_WELL):
                 return again
             why_not = refused
-        made = self._submit(travelled(request), handle, wanted, origin_run_id)
+        brought = travelled(request, self.environment)
+        made = self._submit(brought, handle, wanted, origin_run_id)
         say(_folder(handle), f"Run {origin_run_id} is resumed in a new run, since {why_not}.")
         return made
 

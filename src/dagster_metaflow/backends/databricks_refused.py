@@ -69,5 +69,6 @@ def refuse_folders(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     if found:
         raise UsageError(
             f"{', '.join(found)}: a folder, which would go with the driver. Give abfss://... or "
-            "s3://... (LAKEHOUSE_URI, FRAUD_MODEL_URI)"
+            "s3://... (LAKEHOUSE_URI, FRAUD_MODEL_URI), or name in SHARED_FOLDERS what both have "
+            "mounted"
         )

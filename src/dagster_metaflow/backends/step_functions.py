@@ -120,7 +120,7 @@ class StepFunctionsBackend(BatchBackend):
         return {**super().prepare(request), "execution": name, "machine": machine}
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
-        request = travelled(request)
+        request = travelled(request, self.environment)
         deployer = self._deployer()
         parameters = parameters_given(request.parameters)
         machine = deployer.deployed(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import posixpath
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -16,16 +17,21 @@ SHARED = "SHARED_FOLDERS"
 """Variable: folders, with ":" between, that this machine and tasks elsewhere have mounted alike."""
 
 
-def travelled(request: LaunchRequest) -> LaunchRequest:
+def travelled(request: LaunchRequest, environment: Mapping[str, str]) -> LaunchRequest:
     """The request with addresses in the ledger's store in the place of paths of its inputs.
 
     A file's address holds the hash of its content: the same file is written to the same place.
-    Where the ledger is a folder of this machine, tasks see this machine's files, and none travels.
+    Where the ledger is in a folder that tasks have mounted too, inputs that are in one stay.
+    environment: variables of the backend, before those of this process.
     """
-    store = request.ledger_root
-    if not request.inputs or is_folder(store):
+    store, variables = request.ledger_root, {**os.environ, **environment}
+    known = {
+        str(path): path
+        for path in request.inputs
+        if not is_folder(store) or is_lost(str(path), variables)
+    }
+    if not known:
         return request
-    known = {str(path): path for path in request.inputs}
     parameters = {
         option: _brought(known[value], store) if value in known else value
         for option, value in request.parameters.items()
@@ -43,7 +49,7 @@ def refuse_folder(request: LaunchRequest, known: Mapping[str, str]) -> None:
     if store and is_lost(store, known):
         raise UsageError(
             f"to run on AWS a store is missing that its tasks reach, s3://... (LAKEHOUSE_URI): "
-            f"{store} is a folder of this machine"
+            f"{store} is a folder of this machine, and not in one of SHARED_FOLDERS"
         )
 
 

@@ -181,7 +181,7 @@ def numbers(array: pa.Array, signs: Signs = POINT) -> Parsed:
 def _ungrouped(digits: pa.Array, thousands: str, decimal: str) -> pa.Array:
     """Without the signs between thousands, where they stand between groups of three digits."""
     sign = _THOUSANDS[thousands]
-    grouped = rf"^\s*[+-]?\d{{1,3}}({sign}\d{{3}})+([{decimal}]\d*)?\s*$"
+    grouped = rf"^\s*[+-]?[1-9]\d{{0,2}}({sign}\d{{3}})+([{decimal}]\d*)?\s*$"
     whole = pc.fill_null(pc.match_substring_regex(digits, grouped), False)
     return pc.if_else(whole, pc.replace_substring_regex(digits, sign, ""), digits)
 

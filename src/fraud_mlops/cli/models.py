@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _output_option = output_option(expose_value=False)
 _by_option = click.option("--by", default=user, help="Who moves it; your user name if left out.")
 
+_TRAIN = "python flows/fraud_detection_flow.py run"
+
 
 @click.group()
 def models() -> None:
@@ -27,9 +29,9 @@ def models() -> None:
 
 @models.command("list")
 @dataset_option()
-@_output_option
+@output_option()
 @model_option()
-def list_models(dataset: str, model_uri: str) -> None:
+def list_models(dataset: str, output_uri: str, model_uri: str) -> None:
     """All versions, oldest first; one whose manifest is wrong says so.
 
     written: when a training made it, or made it once more.
@@ -60,15 +62,12 @@ def list_models(dataset: str, model_uri: str) -> None:
             )
         )
     if not rows:
-        say(f"No model of {dataset} in {model_uri} yet. Train one: {_train(dataset, model_uri)}")
+        told = options(dataset, root=output_uri, models=model_uri)
+        say(f"No model of {dataset} in {model_uri} yet. Train one: {_TRAIN} {told}")
         return
     figures = ["OOT average precision", "95 % interval"]
     columns = ["version", "role", *figures, "written", "labels as of", "run"]
     show_table(columns, rows, right=figures[:1])
-
-
-def _train(dataset: str, model_uri: str) -> str:
-    return f"python flows/fraud_detection_flow.py run {options(dataset, models=model_uri)}"
 
 
 def _roles(model_uri: str, dataset: str) -> dict[str, str]:

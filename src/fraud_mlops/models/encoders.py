@@ -216,7 +216,7 @@ class DeepEncoder(nn.Module):
         impl = self.pieces.impl
         pieces = torch.addcmul(impl.bias, impl.weight, numeric[..., None])
         pieces.clamp_(self.lowest, self.highest)
-        embedded: Tensor = self.pieces.linear(pieces).add_(self.pieces.linear0(numeric))
+        embedded: Tensor = self.pieces.linear0(numeric).add_(self.pieces.linear(pieces))
         return embedded.flatten(1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -153,7 +154,8 @@ def _require_lasting(*roots: str) -> None:
         raise SettingsError(
             f"{lost[0]} would be a folder of {kind}, and go with it. Where the run is "
             f"started, or the flow is deployed, set LAKEHOUSE_URI={store} (and "
-            "FRAUD_MODEL_URI, if that is a folder), or give --output-uri and --model-uri"
+            "FRAUD_MODEL_URI, if that is a folder), or give --output-uri and --model-uri; "
+            "or name in SHARED_FOLDERS a folder that all machines have mounted alike"
         )
 
 
@@ -162,7 +164,7 @@ def _is_shared(root: str) -> bool:
     shared = [folder for folder in (settings().shared_folders or "").split(":") if folder]
     if _DATABRICKS in os.environ:
         shared.append(_VOLUMES)
-    path = PurePosixPath(root.removeprefix("file://"))
+    path = PurePosixPath(posixpath.normpath(root.removeprefix("file://")))
     return any(path.is_relative_to(folder) for folder in shared)
 
 

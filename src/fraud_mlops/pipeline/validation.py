@@ -182,8 +182,9 @@ def _of_a_sample(plan: RunPlan, challenger: str | None, champion: str | None) ->
         f"the challenger is of a sample ({challenger}), and the champion of all claims. Train it "
         "without --sample-size, or keep such models by themselves: --model-uri FOLDER. A champion "
         "of an earlier release counts as of all claims, since those did not say; if it is of a "
-        f"sample too, fraud-mlops models retire --dataset {plan.contract.name} takes it back, and "
-        "the next model is the first, held against nobody"
+        f"sample too, fraud-mlops models retire --dataset {plan.contract.name} takes it back (with "
+        "--model-uri where this run has a registry of its own), and the next model is the first, "
+        "held against nobody"
     )
 
 

@@ -91,15 +91,20 @@ def _budget(raw: RawClaims, scores: Sequence[Partition], claims: int, alerts: in
     share = alerts / claims if claims else 0.0
     by_costs = raw.contract.alerts.review_cost is not None
     some = alerts > 0 or by_costs or budget * claims < NOTICED_ALERTS
+    reason = (
+        f"{counted(alerts, 'alert')} on {counted(claims, 'claim')}, {share_of(share)}; the budget "
+        f"is {share_of(budget)}, and {share_of(budget * (1 + tolerance))} at most"
+    )
+    if not some:
+        allowed = counted(int(budget * claims), "alert")
+        reason = f"not one alert on {counted(claims, 'claim')}, where the budget allows {allowed}"
     return Finding(
         "alert_budget",
         passed=share <= budget * (1 + tolerance) and some,
         severity="WARN",
         facts={
             NEWEST: newest_with_rows(scores),
-            "reason": f"{counted(alerts, 'alert')} on {counted(claims, 'claim')}, "
-            f"{share_of(share)}; the budget is {share_of(budget)}, and "
-            f"{share_of(budget * (1 + tolerance))} at most",
+            "reason": reason,
             "alert_share": share,
             "budget": budget,
             "tolerance": tolerance,

@@ -85,7 +85,8 @@ def _bad_rows_in_words(ingested: IngestReport, limit: float) -> str:
     why = "".join(f"; {reason}: {count:,}" for reason, count in often)
     return (
         f"{counted(ingested.quarantined, 'row')} of {ingested.read:,} are in quarantine, "
-        f"{share_of(ingested.bad_share)}; with more than {share_of(limit)} nothing is published"
+        f"{share_of(ingested.bad_share)}: told from {share_of(limit / 2)} on, and with more than "
+        f"{share_of(limit)} nothing is published"
         f"{why}"
     )
 

@@ -44,6 +44,9 @@ from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
 ZONE = "prediction_log"
 SUFFIX = ".wal"
 DAMAGED = ".damaged"
+CLOSE_SECONDS, LAST_TRY_SECONDS = 60.0, 15.0
+"""For which a stop tries a store that fails again, and that the last try may take beyond that."""
+_LEFT = "prediction log: %s; %d records stay in %s until an API with this lakehouse starts here"
 log = logging.getLogger("fraud.serving")
 
 
@@ -70,7 +73,7 @@ class PredictionLog:
         self._closed: dict[Path, int] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._closing = False
+        self._closing, self._close_by = False, 0.0
         made = [path for path in (self._folder, *self._folder.parents) if not path.exists()]
         self._folder.mkdir(parents=True, exist_ok=True)
         _tell_of_others(folder / dataset, self._folder)
@@ -97,10 +100,11 @@ class PredictionLog:
             self._wake.set()
 
     def close(self) -> None:
-        """Ends with every record in the lakehouse, or, if that is out of reach, on this disk."""
+        """Ends with all records in the lakehouse; where that stays out of reach, on this disk."""
+        self._close_by = time.monotonic() + CLOSE_SECONDS
         self._closing = True
         self._wake.set()
-        self._thread.join(timeout=120)
+        self._thread.join(CLOSE_SECONDS + LAST_TRY_SECONDS)
         self._syncing.stop()
 
     @property
@@ -135,9 +139,12 @@ class PredictionLog:
             except Exception as error:  # kept on disk; the store may come back
                 failures += 1
                 self._failed()
-                log.warning("prediction log: %s; kept in %s, tried again", error, self._folder)
-                if not closing:
-                    self._wake.wait(pause(failures))
+                left = self._close_by - time.monotonic()
+                if not closing or left > 0:
+                    log.warning("prediction log: %s; kept in %s, tried again", error, self._folder)
+                    self._wake.wait(min(pause(failures), left) if closing else pause(failures))
+                    continue
+                log.error(_LEFT, error, self.waiting, self._folder)  # noqa: TRY400
             if closing:
                 self._syncing.end(self._file)
                 return

@@ -152,8 +152,9 @@ def _field(told: dict[str, Any], **more: Any) -> Any:
 
 
 def _columns(reader: ClaimReader, model: FraudModel) -> list[Column]:
+    """Of a column that is an entity too, no value is told: it would name somebody."""
     contract, typical = reader.contract, model.typical
-    personal = unsaid_columns(contract)
+    personal, people = unsaid_columns(contract), frozenset(contract.entities.values())
     known = {c.name: c.values for c in model.preprocessor.categorical}
     columns = [Column(CLAIM_ID, "id", personal=True), Column(EVENT_TIME, "time")]
     columns += [Column(entity, "entity", personal=True) for entity in reader.entities]
@@ -165,8 +166,8 @@ def _columns(reader: ClaimReader, model: FraudModel) -> list[Column]:
         Column(
             name,
             "category",
-            typical.categorical.get(name),
-            tuple(value for value in known.get(name, ()) if value is not None),
+            None if name in people else typical.categorical.get(name),
+            tuple(v for v in known.get(name, ()) if v is not None and name not in people),
             name in personal,
         )
         for name in reader.categorical

@@ -15,6 +15,7 @@ from fraud_mlops.serving.records import CHALLENGER, Looked, Record, records
 from fraud_mlops.serving.scorer import Scorer
 
 WAITING = 1000
+CLOSE_SECONDS = 30.0
 log = logging.getLogger("fraud.serving")
 
 
@@ -46,11 +47,12 @@ class Shadow:
         except queue.Full:
             self._outcome("dropped")
 
-    def close(self, seconds: float = 15.0) -> None:
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Scores what is waiting, and ends; what takes longer is left."""
+        half = seconds / 2
         with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=seconds)
-            self._thread.join(seconds)
+            self._queue.put(None, timeout=half)
+            self._thread.join(half)
 
     def _run(self) -> None:
         import torch

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+CLOSE_SECONDS = 5.0
+
 
 class Watcher:
     """Looks at once and then every so often, until it is told to stop."""
@@ -21,7 +23,7 @@ class Watcher:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(timeout=5)
+        self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         while True:
