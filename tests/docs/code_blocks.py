@@ -138,7 +138,7 @@ def mistake(words: list[str]) -> str | None:
         return _click(uvicorn, rest)
     if re.match(r"(scripts|infra)/", name):
         return _script(name, rest)
-    if name.startswith("dagster"):
+    if name == "pytest" or name.startswith("dagster"):
         return _missing(_flags(rest), _help(name, *_subcommands(rest)), name)
     if name in _ELSEWHERE:
         # What is copied or moved somewhere need not be there yet.

@@ -94,7 +94,7 @@ NOWHERE = {
     r"make demo": "minutes of training; its jobs have tests, and so has its end (launch/test_demo)",
     r"(\w+=\S+ )?make ui": "serves until it is stopped; tests/instance runs the same servers",
     r"dagster dev": "serves until it is stopped; metaflow_testing/test_readme runs such a file",
-    r"make test": "is CI",
+    r"make test|pytest -q$": "is CI",
     r"make (lint|format)": "is CI's stage Lint",
     r"make (bench|lock)|python benchmarks/": "minutes of measuring, or all of the package index",
     r"\. \.venv/bin/activate|pip install": "is CI's stage Environment, scripts/ci_environment.sh",
