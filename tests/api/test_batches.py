@@ -227,7 +227,7 @@ def test_more_empty_lines_than_claims_may_come_are_refused(server: Server) -> No
 
 @pytest.mark.parametrize("kind", [pa.decimal128(9, 2), pa.float64(), pa.int32()], ids=str)
 def test_numbers_in_a_dictionary_are_numbers(server: Server, kind: pa.DataType) -> None:
-    plain = pa.table({"amount": pa.array([100, 100, 9000]).cast(kind)})
+    plain = pa.table({"amount": pa.array([100.0, 100.0, 9000.0]).cast(kind)})
     shared = pa.table({"amount": plain["amount"].dictionary_encode()})
     scores = [send(server, arrow(table), ARROW)["score"].to_pylist() for table in (plain, shared)]
     assert scores[0] == scores[1]
