@@ -11,6 +11,7 @@ from fraud_mlops import plots
 from fraud_mlops.claims import IngestReport
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.pipeline.choosing import Choice, Decision, curves
+from fraud_mlops.pipeline.closing import unkept
 from fraud_mlops.pipeline.ingesting import Periods, span
 from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.pipeline.validation import Validated
@@ -126,6 +127,7 @@ def out_of_time(validated: Validated, features: FeatureSet, decision: Decision) 
             + _ceiling(validated)
         ),
         *([Markdown(f"**Note:** {silent}.")] if (silent := decision.threshold.silent) else []),
+        *(Markdown(f"**Note:** {note}") for note in unkept(features.contract, report)),
         _image(plots.metric_intervals(intervals)),
         _image(plots.reliability(report.reliability)),
         _image(

@@ -252,6 +252,8 @@ class Contract(_Model):
         for column in (*(self.numeric or ()), *(self.categorical or ())):
             if column in (*RESERVED, MODEL_SCORE):
                 raise ValueError(f"column {column!r} bears a reserved name; ignore or rename it")
+        if self.alerts.review_cost is not None and self.amount is None:
+            raise ValueError("alerts.review_cost needs `amount`, the column of the claimed one")
         return self
 
     @model_validator(mode="after")
@@ -280,10 +282,8 @@ class Contract(_Model):
         roles = {role: [column] for role, column in one.items() if column}
         roles["event time"] = [] if self.event_time.keep_parts else self.event_time.columns()
         roles["entity"] = list(dict.fromkeys(self.entities.values()))
-        roles["numeric"] = list(self.numeric or ())
-        roles["categorical"] = list(self.categorical or ())
-        roles["ignored"] = list(self.ignore)
-        return roles
+        roles |= {"numeric": list(self.numeric or ()), "categorical": list(self.categorical or ())}
+        return roles | {"ignored": list(self.ignore)}
 
     def role_columns(self) -> list[str]:
         """Source columns the contract names in any role but `ignore`, in order, once each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from pydantic import ValidationError
 
 from fraud_mlops.claims import csv_files
 from fraud_mlops.contract import CsvOptions
+from fraud_mlops.errors import SourceError
 
 COLUMNS = ["claim_id", "event_time", "label", "label_time", "amount", "age", "make"]
 
@@ -167,6 +169,17 @@ def test_signs_between_thousands(
 def test_one_sign_is_not_both_of_a_number() -> None:
     with pytest.raises(ValidationError, match="decimal and thousands are both ','"):
         CsvOptions(decimal=",", thousands=",")
+
+
+def test_a_zip_of_one_file_is_read_and_of_several_refused(tmp_path: Path) -> None:
+    path = tmp_path / "motor.csv.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("motor.csv", csv_text(claims(4)))
+    assert ids(contract(path), tmp_path) == ["c1", "c2", "c3", "c4"]
+    with zipfile.ZipFile(path, "a") as packed:
+        packed.writestr("more.csv", csv_text(claims(2)))
+    with pytest.raises(SourceError, match="holds 2 files, of which one would be read"):
+        ids(contract(path), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ def read(words: list[Any], form: str | None = None, kind: pa.DataType | None = N
         "2024-01-31 12:00:00.000",
         "2024/01/31 12:00",
         "20240131T120000",
+        "20240131120000",
+        "202401311200",
         " 2024-01-31 12:00:00 ",
         "1706702400",
         "1706702400.0",
@@ -63,7 +65,8 @@ def test_iso_8601_and_epochs_need_no_format(written: str) -> None:
 @pytest.mark.parametrize(
     "written",
     ["today", "now", "31.01.2024", "2024-01", "2024", "01/31/2024", "2024-02-30", "2024-13-01",
-     "2024-01-31T25:00", "2024-1-5", "NaT", "0000-01-01", "-2024-01-31", "12:00", "17067"],
+     "2024-01-31T25:00", "2024-1-5", "NaT", "0000-01-01", "-2024-01-31", "12:00", "17067",
+     "202402301200"],
 )  # fmt: skip
 def test_what_is_no_moment_is_not_guessed_at(written: str) -> None:
     assert read([written]) == ["bad"]

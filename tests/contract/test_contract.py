@@ -162,6 +162,7 @@ def test_formats_are_those_of_strptime_or_epochs(form: str) -> None:
     ("changed", "told"),
     [
         ({"claim_id": "fraud"}, "'fraud' is both claim_id and label"),
+        ({"amount": None, "alerts": {"review_cost": 50}}, "review_cost needs `amount`"),
         ({"amount": "reported"}, "'reported' is both amount and event time"),
         ({"numeric": ["x"], "categorical": ["x"]}, "'x' is both numeric and categorical"),
         ({"numeric": ["x", "x"]}, "'x' is both numeric and numeric"),

@@ -89,6 +89,17 @@ def test_whatever_the_numbers_inputs_are_finite_and_keep_their_order(
         assert (np.diff(column) >= 0).all(), name
 
 
+@pytest.mark.parametrize("nothing", [-(2.0**63), 1e15, 1e308])
+def test_a_number_for_nothing_leaves_the_others_as_they_are(nothing: float) -> None:
+    """A smallest integer, say: it would be all that mean and scale see."""
+    normal = np.random.default_rng(1).normal(3, 2, 2000)
+    spoilt = np.where(np.arange(2000) % 400 == 0, nothing, normal)
+    found = inputs(Preprocessor.fit(numeric(spoilt), ["x"], []), numeric(spoilt))["x"]
+    good = spoilt != nothing
+    assert found[good].std() == pytest.approx(1, abs=0.05)
+    assert (np.abs(found[~good]) == LIMIT).all()
+
+
 def test_a_logarithm_does_not_depend_on_the_unit() -> None:
     cents = claims(amount=AMOUNTS * 100)
     euros_log = inputs(fitted(), claims())["amount:log"]

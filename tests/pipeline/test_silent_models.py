@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from fraud_mlops.limits import Alerts
 from fraud_mlops.pipeline.closing import words_of_training
 from fraud_mlops.pipeline.outputs import OUTPUTS
 from fraud_mlops.reporting.ml_outputs import told
+from fraud_mlops.words import share_of
 
 
 def outputs(alerts: int, claims: int) -> pa.Table:
@@ -89,3 +91,29 @@ def test_a_training_says_so_in_its_last_words(tmp_path: Path) -> None:
     assert "alerted" not in words
     words = words_of_training(run.plan, run.validated, "card", "no claim will be alerted: why")
     assert "Note    no claim will be alerted: why." in words
+
+
+def test_what_does_not_hold_out_of_time_is_said_in_the_last_words(tmp_path: Path) -> None:
+    """The network that is published is another than the one that threshold and calibration are of;
+    without Dagster nobody sees its checks."""
+    run = Run(planned(tmp_path, "1", "good"))
+    report = run.validated.report
+    error = report.metrics["calibration_error"].model_copy(update={"value": 0.071})
+    off = report.model_copy(
+        update={
+            "alert_share": 0.155,
+            "metrics": report.metrics | {"calibration_error": error},
+        }
+    )
+    words = words_of_training(run.plan, replace(run.validated, report=off), "card")
+    budget = run.plan.contract.alerts.budget
+    assert (
+        f"of claims out of time {share_of(0.155)} are alerted, and the budget is {share_of(budget)}."
+        in words
+    )
+    assert "off by 0.071 on average out of time (calibration error), more than" in words
+    kept = error.model_copy(update={"value": 0.01})
+    fine = report.model_copy(
+        update={"alert_share": 0.001, "metrics": report.metrics | {"calibration_error": kept}}
+    )
+    assert "Note" not in words_of_training(run.plan, replace(run.validated, report=fine), "card")

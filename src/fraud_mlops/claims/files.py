@@ -86,9 +86,21 @@ class SourceFile:
     def open(self) -> Any:
         """Binary, decompressed."""
         try:
+            if self.path.lower().endswith(".zip"):
+                self._require_one_member()
             return self.fs.open(self.path, "rb", compression=self.compression)
         except (ValueError, ImportError, zipfile.BadZipFile) as error:
             raise SourceError(f"{self.name}: cannot be decompressed: {error}") from error
+
+    def _require_one_member(self) -> None:
+        """fsspec reads the first, and passes over the others without a word."""
+        with self.fs.open(self.path, "rb") as packed, zipfile.ZipFile(packed) as archive:
+            members = [one.filename for one in archive.infolist() if not one.is_dir()]
+        if len(members) != 1:
+            raise SourceError(
+                f"{self.name}: holds {len(members)} files, of which one would be read; pack each "
+                "by itself, or unpack them and give their folder as `source.uri`"
+            )
 
 
 @dataclass(frozen=True)

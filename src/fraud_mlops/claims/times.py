@@ -28,6 +28,8 @@ _INT64 = 2.0**63 - 1024
 
 # Day and all: a month alone is no moment. pandas would also read "today".
 _ISO = r"^\d{4}([-/]?)\d{2}([-/]?)\d{2}([T ]|$)"
+# 202401311345 and 20240131134559.
+_COMPACT = r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])[0-5]\d([0-5]\d)?$"
 _EPOCH = r"^-?\d{9,19}(\.\d+)?$"
 
 _MONTHS = "january february march april may june july august september october november december"
@@ -98,12 +100,17 @@ def _iso_or_epoch(words: pa.Array, *, compact_only: bool) -> Parsed:
             continue
     words = text(words)
     iso = pc.match_substring_regex(words, _ISO)
+    # As epochs they would be moments of 1976, or of the year 2573.
+    compact = pc.match_substring_regex(words, _COMPACT)
     # A number column holds epochs however small they are, and dates only as 20240131.
     epoch = pc.invert(iso) if compact_only else pc.match_substring_regex(words, _EPOCH)
+    epoch = pc.and_(epoch, pc.invert(compact))
     null = pa.scalar(None, pa.string())
     dates = _formatted(pc.if_else(iso, words, null), "ISO8601")
+    whole = pc.utf8_rpad(pc.if_else(compact, words, null), 14, "0")
+    minutes = _formatted(whole, "%Y%m%d%H%M%S")
     seconds = _epochs(pc.if_else(epoch, words, null), None)
-    values = pc.coalesce(dates.values, seconds.values)
+    values = pc.coalesce(dates.values, minutes.values, seconds.values)
     return Parsed(values, mask_of(pc.and_(pc.is_valid(words), pc.is_null(values))))
 
 

@@ -28,6 +28,7 @@ MIN_COUNT = 10
 
 _FAR = LIMIT / 2
 _LARGEST = 1e100  # squares of larger values would overflow
+_NO_VALUE = 1e6  # times the middle of what is not 0: amounts reach a hundredth of it
 _BLOCK_ROWS = 1 << 14
 
 Claims: TypeAlias = pa.Table | pa.RecordBatch
@@ -197,6 +198,7 @@ def _fit_numeric(name: str, values: Floats) -> NumericFeature | Dropped:
     if not len(known):
         return Dropped(name=name, reason="all missing")
     missing = len(known) < len(values)
+    known = _bulk(known)
     inputs: list[LinearInput | LogInput] = []
     scale = float(known.std())
     if known.min() < known.max() and scale > 0:
@@ -207,6 +209,15 @@ def _fit_numeric(name: str, values: Floats) -> NumericFeature | Dropped:
         return Dropped(name=name, reason="constant")
     fill = float(np.median(known))
     return NumericFeature(name=name, fill=fill, inputs=tuple(inputs), missing=missing)
+
+
+def _bulk(known: Floats) -> Floats:
+    """Without what is so far out that it can be no value of this kind: a smallest integer for
+    "none", say. It would be all that mean and scale see; when it is met it is cut at LIMIT."""
+    sizes = np.abs(known)
+    if not (sizes > 0).any():
+        return known
+    return known[sizes <= _NO_VALUE * float(np.median(sizes[sizes > 0]))]
 
 
 def _heavy_tailed(known: Floats) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fraud_mlops.claims.report import IngestReport
+from fraud_mlops.contract import Contract
 from fraud_mlops.evaluation.oot import OotReport
 from fraud_mlops.lakehouse.partitions import Partition
 from fraud_mlops.monitoring.drift_report import DriftReport
 from fraud_mlops.pipeline.monitoring import Monitored
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.validation import Validated
-from fraud_mlops.words import counted
+from fraud_mlops.words import counted, share_of
 
 _WINDOWS = {"oot": "out of time", "after_oot": "later claims"}
 _SHOWN = ("average_precision", "roc_auc", "precision_at_budget", "recall_at_budget")
@@ -96,6 +97,7 @@ def _judged(plan: RunPlan, validated: Validated) -> list[str]:
         "(95 % interval):",
         *figures,
         *_no_better_than_chance(report),
+        *(f"Note    {note}" for note in unkept(plan.contract, report)),
     ]
 
 
@@ -128,6 +130,29 @@ def _no_better_than_chance(report: OotReport) -> list[str]:
         "Note    these scores may be no better than chance: the interval of ROC-AUC reaches 0.5. "
         "Look for columns that tell more, or take more claims."
     ]
+
+
+def unkept(contract: Contract, report: OotReport) -> list[str]:
+    """What of threshold and calibration, chosen on validation claims, does not hold out of time.
+
+    Both are of the network that was judged; the one that is published has learnt from those too.
+    """
+    checks, budget = contract.checks, contract.alerts.budget
+    told = []
+    if report.alert_share > budget * (1 + checks.budget_tolerance):
+        told.append(
+            f"of claims out of time {share_of(report.alert_share)} are alerted, and the budget is "
+            f"{share_of(budget)}. Take the first of the ranking, a smaller alerts.budget, or more "
+            "claims to train on."
+        )
+    error = report.metrics["calibration_error"].value
+    if error > checks.calibration_error:
+        told.append(
+            f"probabilities are off by {error:.3f} on average out of time (calibration error), "
+            f"more than checks.calibration_error = {checks.calibration_error:g}: they rank claims, "
+            "and are not to be taken at their word."
+        )
+    return told
 
 
 def _drift(measured: DriftReport) -> str:

@@ -48,6 +48,10 @@ _TAIL = 0.005
 _BINS = 40
 
 
+_FARTHEST = 8.0
+"""Times the limit of an alert: the axis goes no farther, and longer bars have their number."""
+
+
 def drift_bars(features: Sequence[FeatureDrift], limits: Drift) -> Figure:
     """PSI of the features that moved most, with the limits and the reach of noise."""
     measured = sorted(
@@ -71,7 +75,12 @@ def drift_bars(features: Sequence[FeatureDrift], limits: Drift) -> Figure:
         drawn.add(kind)
     noise = [f.psi_noise or 0 for f in shown]
     axes.plot(noise, range(len(shown)), "|", color=INK, markersize=9, label="reach of noise")
-    longest = max(max(f.psi or 0 for f in shown), limits.psi_alert, *noise)
+    most = max(f.psi or 0 for f in shown)
+    # One that moved far would press all others, and the limits, against the edge.
+    longest = max(min(most, _FARTHEST * limits.psi_alert), limits.psi_alert, *noise)
+    for place, feature in enumerate(shown):
+        if (feature.psi or 0) > longest:
+            note(axes, f"{feature.psi:.1f}", xy=(longest, place), ha="right", va="center")
     for name, limit in (("warn", limits.psi_warn), ("alert", limits.psi_alert)):
         axes.axvline(limit, color=FAINT_INK, linewidth=1, linestyle="--", zorder=1)
         note(
