@@ -107,6 +107,13 @@ def test_drift_shows_the_features_that_moved_most_and_the_limits() -> None:
     assert title(unjudged) == "Too few claims to judge drift"
 
 
+def test_one_feature_that_moved_far_hides_neither_the_others_nor_the_limits() -> None:
+    features = [feature("far", 11.3, "drift"), feature("near", 0.2, "warn")]
+    (axes,) = plots.drift_bars(features, Drift(psi_warn=0.1, psi_alert=0.25)).axes
+    assert axes.get_xlim()[1] < 2.5
+    assert "11.3" in [text.get_text() for text in axes.texts]
+
+
 def test_a_number_in_training_and_new_claims_shares_its_bins() -> None:
     before = np.append(np.arange(1000.0), np.nan)
     figure = plots.distribution_pair("amount", before, np.append(np.arange(500.0), 1e9), "numeric")

@@ -80,7 +80,14 @@ def drift_bars(features: Sequence[FeatureDrift], limits: Drift) -> Figure:
     longest = max(min(most, _FARTHEST * limits.psi_alert), limits.psi_alert, *noise)
     for place, feature in enumerate(shown):
         if (feature.psi or 0) > longest:
-            note(axes, f"{feature.psi:.1f}", xy=(longest, place), ha="right", va="center")
+            note(
+                axes,
+                f"{feature.psi:.1f}",
+                xy=(longest, place),
+                ha="right",
+                va="center",
+                color="white",
+            )
     for name, limit in (("warn", limits.psi_warn), ("alert", limits.psi_alert)):
         axes.axvline(limit, color=FAINT_INK, linewidth=1, linestyle="--", zorder=1)
         note(
