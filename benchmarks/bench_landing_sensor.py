@@ -24,6 +24,7 @@ from fraud_assets.definitions import definitions
 from fraud_assets.sensors.landing import SETTLE_SECONDS
 from fraud_assets.stores import Stores
 from fraud_mlops.contract import FileSource
+from fraud_mlops.landing.cursor import Cursor
 from fraud_mlops.landing.listing import landed_files
 from fraud_mlops.landing.seen import Looked, SeenFiles
 
@@ -114,7 +115,7 @@ def main() -> None:
             time.sleep(SETTLE_SECONDS + 1)  # until the sensor takes them for complete
             cursor = bench.tick(cursor, f"{count} new")
         cursor = bench.tick(None, "nothing seen yet")
-        record = cursor.partition("@")[0]  # and by which contract files were judged
+        record = Cursor.parse(cursor).record
         seen = SeenFiles.read(bench.stores.lakehouse, bench.dataset.name, record)
         print(f"\nThe last one read {len(seen):,} files; a cursor has {len(cursor)} characters.")
 

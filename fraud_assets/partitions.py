@@ -8,7 +8,7 @@ too, since they are scored as they land.
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from dagster import (
@@ -26,11 +26,11 @@ from dagster import (
 from fraud_mlops.contract import Contract, DateSplit
 from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
+from fraud_mlops.moments import TICK
 from fraud_mlops.span import span_of
 
 _DAY = "%Y-%m-%d"
 _SHORTEST_DAYS = {"day": 1, "week": 7, "month": 28}
-_MOMENT = timedelta(microseconds=1)
 
 
 def partitions_of(contract: Contract) -> TimeWindowPartitionsDefinition:
@@ -76,9 +76,7 @@ def learnt_from(contract: Contract) -> PartitionMapping:
 
 def _whole(start: datetime, end: datetime, period: Period) -> PartitionRange:
     """Partitions that `start` <= t < `end` touches."""
-    return PartitionRange.of(
-        partition_of(start, period), partition_of(end - _MOMENT, period), period
-    )
+    return PartitionRange.of(partition_of(start, period), partition_of(end - TICK, period), period)
 
 
 def _format(period: Period) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,7 +65,7 @@ def observed(dataset: Dataset) -> dg.ObserveResult:
     )
 
 
-def seen_in_passing(dataset: Dataset, files: list[Landed]) -> dg.AssetObservation:
+def seen_in_passing(dataset: Dataset, files: Sequence[Landed]) -> dg.AssetObservation:
     """An observation by whoever has listed the files already."""
     return dg.AssetObservation(
         dataset.key(LANDING),
@@ -74,7 +74,7 @@ def seen_in_passing(dataset: Dataset, files: list[Landed]) -> dg.AssetObservatio
     )
 
 
-def _told(source: FileSource | SyntheticSource, files: list[Landed]) -> dict[str, Any]:
+def _told(source: FileSource | SyntheticSource, files: Sequence[Landed]) -> dict[str, Any]:
     newest = sorted(files, key=lambda file: file.changed, reverse=True)[:_SHOWN]
     rows = [
         dg.TableRecord({"file": printable(f.path), "bytes": f.size, "changed": _moment(f.changed)})

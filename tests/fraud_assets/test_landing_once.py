@@ -13,6 +13,8 @@ import pytest
 from assets_kit import LANDED, Place, asked, rows
 
 from fraud_assets.sensors import landing as landing_sensor
+from fraud_mlops.landing.cursor import Cursor
+from fraud_mlops.landing.listing import landed_files
 from fraud_mlops.landing.seen import SeenFiles
 from fraud_mlops.settings import settings
 
@@ -126,7 +128,7 @@ def test_what_an_older_version_looked_at_asks_for_what_was_not_asked_for(
 
 def of_an_older_version(place: Place, cursor: str | None) -> str:
     """The cursor and the record as they were until what is due stood in it."""
-    name = str(cursor).partition("@")[0]
+    name = Cursor.parse(cursor).record
     record = Path(place.stores.lakehouse.uri("_landing", "parcels", f"seen-{name}.npy"))
     now = np.load(record)
     older = np.empty(len(now), [(n, now.dtype[n]) for n in ("path", "version", "first", "last")])
@@ -138,14 +140,13 @@ def of_an_older_version(place: Place, cursor: str | None) -> str:
 
 def landed_once(place: Place, cursor: str) -> bool:
     """Nothing is left to be looked at once more."""
-    seen = SeenFiles.read(place.stores.lakehouse, "parcels", cursor.partition("@")[0])
-    files = landing_sensor.landed_files(place.dataset.contract.source)  # type: ignore[arg-type]
+    seen = SeenFiles.read(place.stores.lakehouse, "parcels", Cursor.parse(cursor).record)
+    files = landed_files(place.dataset.contract.source)  # type: ignore[arg-type]
     return not seen.due(files, 0)
 
 
 def look(place: Place, cursor: str | None, now: datetime) -> tuple[list[str], str | None]:
     """A tick as it would be then: partitions that it asks for, and its cursor."""
-    tick = landing_sensor.Tick(place.dataset, place.stores.lakehouse, cursor, now=now)
-    tick.look()
-    cursor = tick.remember()
-    return asked(dg.SensorResult(run_requests=tick.requests())), cursor
+    found = landing_sensor.arrived(place.dataset, place.stores.lakehouse, cursor, now)
+    requests = landing_sensor.requests_for(place.dataset, found)
+    return asked(dg.SensorResult(run_requests=requests)), found.cursor

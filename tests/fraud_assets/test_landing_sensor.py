@@ -189,7 +189,7 @@ def test_a_file_that_may_still_be_written_is_left_alone(
     assert asked(ticked) == []
     assert "1 may still be being written" in ticked.skip_message
     later = time.time() + 60
-    monkeypatch.setattr(landing_sensor.time, "time", lambda: later)
+    monkeypatch.setattr(time, "time", lambda: later)
     assert asked(landed.tick(SENSOR, ticked.cursor)) == ["2024-01"]
 
 
@@ -222,10 +222,9 @@ def test_a_date_that_stands_for_none_is_told_once_and_its_correction_goes_throug
 def look(place: Place, cursor: str | None, day: str) -> tuple[list[str], str | None]:
     """A tick as it would be at noon of a day: partitions that it asks for, and its cursor."""
     now = datetime.fromisoformat(f"{day}T12:00Z")
-    tick = landing_sensor.Tick(place.dataset, place.stores.lakehouse, cursor, now=now)
-    tick.look()
-    cursor = tick.remember()
-    return asked(dg.SensorResult(run_requests=tick.requests())), cursor
+    found = landing_sensor.arrived(place.dataset, place.stores.lakehouse, cursor, now)
+    requests = landing_sensor.requests_for(place.dataset, found)
+    return asked(dg.SensorResult(run_requests=requests)), found.cursor
 
 
 def test_claims_of_the_future_are_asked_for_when_their_time_has_come(landed: Place) -> None:
@@ -252,11 +251,10 @@ def test_each_time_that_claims_of_a_file_come_due_is_a_run_of_its_own(landed: Pl
     for day in ("2024-03-01", "2024-03-02", "2024-03-05"):
         now = datetime.fromisoformat(f"{day}T12:00Z")
         for _ in range(2):  # repeated after a crash it asks for the same
-            tick = landing_sensor.Tick(landed.dataset, landed.stores.lakehouse, cursor, now=now)
-            tick.look()
-            after = tick.remember()
-            keys += [request.run_key for request in tick.requests()]
-        cursor = after
+            found = landing_sensor.arrived(landed.dataset, landed.stores.lakehouse, cursor, now)
+            requests = landing_sensor.requests_for(landed.dataset, found)
+            keys += [request.run_key for request in requests]
+        cursor = found.cursor
     assert keys[0::2] == keys[1::2]
     assert len(set(keys)) == 3
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from fraud_mlops.features.split import (
 )
 from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.lakehouse.ranges import partition_of
+from fraud_mlops.moments import TICK
 from fraud_mlops.span import begin_with, span_of
 from fraud_mlops.words import counted
 
@@ -155,7 +156,7 @@ def _outside_of_partitions(contract: Contract, partitions: list[str]) -> list[st
     """Where Dagster's partitions leave out claims that there are."""
     start, end = span_of(contract)
     first = partition_of(start, contract.partition)
-    last = partition_of(end - timedelta(microseconds=1), contract.partition) if end else None
+    last = partition_of(end - TICK, contract.partition) if end else None
     early = [value for value in partitions if value < first]
     late = [value for value in partitions if last is not None and value > last]
     told = []

@@ -15,6 +15,7 @@ import pyarrow as pa
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.errors import LakehouseError
 from fraud_mlops.features.split import microseconds
+from fraud_mlops.moments import TICK
 from fraud_mlops.settings import settings
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class OrderedClaims:
 
         event, ident = self._names[EVENT_TIME], self._names[CLAIM_ID]
         label, known = self._names[LABEL], self._names[LABEL_TIME]
-        usable = f"greatest({known}, {event} + {delay // timedelta(microseconds=1)})"
+        usable = f"greatest({known}, {event} + {delay // TICK})"
         mature = f"{usable} <= {microseconds(as_of)}"
         query = f"""
             CREATE TABLE claims AS

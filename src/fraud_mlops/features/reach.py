@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from fraud_mlops.contract import EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.features.split import microseconds
 from fraud_mlops.features.windows import lookbacks
+from fraud_mlops.moments import TICK
 
 _NEEDED = {EVENT_TIME, LABEL, LABEL_TIME}
 
@@ -24,7 +25,7 @@ class Reach:
         longest = timedelta(days=max(lookbacks(contract), default=0))
         self._since = microseconds(start - longest)
         self._as_of = microseconds(as_of)
-        self._delay = contract.label.delay // timedelta(microseconds=1)
+        self._delay = contract.label.delay // TICK
         self.labels = self.frauds = 0
 
     def within(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -15,13 +15,13 @@ from fraud_mlops.contract import Contract, ShareSplit, Window
 from fraud_mlops.errors import SplitError
 from fraud_mlops.features.room import LEAST, between_gaps, days_short, midnight, room
 from fraud_mlops.fields import in_words
+from fraud_mlops.moments import TICK
 from fraud_mlops.words import counted
 
 WHOLE_DAYS_FROM = timedelta(days=60)
 """Claims that span more are cut at midnight (UTC), which people can read and repeat."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK = timedelta(microseconds=1)
 
 
 class Split(BaseModel):
@@ -88,7 +88,7 @@ def _old_enough(contract: Contract, times: np.ndarray, as_of: datetime) -> np.nd
     """
     if not len(times):
         raise SplitError(f"{contract.name}: there are no claims to split; run ingest first")
-    end = as_of - contract.label.delay + _TICK
+    end = as_of - contract.label.delay + TICK
     if times[-1] < microseconds(end):
         return times
     if end - moment_of(times[0]) > WHOLE_DAYS_FROM:
@@ -131,7 +131,7 @@ def _starts(split: ShareSplit, times: np.ndarray) -> tuple[list[datetime], datet
         round((split.train + split.validation) * len(times)),
     ]
     starts = [moment_of(times[min(place, len(times) - 1)]) for place in places]
-    end = last + _TICK
+    end = last + TICK
     if last - first > WHOLE_DAYS_FROM:
         starts = [midnight(start) for start in starts]
         end = midnight(last) + timedelta(days=1)
@@ -182,7 +182,7 @@ def _possible(contract: Contract, times: np.ndarray) -> str:
         return " ".join(told)
     if shares := _other_shares(contract, times):
         told.append(f"These shares have a little time: split: {shares}.")
-    days = midnight(begin), midnight(end - _TICK) + timedelta(days=1)
+    days = midnight(begin), midnight(end - TICK) + timedelta(days=1)
     short = counted(days_short(*days, gap), "more day")
     told.append(f"{short} of claims make windows of six, three and three weeks possible.")
     if gap > contract.label.delay:
@@ -193,7 +193,7 @@ def _possible(contract: Contract, times: np.ndarray) -> str:
 def _other_shares(contract: Contract, times: np.ndarray) -> str | None:
     """Shares that leave half of the time to train, and a quarter each to the others."""
     first, span = times[0], times[-1] - times[0]
-    gap = contract.gap // _TICK
+    gap = contract.gap // TICK
     part = (span - 2 * gap) // 4
     if part <= 0:
         return None
@@ -249,7 +249,7 @@ def check_windows(contract: Contract, split: Split, counts: Mapping[str, WindowC
 def microseconds(moment: datetime) -> int:
     """Microseconds since 1970; a moment without a zone is taken as UTC."""
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return (moment - _EPOCH) // _TICK
+    return (moment - _EPOCH) // TICK
 
 
 def moment_of(microseconds: np.int64) -> datetime:

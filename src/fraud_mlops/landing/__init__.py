@@ -1,5 +1,6 @@
-"""Files as they land: which are there, which are new, which are set aside.
+"""Files as they land: which are there, which are new, which are set aside, what they ask for.
 
-What is in one is for `fraud_mlops.claims.looking` to say, by the reader of claims; nothing here
-knows of claims, so that ingest can ask which files are set aside.
+`listing`, `seen` and `aside` know nothing of claims, so that ingest can ask which files are set
+aside. What is in a file `fraud_mlops.claims.looking` says, by the reader of claims; `arrivals` is
+above both.
 """

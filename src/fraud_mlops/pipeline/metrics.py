@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from fraud_mlops.contract import MODEL_SCORE, Contract
 from fraud_mlops.evaluation.oot import Slice
 from fraud_mlops.lakehouse.ranges import partition_of
 from fraud_mlops.limits import Drift
+from fraud_mlops.moments import TICK
 from fraud_mlops.monitoring.drift_report import DRIFT_VERDICTS, DriftReport, FeatureDrift
 from fraud_mlops.monitoring.performance import PeriodPerformance
 from fraud_mlops.monitoring.served import ServedReport
@@ -43,7 +43,6 @@ PSI that it was found by, and `verdict_training` and `verdict_batch` of served s
 DRIFT_VERDICTS; with too few claims to judge there is no such row. `labelled_frauds` and
 `needed_frauds` of `after_oot` say whether decay is judged."""
 
-_TICK = timedelta(microseconds=1)
 
 _Row = dict[str, Any]
 
@@ -85,7 +84,7 @@ def _place_of_oot(contract: Contract, leader: Leader, values: Sequence[str]) -> 
         return None
     window = leader.oot.window
     begins, ends = (
-        partition_of(moment, contract.partition) for moment in (window.start, window.end - _TICK)
+        partition_of(moment, contract.partition) for moment in (window.start, window.end - TICK)
     )
     if ends in values:
         return ends

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from fraud_mlops.evaluation.metrics import evaluate
 from fraud_mlops.evaluation.oot import OotReport, validate_oot
 from fraud_mlops.features.build import FeatureSet, window_batches
 from fraud_mlops.lakehouse.periods import partition_value
+from fraud_mlops.moments import TICK
 from fraud_mlops.pipeline.comparable import cannot_score
 from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.plan import RunPlan
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 MAX_JUDGED_CLAIMS = 1_000_000
 """More than that would narrow the intervals little, and memory would grow with the claims."""
-
-_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def oot_claims(features: FeatureSet) -> pa.Table:
 def label_maturity(features: FeatureSet, as_of: datetime) -> Maturity:
     """Younger claims count neither way: nobody can have decided them yet."""
     contract = features.contract
-    end = min(features.split.oot.end, as_of - contract.label.delay + _TICK)
+    end = min(features.split.oot.end, as_of - contract.label.delay + TICK)
     moment = pa.scalar(end, pa.timestamp("us", "UTC"))
     rows = labelled = 0
     for batch in window_batches(features, "oot", columns=[EVENT_TIME, LABEL]):

@@ -9,7 +9,7 @@ leaves none that never took effect. Only a withdrawal is written before it is do
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -26,13 +26,13 @@ from fraud_mlops.lakehouse.stores import (
     write_bytes,
     write_tagged,
 )
+from fraud_mlops.moments import TICK
 from fraud_mlops.registry.bundle import MANIFEST, load_bundle
 from fraud_mlops.registry.lineage import now_called
 from fraud_mlops.registry.locking import locked
 
 Role = Literal["champion", "challenger"]
 ROLES: tuple[Role, ...] = ("champion", "challenger")
-_TICK = timedelta(microseconds=1)
 
 
 class Pointer(BaseModel):
@@ -152,7 +152,7 @@ def withdraw(
         if pointer is None or pointer.version != version:
             raise _moved(dataset, role)
         _record(models_uri, dataset, pointer)
-        since = max(datetime.now(UTC), pointer.since + _TICK)
+        since = max(datetime.now(UTC), pointer.since + TICK)
         told = {"since": since, "by": by, "reason": reason, "withdrawn": True}
         withdrawn = pointer.model_copy(update=told)
         _record(models_uri, dataset, withdrawn)
@@ -243,7 +243,7 @@ def _move(
     """Raises ReplacedError when another pointer stands there than was found."""
     now, current = datetime.now(UTC), found.pointer
     if current:  # a clock that was set back does not turn the history round
-        now = max(now, current.since + _TICK)
+        now = max(now, current.since + TICK)
         _record(models_uri, dataset, current)
     previous = current.version if current else None
     pointer = Pointer(

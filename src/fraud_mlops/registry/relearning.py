@@ -7,17 +7,16 @@ the out-of-time window are as they were, the same model comes out, whatever came
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 
 from pydantic import ValidationError
 
 from fraud_mlops.contract import Contract, DateSplit
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.ranges import partition_of
+from fraud_mlops.moments import TICK
 from fraud_mlops.registry.bundle import read_manifest
 from fraud_mlops.registry.pointers import read_pointer
 
-_TICK = timedelta(microseconds=1)
 _NOT_LEARNT = {"source", "description", "personal", "drift", "checks", "gate"}
 """What no model depends on beside the claims themselves, which are compared by their content."""
 
@@ -40,7 +39,7 @@ def champion_again(contract: Contract, lakehouse: Lakehouse, models_uri: str) ->
     all_known = manifest.labels_as_of >= contract.split.oot.start
     if not all_known or _told(contract, learnt) != _told(learnt, learnt):
         return None
-    last = partition_of(contract.split.oot.start - _TICK, contract.partition)
+    last = partition_of(contract.split.oot.start - TICK, contract.partition)
     now = {p.value: p.data_version for p in lakehouse.partitions("raw", contract.name)}
     same = _until(last, now) == _until(last, manifest.data_versions)
     return pointer.version if same else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,9 @@ from fraud_mlops.features.split import WindowCount, microseconds
 from fraud_mlops.features.timeline import DAY
 from fraud_mlops.lakehouse.parquet import open_parquet
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
+from fraud_mlops.moments import TICK
 
 Integers = npt.NDArray[np.int64]
-_TICK = timedelta(microseconds=1)
 _NEVER = np.iinfo(np.int64).min
 
 
@@ -70,7 +70,7 @@ class Calendar:
         times, frauds = [], []
         labelled: Counter[int] = Counter()
         bad: Counter[int] = Counter()
-        delay, now = contract.label.delay // _TICK, microseconds(as_of)
+        delay, now = contract.label.delay // TICK, microseconds(as_of)
         for batch in lakehouse.batches(raw, [EVENT_TIME, LABEL, LABEL_TIME]):
             at = _integers(batch.column(EVENT_TIME), 0)
             fraud = batch.column(LABEL).fill_null(-1).to_numpy(zero_copy_only=False)

@@ -7,7 +7,7 @@ from another only in case. Times are microseconds since 1970, which no session's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contra
 from fraud_mlops.features.split import microseconds
 from fraud_mlops.features.timeline import DAY
 from fraud_mlops.lakehouse.periods import Period
+from fraud_mlops.moments import TICK
 from fraud_mlops.spark.delivery import spark_pattern
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def claims(
 
     names = positions(schema)
     event, label, known = (F.col(names[n]) for n in (EVENT_TIME, LABEL, LABEL_TIME))
-    delay = contract.label.delay // timedelta(microseconds=1)
+    delay = contract.label.delay // TICK
     usable = F.greatest(known, event + F.lit(delay).cast("long"))
     mature = usable <= F.lit(microseconds(as_of)).cast("long")
     return read(spark, uris, schema).withColumns(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_start
+from fraud_mlops.moments import TICK
 from fraud_mlops.spark.calendar import Calendar, require_unchanged
 from fraud_mlops.spark.claims import claims, partition_value, positions
 from fraud_mlops.spark.delivery import PIECES, Facts, deliver, encoded
@@ -46,7 +47,6 @@ Spans = Mapping[str, tuple[datetime, datetime]]
 """First moment of each window, and the one after its last."""
 
 SCRATCH = "_spark"
-_TICK = timedelta(microseconds=1)
 
 
 def build_features(
@@ -70,7 +70,7 @@ def build_features(
     split = resolve_split(contract, known.times, as_of=as_of, say=progress)
     windows = split.named()
     check_windows(contract, split, {name: known.count(windows[name]) for name in windows})
-    end = as_of + _TICK
+    end = as_of + TICK
     spans = {name: (window.start, min(window.end, end)) for name, window in windows.items()}
     spans[OOT] = (split.oot.start, end)  # also what came after it
     if lead_in := lead_in_of(split, contract.partition):

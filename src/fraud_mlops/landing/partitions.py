@@ -1,12 +1,12 @@
-"""The partitions of a dataset, as the landing sensor asks for them."""
+"""The partitions of a dataset, as claims of landed files ask for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from fraud_assets.dataset import Dataset
 from fraud_mlops.claims.looking import EPOCH
+from fraud_mlops.lakehouse.periods import Period
 from fraud_mlops.lakehouse.ranges import partition_of, partition_start
 from fraud_mlops.landing.seen import NONE
 from fraud_mlops.span import begin_with
@@ -16,13 +16,14 @@ _DAY = timedelta(days=1)
 
 
 class Partitions:
-    """Those that there are at a moment, in order, by name. Days are counted from 1970."""
+    """Those that there are at a moment, in order, by name. Days are counted from 1970.
 
-    def __init__(self, dataset: Dataset, now: datetime) -> None:
-        self._dataset = dataset
-        self._period = dataset.contract.partition
-        names = dataset.partitions.get_partition_keys(current_time=now)
-        self._days = {name: _day(partition_start(name, self._period)) for name in names}
+    live: whether there are more as time goes on.
+    """
+
+    def __init__(self, names: Sequence[str], period: Period, *, live: bool) -> None:
+        self._period, self._live = period, live
+        self._days = {name: _day(partition_start(name, period)) for name in names}
         self.first = names[0] if names else ""
 
     def __contains__(self, name: str) -> bool:
@@ -46,7 +47,7 @@ class Partitions:
     def might_be(self, name: str) -> bool:
         """Whether one that there is not would be there by another contract or setting; one of the
         future comes by itself."""
-        return name < self.first or not self._dataset.is_live
+        return name < self.first or not self._live
 
     def advice(self, name: str) -> str:
         """What to do about claims of a partition that there is not."""
@@ -55,7 +56,7 @@ class Partitions:
                 f"Partitions begin at {self.first}: if these dates are right, {begin_with(name)}, "
                 "and they are asked for."
             )
-        if self._dataset.is_live:
+        if self._live:
             return "They are of the future, and asked for when their time has come."
         return "Partitions end with the out-of-time window of the contract."
 
