@@ -19,6 +19,7 @@ import requests
 from api_kit import DATASET, Published, Server, open_server, process_server
 from starlette.requests import Request
 
+from api.access import Access
 from api.metrics import Metrics
 from api.models import schema
 from api.service import Service
@@ -204,7 +205,8 @@ def test_a_new_entity_state_is_taken_up(own: Published, server: Server) -> None:
 def test_what_a_claim_looks_like_is_told_by_one_version(own: Published) -> None:
     """Though another comes while it is told."""
     given = {"LAKEHOUSE_URI": str(own.root), "FRAUD_API_DATASET": DATASET, "FRAUD_API_OPEN": "1"}
-    service = Swapping(own, ApiSettings(**given), Metrics(), Settings(**given))
+    settings = ApiSettings(**given)
+    service = Swapping(own, settings, Metrics(), Settings(**given), Access(settings))
     service.look()
     app = SimpleNamespace(state=SimpleNamespace(service=service))
     request = Request({"type": "http", "headers": [], "app": app})

@@ -53,10 +53,12 @@ class BatchBackend(LocalBackend):
         return {**super().prepare(request), "queues": list(request.queues)}
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
-        return super().launch(travelled(request, self.environment), handle)
+        return super().launch(travelled(request, {**os.environ, **self.environment}), handle)
 
     def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
-        return super().resume(travelled(request, self.environment), handle, origin_run_id)
+        return super().resume(
+            travelled(request, {**os.environ, **self.environment}), handle, origin_run_id
+        )
 
     def _start(self, request: LaunchRequest, handle: Handle, command: Sequence[str]) -> Handle:
         # Not by --with, which a resumed run does not know.

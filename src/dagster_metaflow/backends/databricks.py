@@ -10,6 +10,7 @@ than ran, a new run resumes it.
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import re
 import secrets
@@ -73,7 +74,7 @@ class DatabricksBackend(DatabricksOptions):
         }
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
-        brought = travelled(request, self.environment)
+        brought = travelled(request, {**os.environ, **self.environment})
         return self._submit(brought, handle, self._settings(_store(handle)))
 
     def _submit(
@@ -181,7 +182,7 @@ class DatabricksBackend(DatabricksOptions):
             if refused in (_GOES_ON, _ENDED_WELL):
                 return again
             why_not = refused
-        brought = travelled(request, self.environment)
+        brought = travelled(request, {**os.environ, **self.environment})
         made = self._submit(brought, handle, wanted, origin_run_id)
         say(_folder(handle), f"Run {origin_run_id} is resumed in a new run, since {why_not}.")
         return made

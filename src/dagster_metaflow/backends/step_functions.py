@@ -10,6 +10,7 @@ run is resumed by Metaflow's own scheduler with its steps on Batch.
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -120,7 +121,7 @@ class StepFunctionsBackend(BatchBackend):
         return {**super().prepare(request), "execution": name, "machine": machine}
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
-        request = travelled(request, self.environment)
+        request = travelled(request, {**os.environ, **self.environment})
         deployer = self._deployer()
         parameters = parameters_given(request.parameters)
         machine = deployer.deployed(request)

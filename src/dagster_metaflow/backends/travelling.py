@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import posixpath
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -17,23 +16,23 @@ SHARED = "SHARED_FOLDERS"
 """Variable: folders, with ":" between, that this machine and tasks elsewhere have mounted alike."""
 
 
-def travelled(request: LaunchRequest, environment: Mapping[str, str]) -> LaunchRequest:
+def travelled(request: LaunchRequest, known: Mapping[str, str]) -> LaunchRequest:
     """The request with addresses in the ledger's store in the place of paths of its inputs.
 
     A file's address holds the hash of its content: the same file is written to the same place.
     Where the ledger is in a folder that tasks have mounted too, inputs that are in one stay.
-    environment: variables of the backend, before those of this process.
+    known: variables of the backend.
     """
-    store, variables = request.ledger_root, {**os.environ, **environment}
-    known = {
+    store = request.ledger_root
+    inputs = {
         str(path): path
         for path in request.inputs
-        if not is_folder(store) or is_lost(str(path), variables)
+        if not is_folder(store) or is_lost(str(path), known)
     }
-    if not known:
+    if not inputs:
         return request
     parameters = {
-        option: _brought(known[value], store) if value in known else value
+        option: _brought(inputs[value], store) if value in inputs else value
         for option, value in request.parameters.items()
         if isinstance(value, str)
     }
