@@ -157,12 +157,17 @@ def _anchored(contract: Contract, folder: Path) -> Contract:
     source = contract.source
     if not isinstance(source, FileSource):
         return contract
-    uri, *others = (
-        os.path.normpath(folder / Path(uri).expanduser()) if _is_relative(uri) else uri
-        for uri in (source.uri, *source.same_as)
-    )
+    uri, *others = (_from(folder, uri) for uri in (source.uri, *source.same_as))
     found = source.model_copy(update={"uri": uri, "same_as": tuple(others)})
     return contract.model_copy(update={"source": found})
+
+
+def _from(folder: Path, uri: str) -> str:
+    """Of a chain (`zip://claims.csv::claims.zip`) it is the last link that lies in a folder."""
+    chain, sign, last = uri.rpartition("::")
+    if _is_relative(last):
+        last = os.path.normpath(folder / Path(last).expanduser())
+    return f"{chain}{sign}{last}"
 
 
 def _is_relative(uri: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from claims_kit import (
 )
 from fsspec.implementations.local import LocalFileSystem
 
+from fraud_mlops import catalog
 from fraud_mlops.claims.reading import open_source
-from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.contract import Contract
+from fraud_mlops.errors import FraudMlopsError, SourceError
 
 COLUMNS = ["claim_id", "event_time", "label", "label_time", "amount", "age", "make"]
 
@@ -323,3 +326,29 @@ def test_the_number_of_records_counts_the_unreadable_ones(tmp_path: Path) -> Non
     path = write_csv(tmp_path / "motor.csv", claims(20))
     path.write_text(path.read_text(encoding="utf-8") + "short\n", encoding="utf-8")
     assert open_source(contract(path)).count() == 21
+
+
+def placed(folder: Path, uri: str) -> Contract:
+    """A contract in a file of the folder, read from it."""
+    path = folder / "motor.yaml"
+    path.write_text(contract(uri).model_dump_json(exclude_defaults=True))
+    return catalog.load(str(path))
+
+
+def test_a_file_in_an_archive_beside_the_contract_is_read(tmp_path: Path) -> None:
+    """Of a chain of addresses the last is a path, and so relative to the contract's folder."""
+    with zipfile.ZipFile(tmp_path / "claims.zip", "w") as packed:
+        packed.writestr("2024/motor.csv", csv_text(claims(4)))
+        packed.writestr("2024/other.csv", "x\n1\n")
+    made = placed(tmp_path, "zip://2024/motor.csv::claims.zip")
+    report = take_in(made, lakehouse(tmp_path))
+    assert published(lakehouse(tmp_path), report)["claim_id"].tolist() == ["c1", "c2", "c3", "c4"]
+
+
+def test_an_archive_that_is_not_there_or_is_none_is_told(tmp_path: Path) -> None:
+    made = placed(tmp_path, "zip://motor.csv::claims.zip")
+    with pytest.raises(SourceError, match=r"claims\.zip: cannot be listed"):
+        take_in(made, lakehouse(tmp_path))
+    (tmp_path / "claims.zip").write_text("no archive")
+    with pytest.raises(SourceError, match=r"claims\.zip: cannot be listed"):
+        take_in(made, lakehouse(tmp_path))

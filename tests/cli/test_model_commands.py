@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from registry_kit import publish
@@ -71,6 +72,13 @@ def test_verify_reads_every_file(ran, versions) -> None:
     assert "weights.safetensors" in result.stdout
     assert "1 of 3 versions" in result.stderr
     assert "1 of 1 versions" in models(ran, "verify", "champion")
+
+
+def test_a_champion_that_is_gone_stands_in_the_list(ran, versions) -> None:
+    shutil.rmtree(ran.models / "motor" / versions[0])
+    (line,) = [line for line in models(ran, "list").splitlines() if versions[0] in line]
+    assert "champion" in line
+    assert "gone" in line
 
 
 def test_verify_notices_a_champion_that_is_gone(ran, versions) -> None:

@@ -85,6 +85,13 @@ def test_a_contract_without_a_feature_of_the_champion_is_told_before_anything_is
         prepare(plan, led.ingested.model_copy(update={"contract": kept}))
 
 
+def test_a_champion_whose_files_are_gone_is_told_with_the_ways_out(led: Run) -> None:
+    plan = led.plan.model_copy(update={"champion": "20240101-0123456789ab", "launch_id": "gone"})
+    with pytest.raises(BundleError, match="promote another version, or retire it") as told:
+        prepare(plan, led.ingested)
+    assert f"models retire {plan.options}" in str(told.value)
+
+
 def test_claims_that_the_champion_has_learnt_from_say_nothing(led: Run, tmp_path: Path) -> None:
     """An earlier training may have had later windows, as of dates that have been moved since."""
     split = led.features.split

@@ -148,8 +148,8 @@ def find_files(source: FileSource, without: Collection[str] = ()) -> list[Source
     In a folder, names that start with a dot or an underscore (`_SUCCESS`) are passed over.
     without: paths of files that are not to be read. Raises SourceError when there is none.
     """
-    fs, path = filesystem(source.uri)
     try:
+        fs, path = filesystem(source.uri)
         # A name that is there is meant as it stands, be there a "[" in it or not.
         if fs.isfile(path):
             paths, root = [path], posixpath.dirname(path)
@@ -161,7 +161,7 @@ def find_files(source: FileSource, without: Collection[str] = ()) -> list[Source
             paths = [p for p in fs.glob(path) if fs.isfile(p)]
         else:
             raise SourceError(f"{source.uri}: no such file or folder{_neighbours(fs, path)}")
-    except OSError as error:
+    except (OSError, zipfile.BadZipFile) as error:
         raise SourceError(f"{source.uri}: cannot be listed: {error}") from error
     if not paths:
         raise SourceError(f"{source.uri}: matches no file; correct `source.uri` of the contract")

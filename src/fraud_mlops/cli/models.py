@@ -41,7 +41,8 @@ def list_models(dataset: str, output_uri: str, model_uri: str) -> None:
 
     roles = _roles(model_uri, dataset)
     rows: list[tuple[str | None, ...]] = []
-    for version, since in written(model_uri, dataset).items():
+    found_versions = written(model_uri, dataset)
+    for version, since in found_versions.items():
         try:
             manifest = read_manifest(model_uri, dataset, version)
         except BundleError as error:
@@ -61,6 +62,9 @@ def list_models(dataset: str, output_uri: str, model_uri: str) -> None:
                 manifest.run,
             )
         )
+    for version, role in roles.items():
+        if version not in found_versions:
+            rows.append((version, role, "gone: nothing of it is here", "", "", "", ""))
     if not rows:
         told = options(dataset, root=output_uri, models=model_uri)
         say(f"No model of {dataset} in {model_uri} yet. Train one: {_TRAIN} {told}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from fraud_mlops.contract import Contract
-from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.errors import BundleError, FraudMlopsError
 from fraud_mlops.features.build import feature_names
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.registry.bundle import load_bundle
@@ -20,7 +20,13 @@ def require_comparable(plan: RunPlan, contract: Contract) -> None:
     """
     if plan.champion is None:
         return
-    manifest = load_bundle(plan.model_uri, contract.name, plan.champion).manifest
+    try:
+        manifest = load_bundle(plan.model_uri, contract.name, plan.champion).manifest
+    except BundleError as error:
+        raise BundleError(
+            f"champion {plan.champion}: {error}; or promote another version, or retire it, so that "
+            f"the next model is the first: fraud-mlops models retire {plan.options}"
+        ) from None
     try:
         learnt = Contract.model_validate(manifest.contract)
     except ValidationError:
