@@ -113,6 +113,14 @@ def test_check_fails_where_a_window_lacks_what_it_needs(shell, place) -> None:
     assert "no time is left for the train window" in text
 
 
+def test_check_fails_where_a_column_has_the_name_of_a_history(shell, place, tmp_path: Path) -> None:
+    path = place()
+    claims = tmp_path / "claims.csv"
+    claims.write_text(claims.read_text().replace(",age,", ",garage_claims_7d,"))
+    text = shell.fails("check", path)
+    assert "derived features garage_claims_7d bear the name of a column" in text
+
+
 def test_check_finds_claims_that_come_twice(shell, place) -> None:
     rows = [*(row(i) for i in range(200)), row(7, at="2023-05-05"), row(9)]
     rows += [row(200, fraud=""), row(200)]

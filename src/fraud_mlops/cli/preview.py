@@ -35,6 +35,8 @@ from fraud_mlops.contract import (
     Contract,
     SyntheticSource,
 )
+from fraud_mlops.errors import ContractError
+from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.fields import in_words
 
 _PROBLEMS = ["file", "row", "column", "value", "reason"]
@@ -202,6 +204,10 @@ def _refusals(seen: Preview) -> list[str]:
     elif not seen.summary.rows:
         told.append("Not one row can be used: nothing would be published.")
     told += hints(seen.contract, seen.reasons) if told else []
+    try:
+        entity_feature_names(seen.contract)
+    except ContractError as error:
+        told.append(str(error))
     return told + (seen.windows.refusals if seen.windows else [])
 
 
