@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -170,6 +171,18 @@ def test_quarantine_counts_reasons_by_launch_and_shows_the_first(ran, source) ->
     assert "row 4, column 'fraud': 'maybe'" in text
     command = text.partition("One by one: fraud-mlops ")[2]
     assert "of 2 rows" in ran.says(*command.split())
+
+
+def test_the_latest_quarantine_is_last_whatever_it_is_called(ran, source) -> None:
+    for name in ("z-first", "a-second"):
+        with pytest.raises(QualityError):
+            into(ran, source(0.01), name)
+    folder = ran.root / "quarantine" / "motor"
+    os.utime(folder / "z-first.parquet", (1_700_000_000, 1_700_000_000))
+    text = ran.says("quarantine", "--dataset", "motor")
+    assert text.index("z-first") < text.index("a-second")
+    assert "2023-11-14 22:13" in text
+    assert text.rstrip().endswith("--launch-id a-second")
 
 
 def test_quarantined_rows_of_one_launch_are_shown_one_by_one(ran, source) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from fraud_mlops.cli.options import dataset_option, output_option
-from fraud_mlops.cli.printing import say, show_table
+from fraud_mlops.cli.printing import minute, say, show_table
 from fraud_mlops.command_options import options
 
+_LAUNCHES = 20
+"""As many are opened and listed."""
 _SHOWN = ["file", "row", "column", "value", "reason"]
 
 
@@ -19,12 +22,19 @@ _SHOWN = ["file", "row", "column", "value", "reason"]
 @click.option("--launch-id", help="Of one run only; then its rows are shown one by one.")
 @click.option("--top", default=20, show_default=True, type=click.IntRange(1))
 def quarantine(dataset: str, output_uri: str, launch_id: str | None, top: int) -> None:
-    """Rows that were kept out of the raw zone: how many, and for which reasons."""
+    """Rows that were kept out of the raw zone: how many, and for which reasons, the latest launch
+    last. Files stay when a later ingest has found the rows in order.
+    """
     from fraud_mlops.errors import LakehouseError
-    from fraud_mlops.lakehouse.stores import join, list_children
+    from fraud_mlops.lakehouse.stores import join, list_files
 
     folder = join(output_uri, "quarantine", dataset)
-    launches = [name.removesuffix(".parquet") for name in list_children(folder)]
+    files = sorted(list_files(folder), key=lambda file: file.changed)
+    launches = {
+        file.path.removesuffix(".parquet"): datetime.fromtimestamp(file.changed, UTC)
+        for file in files
+        if file.path.endswith(".parquet")
+    }
     if not launches:
         say(f"No row of {dataset} is in quarantine ({folder}).")
         return
@@ -32,7 +42,7 @@ def quarantine(dataset: str, output_uri: str, launch_id: str | None, top: int) -
         _show_launches(options(dataset, root=output_uri), folder, launches)
         return
     if launch_id not in launches:
-        known = ", ".join(launches[-5:])
+        known = ", ".join(list(launches)[-5:])
         raise LakehouseError(f"{folder}: has no launch {launch_id!r}; the last are {known}")
     rows = _read(folder, launch_id)
     show_table(_SHOWN, [[r[c] for c in _SHOWN] for r in rows[:top]], right=["row"])
@@ -40,18 +50,24 @@ def quarantine(dataset: str, output_uri: str, launch_id: str | None, top: int) -
     say(f"Whole records are in {join(folder, launch_id)}.parquet")
 
 
-def _show_launches(told_options: str, folder: str, launches: list[str]) -> None:
+def _show_launches(told_options: str, folder: str, launches: dict[str, datetime]) -> None:
     from collections import Counter
 
     lines: list[tuple[object, ...]] = []
-    for launch in launches:
+    latest = list(launches.items())[-_LAUNCHES:]
+    for launch, at in latest:
         rows = _read(folder, launch)
         for reason, count in Counter(row["reason"] for row in rows).most_common():
             first = next(row for row in rows if row["reason"] == reason)
-            lines.append((launch, f"{count:,}", reason, _where(first)))
-    show_table(["launch", "rows", "reason", "first of them"], lines, right=["rows"])
-    say(f"Files are in {folder}.")
-    say(f"One by one: fraud-mlops quarantine {told_options} --launch-id {launches[-1]}")
+            lines.append((launch, f"{count:,}", reason, minute(at), _where(first)))
+    show_table(
+        ["launch", "rows", "reason", "written (UTC)", "first of them"], lines, right=["rows"]
+    )
+    more = (
+        f", {len(launches) - len(latest)} earlier ones too" if len(launches) > len(latest) else ""
+    )
+    say(f"Files are in {folder}{more}.")
+    say(f"One by one: fraud-mlops quarantine {told_options} --launch-id {latest[-1][0]}")
 
 
 def _where(row: dict[str, Any]) -> str:
