@@ -97,6 +97,29 @@ def test_a_measure_may_have_a_few_bad_values_and_they_go_to_quarantine(tmp_path:
     assert report.warnings == warnings
 
 
+def test_numbers_that_are_written_otherwise_are_told_with_the_field_that_says_how(
+    tmp_path: Path,
+) -> None:
+    path = source(
+        tmp_path,
+        half=[f"0,{i % 2}" for i in range(100)],
+        comma=[f"{i},{i * 37 % 100:02}" for i in range(100)],
+        german=[f"{i + 1}.{i * 37 % 1000:03},5" for i in range(100)],
+        english=[f"{i + 1},{i * 37 % 1000:03}.5" for i in range(100)],
+        unknown=[str(i * 7 % 90) if i % 9 else "?" for i in range(100)],
+        words=["north", "south"] * 50,
+    )
+    kinds, warnings = inferred(path)
+    assert kinds == dict.fromkeys(["half", "words"], "categorical")
+    told = {w.split("'")[1]: w for w in warnings}
+    assert set(told) == {"half", "comma", "german", "english", "unknown"}
+    assert "is a category: its values are numbers where source.csv.decimal is ','" in told["half"]
+    assert "is left out: its values are numbers where source.csv.decimal" in told["comma"]
+    assert "source.csv.thousands '.'" in told["german"]
+    assert "source.csv.thousands is ','" in told["english"]
+    assert "'?' is not; where that means not known, list it under `missing`" in told["unknown"]
+
+
 def test_a_column_with_a_role_or_ignored_is_no_feature(tmp_path: Path) -> None:
     path = source(
         tmp_path, agent=["a", "b"] * 50, secret=["x", "y"] * 50, known=["2024-05-01"] * 100

@@ -169,6 +169,13 @@ def _kind(array: pa.Array, signs: Signs) -> _Kind:
             return _numeric(values, unread)
     elif not is_text(array.type) and not pa.types.is_boolean(array.type):
         return _Kind("out", f"is left out: it holds {array.type}, neither number nor category")
+    if (how := _nearly_numeric(array, signs)) is not None:
+        few = distinct <= max(_FEW, known // 2) and distinct <= _MOST_CATEGORIES
+        return (
+            _Kind("categorical", f"is a category: {how}")
+            if few
+            else _Kind("out", f"is left out: {how}")
+        )
     if distinct > max(_FEW, known // 2) or distinct > _MOST_CATEGORIES:
         return _Kind(
             "out",
@@ -176,6 +183,32 @@ def _kind(array: pa.Array, signs: Signs) -> _Kind:
             "describe them; make it an entity, or list it under `categorical`",
         )
     return _Kind("categorical")
+
+
+_OTHERWISE = {
+    "source.csv.decimal is ','": Signs(","),
+    "source.csv.decimal is ',' and source.csv.thousands '.'": Signs(",", "."),
+    "source.csv.thousands is ','": Signs(".", ","),
+}
+
+
+def _nearly_numeric(array: pa.Array, signs: Signs) -> str | None:
+    """How the numbers that a text column seems to hold are read as such; None for other words."""
+    words = text(array)
+    if not is_text(array.type) or _coded(words):
+        return None
+    known = len(words) - words.null_count
+    for said, other in _OTHERWISE.items():
+        if known - int(numbers(array, other).bad.sum()) >= _NUMERIC_SHARE * known:
+            return f"its values are numbers where {said}; say so, or list it under `categorical`"
+    bad = numbers(array, signs).bad
+    if 2 * int(bad.sum()) >= known:
+        return None
+    word = words.filter(pa.array(bad)).value_counts().sort(order="descending", by="counts")[0]
+    return (
+        f"most of its values are numbers, and {word['values'].as_py()!r} is not; where that means "
+        "not known, list it under `missing`, else list the column under `numeric`, or `categorical`"
+    )
 
 
 def _is_when(array: pa.Array) -> bool:
