@@ -11,6 +11,9 @@ import shlex
 
 from fraud_mlops.errors import FraudMlopsError
 
+FIRST_RUN = "python flows/fraud_detection_flow.py run"
+"""Makes what a command finds nothing of; options go behind it."""
+
 
 def options(dataset: str, *, root: str | None = None, models: str | None = None) -> str:
     """`--dataset ...`, and `--output-uri` and `--model-uri` where the command needs them.

@@ -46,19 +46,21 @@ class BatchBackend(LocalBackend):
         default=["--datastore=s3"], description="Options before `run`, such as `--datastore=s3`."
     )
 
+    @property
+    def _variables(self) -> dict[str, str]:
+        return {**os.environ, **self.environment}
+
     def prepare(self, request: LaunchRequest) -> Handle:
-        known = {**os.environ, **self.environment}
+        known = self._variables
         refuse_folder(request, known)
         refuse_secrets(known)
         return {**super().prepare(request), "queues": list(request.queues)}
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
-        return super().launch(travelled(request, {**os.environ, **self.environment}), handle)
+        return super().launch(travelled(request, self._variables), handle)
 
     def resume(self, request: LaunchRequest, handle: Handle, origin_run_id: str) -> Handle:
-        return super().resume(
-            travelled(request, {**os.environ, **self.environment}), handle, origin_run_id
-        )
+        return super().resume(travelled(request, self._variables), handle, origin_run_id)
 
     def _start(self, request: LaunchRequest, handle: Handle, command: Sequence[str]) -> Handle:
         # Not by --with, which a resumed run does not know.
@@ -93,7 +95,7 @@ class BatchBackend(LocalBackend):
     def _queues(self, handle: Handle) -> set[str] | None:
         """Those that the run's jobs may be in: of Metaflow's configuration, of decorators, and of
         what the log names. None where Metaflow takes the first that it finds."""
-        known = metaflow_settings({**os.environ, **self.environment})
+        known = metaflow_settings(self._variables)
         if not known.get(_QUEUE):
             return None
         specs = " ".join([*self.decorators, str(known.get(_DECORATORS) or "")])

@@ -10,7 +10,6 @@ run is resumed by Metaflow's own scheduler with its steps on Batch.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -121,7 +120,7 @@ class StepFunctionsBackend(BatchBackend):
         return {**super().prepare(request), "execution": name, "machine": machine}
 
     def launch(self, request: LaunchRequest, handle: Handle) -> Handle:
-        request = travelled(request, {**os.environ, **self.environment})
+        request = travelled(request, self._variables)
         deployer = self._deployer()
         parameters = parameters_given(request.parameters)
         machine = deployer.deployed(request)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.reading import Source, open_source
-from fraud_mlops.claims.values import Signs, is_number, is_text, numbers, text, without
+from fraud_mlops.claims.values import Mask, Signs, is_number, is_text, numbers, text, without
 from fraud_mlops.contract import MODEL_SCORE, RESERVED, Contract, SyntheticSource
 
 # Rows looked at, evenly spread over the source; enough to tell a code from a measure.
@@ -162,27 +162,22 @@ def _kind(array: pa.Array, signs: Signs) -> _Kind:
         return _Kind("out", "is left out: it is empty (all null)")
     if distinct == 1 and known == len(words):
         return _Kind("out", f"is left out: it is always {pc.drop_null(words)[0].as_py()!r}")
+    how: str | None = None
     if is_number(array.type) or (is_text(array.type) and not _coded(words)):
         values, bad = numbers(array, signs)
         unread = int(bad.sum())
         if known - unread >= _NUMERIC_SHARE * known:
             return _numeric(values, unread)
+        how = _nearly_numeric(words, bad)
     elif not is_text(array.type) and not pa.types.is_boolean(array.type):
         return _Kind("out", f"is left out: it holds {array.type}, neither number nor category")
-    if (how := _nearly_numeric(array, signs)) is not None:
-        few = distinct <= max(_FEW, known // 2) and distinct <= _MOST_CATEGORIES
-        return (
-            _Kind("categorical", f"is a category: {how}")
-            if few
-            else _Kind("out", f"is left out: {how}")
-        )
     if distinct > max(_FEW, known // 2) or distinct > _MOST_CATEGORIES:
-        return _Kind(
-            "out",
-            f"is left out: {distinct:,} distinct values in {known:,} rows name claims rather than "
-            "describe them; make it an entity, or list it under `categorical`",
+        names = (
+            f"{distinct:,} distinct values in {known:,} rows name claims rather than describe "
+            "them; make it an entity, or list it under `categorical`"
         )
-    return _Kind("categorical")
+        return _Kind("out", f"is left out: {how or names}")
+    return _Kind("categorical", f"is a category: {how}" if how else None)
 
 
 _OTHERWISE = {
@@ -192,16 +187,13 @@ _OTHERWISE = {
 }
 
 
-def _nearly_numeric(array: pa.Array, signs: Signs) -> str | None:
-    """How the numbers that a text column seems to hold are read as such; None for other words."""
-    words = text(array)
-    if not is_text(array.type) or _coded(words):
-        return None
+def _nearly_numeric(words: pa.Array, bad: Mask) -> str | None:
+    """How the numbers that a text column seems to hold are read as such; None for other words. bad:
+    which are no numbers as the source writes them."""
     known = len(words) - words.null_count
     for said, other in _OTHERWISE.items():
-        if known - int(numbers(array, other).bad.sum()) >= _NUMERIC_SHARE * known:
+        if known - int(numbers(words, other).bad.sum()) >= _NUMERIC_SHARE * known:
             return f"its values are numbers where {said}; say so, or list it under `categorical`"
-    bad = numbers(array, signs).bad
     if 2 * int(bad.sum()) >= known:
         return None
     word = words.filter(pa.array(bad)).value_counts().sort(order="descending", by="counts")[0]

@@ -10,14 +10,13 @@ import click
 
 from fraud_mlops.cli.options import CONTRACT, dataset_option, output_option
 from fraud_mlops.cli.printing import minute, number, say, show_table
-from fraud_mlops.command_options import options
+from fraud_mlops.command_options import FIRST_RUN, options
 from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
     from fraud_mlops.lakehouse.partitions import Lakehouse, Listed
 
 _ZONES = ("raw", "ml_outputs", "metrics")
-_FIRST_RUN = "python flows/fraud_detection_flow.py run"
 _zone_option = click.option("--zone", type=click.Choice(_ZONES), help="Only this one.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
@@ -77,7 +76,7 @@ def list_partitions(dataset: str | None, output_uri: str, zone: str | None) -> N
             where = f" in {zone}" if zone else ""
             say(
                 f"{lakehouse.root}: there is nothing of {dataset}{where} yet. A run makes it: "
-                f"{_FIRST_RUN} {options(dataset, root=output_uri)}"
+                f"{FIRST_RUN} {options(dataset, root=output_uri)}"
             )
             return
         for name in zones:
@@ -95,7 +94,7 @@ def list_partitions(dataset: str | None, output_uri: str, zone: str | None) -> N
                 lines.append((name, each, len(found), span, total, _when(latest)))
     if not lines:
         what = f"no {zone} zone" if zone else "nothing"
-        say(f"{lakehouse.root}: there is {what} yet. A run makes it: {_FIRST_RUN}")
+        say(f"{lakehouse.root}: there is {what} yet. A run makes it: {FIRST_RUN}")
         return
     columns = ["zone", "dataset", "partitions", "from, to", "MiB", "last written (UTC)"]
     show_table(columns, lines, right=["partitions", "MiB"])

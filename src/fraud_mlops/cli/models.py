@@ -10,7 +10,7 @@ import click
 from fraud_mlops.cli.lake import Age, dry_run_option
 from fraud_mlops.cli.options import dataset_option, model_option, output_option, user
 from fraud_mlops.cli.printing import interval, minute, number, say, show_table
-from fraud_mlops.command_options import options
+from fraud_mlops.command_options import FIRST_RUN, options
 from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 _output_option = output_option(expose_value=False)
 _by_option = click.option("--by", default=user, help="Who moves it; your user name if left out.")
-
-_TRAIN = "python flows/fraud_detection_flow.py run"
 
 
 @click.group()
@@ -67,7 +65,7 @@ def list_models(dataset: str, output_uri: str, model_uri: str) -> None:
             rows.append((version, role, "gone: nothing of it is here", "", "", "", ""))
     if not rows:
         told = options(dataset, root=output_uri, models=model_uri)
-        say(f"No model of {dataset} in {model_uri} yet. Train one: {_TRAIN} {told}")
+        say(f"No model of {dataset} in {model_uri} yet. Train one: {FIRST_RUN} {told}")
         return
     figures = ["OOT average precision", "95 % interval"]
     columns = ["version", "role", *figures, "written", "labels as of", "run"]

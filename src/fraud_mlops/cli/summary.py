@@ -10,12 +10,11 @@ from fraud_mlops.cli.models import show_metrics
 from fraud_mlops.cli.options import dataset_option, model_option, output_option
 from fraud_mlops.cli.printing import say, show_table
 from fraud_mlops.cli.zones import top_claims
-from fraud_mlops.command_options import options
+from fraud_mlops.command_options import FIRST_RUN, options
 
 if TYPE_CHECKING:
     from fraud_mlops.lakehouse.partitions import Partition
 
-_FIRST_RUN = "python flows/fraud_detection_flow.py run"
 _ZONES = ("raw", "ml_outputs", "metrics")
 
 
@@ -31,7 +30,7 @@ def summary(dataset: str, output_uri: str, model_uri: str, top: int) -> None:
     """
     from fraud_mlops.errors import LakehouseError
 
-    again = f"{_FIRST_RUN} {options(dataset, root=output_uri, models=model_uri)}"
+    again = f"{FIRST_RUN} {options(dataset, root=output_uri, models=model_uri)}"
     _champion(dataset, model_uri, again)
     found, wrong = _zones(dataset, output_uri)
     wrong += _alerts(output_uri, found["ml_outputs"], top)

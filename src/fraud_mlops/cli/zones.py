@@ -10,7 +10,7 @@ import click
 
 from fraud_mlops.cli.options import dataset_option, output_option
 from fraud_mlops.cli.printing import interval, minute, number, say, show_table
-from fraud_mlops.command_options import options
+from fraud_mlops.command_options import FIRST_RUN, options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -164,7 +164,7 @@ def partitions_of(
         raise LakehouseError(
             f"{lakehouse.uri(zone)}: holds nothing of {dataset!r}"
             + (f", only of {names}. " if names else " nor of any other dataset. ")
-            + f"Run it: python flows/fraud_detection_flow.py run {told}"
+            + f"Run it: {FIRST_RUN} {told}"
         )
     chosen = [p for p in found if value in (None, p.value)]
     if not chosen:
