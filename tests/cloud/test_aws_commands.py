@@ -36,7 +36,7 @@ def metaflow(
     home = {"METAFLOW_HOME": str(folder / "home"), "METAFLOW_USER": "someone"}
     return subprocess.run(
         [sys.executable, ROOT / "flows" / flow, *words],
-        env={**os.environ, **home, **variables, **aws.environment},
+        env={**os.environ, **home, **aws.environment, **variables},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -126,7 +126,7 @@ def test_settings_of_the_shell_go_to_every_task_and_secrets_and_its_size_do_not(
 
 def test_a_job_refuses_a_lakehouse_that_would_go_with_it(aws: LocalAws, tmp_path: Path) -> None:
     words = ("run", "--with", "batch", "--sample-size", "1000")
-    done = metaflow(aws, tmp_path, "ingest_flow.py", *words)
+    done = metaflow(aws, tmp_path, "ingest_flow.py", *words, SHARED_FOLDERS="")
     assert done.returncode != 0
     assert "would be a folder of a job of AWS Batch, and go with it" in done.stdout + done.stderr
 
