@@ -33,7 +33,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fraud_mlops import catalog
-from fraud_mlops.contract import Contract, SyntheticSource
+from fraud_mlops.contract import Contract
 from fraud_mlops.features.build import build_features, build_range, read_window
 from fraud_mlops.features.feature_set import RANGE
 from fraud_mlops.features.preprocessing import Preprocessor
@@ -49,6 +49,7 @@ from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.settings import settings
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.synthetic import claims_schema, generate
 
 AS_OF = datetime(2025, 1, 1, tzinfo=UTC)

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from fraud_mlops.contract import SyntheticSource
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.synthetic import claims_schema, generate, truth_schema
 
 BATCH = 65_536

@@ -26,12 +26,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from lake_servers import stores
 
-from fraud_mlops.contract import SyntheticSource
 from fraud_mlops.lakehouse import content
 from fraud_mlops.lakehouse.parquet import batches_of, open_parquet
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.remote_file import RemoteFile
 from fraud_mlops.lakehouse.stores import filesystem
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.synthetic import generate
 
 DATASET = "claims"

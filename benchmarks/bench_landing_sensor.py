@@ -23,10 +23,10 @@ from fraud_assets.dataset import Dataset, datasets
 from fraud_assets.definitions import definitions
 from fraud_assets.sensors.landing import SETTLE_SECONDS
 from fraud_assets.stores import Stores
-from fraud_mlops.contract import FileSource
 from fraud_mlops.landing.cursor import Cursor
 from fraud_mlops.landing.listing import landed_files
 from fraud_mlops.landing.seen import Looked, SeenFiles
+from fraud_mlops.sources import FileSource
 
 CONTRACT = """\
 name: parcels

@@ -11,9 +11,10 @@ from dagster import AssetKey, TimeWindowPartitionsDefinition
 
 from fraud_assets.partitions import partitions_of
 from fraud_mlops import catalog
-from fraud_mlops.contract import Contract, FileSource
+from fraud_mlops.contract import Contract
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.settings import settings
+from fraud_mlops.sources import FileSource
 
 RAW_ZONE, MODEL_ARTIFACT = "raw_zone", "model_artifact"
 ML_OUTPUTS, METRICS = "ml_outputs", "metrics"

@@ -12,10 +12,10 @@ import dagster as dg
 from dagster_metaflow.data_versions import DATA_VERSION_TAG
 from fraud_assets.assets.specs import CLAIMS, asset_spec, observable
 from fraud_assets.dataset import LANDING, Dataset
-from fraud_mlops.contract import FileSource, SyntheticSource
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.lakehouse.local_files import printable
 from fraud_mlops.landing.listing import Landed, landed_files, listing_version
+from fraud_mlops.sources import FileSource, SyntheticSource
 
 _SHOWN = 10
 

@@ -9,10 +9,10 @@ import dagster as dg
 from fraud_assets.assets.specs import claims_age_limit
 from fraud_assets.checks.verdicts import warned
 from fraud_assets.dataset import LANDING, Dataset
-from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.lakehouse.local_files import printable
 from fraud_mlops.landing.listing import Landed, landed_files
+from fraud_mlops.sources import FileSource
 
 
 def files_keep_landing(dataset: Dataset) -> list[dg.AssetChecksDefinition]:

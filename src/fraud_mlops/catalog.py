@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fraud_mlops.contract import Contract, FileSource
+from fraud_mlops.contract import Contract
 from fraud_mlops.errors import ContractError
 from fraud_mlops.settings import settings
+from fraud_mlops.sources import FileSource
 
 _REPOSITORY_DATASETS = Path(__file__).parents[2] / "datasets"
 _PACKAGED_DATASETS = Path(__file__).parent / "_datasets"

@@ -9,21 +9,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
 from fraud_mlops.fields import (
-    Address,
     Days,
     Duration,
     FirstDay,
     Instant,
+    Part,
     Share,
-    Sign,
     Text,
     TimeFormat,
     Words,
 )
 from fraud_mlops.limits import Alerts, Checks, Drift, Gate, Quality
+from fraud_mlops.sources import FileSource, SyntheticSource
 
 RESERVED = ("claim_id", "event_time", "label", "label_time", "amount")
 CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT = RESERVED
@@ -34,56 +34,7 @@ MODEL_SCORE = "model_score"
 _MAY_SHARE = {("entity", "categorical")}
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class CsvOptions(_Model):
-    separator: Sign = ","
-    encoding: str = "utf-8"
-    quote: Sign = '"'
-    decimal: Sign = "."
-    # Left out where there is none: what was written before still means the same.
-    thousands: Literal[".", ",", " ", "'"] | None = Field(None, exclude_if=lambda v: v is None)
-    null_values: tuple[Text, ...] = ("", "NA", "N/A", "NULL", "null", "NaN", "nan")
-
-    @model_validator(mode="after")
-    def _told_apart(self) -> Self:
-        if self.thousands == self.decimal:
-            raise ValueError(f"decimal and thousands are both {self.decimal!r}")
-        return self
-
-
-class FileSource(_Model):
-    """Claims in files: one file, a folder, a glob, any fsspec URI."""
-
-    kind: Literal["file"] = "file"
-    uri: Address
-    same_as: tuple[Address, ...] = ()
-    """Where the same files were before, or are for other machines."""
-    format: Literal["csv", "parquet"] | None = None
-    csv: CsvOptions = CsvOptions()
-
-
-class SyntheticSource(_Model):
-    """Claims made by the generator (`fraud_mlops.synthetic`)."""
-
-    kind: Literal["synthetic"]
-    claims: PositiveInt = 20_000
-    seed: Annotated[int, Field(ge=0)] = 20240101
-    start: Instant
-    end: Instant
-    fraud_rate: Share = 0.06
-    drift_from: Instant | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.end <= self.start:
-            raise ValueError(f"end {self.end} must come after start {self.start}")
-        return self
-
-
-class TimeParts(_Model):
+class TimeParts(Part):
     """Source columns an event time is put together from; `week_of_month` counts from 1."""
 
     year: str
@@ -107,7 +58,7 @@ class TimeParts(_Model):
         return [c for c in self.model_dump().values() if c is not None]
 
 
-class EventTime(_Model):
+class EventTime(Part):
     """The moment a claim is scored: one column, or parts. Naive times are UTC."""
 
     column: str | None = None
@@ -126,7 +77,7 @@ class EventTime(_Model):
         return [self.column] if self.column else self.parts.columns() if self.parts else []
 
 
-class Label(_Model):
+class Label(Part):
     """What fraud looks like in the source, and when it may be known."""
 
     column: str
@@ -144,7 +95,7 @@ class Label(_Model):
         return self
 
 
-class Window(_Model):
+class Window(Part):
     """Half-open: start <= event time < end."""
 
     start: Instant
@@ -157,7 +108,7 @@ class Window(_Model):
         return self
 
 
-class DateSplit(_Model):
+class DateSplit(Part):
     train: Window
     validation: Window
     oot: Window
@@ -171,7 +122,7 @@ class DateSplit(_Model):
         return self
 
 
-class ShareSplit(_Model):
+class ShareSplit(Part):
     """Windows by share of the claims in order of time."""
 
     train: Share = 0.6
@@ -194,7 +145,7 @@ def _kind_of_split(split: Any) -> str:
     return "dates" if isinstance(split, DateSplit) else "shares"
 
 
-class Contract(_Model):
+class Contract(Part):
     """One dataset, described."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -206,7 +157,9 @@ class Contract(_Model):
     event_time: EventTime
     label: Label
     amount: str | None = None
-    entities: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = {}
+    entities: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = Field(
+        default_factory=dict
+    )
     """Entity name to source column, e.g. `policyholder: insured_id`."""
     numeric: tuple[str, ...] | None = None
     categorical: tuple[str, ...] | None = None
@@ -214,7 +167,7 @@ class Contract(_Model):
     personal: tuple[str, ...] = ()
     """Columns with personal data; masked, as ids and entities are, where claims are shown, and
     named without their values in reasons of scores."""
-    missing: dict[str, tuple[Text, ...]] = {}
+    missing: dict[str, tuple[Text, ...]] = Field(default_factory=dict)
     """Values that mean 'not known' in one column only, e.g. `Age: [0]`."""
     windows: Annotated[tuple[Days, ...], Field(min_length=1)] = (1, 7, 30, 90)
     """Days that entity features look back; no history reaches further than the longest."""

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 EPOCHS = ("unix", "unix_s", "unix_ms", "unix_us", "unix_ns")
@@ -21,6 +21,12 @@ _SIGNED = re.compile(
 )
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _DURATION = re.compile(r"([0-9]{1,12})([smhdw])")
+
+
+class Part(BaseModel):
+    """A part of a contract: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def parse_duration(value: Any) -> Any:

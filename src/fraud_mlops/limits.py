@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from fraud_mlops.fields import Share
-
-
-class _Limits(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from fraud_mlops.fields import Part, Share
 
 
-class Alerts(_Limits):
+class Alerts(Part):
     """How many claims the team can look into, or what a look costs."""
 
     budget: Share = 0.05
@@ -22,12 +18,12 @@ class Alerts(_Limits):
     """Cost of one review in the amount's currency; with it the threshold minimises cost."""
 
 
-class Quality(_Limits):
+class Quality(Part):
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     min_amount: float | None = 0.0
 
 
-class Gate(_Limits):
+class Gate(Part):
     """A challenger replaces the champion when P(gain > min_gain) >= confidence, OOT, paired."""
 
     confidence: Share = 0.95
@@ -35,7 +31,7 @@ class Gate(_Limits):
     resamples: PositiveInt = 500
 
 
-class Checks(_Limits):
+class Checks(Part):
     """Limits of what is told about an asset; none of them stops a run."""
 
     label_maturity: Annotated[float, Field(ge=0, le=1)] = 0.8
@@ -48,7 +44,7 @@ class Checks(_Limits):
     """With fewer labelled frauds performance is not said to have decayed."""
 
 
-class Drift(_Limits):
+class Drift(Part):
     """Verdict limits: at or above `warn` a feature is said to move, at `alert` to have drifted."""
 
     psi_warn: Annotated[float, Field(gt=0)] = 0.1

@@ -14,8 +14,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from fraud_mlops.contract import Contract, DateSplit, FileSource, SyntheticSource
+from fraud_mlops.contract import Contract, DateSplit
 from fraud_mlops.settings import settings
+from fraud_mlops.sources import FileSource, SyntheticSource
 
 DEFAULT_FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 _PATTERN = re.compile(r"[*?\[]")

@@ -26,8 +26,8 @@ from claims_kit import (
 from pydantic import ValidationError
 
 from fraud_mlops.claims import csv_files
-from fraud_mlops.contract import CsvOptions
 from fraud_mlops.errors import SourceError
+from fraud_mlops.sources import CsvOptions
 
 COLUMNS = ["claim_id", "event_time", "label", "label_time", "amount", "age", "make"]
 
@@ -47,6 +47,34 @@ def test_csv_with_any_separator(tmp_path: Path, separator: str) -> None:
 def test_a_suffix_tells_the_separator(tmp_path: Path, name: str, separator: str) -> None:
     path = write_csv(tmp_path / name, claims(3), separator=separator)
     assert len(ids(contract(path), tmp_path)) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_above_the_header(tmp_path: Path, encoding: str, end: str) -> None:
+    path = tmp_path / "motor.csv"
+    above = ['Claims of 2024; tyres of 17" are in', "", "made 2025-01-07"]
+    rows = [*csv_text([claim(1), claim(2), claim(3)]).split("\n")[:3], "damaged", ""]
+    path.write_bytes(end.join([*above, *rows]).encode(encoding))
+    csv = {"encoding": encoding, "skip_lines": 3}
+    made = contract(path, source={"csv": csv}, quality={"max_bad_share": 0.5})
+    lake = lakehouse(tmp_path)
+    report = take_in(made, lake)
+    assert published(lake, report)["claim_id"].tolist() == ["c1", "c2"]
+    assert quarantined(report)["row"].tolist() == [3]
+
+
+def test_lines_above_the_header_are_told_with_what_passes_over_them(tmp_path: Path) -> None:
+    path = tmp_path / "motor.csv"
+    path.write_text("Claims of 2024,,,\n\n" + csv_text(claims(3)))
+    told = refusal(contract(path), tmp_path)
+    assert "its header, which is found at line 3. Set `source.csv.skip_lines: 2`" in told
+    path.write_text("sep=;\n" + csv_text(claims(3)).replace(",", ";"))
+    told = refusal(contract(path), tmp_path)
+    assert "Set `source.csv`: {separator: ';', skip_lines: 1}" in told
+    path.write_text("Claims of 2024\n")
+    told = refusal(contract(path, source={"csv": {"skip_lines": 1}}), tmp_path)
+    assert "is empty below line 1 (source.csv.skip_lines)" in told
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])

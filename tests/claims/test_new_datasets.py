@@ -24,7 +24,8 @@ from claims_kit import (
 
 from fraud_mlops import catalog
 from fraud_mlops.claims import IngestReport
-from fraud_mlops.contract import Contract, FileSource
+from fraud_mlops.contract import Contract
+from fraud_mlops.sources import FileSource
 
 VEHICLES = Path(__file__).parents[3] / "shared" / "data" / "vehicle_claims.csv"
 OWN_YAML = Path(__file__).parents[2] / "datasets" / "vehicle_claims.yaml"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from fraud_mlops import catalog
-from fraud_mlops.contract import Contract, FileSource, SyntheticSource
+from fraud_mlops.contract import Contract
 from fraud_mlops.errors import ContractError, LakehouseError
 from fraud_mlops.lakehouse.stores import filesystem
 from fraud_mlops.settings import settings
+from fraud_mlops.sources import FileSource, SyntheticSource
 
 MOTOR = """\
 name: motor

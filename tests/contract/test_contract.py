@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fraud_mlops.contract import Contract, DateSplit, FileSource, ShareSplit
+from fraud_mlops.contract import Contract, DateSplit, ShareSplit
+from fraud_mlops.sources import FileSource
 
 LEAST: dict[str, Any] = {
     "name": "motor",

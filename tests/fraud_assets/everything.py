@@ -21,7 +21,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from fraud_assets.run_requests import RANGE_END, RANGE_START
 from fraud_assets.sensors import landing
-from fraud_mlops.contract import SyntheticSource
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.synthetic.generator import generate
 
 MADE = ("raw_zone", "model_artifact", "ml_outputs", "metrics")

@@ -10,10 +10,10 @@ from assets_kit import LANDED, Place, rows
 
 from fraud_assets.checks.claims import newest_due
 from fraud_assets.checks.landing import newest_file
-from fraud_mlops.contract import FileSource
 from fraud_mlops.landing.listing import landed_files
 from fraud_mlops.registry.bundle import Manifest, bundle_version, write_bundle
 from fraud_mlops.registry.pointers import promote, rollback
+from fraud_mlops.sources import FileSource
 
 
 def evaluate(place: Place) -> dict[str, dg.AssetCheckEvaluation]:

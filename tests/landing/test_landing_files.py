@@ -14,13 +14,14 @@ import pytest
 from fraud_mlops.claims import ingest
 from fraud_mlops.claims.files import find_files
 from fraud_mlops.claims.looking import file_uri, look_into
-from fraud_mlops.contract import Contract, FileSource
+from fraud_mlops.contract import Contract
 from fraud_mlops.errors import LakehouseError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.landing.aside import files_aside, judged_by, set_aside, take_back
 from fraud_mlops.landing.listing import Landed, landed_files, listing_version
 from fraud_mlops.landing.seen import EVER, Looked, SeenFiles
 from fraud_mlops.limits import Quality
+from fraud_mlops.sources import FileSource
 
 _OLDER = [("path", "<u8"), ("version", "<u8"), ("first", "<i4"), ("last", "<i4")]
 HEADER = "claim,day,fraud,amount,garage\n"

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import SecretStr
 
-from fraud_mlops.contract import SyntheticSource
 from fraud_mlops.settings import Settings
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.synthetic.generator import generate
 
 OTHERS = (

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fraud_mlops.contract import SyntheticSource
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.synthetic import generate
 
 

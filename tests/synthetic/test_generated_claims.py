@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fraud_mlops import catalog
-from fraud_mlops.contract import SyntheticSource
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.synthetic import (
     CATEGORICAL,
     ENTITIES,
@@ -71,7 +71,7 @@ def test_the_out_of_time_window_holds_labels_and_the_drift_comes_after_it(make_t
 def test_a_seed_gives_the_same_claims_in_another_process(source, make_tables):
     code = (
         "import sys, hashlib, pyarrow as pa\n"
-        "from fraud_mlops.contract import SyntheticSource\n"
+        "from fraud_mlops.sources import SyntheticSource\n"
         "from fraud_mlops.synthetic import generate\n"
         "digest = hashlib.sha256()\n"
         "for chunk in generate(SyntheticSource.model_validate_json(sys.argv[1])):\n"

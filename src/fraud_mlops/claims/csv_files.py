@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import lzma
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from pyarrow import csv as pa_csv
 
 from fraud_mlops.claims import diagnosis
 from fraud_mlops.claims.files import Chunk, SourceFile, Unreadable
-from fraud_mlops.contract import CsvOptions
 from fraud_mlops.errors import SourceError
+from fraud_mlops.sources import CsvOptions
 
 # Bytes parsed at a time: 60,000 rows or so of 30 columns, and the longest row there may be.
 _BLOCK = 16 << 20
+_TOP = 20
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
@@ -38,7 +40,7 @@ def read_header(file: SourceFile, options: CsvOptions) -> list[str]:
             stream.seek(0)
             if magic == b"PAR1":
                 raise SourceError(f"{file.name}: is Parquet, not CSV; set `source.format: parquet`")
-            lines = io.TextIOWrapper(stream, _with_bom(options.encoding), newline="")
+            lines = diagnosis.lines_of(stream, options)
             reader = csv.reader(lines, delimiter=separator, quotechar=options.quote)
             header = next((row for row in reader if row), None)
     except UnicodeError:
@@ -48,14 +50,27 @@ def read_header(file: SourceFile, options: CsvOptions) -> list[str]:
     except LookupError:
         raise SourceError(f"{file.name}: Python knows no encoding {options.encoding!r}") from None
     if not header:
-        raise SourceError(f"{file.name}: is empty; a CSV starts with a row of column names")
+        where = f" below line {options.skip_lines} (source.csv.skip_lines)"
+        raise SourceError(
+            f"{file.name}: is empty{where if options.skip_lines else ''}; a CSV starts with a row "
+            "of column names"
+        )
     if len(header) == 1:
         diagnosis.glued_header(file.name, header[0], separator)
     return header
 
 
-def _with_bom(encoding: str) -> str:
-    return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+def header_below(file: SourceFile, options: CsvOptions, wanted: Iterable[str]) -> int | None:
+    """Lines above the first that has these columns; None where no such line is near the top."""
+    columns, separator = set(wanted), separator_of(file, options)
+    every = options.model_copy(update={"skip_lines": 0})
+    with file.open() as stream:
+        lines = diagnosis.lines_of(stream, every, "replace")
+        for number, line in enumerate(itertools.islice(lines, _TOP)):
+            names = next(csv.reader([line], delimiter=separator, quotechar=options.quote), [])
+            if columns <= set(names):
+                return number
+    return None
 
 
 def read_chunks(file: SourceFile, options: CsvOptions, columns: Sequence[str]) -> Iterator[Chunk]:
@@ -102,10 +117,9 @@ def _batches(
     separator = separator_of(file, options)
 
     def skip(row: Any) -> str:
-        # pyarrow counts the header as row 1.
-        unreadable.append(
-            Unreadable(row.number - 1, row.text, row.expected_columns, row.actual_columns)
-        )
+        # pyarrow counts the header, and every line above it, as rows from 1.
+        number = row.number - 1 - options.skip_lines
+        unreadable.append(Unreadable(number, row.text, row.expected_columns, row.actual_columns))
         return "skip"
 
     try:
@@ -113,7 +127,10 @@ def _batches(
             stream,
             # Row numbers are told by the serial reader only.
             read_options=pa_csv.ReadOptions(
-                use_threads=False, block_size=_BLOCK, encoding=options.encoding
+                use_threads=False,
+                block_size=_BLOCK,
+                encoding=options.encoding,
+                skip_rows=options.skip_lines,
             ),
             parse_options=pa_csv.ParseOptions(
                 delimiter=separator,

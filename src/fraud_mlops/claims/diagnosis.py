@@ -9,12 +9,14 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from fraud_mlops.claims.files import SourceFile
-from fraud_mlops.contract import CsvOptions
 from fraud_mlops.errors import SourceError
+from fraud_mlops.sources import CsvOptions
 
 _SEPARATORS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'", ":": "':'"}
+_EXCEL = re.compile(r"sep=(.)", re.IGNORECASE)
 _STRANGE = re.compile(r"[\udc80-\udcff]")
 
 
@@ -31,7 +33,14 @@ def missing_columns(
     present: Sequence[str],
     *,
     csv_file: bool = True,
+    header_at: int | None = None,
 ) -> SourceError:
+    """header_at: lines above one that has all these columns, where there is such a line."""
+    if header_at:
+        return SourceError(
+            f"{where}: its first line is not its header, which is found at line {header_at + 1}. "
+            f"Set `source.csv.skip_lines: {header_at}`."
+        )
     hints = []
     for name in wanted:
         near = closest(name, present)
@@ -64,6 +73,12 @@ def _listed(positions: Sequence[int]) -> str:
 
 def glued_header(where: str, header: str, separator: str) -> None:
     """Raises SourceError when a header that came out as one column looks like several."""
+    if told := _EXCEL.fullmatch(header):
+        raise SourceError(
+            f"{where}: begins with the line {told[0]!r}, by which spreadsheets are told the "
+            f"separator. Set `source.csv`: {{separator: {_SEPARATORS.get(told[1], told[1])}, "
+            "skip_lines: 1}."
+        )
     counts = {sign: header.count(sign) for sign in _SEPARATORS if sign != separator}
     best = max(counts, key=lambda sign: counts[sign])
     if counts[best]:
@@ -81,7 +96,7 @@ def wrong_encoding(file: SourceFile, options: CsvOptions, separator: str) -> Sou
         stream.seek(0)
         mend = f"Set `source.csv.encoding`; {_likely(head)} is likely."
         # What cannot be read comes through as a lone surrogate.
-        lines = io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="")
+        lines = lines_of(stream, options, "surrogateescape")
         header: list[str] = []
         try:
             records = (r for r in csv.reader(lines, delimiter=separator, quotechar=quote) if r)
@@ -104,7 +119,7 @@ def open_quote(file: SourceFile, options: CsvOptions, separator: str) -> None:
     """Raises SourceError when the file ends within quotes. Stray quotes in a value are none."""
     end = ["\0end of file"]
     with file.open() as stream:
-        lines = io.TextIOWrapper(stream, options.encoding, errors="replace", newline="")
+        lines = lines_of(stream, options, "replace")
         records = csv.reader(
             itertools.chain(lines, ["\n"], end), delimiter=separator, quotechar=options.quote
         )
@@ -134,3 +149,15 @@ def unlike_schemas(first: str, other: str, differences: Sequence[str]) -> Source
         "Rewrite one of the files, `ignore` the column, list all features in the contract "
         "(`numeric`, `categorical`; other columns may then differ), or give them a contract each."
     )
+
+
+def lines_of(stream: Any, options: CsvOptions, errors: str = "strict") -> io.TextIOWrapper:
+    """Decoded lines from the header on, ends of line and all."""
+    lines = io.TextIOWrapper(stream, _with_bom(options.encoding), errors=errors, newline="")
+    for _ in range(options.skip_lines):
+        lines.readline()
+    return lines
+
+
+def _with_bom(encoding: str) -> str:
+    return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding

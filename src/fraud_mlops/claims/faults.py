@@ -9,7 +9,8 @@ import numpy as np
 
 from fraud_mlops.claims.files import format_named
 from fraud_mlops.claims.values import Mask
-from fraud_mlops.contract import Contract, FileSource
+from fraud_mlops.contract import Contract
+from fraud_mlops.sources import FileSource
 
 UNREADABLE_ROW = "unreadable_row"
 MISSING_CLAIM_ID = "missing_claim_id"

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import SourceError
 from fraud_mlops.lakehouse.local_files import printable
 from fraud_mlops.lakehouse.stores import filesystem
+from fraud_mlops.sources import FileSource
 
 Format = Literal["csv", "parquet"]
 Rows = npt.NDArray[np.int64]

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.reading import Source, open_source
 from fraud_mlops.claims.values import Mask, Signs, is_number, is_text, numbers, text, without
-from fraud_mlops.contract import MODEL_SCORE, RESERVED, Contract, SyntheticSource
+from fraud_mlops.contract import MODEL_SCORE, RESERVED, Contract
+from fraud_mlops.sources import SyntheticSource
 
 # Rows looked at, evenly spread over the source; enough to tell a code from a measure.
 _ROWS = 200_000

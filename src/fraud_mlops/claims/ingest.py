@@ -31,12 +31,13 @@ from fraud_mlops.claims.report import ColumnProfile, IngestReport
 from fraud_mlops.claims.schema import masked_in_source, raw_schema
 from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
-from fraud_mlops.contract import EVENT_TIME, Contract, SyntheticSource
+from fraud_mlops.contract import EVENT_TIME, Contract
 from fraud_mlops.errors import QualityError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.lakehouse.ranges import PartitionRange, partition_of
 from fraud_mlops.lakehouse.stores import list_children
+from fraud_mlops.sources import SyntheticSource
 
 
 def ingest(

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from fraud_mlops.claims.canonical import Converter
 from fraud_mlops.claims.inference import named_columns
 from fraud_mlops.claims.reading import Source, open_source, read_columns
-from fraud_mlops.contract import EVENT_TIME, Contract, FileSource
+from fraud_mlops.contract import EVENT_TIME, Contract
 from fraud_mlops.errors import SourceError
 from fraud_mlops.lakehouse.local_files import as_named, printable
 from fraud_mlops.lakehouse.partitions import Lakehouse
@@ -22,6 +22,7 @@ from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.lakehouse.stores import filesystem, is_local
 from fraud_mlops.landing.aside import SetAside, files_aside, judged_by
 from fraud_mlops.landing.listing import Landed
+from fraud_mlops.sources import FileSource
 
 EPOCH = date(1970, 1, 1)
 

@@ -20,11 +20,12 @@ from fraud_mlops.claims.reading import open_source, sampled
 from fraud_mlops.claims.schema import raw_schema, source_columns
 from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.claims.values import Mask, mask_of
-from fraud_mlops.contract import EVENT_TIME, LABEL, LABEL_TIME, Contract, SyntheticSource
+from fraud_mlops.contract import EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.errors import ContractError
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import upload
 from fraud_mlops.landing.aside import SetAside
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.words import counted
 
 _GENERATED = SourceFile(None, "", "generated claims")

@@ -10,11 +10,12 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fraud_mlops.command_options import options
-from fraud_mlops.contract import Contract, FileSource, SyntheticSource
+from fraud_mlops.contract import Contract
 from fraud_mlops.errors import LakehouseError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Listed, Partition
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import is_local
+from fraud_mlops.sources import FileSource, SyntheticSource
 
 ZONE = "raw"
 TRUTH_ZONE = "truth"

@@ -24,8 +24,9 @@ from fraud_mlops.claims.files import (
     require_own_places,
 )
 from fraud_mlops.claims.values import POINT, Signs, is_number
-from fraud_mlops.contract import Contract, CsvOptions, FileSource
+from fraud_mlops.contract import Contract
 from fraud_mlops.errors import SourceError
+from fraud_mlops.sources import CsvOptions, FileSource
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,13 @@ class Source:
     def require(self, columns: Iterable[str]) -> None:
         """SourceError names every column that is missing, and the closest one there is."""
         if absent := [c for c in dict.fromkeys(columns) if c not in self.types]:
+            first, is_csv = self.files[0], self.format == "csv"
             raise diagnosis.missing_columns(
-                self.files[0].name,
+                first.name,
                 absent,
                 self.columns,
-                csv_file=self.format == "csv",
+                csv_file=is_csv,
+                header_at=csv_files.header_below(first, self.csv, absent) if is_csv else None,
             )
 
     @property

@@ -33,7 +33,7 @@ def datasets() -> None:
 
 def source_of(contract: Contract) -> str:
     """Where the claims come from, in a few words."""
-    from fraud_mlops.contract import FileSource
+    from fraud_mlops.sources import FileSource
 
     source = contract.source
     if isinstance(source, FileSource):

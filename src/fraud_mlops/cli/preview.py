@@ -26,18 +26,11 @@ from fraud_mlops.claims.schema import masked_in_source, raw_schema, require_seas
 from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
 from fraud_mlops.cli.windows import Windows, windows_of
-from fraud_mlops.contract import (
-    AMOUNT,
-    CLAIM_ID,
-    EVENT_TIME,
-    LABEL,
-    LABEL_TIME,
-    Contract,
-    SyntheticSource,
-)
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.errors import ContractError
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.fields import in_words
+from fraud_mlops.sources import SyntheticSource
 
 _PROBLEMS = ["file", "row", "column", "value", "reason"]
 

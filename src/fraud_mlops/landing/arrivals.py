@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fraud_mlops.claims.looking import file_uri, usual_file
-from fraud_mlops.contract import Contract, FileSource
+from fraud_mlops.contract import Contract
 from fraud_mlops.lakehouse.local_files import printable
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import is_local
@@ -26,6 +26,7 @@ from fraud_mlops.landing.listing import Landed, landed_files
 from fraud_mlops.landing.one_file import Found, Reader, is_table, no_claims_in
 from fraud_mlops.landing.partitions import Partitions, today
 from fraud_mlops.landing.seen import EVER, NONE, SeenFiles
+from fraud_mlops.sources import FileSource
 
 SAMPLED = 25
 """Files of the first look that tell which columns are the usual ones."""

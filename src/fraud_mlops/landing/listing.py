@@ -15,9 +15,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from fraud_mlops.contract import FileSource
 from fraud_mlops.errors import NotThereError, SourceError
 from fraud_mlops.lakehouse.stores import changed_at, filesystem, is_local
+from fraud_mlops.sources import FileSource
 
 _PATTERN = re.compile(r"[*?\[]")
 _TAGS = ("ETag", "etag", "versionId", "md5Checksum")

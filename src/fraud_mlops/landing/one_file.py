@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from fraud_mlops.claims.files import format_named
 from fraud_mlops.claims.looking import FileClaims, file_uri, look_into
-from fraud_mlops.contract import Contract, FileSource
+from fraud_mlops.contract import Contract
 from fraud_mlops.errors import SourceError
 from fraud_mlops.lakehouse.local_files import printable
 from fraud_mlops.lakehouse.partitions import Lakehouse
@@ -19,6 +19,7 @@ from fraud_mlops.landing.aside import set_aside, take_back
 from fraud_mlops.landing.listing import Landed, content_of
 from fraud_mlops.landing.partitions import Partitions, due_day
 from fraud_mlops.landing.seen import EVER, NONE, Looked, SeenFiles
+from fraud_mlops.sources import FileSource
 
 _SHOWN = 10
 

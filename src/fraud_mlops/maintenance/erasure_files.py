@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fraud_mlops.contract import CLAIM_ID, FileSource
+from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.errors import SourceError
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.parquet import open_parquet, user_metadata
@@ -28,6 +28,7 @@ from fraud_mlops.lakehouse.stores import (
 from fraud_mlops.maintenance.erased import Erased, one_by_one
 from fraud_mlops.maintenance.erasure import Person
 from fraud_mlops.maintenance.erasure_texts import as_words
+from fraud_mlops.sources import FileSource
 
 _READERS = 16
 

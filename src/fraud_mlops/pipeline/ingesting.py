@@ -11,11 +11,12 @@ from fraud_mlops.claims import IngestReport
 from fraud_mlops.claims import ingest as ingest_claims
 from fraud_mlops.claims.raw_zone import RawClaims
 from fraud_mlops.claims.schema import require_seasonal
-from fraud_mlops.contract import LABEL, SyntheticSource
+from fraud_mlops.contract import LABEL
 from fraud_mlops.features.build import FeatureSet, build_features
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.pipeline.comparable import require_comparable
 from fraud_mlops.pipeline.plan import RunPlan
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.spark.choice import on_spark
 from fraud_mlops.words import counted
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from fraud_mlops import catalog
 from fraud_mlops.command_options import options
-from fraud_mlops.contract import Contract, SyntheticSource
+from fraud_mlops.contract import Contract
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.lakehouse.stores import absolute, is_local, models_root
@@ -26,6 +26,7 @@ from fraud_mlops.models.candidates import (
 )
 from fraud_mlops.registry.pointers import read_pointer
 from fraud_mlops.settings import settings
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.spark.choice import ENGINES, Engine
 
 ASSETS = ("raw_zone", "model_artifact", "ml_outputs", "metrics")

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud_mlops.contract import SyntheticSource
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.synthetic import fraud
 from fraud_mlops.synthetic.columns import CHANNELS
 from fraud_mlops.synthetic.draws import (

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fraud_mlops.contract import SyntheticSource
+from fraud_mlops.sources import SyntheticSource
 from fraud_mlops.synthetic import fraud
 from fraud_mlops.synthetic.block import BLOCK_ROWS, MISSING, Block, Setting, make_block
 from fraud_mlops.synthetic.columns import (
