@@ -18,8 +18,9 @@ def training_loss(
     offsets: Tensor | None,
     params: TrainingParams,
 ) -> Tensor:
-    """The mean over members and claims; logits [n, k], labels [n] in {0, 1}, the rest [n].
+    """The mean over members and claims; logits [n, k], labels [n], the rest [n].
 
+    labels: 0 or 1, or what a teacher makes of them: frauds from a half on.
     offsets: of `period_offsets`, added to what the network says; at scoring there is none.
 
     Each member answers for its own logits: the loss of the mean would let members lean on one
@@ -92,6 +93,6 @@ def _pairwise(logits: Tensor, labels: Tensor) -> Tensor:
 
     0 where a batch has claims of one class only. Memory: frauds x genuine x k of a batch.
     """
-    fraud = labels > 0.5
+    fraud = labels >= 0.5
     lead = logits[fraud][:, None] - logits[~fraud][None]
     return F.softplus(-lead).mean() if lead.numel() else logits.sum() * 0

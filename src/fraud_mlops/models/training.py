@@ -60,8 +60,9 @@ def train(
     base_rate_period.
     Epochs are cut so that epochs * n * members stays within sample_budget; one epoch is always
     run. planned_for: claims that epochs and batch size are chosen for, n when left out: to train on
-    more claims by the recipe that was judged. The same candidate, data and threads give the same
-    bits on a CPU. The network comes back on the CPU, in eval mode, its parameters frozen.
+    more claims by the recipe that was judged. With distillation a random forest is grown first, as
+    long as claims are few (`forest.MOST_CLAIMS`). The same candidate, data and threads give the
+    same bits on a CPU. The network comes back on the CPU, in eval mode, its parameters frozen.
 
     Raises TrainingError when the data cannot be learnt from, the device is missing, or the loss
     stops being finite.
@@ -78,9 +79,10 @@ def train(
     losses: list[float] = []
     started = time.perf_counter()
     with reproducible(place, threads):
+        targets = _targets(candidate, matrix, labels, planned_for or len(labels), threads, progress)
         network = FraudNetwork.for_training(params, matrix, cardinalities, candidate.seed)
         network.to(place)
-        data = TrainingData.placed(matrix, labels, weights, offsets, place)
+        data = TrainingData.placed(matrix, targets, weights, offsets, place)
         for i, member in enumerate(network.members):
             title = f"{candidate.name}[{i + 1}]" if params.members > 1 else candidate.name
             # A member's course does not depend on how many there are before it.
@@ -103,6 +105,26 @@ def train(
         epoch_losses=tuple(losses),
     )
     return network, log
+
+
+def _targets(
+    candidate: Candidate,
+    matrix: Matrix,
+    labels: np.ndarray,
+    chosen_for: int,
+    threads: int,
+    progress: Callable[[str], None] | None,
+) -> np.ndarray:
+    """Labels, or labels and a teacher's word on them (Hinton, Vinyals & Dean 2015)."""
+    from fraud_mlops.models.forest import MOST_CLAIMS, out_of_bag
+
+    share = candidate.params.distillation
+    if not share or chosen_for > MOST_CLAIMS:
+        return labels
+    if progress:
+        progress(f"{candidate.name}: a forest of {len(labels):,} claims, to learn from")
+    taught = out_of_bag(matrix, labels, seed=candidate.seed, threads=threads)
+    return np.asarray((1 - share) * labels + share * taught, dtype=np.float32)
 
 
 def learning_rate(params: TrainingParams, progress: float) -> float:
