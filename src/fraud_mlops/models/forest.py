@@ -15,7 +15,7 @@ from fraud_mlops.features.preprocessing import Matrix
 MOST_CLAIMS = 50_000
 """Beyond, labels alone are enough, and the forest would take longer than the network."""
 
-_TREES = 300
+_TREES = 200
 _ONE_HOT_UP_TO = 64
 
 
@@ -42,8 +42,9 @@ def out_of_bag(
 
 
 def _inputs(matrix: Matrix) -> npt.NDArray[np.float32]:
-    """Categories of few values as a column a value; of many as their codes."""
-    columns = [matrix.numeric]
+    """Categories of few values as a column a value, of many as their codes; and numbers once, since
+    trees do not mind their scale."""
+    columns = [np.delete(matrix.numeric, matrix.beside, axis=1)]
     for codes in matrix.categories.T:
         values = np.unique(codes)
         few = len(values) <= _ONE_HOT_UP_TO
