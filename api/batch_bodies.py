@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from api.arrow_bodies import unpacked
 from api.arrow_words import LONGEST, holds_single_values, is_words, without_rows, word_bytes
-from api.parquet_pages import MOST_PAGES, pages
+from api.parquet_pages import MOST_PAGES, Group, pages, row_groups
 from api.problems import Problem, invalid_claim
 from api.service import Service
 from fraud_mlops.errors import ContractError
@@ -150,11 +150,11 @@ def _batches(batch: Batch, media: str) -> Iterator[pa.RecordBatch]:
 
 def _parquet(batch: Batch, most: int) -> Iterator[pa.RecordBatch]:
     """Text stays as Parquet keeps it, words and places in them, until it has been looked at."""
+    groups = row_groups(batch.body)
     body = pa.PythonFile(batch.body, mode="r")
     with pq.ParquetFile(body) as told:
         metadata, schema = told.metadata, told.schema_arrow
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    _check_rows(batch, sum(group.num_rows for group in groups))
+    _check_rows(batch, sum(group.rows for group in groups))
     _check(batch, schema)
     _check_pages(batch, groups, schema, most)
     texts = [field.name for field in schema if is_words(field.type)]
@@ -162,16 +162,14 @@ def _parquet(batch: Batch, most: int) -> Iterator[pa.RecordBatch]:
         yield from parquet.iter_batches(SLICE)
 
 
-def _check_pages(
-    batch: Batch, groups: list[pq.RowGroupMetaData], schema: pa.Schema, most: int
-) -> None:
+def _check_pages(batch: Batch, groups: list[Group], schema: pa.Schema, most: int) -> None:
     """Of a column, its dictionary and a page of values are in memory at once."""
     total = number = 0
     for group in groups:
         at_once = 0
-        for place, field in enumerate(schema):
+        for field, chunk in zip(schema, group.chunks, strict=True):
             two = [0, 0]
-            for page in pages(batch.body, group.column(place)):
+            for page in pages(batch.body, chunk):
                 if page.deltas and is_words(field.type):
                     how = "write words with a dictionary, or plain"
                     raise _invalid(field.name, f"DELTA_... encodings are not read; {how}")
