@@ -25,6 +25,7 @@ from api import logs, models, tracing
 from api.access import Access
 from api.batch import score_batch
 from api.joining import Joiner
+from api.kept import Kept
 from api.metrics import Metrics
 from api.middleware import Guard
 from api.openapi import describe
@@ -62,8 +63,9 @@ def create_app(settings: ApiSettings | None = None, project: Settings | None = N
         title="Fraud scoring", version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
         openapi_url=None, redirect_slashes=False,  # to a Host that anybody may claim to be
     )  # fmt: skip
+    app.state.openapi = Kept(lambda s: describe(s.reader if s else None, is_open=given.open))
     # Plain routes: a claim's schema is the served contract's, which FastAPI would have to know when
-    # it starts; /openapi.json is made of it at each request.
+    # it starts; /openapi.json is made of it, once for each that is served.
     for path, endpoint, method in (
         ("/v1/score", score, "POST"),
         ("/v1/score/batch", score_batch, "POST"),
@@ -98,11 +100,9 @@ async def _explore(request: Request) -> Response:  # noqa: ARG001 - a route's si
 
 
 async def _openapi(request: Request) -> Response:
-    service: Service = request.app.state.service
-    scorer = service.champion.scorer
-    return models.json_response(
-        describe(scorer.reader if scorer else None, is_open=service.settings.open)
-    )
+    state = request.app.state
+    told: bytes = state.openapi.of(state.service.champion.scorer)
+    return Response(told, media_type="application/json")
 
 
 async def _problem(request: Request, error: Any) -> Response:
