@@ -22,7 +22,6 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from api import logs, models, tracing
-from api.access import Access
 from api.batch import score_batch
 from api.joining import Joiner
 from api.kept import Kept
@@ -33,7 +32,7 @@ from api.problems import Problem, request_id
 from api.scoring import answers, score
 from api.service import Service, one_thread
 from api.settings import ApiSettings, api_settings
-from fraud_mlops.errors import SettingsError
+from api.starting import check, or_end
 from fraud_mlops.settings import Settings
 from fraud_mlops.settings import settings as project_settings
 
@@ -43,10 +42,11 @@ STATIC = Path(__file__).with_name("static")
 def create_app(settings: ApiSettings | None = None, project: Settings | None = None) -> FastAPI:
     """An app of its own; settings that are not given come from the environment.
 
-    Raises SettingsError for settings that contradict one another, and for keys that cannot be read.
+    Raises SettingsError for settings that contradict one another, and for keys that cannot be read,
+    LakehouseError for a root that can be none.
     """
     given, own = settings or api_settings(), project or project_settings()
-    metrics, access = Metrics(), Access(given)
+    access, metrics = check(given, own), Metrics()
     logs.configure()
 
     @asynccontextmanager
@@ -116,12 +116,4 @@ async def _http_problem(request: Request, error: Any) -> Response:
     return problem.response(request_id(request))
 
 
-def _of_environment() -> FastAPI:
-    """A person's mistake there is told without the way to it."""
-    try:
-        return create_app()
-    except SettingsError as error:
-        raise SystemExit(f"error: {error}") from None
-
-
-app = _of_environment()
+app = or_end(create_app)
