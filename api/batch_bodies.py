@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -65,7 +66,6 @@ def claims_in(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict[i
 def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]:
     """Claims of some lines as columns, and what is wrong with those that are none."""
     _check_rows(batch, sum(1 for _ in _lines(batch)))
-    batch.body.seek(0)
     claims: list[Any] = []
     errors: dict[int, str] = {}
     for line in _lines(batch):
@@ -82,10 +82,13 @@ def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]
 
 
 def _lines(batch: Batch) -> Iterator[bytes]:
-    """Those with something in them; of the others, which take their time too, there may be as many
-    as claims."""
+    """Those with something in them, from the first; of the others, which take their time too, there
+    may be as many as claims."""
     limits = batch.service.settings
     empty = 0
+    batch.body.seek(0)
+    if batch.body.read(len(BOM_UTF8)) != BOM_UTF8:
+        batch.body.seek(0)
     while line := batch.body.readline(limits.max_body_bytes + 1):
         if len(line) > limits.max_body_bytes:
             raise Problem(413, "too-large", f"A line may have {limits.max_body_bytes:,} bytes.")
