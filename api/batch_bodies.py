@@ -12,12 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
 from api.arrow_bodies import unpacked
 from api.arrow_words import LONGEST, holds_single_values, is_words, without_rows, word_bytes
 from api.parquet_pages import MOST_PAGES, Group, pages, row_groups
 from api.problems import Problem, invalid_claim
 from api.service import Service
+from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.columns import check_columns
 from fraud_mlops.serving.scorer import Explain, Scorer
@@ -73,7 +75,7 @@ def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]
             claims.append(batch.scorer.reader.read(line))
         except ValidationError as error:
             errors[len(claims)] = _in_words(error)
-            claims.append(None)
+            claims.append(_named(batch, line))
         if len(claims) == SLICE:
             yield _columns(batch, claims), errors
             claims, errors = [], {}
@@ -99,6 +101,16 @@ def _lines(batch: Batch) -> Iterator[bytes]:
         if empty > limits.max_batch_rows:
             told = f"A batch may have {limits.max_batch_rows:,} empty lines."
             raise Problem(413, "too-many-claims", told)
+
+
+def _named(batch: Batch, line: bytes) -> Any:
+    """A claim of its id alone, which its error is answered with; None where none can be read."""
+    try:
+        told = from_json(line)
+        name = told.get(CLAIM_ID) if isinstance(told, dict) else None
+        return batch.scorer.reader.read(to_json({CLAIM_ID: name}))
+    except ValueError:
+        return None
 
 
 def _in_words(error: ValidationError) -> str:

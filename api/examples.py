@@ -73,6 +73,7 @@ _ROWS: list[Tree] = [
     },
     {
         "row": 1,
+        CLAIM_ID: "CLM-2",
         "model_version": VERSION,
         "error": "#/amount: Input should be a valid number",
     },

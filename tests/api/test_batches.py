@@ -121,6 +121,22 @@ def test_a_bad_line_is_told_in_its_place_and_the_others_are_scored(
     assert rows[0]["probability"] == rows[3]["probability"]
 
 
+def test_an_error_is_told_with_the_claim_that_it_is_of(server: Server) -> None:
+    wrong = [
+        '{"claim_id": "CLM-1", "amount": "much"}',
+        '{"amount": "much", "claim_id": " 7 "}',
+        '{"claim_id": 8, "colour": "red"}',
+        '{"claim_id": ["CLM-1"]}',
+        '{"claim_id": "%s"}' % ("x" * 600),
+        '{"claim_id": "CLM-2"',
+        '["CLM-3"]',
+        "null",
+    ]
+    told = send(server, "\n".join(wrong).encode(), LINES)
+    assert told["claim_id"].to_pylist() == ["CLM-1", "7", "8", *[None] * 5]
+    assert None not in told["error"].to_pylist()
+
+
 def test_a_moment_outside_the_calendar_is_told_in_its_place(server: Server) -> None:
     body = b'{"event_time": "0001-01-01T00:00:00+14:00"}\n{}\n'
     told = server.post("/v1/score/batch", data=body, headers={"Content-Type": LINES})
