@@ -31,7 +31,7 @@ from api.openapi import describe
 from api.problems import Problem, request_id
 from api.scoring import answers, score
 from api.service import Service, one_thread
-from api.settings import ApiSettings, api_settings
+from api.settings import ApiSettings, api_settings, origins_of
 from api.starting import check, or_end
 from fraud_mlops.settings import Settings
 from fraud_mlops.settings import settings as project_settings
@@ -82,12 +82,13 @@ def create_app(settings: ApiSettings | None = None, project: Settings | None = N
         app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_problem)
-    if origins := [o.strip() for o in given.cors_origins.split(",") if o.strip()]:
+    if origins := origins_of(given.cors_origins):
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id"],
+            expose_headers=["Retry-After", "WWW-Authenticate", "X-Model-Version", "X-Request-Id"],
         )
     routes = frozenset(route.path for route in app.routes if isinstance(route, Route))
     app.add_middleware(Guard, settings=given, metrics=metrics, routes=routes)
