@@ -22,17 +22,17 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from api import logs, models, tracing
-from api.access import Access
 from api.batch import score_batch
 from api.joining import Joiner
+from api.kept import Kept
 from api.metrics import Metrics
 from api.middleware import Guard
 from api.openapi import describe
 from api.problems import Problem, request_id
 from api.scoring import answers, score
 from api.service import Service, one_thread
-from api.settings import ApiSettings, api_settings
-from fraud_mlops.errors import SettingsError
+from api.settings import ApiSettings, api_settings, origins_of
+from api.starting import check, or_end
 from fraud_mlops.settings import Settings
 from fraud_mlops.settings import settings as project_settings
 
@@ -42,10 +42,11 @@ STATIC = Path(__file__).with_name("static")
 def create_app(settings: ApiSettings | None = None, project: Settings | None = None) -> FastAPI:
     """An app of its own; settings that are not given come from the environment.
 
-    Raises SettingsError for settings that contradict one another, and for keys that cannot be read.
+    Raises SettingsError for settings that contradict one another, and for keys that cannot be read,
+    LakehouseError for a root that can be none.
     """
     given, own = settings or api_settings(), project or project_settings()
-    metrics, access = Metrics(), Access(given)
+    access, metrics = check(given, own), Metrics()
     logs.configure()
 
     @asynccontextmanager
@@ -62,8 +63,9 @@ def create_app(settings: ApiSettings | None = None, project: Settings | None = N
         title="Fraud scoring", version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
         openapi_url=None, redirect_slashes=False,  # to a Host that anybody may claim to be
     )  # fmt: skip
+    app.state.openapi = Kept(lambda s: describe(s.reader if s else None, is_open=given.open))
     # Plain routes: a claim's schema is the served contract's, which FastAPI would have to know when
-    # it starts; /openapi.json is made of it at each request.
+    # it starts; /openapi.json is made of it, once for each that is served.
     for path, endpoint, method in (
         ("/v1/score", score, "POST"),
         ("/v1/score/batch", score_batch, "POST"),
@@ -80,12 +82,13 @@ def create_app(settings: ApiSettings | None = None, project: Settings | None = N
         app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_problem)
-    if origins := [o.strip() for o in given.cors_origins.split(",") if o.strip()]:
+    if origins := origins_of(given.cors_origins):
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id"],
+            expose_headers=["Retry-After", "WWW-Authenticate", "X-Model-Version", "X-Request-Id"],
         )
     routes = frozenset(route.path for route in app.routes if isinstance(route, Route))
     app.add_middleware(Guard, settings=given, metrics=metrics, routes=routes)
@@ -98,11 +101,9 @@ async def _explore(request: Request) -> Response:  # noqa: ARG001 - a route's si
 
 
 async def _openapi(request: Request) -> Response:
-    service: Service = request.app.state.service
-    scorer = service.champion.scorer
-    return models.json_response(
-        describe(scorer.reader if scorer else None, is_open=service.settings.open)
-    )
+    state = request.app.state
+    told: bytes = state.openapi.of(state.service.champion.scorer)
+    return Response(told, media_type="application/json")
 
 
 async def _problem(request: Request, error: Any) -> Response:
@@ -116,12 +117,4 @@ async def _http_problem(request: Request, error: Any) -> Response:
     return problem.response(request_id(request))
 
 
-def _of_environment() -> FastAPI:
-    """A person's mistake there is told without the way to it."""
-    try:
-        return create_app()
-    except SettingsError as error:
-        raise SystemExit(f"error: {error}") from None
-
-
-app = _of_environment()
+app = or_end(create_app)

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from api.accepting import accepted
 from api.access import requires
 from api.batch_bodies import ARROW, JSON_LINES, PARQUET, Batch
 from api.batch_formats import arrow_answers, line_answers
@@ -37,24 +38,33 @@ log = logging.getLogger("fraud.api")
 @requires("score")
 async def score_batch(request: Request) -> Response:
     """JSON lines are answered by JSON lines, Arrow and Parquet by an Arrow stream, unless `Accept`
-    asks for JSON lines."""
+    asks for the other."""
     service: Service = request.app.state.service
     name = request_id(request)
     caller = request.scope["caller"]
     which, what_if = explain_of(request, "alerts"), what_if_of(request)
     media = require_media(request, _KNOWN)
+    answer = _accepted(request, media)
     service.scorer()
     with contextlib.ExitStack() as stack:
         await _place(service, service.bodies, stack)
         spool = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
         await _put_down(request, spool)
         batch = Batch(service, service.scorer(), spool, which, name, caller, what_if)
-        lines = media in JSON_LINES or "ndjson" in request.headers.get("accept", "")
-        out = line_answers(batch, media) if lines else arrow_answers(batch, media)
+        out = (line_answers if answer in JSON_LINES else arrow_answers)(batch, media)
         await _place(service, service.batches, stack)
         first = await asyncio.to_thread(next, out, b"")
         held = stack.pop_all()
-    return _Answer(batch, first, out, held, JSON_LINES[0] if lines else ARROW)
+    return _Answer(batch, first, out, held, answer)
+
+
+def _accepted(request: Request, media: str) -> str:
+    """The answer's media type. Problem 406 where none is accepted."""
+    offered = (*JSON_LINES, ARROW) if media in JSON_LINES else (ARROW, *JSON_LINES)
+    found = accepted(",".join(request.headers.getlist("accept")), offered)
+    if found is None:
+        raise Problem(406, "not-acceptable", f"Accept one of {', '.join(offered)}.")
+    return found
 
 
 async def _place(service: Service, places: asyncio.Semaphore, held: contextlib.ExitStack) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -11,12 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
 from api.arrow_bodies import unpacked
 from api.arrow_words import LONGEST, holds_single_values, is_words, without_rows, word_bytes
-from api.parquet_pages import MOST_PAGES, pages
+from api.parquet_pages import MOST_PAGES, Group, pages, row_groups
 from api.problems import Problem, invalid_claim
 from api.service import Service
+from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.columns import check_columns
 from fraud_mlops.serving.scorer import Explain, Scorer
@@ -65,7 +68,6 @@ def claims_in(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict[i
 def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]:
     """Claims of some lines as columns, and what is wrong with those that are none."""
     _check_rows(batch, sum(1 for _ in _lines(batch)))
-    batch.body.seek(0)
     claims: list[Any] = []
     errors: dict[int, str] = {}
     for line in _lines(batch):
@@ -73,7 +75,7 @@ def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]
             claims.append(batch.scorer.reader.read(line))
         except ValidationError as error:
             errors[len(claims)] = _in_words(error)
-            claims.append(None)
+            claims.append(_named(batch, line))
         if len(claims) == SLICE:
             yield _columns(batch, claims), errors
             claims, errors = [], {}
@@ -82,10 +84,13 @@ def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]
 
 
 def _lines(batch: Batch) -> Iterator[bytes]:
-    """Those with something in them; of the others, which take their time too, there may be as many
-    as claims."""
+    """Those with something in them, from the first; of the others, which take their time too, there
+    may be as many as claims."""
     limits = batch.service.settings
     empty = 0
+    batch.body.seek(0)
+    if batch.body.read(len(BOM_UTF8)) != BOM_UTF8:
+        batch.body.seek(0)
     while line := batch.body.readline(limits.max_body_bytes + 1):
         if len(line) > limits.max_body_bytes:
             raise Problem(413, "too-large", f"A line may have {limits.max_body_bytes:,} bytes.")
@@ -96,6 +101,16 @@ def _lines(batch: Batch) -> Iterator[bytes]:
         if empty > limits.max_batch_rows:
             told = f"A batch may have {limits.max_batch_rows:,} empty lines."
             raise Problem(413, "too-many-claims", told)
+
+
+def _named(batch: Batch, line: bytes) -> Any:
+    """A claim of its id alone, which its error is answered with; None where none can be read."""
+    try:
+        told = from_json(line)
+        name = told.get(CLAIM_ID) if isinstance(told, dict) else None
+        return batch.scorer.reader.read(to_json({CLAIM_ID: name}))
+    except ValueError:
+        return None
 
 
 def _in_words(error: ValidationError) -> str:
@@ -150,11 +165,11 @@ def _batches(batch: Batch, media: str) -> Iterator[pa.RecordBatch]:
 
 def _parquet(batch: Batch, most: int) -> Iterator[pa.RecordBatch]:
     """Text stays as Parquet keeps it, words and places in them, until it has been looked at."""
+    groups = row_groups(batch.body)
     body = pa.PythonFile(batch.body, mode="r")
     with pq.ParquetFile(body) as told:
         metadata, schema = told.metadata, told.schema_arrow
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    _check_rows(batch, sum(group.num_rows for group in groups))
+    _check_rows(batch, sum(group.rows for group in groups))
     _check(batch, schema)
     _check_pages(batch, groups, schema, most)
     texts = [field.name for field in schema if is_words(field.type)]
@@ -162,16 +177,14 @@ def _parquet(batch: Batch, most: int) -> Iterator[pa.RecordBatch]:
         yield from parquet.iter_batches(SLICE)
 
 
-def _check_pages(
-    batch: Batch, groups: list[pq.RowGroupMetaData], schema: pa.Schema, most: int
-) -> None:
+def _check_pages(batch: Batch, groups: list[Group], schema: pa.Schema, most: int) -> None:
     """Of a column, its dictionary and a page of values are in memory at once."""
     total = number = 0
     for group in groups:
         at_once = 0
-        for place, field in enumerate(schema):
+        for field, chunk in zip(schema, group.chunks, strict=True):
             two = [0, 0]
-            for page in pages(batch.body, group.column(place)):
+            for page in pages(batch.body, chunk):
                 if page.deltas and is_words(field.type):
                     how = "write words with a dictionary, or plain"
                     raise _invalid(field.name, f"DELTA_... encodings are not read; {how}")

@@ -73,6 +73,7 @@ _ROWS: list[Tree] = [
     },
     {
         "row": 1,
+        CLAIM_ID: "CLM-2",
         "model_version": VERSION,
         "error": "#/amount: Input should be a valid number",
     },
@@ -112,6 +113,7 @@ _PROBLEMS = {
     400: Problem(400, "not-json", "The body is not JSON: expected value at line 1 column 1"),
     401: Problem(401, "unknown-key", "This key is not known, or has expired."),
     403: Problem(403, "missing-scope", "This needs the scope 'score'."),
+    406: Problem(406, "not-acceptable", f"Accept one of {', '.join((*JSON_LINES, ARROW))}."),
     408: Problem(408, "too-slow", "The body did not come in time."),
     413: Problem(413, "too-large", "A body may have 1,048,576 bytes here."),
     415: Problem(415, "unknown-media-type", "Send one of application/json."),

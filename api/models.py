@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import requires
+from api.kept import Kept
 from api.service import Service
+from fraud_mlops.serving.scorer import Scorer
 
 
 @requires("score")
@@ -22,22 +24,26 @@ async def model(request: Request) -> Response:
     return json_response(told)
 
 
+def _schema(scorer: Scorer) -> dict[str, Any]:
+    reader = scorer.reader
+    return {
+        "dataset": reader.contract.name,
+        "model_version": scorer.version,
+        "schema": reader.schema(),
+        "columns": [column._asdict() for column in reader.columns],
+        "derived": reader.derived,
+        "examples": [example._asdict() for example in scorer.examples],
+    }
+
+
+_SCHEMAS = Kept(_schema)
+
+
 @requires("score")
 async def schema(request: Request) -> Response:
     """JSON schema of a claim, its columns with what is typical of each, and claims to try."""
     service: Service = request.app.state.service
-    scorer = service.scorer()
-    reader = scorer.reader
-    return json_response(
-        {
-            "dataset": reader.contract.name,
-            "model_version": scorer.version,
-            "schema": reader.schema(),
-            "columns": [column._asdict() for column in reader.columns],
-            "derived": reader.derived,
-            "examples": [example._asdict() for example in scorer.examples],
-        }
-    )
+    return Response(_SCHEMAS.of(service.scorer()), media_type="application/json")
 
 
 async def healthz(request: Request) -> Response:  # noqa: ARG001 - a route's signature

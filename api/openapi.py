@@ -112,7 +112,11 @@ def _paths(reader: ClaimReader | None) -> Tree:
         },
         "/v1/score/batch": {
             "post": _operation(
-                "Score many claims", out, body=batch, query=_reasons("alerts") | _WHAT_IF
+                "Score many claims",
+                out,
+                body=batch,
+                query=_reasons("alerts") | _WHAT_IF,
+                failures=("406",),
             )
         },
         "/v1/model": {"get": _operation("Manifest of the served model", manifest)},
@@ -135,10 +139,12 @@ def _operation(
     query: Tree | None = None,
     signed: bool = True,
     more: dict[str, tuple[str, Tree]] | None = None,
+    failures: tuple[str, ...] = (),
 ) -> Tree:
+    """failures: of this operation alone."""
     problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    failures = ["401", "403", "429", "503"] if signed else []
-    failures += ["400", "408", "413", "415", "422"] if body else []
+    failures += ("401", "403", "429", "503") if signed else ()
+    failures += ("400", "408", "413", "415", "422") if body else ()
     responses: Tree = {"200": {"description": "OK", "content": content}}
     for code in failures:
         content = {MEDIA_TYPE: {**problem, "example": examples.problem(code)}}

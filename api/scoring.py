@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from typing import Any, TypeVar, cast, get_args
 
@@ -31,7 +32,7 @@ async def score(request: Request) -> Response:
     service: Service = request.app.state.service
     which, what_if = explain_of(request, "all"), what_if_of(request)
     require_media(request, ("application/json",))
-    body = await request.body()
+    body = (await request.body()).removeprefix(BOM_UTF8)
     scorer = service.scorer()
     asked = _read(scorer, body, which, request_id(request), request.scope["caller"], what_if)
     told = await request.app.state.joined.ask(scorer, asked)
@@ -165,7 +166,12 @@ def what_if_of(request: Request) -> bool:
 
 
 def require_media(request: Request, known: tuple[str, ...]) -> str:
-    """The body's media type without parameters. Problem 415 for one that is not known."""
+    """The body's media type without parameters. Problem 415 for one that is not known, and for a
+    body that is packed."""
+    packed = request.headers.get("content-encoding", "").strip().lower()
+    if packed not in ("", "identity"):
+        told = f"Content-Encoding {packed[:40]!r} is not read; send the body as it is."
+        raise Problem(415, "unknown-encoding", told, headers={"Accept-Encoding": "identity"})
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given not in known:
         raise Problem(415, "unknown-media-type", f"Send one of {', '.join(known)}.")

@@ -14,13 +14,21 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+from api.settings import api_settings
+from api.starting import check, or_end
+from fraud_mlops.settings import settings
+
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def main(options: list[str]) -> None:
-    """The folder is that of PROMETHEUS_MULTIPROC_DIR, emptied; or, when unset, a temporary one."""
+    """The folder is that of PROMETHEUS_MULTIPROC_DIR, emptied; or, when unset, a temporary one.
+
+    Ends with 1 and a sentence where a setting is wrong.
+    """
     from uvicorn.main import main as uvicorn
 
+    or_end(lambda: check(api_settings(), settings()))
     with contextlib.ExitStack() as stack:
         folder = Path(os.environ.get(SHARED) or _temporary(stack))
         folder.mkdir(parents=True, exist_ok=True)

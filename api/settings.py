@@ -5,12 +5,19 @@ Where lakehouse and registry are is said by the project's own settings (docs/set
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_mlops.errors import SettingsError
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+
+
+def origins_of(told: str) -> list[str]:
+    return [origin.strip() for origin in told.split(",") if origin.strip()]
 
 
 class ApiSettings(BaseSettings):
@@ -116,6 +123,19 @@ class ApiSettings(BaseSettings):
     explore: bool = Field(
         True, alias="FRAUD_API_EXPLORE", description="Whether `/` shows the page for analysts."
     )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _as_browsers_send_them(cls, told: str) -> str:
+        """Origins are compared letter by letter: another spelling would let nobody in."""
+        for origin in origins_of(told):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin} is no origin: write scheme and host, and the port if it has one, "
+                    "in small letters and without a path or a slash at the end: "
+                    "https://desk.example"
+                )
+        return told
 
 
 def api_settings() -> ApiSettings:

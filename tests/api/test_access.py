@@ -11,7 +11,7 @@ import pytest
 from api_kit import Published, Server, keys, open_server
 
 from api.access import Access
-from api.settings import ApiSettings
+from api.settings import ApiSettings, api_settings
 from fraud_mlops.errors import SettingsError
 
 
@@ -113,6 +113,39 @@ def test_other_sites_may_call_only_when_they_are_named(
         assert told.headers["access-control-allow-origin"] == origin
         other = named.score(published.claim(), headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
+        shown = told.headers["access-control-expose-headers"].split(", ")
+        assert {"X-Request-Id", "X-Model-Version", "Retry-After", "WWW-Authenticate"} == set(shown)
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "https://desk.example/",
+        "https://ok.example,https://desk.example/page",
+        "desk.example",
+        "https://",
+        "https://Desk.example",
+        "https://me@desk.example",
+        "https://*.example",
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(
+    monkeypatch: pytest.MonkeyPatch, origins: str
+) -> None:
+    """It let nobody in, and nothing said so."""
+    monkeypatch.setenv("FRAUD_API_CORS_ORIGINS", origins)
+    with pytest.raises(SettingsError, match="is no origin: write scheme and host"):
+        api_settings()
+
+
+@pytest.mark.parametrize(
+    "origins", ["", "*", "https://desk.example, http://127.0.0.1:3000", "http://[::1]:80"]
+)
+def test_origins_as_browsers_send_them_are_taken(
+    monkeypatch: pytest.MonkeyPatch, origins: str
+) -> None:
+    monkeypatch.setenv("FRAUD_API_CORS_ORIGINS", origins)
+    assert api_settings().cors_origins == origins
 
 
 def test_settings_that_would_let_others_in_are_refused(tmp_path: Path) -> None:

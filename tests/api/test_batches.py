@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
-from api_kit import Published, Server, as_sent, open_server
+from api_kit import ROOT, Published, Server, as_sent, open_server
 
+from api.batch_formats import ANSWERS
 from api.service import BATCHES
 
 LINES = "application/x-ndjson"
@@ -121,6 +122,22 @@ def test_a_bad_line_is_told_in_its_place_and_the_others_are_scored(
     assert rows[0]["probability"] == rows[3]["probability"]
 
 
+def test_an_error_is_told_with_the_claim_that_it_is_of(server: Server) -> None:
+    wrong = [
+        '{"claim_id": "CLM-1", "amount": "much"}',
+        '{"amount": "much", "claim_id": " 7 "}',
+        '{"claim_id": 8, "colour": "red"}',
+        '{"claim_id": ["CLM-1"]}',
+        '{"claim_id": "%s"}' % ("x" * 600),
+        '{"claim_id": "CLM-2"',
+        '["CLM-3"]',
+        "null",
+    ]
+    told = send(server, "\n".join(wrong).encode(), LINES)
+    assert told["claim_id"].to_pylist() == ["CLM-1", "7", "8", *[None] * 5]
+    assert None not in told["error"].to_pylist()
+
+
 def test_a_moment_outside_the_calendar_is_told_in_its_place(server: Server) -> None:
     body = b'{"event_time": "0001-01-01T00:00:00+14:00"}\n{}\n'
     told = server.post("/v1/score/batch", data=body, headers={"Content-Type": LINES})
@@ -171,6 +188,48 @@ def test_arrow_in_and_json_lines_out_when_asked_for(published: Published, server
     assert "probability" in found.schema.names
 
 
+JSONL = "application/jsonl"
+ZONED = arrow(pa.table({"event_time": pa.array([0], pa.timestamp("us", "ZZZZZ"))}))
+
+
+@pytest.mark.parametrize(
+    ("accept", "of_lines", "of_arrow"),
+    [
+        ("", LINES, ARROW),
+        ("*/*", LINES, ARROW),
+        ("application/*", LINES, ARROW),
+        ("Application/X-NDJSON", LINES, LINES),
+        (JSONL, JSONL, JSONL),
+        (f"{LINES}, */*", LINES, LINES),
+        (f"{LINES};q=0.1, {ARROW}", ARROW, ARROW),
+        (f"{ARROW}; charset=x; q=0.5, {JSONL}; q=0.4", ARROW, ARROW),
+        (f"{LINES};q=0, */*", JSONL, ARROW),
+        (f"{ARROW};q=0, */*;q=0.1", LINES, LINES),
+        (f"{ARROW};q=much, {LINES}", LINES, LINES),
+        ("text/html, application/xhtml+xml, */*;q=0.8", LINES, ARROW),
+        (PARQUET, None, None),
+        ("application/json", None, None),
+        ("xndjson", None, None),
+        ("*/*;q=0", None, None),
+        (f"{LINES};q=0", None, None),
+    ],
+)
+def test_the_answer_is_of_the_type_that_is_accepted(
+    server: Server, accept: str, of_lines: str | None, of_arrow: str | None
+) -> None:
+    table = pa.table({"amount": [1.0]})
+    for media, body, answer in ((LINES, b"{}", of_lines), (ARROW, arrow(table), of_arrow)):
+        headers = {"Content-Type": media, "Accept": accept}
+        told = server.post("/v1/score/batch?what_if=true", data=body, headers=headers)
+        kind = told.headers["content-type"]
+        if answer is None:
+            assert (told.status_code, kind) == (406, "application/problem+json"), kind
+            assert LINES in told.json()["detail"]
+        else:
+            assert (told.status_code, kind) == (200, answer)
+            assert told.content.startswith(b"{" if answer != ARROW else b"\xff")
+
+
 @pytest.mark.parametrize(
     ("body", "media", "status"),
     [
@@ -189,6 +248,7 @@ def test_arrow_in_and_json_lines_out_when_asked_for(published: Published, server
         (b"x" * 2_000_000, LINES, 413),
         (b"x" * 20_000_001, LINES, 413),
         (b"{}", "application/json", 415),
+        (ZONED.replace(b"ZZZZZ", b"\xff\xfeZZZ"), ARROW, 422),
     ],
 )
 def test_bodies_that_are_no_batch_are_refused_in_words(
@@ -325,3 +385,9 @@ def test_a_client_that_is_cut_off_keeps_nothing_from_the_others(
             server.until(lambda: not [t for t in threading.enumerate() if "batch" in t.name])
     finally:
         gc.enable()
+
+
+def test_the_page_tells_of_every_column_of_an_answer() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    rows = [f"| `{f.name}` | `{f.type}` |".replace("list<item: ", "list<") for f in ANSWERS]
+    assert [row for row in rows if row not in page] == []

@@ -143,12 +143,19 @@ def test_the_page_lists_every_variable_of_the_api() -> None:
         ("FRAUD_API_OPEN", "maybe", "FRAUD_API_OPEN='maybe'"),
         ("FRAUD_API_KEYS_FILE", "/nowhere/keys.json", "FRAUD_API_KEYS_FILE=/nowhere/keys.json: "),
         ("FRAUD_API_OIDC_ISSUER", "http://issuer.example", "keys that came over plain HTTP"),
+        ("LAKEHOUSE_URI", "gs://claims", "gs: is no store for a lakehouse"),
+        ("FRAUD_API_LOG_FOLDER", "/proc/waiting", "nothing can be written to /proc/waiting"),
     ],
 )
-def test_a_wrong_setting_is_told_without_a_stack_trace(name: str, value: str, told: str) -> None:
+@pytest.mark.parametrize(
+    "start", ["uvicorn api.app:app", "api.serve", "api.serve --workers 2"], ids=str
+)
+def test_a_wrong_setting_ends_the_server_without_a_stack_trace(
+    name: str, value: str, told: str, start: str
+) -> None:
     audience = {"FRAUD_API_OIDC_AUDIENCE": "fraud"} if name == "FRAUD_API_OIDC_ISSUER" else {}
     ran = subprocess.run(
-        [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"],
+        [sys.executable, "-m", *start.split(), "--port", "0"],
         cwd=ROOT, env={**os.environ, **audience, name: value},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -171,6 +172,29 @@ def test_ten_megabytes_and_other_media_are_refused(server: Server) -> None:
     assert told.status_code == 413
     told = server.post("/v1/score", data=b"<a/>", headers={"Content-Type": "text/xml"})
     assert told.status_code == 415
+
+
+@pytest.mark.parametrize("media", ["application/json", "application/x-ndjson"])
+def test_a_packed_body_is_refused_by_its_encoding(server: Server, media: str) -> None:
+    """It was told to be no JSON."""
+    path = "/v1/score" if media == "application/json" else "/v1/score/batch"
+    headers = {"Content-Type": media, "Content-Encoding": "gzip"}
+    told = server.post(path, data=gzip.compress(b"{}"), headers=headers)
+    assert (told.status_code, told.headers["accept-encoding"]) == (415, "identity")
+    assert "'gzip'" in told.json()["detail"]
+    plain = server.post(path, data=b"{}", headers=headers | {"Content-Encoding": "identity"})
+    assert plain.status_code == 200
+
+
+def test_a_byte_order_mark_before_json_is_passed_over(server: Server) -> None:
+    mark = "\N{BYTE ORDER MARK}".encode()
+    claim = server.post(
+        "/v1/score", data=mark + b"{}", headers={"Content-Type": "application/json"}
+    )
+    assert claim.status_code == 200, claim.text
+    lines = {"Content-Type": "application/x-ndjson"}
+    told = server.post("/v1/score/batch", data=mark + b"{}\n" + mark + b"{}\n", headers=lines)
+    assert ["error" in json.loads(line) for line in told.text.splitlines()] == [False, True]
 
 
 def test_request_ids_come_back_and_headers_guard_the_browser(

@@ -13,11 +13,12 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
 from api_kit import Published, Server, open_server
 from test_hostile_bodies import ARROW, JSON, MIB, PARQUET, as_parquet, errors_of, stream
 
 from api.batch_bodies import AT_ONCE
-from api.parquet_pages import pages
+from api.parquet_pages import Chunk, pages, row_groups
 
 LONG = "claim_id: a word has more than 512 characters"
 
@@ -135,9 +136,11 @@ def test_pages_are_what_they_unpack_to(version: str, codec: str) -> None:
     body = io.BytesIO(as_parquet(table, compression=codec, data_page_size=10_000, **options))
     told = pq.read_metadata(body)
     assert told.num_row_groups == 3
-    for group in map(told.row_group, range(3)):
-        for chunk in map(group.column, range(2)):
-            found = list(pages(body, chunk))
+    groups = row_groups(body)
+    assert [group.rows for group in groups] == [20_000, 20_000, 10_000]
+    for i, group in enumerate(groups):
+        for chunk, place in zip(map(told.row_group(i).column, range(2)), group.chunks, strict=True):
+            found = list(pages(body, place))
             assert not any(page.deltas for page in found)
             # A chunk's size has the headers of its pages too.
             assert (
@@ -153,16 +156,40 @@ def test_encodings_are_those_of_the_pages() -> None:
             body = io.BytesIO(
                 as_parquet(table, use_dictionary=False, data_page_version=version, **options)
             )
-            chunk = pq.read_metadata(body).row_group(0).column(0)
+            (chunk,) = row_groups(body)[0].chunks
             assert [page.deltas for page in pages(body, chunk)] == [True]
 
 
 def test_headers_that_are_none_are_refused() -> None:
-    body = as_parquet(pa.table({"peril": ["theft"] * 50}))
-    chunk = pq.read_metadata(io.BytesIO(body)).row_group(0).column(0)
     for rubbish in (b"", b"\xff" * 100, b"\x1c" * 100, b"\x15\x00\x15\x80\x80\x80\x80\x80\x01"):
-        with pytest.raises(ValueError, match=r"page|number"):
-            list(pages(io.BytesIO(body[:4] + rubbish), chunk))
+        with pytest.raises(ValueError, match=r"page|Thrift"):
+            list(pages(io.BytesIO(rubbish), Chunk(0, 100)))
+
+
+def test_footers_that_are_none_are_refused() -> None:
+    body = as_parquet(pa.table({"peril": ["theft"] * 50}))
+    lists = b"\x49\xfc\xff\xff\xff\x7f" + b"\x00" * 100
+    for footer in (b"", b"\x00", b"\xff" * 100, b"\x1c" * 100, lists, b"\x49\x1c\x00\x00"):
+        size = len(footer).to_bytes(4, "little")
+        with pytest.raises(ValueError, match=r"footer|Thrift"):
+            row_groups(io.BytesIO(b"PAR1" + footer + size + b"PAR1"))
+    for end in (len(body) - 1, len(body) - 9, 5, 0):
+        with pytest.raises(ValueError, match="footer"):
+            row_groups(io.BytesIO(body[:end]))
+
+
+def test_no_footer_ends_the_process(server: Server) -> None:
+    """pyarrow throws past Python over a histogram that is longer than its column has levels."""
+    body = as_parquet(pa.table({"amount": [1.0, None]}))
+    start = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
+    with requests.Session() as session:
+        for at in range(start, len(body) - 8):
+            for value in (body[at] ^ 0x55, (body[at] + 16) % 256):
+                damaged = body[:at] + bytes([value]) + body[at + 1 :]
+                path = server.url + "/v1/score/batch?what_if=true"
+                told = session.post(path, data=damaged, headers=PARQUET, timeout=60)
+                assert told.status_code in (200, 400, 413, 422), (at, value, told.text)
+    assert server.process.poll() is None
 
 
 def test_a_damaged_parquet_body_is_no_failure_of_the_server(server: Server) -> None:

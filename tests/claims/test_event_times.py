@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 from datetime import UTC, date, datetime, timedelta
+from timeit import repeat
 from typing import Any
 
 import pyarrow as pa
@@ -165,6 +166,41 @@ def test_a_value_is_read_the_same_whatever_stands_beside_it(words: list[str | No
     """Chunks must not decide: the quick way for a clean column agrees with the careful one."""
     alone = [read([word], kind=pa.string())[0] for word in words]
     assert read(words, kind=pa.string()) == alone
+
+
+DATES = [20240131, 202401311345, 20240131134559]
+NO_DATES = [0, 9_999_999, 20240199, 99_999_999, 202413311345, 189_999_999_999, 210_000_000_000]
+NEAR_DATES = st.sampled_from([*DATES, *NO_DATES, 209_912_312_359, 20_000_000_000_000, 2**53 + 1])
+WHOLE = st.integers(-(2**63), 2**63 - 1) | NEAR_DATES | NEAR_DATES.map(lambda n: -n)
+
+
+@given(st.lists(st.none() | WHOLE | st.floats(), min_size=1, max_size=3))
+def test_a_number_is_the_moment_that_its_digits_are(numbers: list[float | None]) -> None:
+    """Beside a date, which its digits tell, a column of numbers is read as text is."""
+    kinds = {type(number) for number in numbers} - {type(None)}
+    column = pa.array(numbers, pa.int64() if kinds == {int} else pa.float64(), from_pandas=False)
+    alone = times(column)
+    beside = times(pa.concat_arrays([column, pa.array([20240131], column.type)]))
+    assert alone.values.equals(beside.values[:-1])
+    assert alone.bad.tolist() == beside.bad.tolist()[:-1]
+
+
+@pytest.mark.parametrize("epoch", [1706702400000, 1706702400.5, "1706702400000"])
+def test_an_epoch_alone_takes_no_dates_to_be_read(epoch: float | str) -> None:
+    """As a line of JSON lines comes; pandas was asked for dates that there were none of."""
+
+    def seconds(value: Any) -> float:
+        column = pa.array([value])
+        return min(repeat(lambda: times(column), number=20, repeat=7))
+
+    assert seconds(epoch) < seconds("20240131") / 2
+
+
+def test_a_zone_that_is_no_text_is_told() -> None:
+    named = pa.schema([("event_time", pa.timestamp("us", "ZZZZZ"))]).serialize().to_pybytes()
+    schema = pa.ipc.read_schema(pa.py_buffer(named.replace(b"ZZZZZ", b"\xff\xfeZZZ")))
+    with pytest.raises(ContractError, match="zone"):
+        times(pa.array([0], pa.int64()).view(schema.field(0).type))
 
 
 # Parts -------------------------------------------------------------------------------------

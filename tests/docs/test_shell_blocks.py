@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import requests
 from click.testing import CliRunner
@@ -31,6 +34,10 @@ SHELL = [block for block in blocks("sh") if "test=" not in block.opened]
 """Without the runbook's, of which tests/deployment sees to it that each is run."""
 
 DOCUMENTED = re.compile(r"(?<=--dataset )(synthetic_claims|my_claims|D)(?![\w.])")
+BEFORE = (
+    "python -m api.keys add --file before.json --id desk --scopes score",
+    "FRAUD_API_KEYS_FILE=before.json uvicorn api.app:app --port 8080",
+)
 CLAIMS = "claim_no,reported_at,fraud_found,claimed_eur,insured_id,workshop_id\n"
 
 
@@ -66,6 +73,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, P
         for n in range(400)
     ]
     (folder / "landing" / "claims.csv").write_text(CLAIMS + "\n".join(rows) + "\n")
+    batch = pa.table({"claim_id": ["CLM-1", "CLM-2"], "amount": [4200.0, 90.0]})
+    (folder / "claims.jsonl").write_text("".join(json.dumps(c) + "\n" for c in batch.to_pylist()))
+    pq.write_table(batch, folder / "claims.parquet")
+    with pa.ipc.new_stream(str(folder / "claims.arrows"), batch.schema) as stream:
+        stream.write_table(batch)
     contract = next(b.text for b in blocks("yaml") if b.text.startswith("name: my_claims"))
     (folder / "my_claims.yaml").write_text(contract)
     with pytest.MonkeyPatch.context() as shell:
@@ -119,17 +131,26 @@ def test_variables_are_set_as_a_shell_takes_them(block: Block) -> None:
 
 @pytest.mark.parametrize("block", of("curl"), ids=str)
 def test_the_api_answers_what_a_page_sends(block: Block, checkout: tuple[Path, Published]) -> None:
-    """Server and client in two terminals; a key that was shown is what the client has."""
+    """Server and client in two terminals; a key that was shown is what the client has. Where a page
+    starts none, the server is one that was started before."""
     port, key = str(free_port()), ""
-    server = next(line for line in lines(block) if "uvicorn" in line)
-    for line in lines(block):
+    typed = list(lines(block))
+    if not any("uvicorn" in line for line in typed):
+        typed = [*BEFORE, *typed]
+    server = next(line for line in typed if "uvicorn" in line)
+    for line in typed:
         if line.startswith("python -m api.keys"):
             key = bash(line).strip()
     with running(server.replace("8080", port), f"http://127.0.0.1:{port}"):
-        for line in lines(block):
+        for line in typed:
             if line.startswith("curl"):
                 asked = line.replace("8080", port).replace("curl", "curl -sS --fail-with-body", 1)
-                assert '"score":' in bash(asked, KEY=key)
+                told = bash(asked, KEY=key)
+                if written := re.search(r"-o (\S+\.arrows) ", line):
+                    with pa.ipc.open_stream(Path(written[1]).read_bytes()) as answers:
+                        assert None not in answers.read_all()["score"].to_pylist()
+                else:
+                    assert '"score":' in told
 
 
 def bash(line: str, **variables: str) -> str:
