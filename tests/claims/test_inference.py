@@ -132,6 +132,25 @@ def test_a_column_with_a_role_or_ignored_is_no_feature(tmp_path: Path) -> None:
     assert inferred(path, **changed) == ({}, ())
 
 
+def test_an_ignored_name_that_no_file_has_is_told(tmp_path: Path) -> None:
+    path = source(tmp_path, closing_code=["x", "y"] * 50, score=["x", "y"] * 50)
+    kinds, warnings = inferred(path, ignore=["closing_cod", "score", "remarks"])
+    assert kinds == {"closing_code": "categorical"}
+    assert warnings == (
+        "`ignore` names 'closing_cod', which is no column of the files "
+        "(did you mean 'closing_code'?)",
+        "`ignore` names 'remarks', which is no column of the files",
+    )
+
+
+@pytest.mark.parametrize("name", ["Closing_Code", " closing_code"])
+def test_an_ignored_name_in_other_letters_is_refused(tmp_path: Path, name: str) -> None:
+    path = source(tmp_path, **{name: ["x", "y"] * 50})
+    with pytest.raises(SourceError, match=r"`ignore` names 'closing_code'.* is. Correct"):
+        inferred(path, ignore=["closing_code"])
+    assert inferred(path, ignore=["closing_code"], categorical=[name])[0] == {name: "categorical"}
+
+
 def test_what_is_listed_stays_as_it_is_listed(tmp_path: Path) -> None:
     path = source(tmp_path, km=["1", "2"] * 50, zone=["3", "4"] * 50, region=["n", "s"] * 50)
     kinds, warnings = inferred(path, categorical=["zone"])

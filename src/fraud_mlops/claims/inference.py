@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fraud_mlops.claims.diagnosis import closest
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.reading import Source, open_source
 from fraud_mlops.claims.values import Mask, Signs, is_number, is_text, numbers, text, without
 from fraud_mlops.contract import MODEL_SCORE, RESERVED, Contract
+from fraud_mlops.errors import SourceError
 from fraud_mlops.sources import SyntheticSource
 
 # Rows looked at, evenly spread over the source; enough to tell a code from a measure.
@@ -63,6 +65,7 @@ def infer(contract: Contract, source: Source | None = None) -> Resolution:
         return Resolution(_generated(contract), ())
     source = source or open_source(contract)
     source.require(named_columns(contract))
+    in_vain = list(_ignored_in_vain(contract, source))
     columns = _open_columns(contract, source)
     # Asked for no column, a reader would give all.
     looked_at = _spread(source.chunks(columns), columns) if columns else {}
@@ -81,9 +84,30 @@ def infer(contract: Contract, source: Source | None = None) -> Resolution:
         f"{len(source.files):,} files only; put every file into such a folder to have it"
         for key, n in source.keys_of_some.items()
     ]
+    warnings += in_vain
     for kind in found.keys() - chosen.keys():
         warnings += [f"column {n!r} looks {kind} but is not listed: left out" for n in found[kind]]
     return Resolution(_with(contract, chosen), tuple(warnings))
+
+
+def _ignored_in_vain(contract: Contract, source: Source) -> Iterator[str]:
+    """Ignored names that no file has: what they mean may have become a feature.
+
+    Raises SourceError for one that differs from a column without a role in case and blanks only.
+    """
+    free = [column for column in source.columns if column not in contract.role_columns()]
+    for name in contract.ignore:
+        if name in source.ignored:
+            continue
+        told = f"`ignore` names {name!r}, which is no column of the files"
+        if same := [c for c in free if _bare(c) == _bare(name)]:
+            raise SourceError(f"{source.uri}: {told}; {same[0]!r} is. Correct the contract.")
+        near = closest(name, free)
+        yield told + (f" (did you mean {near!r}?)" if near else "")
+
+
+def _bare(name: str) -> str:
+    return "".join(name.split()).casefold()
 
 
 def named_columns(contract: Contract) -> list[str]:

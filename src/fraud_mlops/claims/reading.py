@@ -44,6 +44,8 @@ class Source:
     """
     keys_of_some: Mapping[str, int] = field(default_factory=dict)
     """Names of folders that only so many of the files are in: no columns."""
+    ignored: frozenset[str] = frozenset()
+    """Columns that the contract ignores, of those that some file has."""
 
     @property
     def columns(self) -> list[str]:
@@ -140,15 +142,16 @@ def open_source(
         require_own_places(source.uri, found)
     unused = _keys_of_some(contract, found, only)
     seen = (_seen(file, form, source.csv, contract.ignore, unused) for file in found)
-    (file, first), among = next(seen), read_columns(contract)
+    (file, first, ignored), among = next(seen), read_columns(contract)
     files = [file]
-    for file, other in seen:
+    for file, other, more in seen:
         files.append(file)
+        ignored |= more
         if differences := _differences(_only(first, among), _only(other, among)):
             raise diagnosis.unlike_schemas(files[0].name, file.name, differences)
         first = {n: other.get(n, t) if pa.types.is_null(t) else t for n, t in first.items()}
     told = {k: n for k, n in unused.items() if k not in first} if only is None else {}
-    return Source(source.uri, form, source.csv, tuple(files), first, told)
+    return Source(source.uri, form, source.csv, tuple(files), first, told, ignored)
 
 
 def read_columns(contract: Contract) -> frozenset[str] | None:
@@ -184,8 +187,8 @@ def _seen(
     options: CsvOptions,
     ignore: Collection[str],
     unused: Collection[str],
-) -> tuple[SourceFile, dict[str, pa.DataType]]:
-    """The file with its keys, and the types of all that can be read of it."""
+) -> tuple[SourceFile, dict[str, pa.DataType], frozenset[str]]:
+    """The file with its keys, the types of all that can be read of it, and what is ignored."""
     if form == "csv":
         names = csv_files.read_header(file, options)
         types = [pa.string()] * len(names)
@@ -194,8 +197,9 @@ def _seen(
     diagnosis.duplicate_columns(file.name, names, ignore)
     # A column without a name is the row index that some tools write.
     own = {n: t for n, t in zip(names, types, strict=True) if n and n not in ignore}
+    there = {*names, *dict(file.with_keys(()).keys)}
     file = file.with_keys({*names, *ignore, *unused})
-    return file, own | {key: pa.string() for key, _ in file.keys}
+    return file, own | {key: pa.string() for key, _ in file.keys}, frozenset(ignore) & there
 
 
 def _differences(first: Mapping[str, pa.DataType], other: Mapping[str, pa.DataType]) -> list[str]:
