@@ -113,6 +113,48 @@ def test_check_fails_where_a_window_lacks_what_it_needs(shell, place) -> None:
     assert "no time is left for the train window" in text
 
 
+@pytest.mark.parametrize(
+    ("fraud", "genuine"),
+    [
+        (["confirmed"], [""]),
+        (["9"], ["1", "17"]),
+        (["120.5", "77", "318"], [""]),
+        (["2"], ["1", "3"]),
+    ],
+)
+def test_check_tells_of_a_column_that_almost_is_the_label(
+    shell, place, fraud: list[str], genuine: list[str]
+) -> None:
+    def made(i: int) -> str:
+        words = fraud if i % 10 == 0 else genuine
+        day = f"{date(2023, 1, 1) + timedelta(days=i):%F}"
+        return row(i, at=day, comment=words[i // 10 % len(words)], age=str(18 + i % 61))
+
+    path = place([made(i) for i in range(600)], CONTRACT.replace("ignore: [comment]\n", ""))
+    notes = [line for line in shell.says("check", path).splitlines() if "alone tells" in line]
+    assert len(notes) == 1
+    told = "Note: column 'comment' alone tells fraud from genuine (ROC-AUC 1.000 on 600 labelled"
+    assert notes[0].startswith(told)
+    few = place([made(i) for i in range(180)], CONTRACT.replace("ignore: [comment]\n", ""))
+    assert "alone tells" not in shell.says("check", few), "18 frauds are few"
+
+
+def test_check_takes_no_values_that_name_claims_for_the_label(shell, place) -> None:
+    """Rare frauds, of which each workshop has one at most."""
+    listed = CONTRACT.replace("ignore: [comment]", "categorical: [comment, policy, make]")
+    rows = [
+        row(
+            i,
+            at=f"{date(2021, 1, 1) + timedelta(hours=6 * i):%F}",
+            fraud="Y" if i % 100 == 0 else "N",
+            comment=f"w{i * 37 % 4000 // 20}",
+            policy=f"p{i}",
+        )
+        for i in range(4000)
+    ]
+    assert "alone tells" not in shell.says("check", place(rows, listed))
+
+
 def test_check_fails_where_a_column_has_the_name_of_a_history(shell, place, tmp_path: Path) -> None:
     path = place()
     claims = tmp_path / "claims.csv"

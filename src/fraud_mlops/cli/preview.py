@@ -19,6 +19,7 @@ from fraud_mlops.claims.canonical import Converted
 from fraud_mlops.claims.faults import hints
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.intake import Intake
+from fraud_mlops.claims.leaks import leaks
 from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
 from fraud_mlops.claims.quarantine import Quarantine
 from fraud_mlops.claims.report import Summary
@@ -128,7 +129,7 @@ def preview(
             contract=contract,
             columns=list(_columns(origin, summary)),
             entities=list(_entities(contract, summary)),
-            warnings=origin.warnings,
+            warnings=(*origin.warnings, *leaks(contract, staging)),
             rows=intake.source_rows,
             whole=whole,
             reasons=dict(quarantine.reasons.most_common()),
