@@ -210,6 +210,21 @@ def test_codes_that_went_through_floats_are_codes_again(tmp_path: Path) -> None:
     assert frame["make"].fillna("-").tolist() == ["7", "-", "2.5"]
 
 
+def test_codes_that_went_through_floats_in_one_of_two_files_are_the_same(tmp_path: Path) -> None:
+    """Also those that name a claim: its later record adds the label."""
+    write_csv(tmp_path / "1.csv", [claim(1, id="17", agent="4", make="7", fraud="")])
+    rows = [claim(1, id="17.0", agent="4.0", make="7.0"), claim(2, id="18.0", make="1.10")]
+    rows += [claim(i, id=f"v{i}", make=make) for i, make in enumerate(["1.00", "007.0", "v1.0"], 3)]
+    write_csv(tmp_path / "2.csv", [{"agent": "4.0"} | row for row in rows])
+    lake = lakehouse(tmp_path)
+    report = take_in(contract(tmp_path / "*.csv", entities={"broker": "agent"}), lake)
+    assert report.labels_added == 1
+    frame = published(lake, report).set_index("claim_id")
+    assert frame.index.tolist()[:2] == ["17", "18"]
+    assert set(frame["broker"]) == {"4"}
+    assert frame["make"].tolist() == ["7", "1.10", "1.00", "007.0", "v1.0"]
+
+
 # Numbers -----------------------------------------------------------------------------------
 
 SIGNS = [Signs(), Signs(","), Signs(".", ","), Signs(",", ".")]
