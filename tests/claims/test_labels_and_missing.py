@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_mlops.claims.values import Signs, numbers
-from fraud_mlops.errors import QualityError
+from fraud_mlops.errors import ContractError, QualityError
 
 
 def frame_of(tmp_path: Path, rows: list[dict[str, Any]], **changed: Any) -> pd.DataFrame:
@@ -79,6 +79,25 @@ def test_a_label_that_nobody_mapped_is_quarantined(tmp_path: Path) -> None:
     assert quarantined(report)[["row", "column", "value", "reason"]].values.tolist() == [
         [12, "fraud", "perhaps", "unknown_label"]
     ]
+
+
+def test_a_blank_label_may_mean_genuine(tmp_path: Path) -> None:
+    """From the delay on, as all labels; a word for "not known yet" is no blank."""
+    words = ["confirmed", "", "NA", "open", "N"]
+    rows = [claim(i, fraud=word) for i, word in enumerate(words, 1)]
+    rows.append(claim(1, id="young", at=f"{AS_OF - timedelta(days=1):%F}", fraud=""))
+    made = label(fraud=["confirmed"], genuine=["", "N"])
+    frame = frame_of(tmp_path, rows, label=made, missing={"fraud": ["open"]})
+    assert frame["label"].fillna(-1).tolist() == [1, 0, 0, -1, 0, -1]
+
+
+def test_a_label_word_that_a_csv_takes_for_blank_is_refused(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "m.csv", claims(5))
+    lake = lakehouse(tmp_path)
+    with pytest.raises(ContractError, match=r"label.genuine has 'NA', .*source.csv.null_values"):
+        take_in(contract(path, label=label(genuine=["NA", "0"])), lake)
+    own = {"csv": {"null_values": [""]}}
+    assert take_in(contract(path, label=label(genuine=["NA", "0"]), source=own), lake).kept == 5
 
 
 # Time --------------------------------------------------------------------------------------

@@ -118,7 +118,11 @@ class Converter:
         contract = self._contract.label
         label, bad = labels(self._known(chunk, contract.column), contract)
         faults.mark(bad, reasons.UNKNOWN_LABEL, contract.column)
-        return label
+        if contract.blank is None:
+            return label
+        # A word for "not known" is none of these blanks.
+        blank = pc.is_null(text(chunk[contract.column]))
+        return pc.if_else(blank, pa.scalar(contract.blank, pa.int8()), label)
 
     def _known_labels(
         self, chunk: Chunk, label: pa.Array, event_time: pa.Array, faults: Faults

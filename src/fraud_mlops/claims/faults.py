@@ -77,11 +77,11 @@ def _value_hints(contract: Contract, found: Collection[str]) -> Iterator[str]:
             "source.csv.thousands"
         )
     if UNKNOWN_LABEL in found:
+        blank = ", and not known yet where it is blank" if label.blank is None else ""
         yield (
             f"{label.column!r} is fraud where it is {_either(label.fraud)}, genuine where it is "
-            f"{_either(label.genuine)} (label.fraud, label.genuine), and not known yet where it is "
-            f"blank; for a word that means the same as blank, write missing: {{{label.column}: "
-            "[pending]}"
+            f"{_either(label.genuine)} (label.fraud, label.genuine){blank}; for a word that means "
+            f"not known yet, write missing: {{{label.column}: [pending]}}"
         )
 
 
@@ -91,7 +91,7 @@ def _is_parquet(source: FileSource) -> bool:
 
 
 def _either(words: Sequence[str]) -> str:
-    return " or ".join(map(repr, words))
+    return " or ".join(repr(word) if word else "blank" for word in words)
 
 
 class Faults:

@@ -25,7 +25,7 @@ from fraud_mlops.claims.files import (
 )
 from fraud_mlops.claims.values import POINT, Signs, is_number
 from fraud_mlops.contract import Contract
-from fraud_mlops.errors import SourceError
+from fraud_mlops.errors import ContractError, SourceError
 from fraud_mlops.sources import CsvOptions, FileSource
 
 
@@ -138,6 +138,8 @@ def open_source(
         raise TypeError(f"{contract.name} is generated, not read from files")
     there = find_files(source, without) if only is None else [file_of(source, only)]
     form, found = format_of(source, there)
+    if form == "csv":
+        _require_labels_that_are_read(contract, source.csv)
     if contract.claim_id is None:
         require_own_places(source.uri, found)
     unused = _keys_of_some(contract, found, only)
@@ -152,6 +154,18 @@ def open_source(
         first = {n: other.get(n, t) if pa.types.is_null(t) else t for n, t in first.items()}
     told = {k: n for k, n in unused.items() if k not in first} if only is None else {}
     return Source(source.uri, form, source.csv, tuple(files), first, told, ignored)
+
+
+def _require_labels_that_are_read(contract: Contract, csv: CsvOptions) -> None:
+    """Raises ContractError for a word of the label that a CSV's blanks swallow."""
+    for role, words in (("fraud", contract.label.fraud), ("genuine", contract.label.genuine)):
+        swallowed = [word for word in words if word in csv.null_values]
+        if swallowed and "" not in words:
+            raise ContractError(
+                f"{contract.name}: label.{role} has {swallowed[0]!r}, which is a blank by "
+                f'source.csv.null_values; take it out there, or write "" under label.{role} for '
+                "all blanks"
+            )
 
 
 def read_columns(contract: Contract) -> frozenset[str] | None:
