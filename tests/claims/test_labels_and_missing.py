@@ -146,6 +146,19 @@ def test_a_label_time_in_the_source_is_taken_at_its_word(tmp_path: Path) -> None
     assert frame["label_time"][1] == pd.Timestamp("2024-01-09", tz="UTC")
 
 
+def test_a_label_of_the_day_of_its_event_follows_it(tmp_path: Path) -> None:
+    """A date has no time of day; a moment that is not midnight is taken at its word."""
+    rows = [claim(i, at="2024-01-05T13:45") for i in range(1, 60)]
+    rows = [row | {"known": "2024-01-05"} for row in rows]
+    rows[7]["known"] = "2024-01-05T13:44"
+    rows[8]["known"] = "2024-01-04"
+    made = contract(write_csv(tmp_path / "m.csv", rows), label=label(time_column="known"))
+    lake = lakehouse(tmp_path)
+    report = take_in(made, lake)
+    assert report.reasons == {"label_before_event": 2}
+    assert set(published(lake, report)["label_time"]) == {pd.Timestamp("2024-01-05T13:45Z")}
+
+
 def test_labels_from_the_future_before_the_event_or_at_no_time_are_quarantined(
     tmp_path: Path,
 ) -> None:
