@@ -210,6 +210,25 @@ def test_a_zip_of_one_file_is_read_and_of_several_refused(tmp_path: Path) -> Non
         ids(contract(path), tmp_path)
 
 
+def test_a_zip_made_on_a_mac_holds_one_file_and_tells_what(tmp_path: Path) -> None:
+    """Beside it lie the attributes that the file has there. `claims.zip` does not say what it has:
+    its member does, with the separator."""
+    path = tmp_path / "claims.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("motor/motor.tsv", csv_text(claims(3), separator="\t"))
+        packed.writestr("__MACOSX/motor/._motor.tsv", "attributes")
+        packed.writestr("motor/.DS_Store", "places")
+    assert ids(contract(path), tmp_path) == ["c1", "c2", "c3"]
+    assert ids(contract(path, claim_id=None, ignore=["id"]), tmp_path)[0] == "claims-1"
+
+
+def test_a_packed_parquet_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "claims.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("motor.parquet", b"PAR1...PAR1")
+    assert "is packed, and Parquet is read as it is: unpack it" in refusal(contract(path), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
 )
