@@ -46,6 +46,8 @@ class Source:
     """Names of folders that only so many of the files are in: no columns."""
     ignored: frozenset[str] = frozenset()
     """Columns that the contract ignores, of those that some file has."""
+    passed_over: tuple[str, ...] = ()
+    """Names of files of text that lie beside the claims and are taken for none."""
 
     @property
     def columns(self) -> list[str]:
@@ -137,7 +139,8 @@ def open_source(
     if not isinstance(source, FileSource):
         raise TypeError(f"{contract.name} is generated, not read from files")
     there = find_files(source, without) if only is None else [file_of(source, only)]
-    form, found = format_of(source, there)
+    passed_over = _strays(contract, source, there) if only is None else []
+    form, found = format_of(source, [file for file in there if file not in passed_over])
     if form == "csv":
         _require_labels_that_are_read(contract, source.csv)
     if contract.claim_id is None:
@@ -153,7 +156,27 @@ def open_source(
             raise diagnosis.unlike_schemas(files[0].name, file.name, differences)
         first = {n: other.get(n, t) if pa.types.is_null(t) else t for n, t in first.items()}
     told = {k: n for k, n in unused.items() if k not in first} if only is None else {}
-    return Source(source.uri, form, source.csv, tuple(files), first, told, ignored)
+    names = tuple(file.name for file in passed_over)
+    return Source(source.uri, form, source.csv, tuple(files), first, told, ignored, names)
+
+
+def _strays(
+    contract: Contract, source: FileSource, files: Sequence[SourceFile]
+) -> list[SourceFile]:
+    """Text beside files of claims that is none: its header lacks a column that claims have."""
+    if ".txt" in source.uri.lower() or all(f.suffix == ".txt" for f in files if f.format):
+        return []
+    return [f for f in files if f.suffix == ".txt" and not _has_claims(contract, source, f)]
+
+
+def _has_claims(contract: Contract, source: FileSource, file: SourceFile) -> bool:
+    keys = dict(file.with_keys(()).keys)
+    try:
+        return {*contract.role_columns()} <= {*csv_files.read_header(file, source.csv), *keys}
+    except SourceError as error:
+        if isinstance(error.__cause__, OSError):  # the store's fault, not the file's
+            raise
+        return False
 
 
 def _require_labels_that_are_read(contract: Contract, csv: CsvOptions) -> None:
