@@ -254,6 +254,19 @@ def test_check_fails_when_too_many_rows_are_bad(shell, place) -> None:
     assert "quality.max_bad_share = 5.0%" in text
 
 
+@pytest.mark.parametrize(
+    ("behind", "paid", "told"),
+    [
+        (",", "1", "may end with a separator, or hold one in a value: let the header end with one"),
+        ("", "-1", "are claims too, set quality.min_amount: null"),
+    ],
+)
+def test_check_says_what_mends_rows_of_one_kind(
+    shell, place, behind: str, paid: str, told: str
+) -> None:
+    assert told in shell.fails("check", place([row(i, paid=paid) + behind for i in range(200)]))
+
+
 def test_check_fails_when_not_one_row_is_good(shell, place) -> None:
     text = shell.fails("check", place([row(1, fraud="perhaps")]))
     assert "100.0%" in text
