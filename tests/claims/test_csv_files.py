@@ -92,6 +92,19 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
     assert ids(contract(path), tmp_path) == ["c1", "c2", "c3"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "UTF_16BE"])
+def test_a_mark_of_the_byte_order_may_stand_where_the_encoding_says_it(
+    tmp_path: Path, encoding: str
+) -> None:
+    path = tmp_path / "m.csv"
+    path.write_bytes(("\ufeff" + csv_text(claims(3))).encode(encoding))
+    assert ids(contract(path, source={"csv": {"encoding": encoding}}), tmp_path) == [
+        "c1",
+        "c2",
+        "c3",
+    ]
+
+
 def test_the_wrong_encoding_is_told_with_row_and_column(tmp_path: Path) -> None:
     rows = claims(3000)
     rows[2499]["make"] = "Citroën"
