@@ -83,6 +83,20 @@ def test_check_tells_windows_with_their_frauds_entities_and_partitions(shell, pl
     assert "Note: 4 frauds known in the out-of-time window: with fewer than 20" in text
 
 
+def test_check_tells_of_an_entity_that_stands_for_nobody(shell, place) -> None:
+    """Of many; with few, one may have that many claims."""
+
+    def rows(shops: int) -> list[str]:
+        return [row(i, shop="UNKNOWN" if i % 3 == 0 else f"s{i % shops}") for i in range(200)]
+
+    text = shell.says("check", place(rows(100)))
+    assert "entity 'garage': one value of column 'shop' has 34% of the claims" in text
+    assert "list it: `missing: {shop: [UNKNOWN]}`" in text
+    assert "stands for" not in shell.says("check", place(rows(8)))
+    known = CONTRACT + "missing: {shop: [UNKNOWN]}\n"
+    assert "stands for" not in shell.says("check", place(rows(100), known))
+
+
 def test_check_says_when_the_budget_allows_no_alert(shell, place) -> None:
     told = "allows less than one alert of 30 labelled validation claims: no claim will be alerted"
     assert told not in shell.says("check", place())

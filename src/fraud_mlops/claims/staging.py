@@ -141,6 +141,19 @@ class Staging:
                 .to_arrow_table()
             )
 
+    def commonest(self, name: str) -> int:
+        """Claims that have the one value which most claims have, of those that have any."""
+        value = self._column(name)
+        with self._within_limit():
+            (claims,) = (
+                self._open()
+                .execute(
+                    f"SELECT max(n) FROM (SELECT count({value}) AS n FROM claims GROUP BY {value})"
+                )
+                .fetchone()
+            )
+        return int(claims or 0)
+
     def summary(self) -> Summary:
         """One pass over the claims for the report and the data card."""
         measures = [
