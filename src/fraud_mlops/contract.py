@@ -94,6 +94,11 @@ class Label(Part):
             raise ValueError(f"{sorted(both)} stand for fraud and for genuine")
         return self
 
+    @property
+    def blank(self) -> int | None:
+        """The label that a blank stands for, where `""` is among the words; None: not known yet."""
+        return 1 if "" in self.fraud else 0 if "" in self.genuine else None
+
 
 class Window(Part):
     """Half-open: start <= event time < end."""

@@ -105,6 +105,11 @@ def _word(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) else value
 
 
+def _several(value: Any) -> Any:
+    """One word stands for a list of it."""
+    return (value,) if isinstance(value, (str, int, float)) else value
+
+
 def _not_negative(value: timedelta) -> timedelta:
     if value < timedelta(0):
         raise ValueError("a duration cannot be negative")
@@ -132,7 +137,7 @@ FirstDay = Annotated[Instant, BeforeValidator(_first_of_month)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Days = Annotated[int, Field(gt=0, le=36_500)]
 Text = Annotated[str, BeforeValidator(_word)]
-Words = Annotated[tuple[Text, ...], Field(min_length=1)]
+Words = Annotated[tuple[Text, ...], BeforeValidator(_several), Field(min_length=1)]
 TimeFormat = Annotated[str, AfterValidator(_time_format)]
 # CSV is parsed by bytes.
 Sign = Annotated[str, BeforeValidator(_sign), Field(pattern=r"^[\x00-\x09\x0b\x0c\x0e-\x7f]$")]

@@ -92,6 +92,19 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
     assert ids(contract(path), tmp_path) == ["c1", "c2", "c3"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "UTF_16BE"])
+def test_a_mark_of_the_byte_order_may_stand_where_the_encoding_says_it(
+    tmp_path: Path, encoding: str
+) -> None:
+    path = tmp_path / "m.csv"
+    path.write_bytes(("\ufeff" + csv_text(claims(3))).encode(encoding))
+    assert ids(contract(path, source={"csv": {"encoding": encoding}}), tmp_path) == [
+        "c1",
+        "c2",
+        "c3",
+    ]
+
+
 def test_the_wrong_encoding_is_told_with_row_and_column(tmp_path: Path) -> None:
     rows = claims(3000)
     rows[2499]["make"] = "Citroën"
@@ -208,6 +221,25 @@ def test_a_zip_of_one_file_is_read_and_of_several_refused(tmp_path: Path) -> Non
         packed.writestr("more.csv", csv_text(claims(2)))
     with pytest.raises(SourceError, match="holds 2 files, of which one would be read"):
         ids(contract(path), tmp_path)
+
+
+def test_a_zip_made_on_a_mac_holds_one_file_and_tells_what(tmp_path: Path) -> None:
+    """Beside it lie the attributes that the file has there. `claims.zip` does not say what it has:
+    its member does, with the separator."""
+    path = tmp_path / "claims.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("motor/motor.tsv", csv_text(claims(3), separator="\t"))
+        packed.writestr("__MACOSX/motor/._motor.tsv", "attributes")
+        packed.writestr("motor/.DS_Store", "places")
+    assert ids(contract(path), tmp_path) == ["c1", "c2", "c3"]
+    assert ids(contract(path, claim_id=None, ignore=["id"]), tmp_path)[0] == "claims-1"
+
+
+def test_a_packed_parquet_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "claims.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("motor.parquet", b"PAR1...PAR1")
+    assert "is packed, and Parquet is read as it is: unpack it" in refusal(contract(path), tmp_path)
 
 
 @pytest.mark.parametrize(

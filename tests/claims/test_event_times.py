@@ -46,6 +46,11 @@ def read(words: list[Any], form: str | None = None, kind: pa.DataType | None = N
         "20240131120000",
         "202401311200",
         " 2024-01-31 12:00:00 ",
+        "2024-01-31 12:00:00 UTC",
+        "2024-01-31 12:00:00.000000 GMT",
+        "2024-01-31T12:00Z[UTC]",
+        "2024-01-31T13:00:00+01:00[Europe/Berlin]",
+        "2024-01-31t12:00:00z",
         "1706702400",
         "1706702400.0",
         "1706702400000",
@@ -71,6 +76,18 @@ def test_iso_8601_and_epochs_need_no_format(written: str) -> None:
 )  # fmt: skip
 def test_what_is_no_moment_is_not_guessed_at(written: str) -> None:
     assert read([written]) == ["bad"]
+
+
+@pytest.mark.parametrize(
+    "written", ["2024-02-29 24:00:00", "2024-02-29T24:00", "20240229T240000Z",
+                "2024-02-29 24:00:00.000+00:00"]
+)  # fmt: skip
+def test_the_midnight_that_ends_a_day_begins_the_next(written: str) -> None:
+    assert read([written, "2024-02-29"]) == [
+        datetime(2024, 3, 1, tzinfo=UTC),
+        datetime(2024, 2, 29, tzinfo=UTC),
+    ]
+    assert read(["2024-02-29 24:00:01", "2024-02-29 12:00 CET"]) == ["bad", "bad"]
 
 
 def test_fractions_of_a_second_are_kept_to_the_microsecond() -> None:

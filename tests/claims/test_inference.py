@@ -72,6 +72,58 @@ def test_what_names_a_claim_is_left_out(tmp_path: Path) -> None:
     assert "make it an entity, or list it under `categorical`" in warnings[2]
 
 
+def test_dates_are_left_out_however_they_are_written(tmp_path: Path) -> None:
+    days = [pd.Timestamp("2024-01-31") + pd.Timedelta(days=i % 30) for i in range(100)]
+    forms = ["%Y-%m-%d %H:%M", "%Y%m%d", "%d.%m.%Y", "%m/%d/%Y", "%d-%b-%y", "%Y-%m-%dT%H:%M:%SZ"]
+    path = source(
+        tmp_path,
+        age=[str(20 + i % 50) for i in range(100)],
+        count=[str(100_000_000 + 7919 * i % 1000) for i in range(100)],
+        **{f"d{i}": [day.strftime(form) for day in days] for i, form in enumerate(forms)},
+    )
+    kinds, warnings = inferred(path)
+    assert kinds == {"age": "numeric", "count": "numeric"}
+    assert set(warnings) == {
+        f"column 'd{i}' is left out: it holds dates, neither number nor category"
+        for i in range(len(forms))
+    }
+
+
+def test_numbers_that_name_claims_are_no_features_and_amounts_are(tmp_path: Path) -> None:
+    """Given out in order, whatever the steps, from above or below; or never twice and as long."""
+    rows, random = 2000, np.random.default_rng(1)
+    columns = {
+        "case": 10_000 + np.cumsum(random.integers(1, 9, rows)),
+        "late": np.where(np.arange(rows) % 300 == 7, 5, 90_000 - 3 * np.arange(rows)),
+        "customer": 10_000_000 + random.permutation(9_000_000)[:rows],
+        "claimed": random.lognormal(9, 1, rows).astype(int),
+        "short": 10_000 + random.permutation(90_000)[:rows],
+        "cents": np.arange(rows) + 0.25,
+    }
+    words = {name: [str(value) for value in values] for name, values in columns.items()}
+    kinds, warnings = inferred(source(tmp_path, rows, **words))
+    assert kinds == dict.fromkeys(["claimed", "short", "cents"], "numeric")
+    told = {w.split("'")[1]: w for w in warnings}
+    assert "it numbers the rows, in order" in told["case"]
+    assert "it numbers the rows, in order" in told["late"]
+    assert "whole numbers of 8 digits that never repeat name claims" in told["customer"]
+
+
+def test_numbers_with_a_unit_are_not_said_to_name_claims(tmp_path: Path) -> None:
+    amounts = [f"{i * 7.25:.2f}" for i in range(100)]
+    path = source(
+        tmp_path,
+        share=[f"{amount}%" for amount in amounts],
+        euro=[f"EUR{amount}" for amount in amounts],
+        dollar=[f"-${amount}" for amount in amounts],
+        plate=[f"ABC{i}" for i in range(100)],
+    )
+    told = {w.split("'")[1]: w for w in inferred(path)[1]}
+    for name, word in {"share": "0.00%", "euro": "EUR0.00", "dollar": "-$0.00"}.items():
+        assert f"left out: its values are numbers with a unit ('{word}'); write" in told[name]
+    assert "make it an entity" in told["plate"]
+
+
 def test_columns_that_say_nothing_are_left_out(tmp_path: Path) -> None:
     path = source(
         tmp_path, country=["AT"] * 100, note=[""] * 100, rare=["x"] + [""] * 99, zero=["0"] * 100
@@ -130,6 +182,25 @@ def test_a_column_with_a_role_or_ignored_is_no_feature(tmp_path: Path) -> None:
         "label": {"column": "fraud", "delay": 0, "time_column": "known"},
     }
     assert inferred(path, **changed) == ({}, ())
+
+
+def test_an_ignored_name_that_no_file_has_is_told(tmp_path: Path) -> None:
+    path = source(tmp_path, closing_code=["x", "y"] * 50, score=["x", "y"] * 50)
+    kinds, warnings = inferred(path, ignore=["closing_cod", "score", "remarks"])
+    assert kinds == {"closing_code": "categorical"}
+    assert warnings == (
+        "`ignore` names 'closing_cod', which is no column of the files "
+        "(did you mean 'closing_code'?)",
+        "`ignore` names 'remarks', which is no column of the files",
+    )
+
+
+@pytest.mark.parametrize("name", ["Closing_Code", " closing_code"])
+def test_an_ignored_name_in_other_letters_is_refused(tmp_path: Path, name: str) -> None:
+    path = source(tmp_path, **{name: ["x", "y"] * 50})
+    with pytest.raises(SourceError, match=r"`ignore` names 'closing_code'.* is. Correct"):
+        inferred(path, ignore=["closing_code"])
+    assert inferred(path, ignore=["closing_code"], categorical=[name])[0] == {name: "categorical"}
 
 
 def test_what_is_listed_stays_as_it_is_listed(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_mlops.claims.values import Signs, numbers
-from fraud_mlops.errors import QualityError
+from fraud_mlops.errors import ContractError, QualityError
 
 
 def frame_of(tmp_path: Path, rows: list[dict[str, Any]], **changed: Any) -> pd.DataFrame:
@@ -81,6 +81,25 @@ def test_a_label_that_nobody_mapped_is_quarantined(tmp_path: Path) -> None:
     ]
 
 
+def test_a_blank_label_may_mean_genuine(tmp_path: Path) -> None:
+    """From the delay on, as all labels; a word for "not known yet" is no blank."""
+    words = ["confirmed", "", "NA", "open", "N"]
+    rows = [claim(i, fraud=word) for i, word in enumerate(words, 1)]
+    rows.append(claim(1, id="young", at=f"{AS_OF - timedelta(days=1):%F}", fraud=""))
+    made = label(fraud=["confirmed"], genuine=["", "N"])
+    frame = frame_of(tmp_path, rows, label=made, missing={"fraud": ["open"]})
+    assert frame["label"].fillna(-1).tolist() == [1, 0, 0, -1, 0, -1]
+
+
+def test_a_label_word_that_a_csv_takes_for_blank_is_refused(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "m.csv", claims(5))
+    lake = lakehouse(tmp_path)
+    with pytest.raises(ContractError, match=r"label.genuine has 'NA', .*source.csv.null_values"):
+        take_in(contract(path, label=label(genuine=["NA", "0"])), lake)
+    own = {"csv": {"null_values": [""]}}
+    assert take_in(contract(path, label=label(genuine=["NA", "0"]), source=own), lake).kept == 5
+
+
 # Time --------------------------------------------------------------------------------------
 
 
@@ -125,6 +144,19 @@ def test_a_label_time_in_the_source_is_taken_at_its_word(tmp_path: Path) -> None
     assert frame["label_time"].isna().tolist() == [False, False, True]
     assert frame["label_time"][0] == pd.Timestamp("2024-01-03", tz="UTC")
     assert frame["label_time"][1] == pd.Timestamp("2024-01-09", tz="UTC")
+
+
+def test_a_label_of_the_day_of_its_event_follows_it(tmp_path: Path) -> None:
+    """A date has no time of day; a moment that is not midnight is taken at its word."""
+    rows = [claim(i, at="2024-01-05T13:45") for i in range(1, 60)]
+    rows = [row | {"known": "2024-01-05"} for row in rows]
+    rows[7]["known"] = "2024-01-05T13:44"
+    rows[8]["known"] = "2024-01-04"
+    made = contract(write_csv(tmp_path / "m.csv", rows), label=label(time_column="known"))
+    lake = lakehouse(tmp_path)
+    report = take_in(made, lake)
+    assert report.reasons == {"label_before_event": 2}
+    assert set(published(lake, report)["label_time"]) == {pd.Timestamp("2024-01-05T13:45Z")}
 
 
 def test_labels_from_the_future_before_the_event_or_at_no_time_are_quarantined(
@@ -208,6 +240,21 @@ def test_codes_that_went_through_floats_are_codes_again(tmp_path: Path) -> None:
     lake = lakehouse(tmp_path)
     frame = published(lake, take_in(contract(write_parquet(tmp_path / "m.parquet", table)), lake))
     assert frame["make"].fillna("-").tolist() == ["7", "-", "2.5"]
+
+
+def test_codes_that_went_through_floats_in_one_of_two_files_are_the_same(tmp_path: Path) -> None:
+    """Also those that name a claim: its later record adds the label."""
+    write_csv(tmp_path / "1.csv", [claim(1, id="17", agent="4", make="7", fraud="")])
+    rows = [claim(1, id="17.0", agent="4.0", make="7.0"), claim(2, id="18.0", make="1.10")]
+    rows += [claim(i, id=f"v{i}", make=make) for i, make in enumerate(["1.00", "007.0", "v1.0"], 3)]
+    write_csv(tmp_path / "2.csv", [{"agent": "4.0"} | row for row in rows])
+    lake = lakehouse(tmp_path)
+    report = take_in(contract(tmp_path / "*.csv", entities={"broker": "agent"}), lake)
+    assert report.labels_added == 1
+    frame = published(lake, report).set_index("claim_id")
+    assert frame.index.tolist()[:2] == ["17", "18"]
+    assert set(frame["broker"]) == {"4"}
+    assert frame["make"].tolist() == ["7", "1.10", "1.00", "007.0", "v1.0"]
 
 
 # Numbers -----------------------------------------------------------------------------------

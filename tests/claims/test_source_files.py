@@ -152,6 +152,22 @@ def test_any_store_that_fsspec_knows(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("beside", ["csv", "parquet"])
+def test_a_text_beside_files_of_claims_that_is_none_is_passed_over_and_told(
+    tmp_path: Path, beside: str
+) -> None:
+    folder, text = tmp_path / "in", tmp_path / "in" / "README.txt"
+    if beside == "csv":
+        write_csv(folder / "a.csv", claims(3))
+    else:
+        write_parquet(folder / "a.parquet", typed(3))
+    text.write_text("What these columns mean.\n")
+    report = take_in(contract(folder), lakehouse(tmp_path))
+    assert report.kept == 3
+    assert [w for w in report.warnings if f"{text}: passed over" in w]
+    assert "no column 'id'" in refusal(contract(folder / "*.txt"), tmp_path)
+
+
 def test_kinds_of_number_text_and_time_may_differ_from_file_to_file(tmp_path: Path) -> None:
     """One missing value makes whole numbers floats, and a column of them no type at all."""
     first = typed(3)

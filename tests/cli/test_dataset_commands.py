@@ -83,6 +83,20 @@ def test_check_tells_windows_with_their_frauds_entities_and_partitions(shell, pl
     assert "Note: 4 frauds known in the out-of-time window: with fewer than 20" in text
 
 
+def test_check_tells_of_an_entity_that_stands_for_nobody(shell, place) -> None:
+    """Of many; with few, one may have that many claims."""
+
+    def rows(shops: int) -> list[str]:
+        return [row(i, shop="UNKNOWN" if i % 3 == 0 else f"s{i % shops}") for i in range(200)]
+
+    text = shell.says("check", place(rows(100)))
+    assert "entity 'garage': one value of column 'shop' has 34% of the claims" in text
+    assert "list it: `missing: {shop: [UNKNOWN]}`" in text
+    assert "stands for" not in shell.says("check", place(rows(8)))
+    known = CONTRACT + "missing: {shop: [UNKNOWN]}\n"
+    assert "stands for" not in shell.says("check", place(rows(100), known))
+
+
 def test_check_says_when_the_budget_allows_no_alert(shell, place) -> None:
     told = "allows less than one alert of 30 labelled validation claims: no claim will be alerted"
     assert told not in shell.says("check", place())
@@ -111,6 +125,48 @@ def test_check_fails_where_a_window_lacks_what_it_needs(shell, place) -> None:
     short = [row(i, at=f"2024-01-{i % 28 + 1:02}") for i in range(200)]
     text = shell.fails("check", place(short))
     assert "no time is left for the train window" in text
+
+
+@pytest.mark.parametrize(
+    ("fraud", "genuine"),
+    [
+        (["confirmed"], [""]),
+        (["9"], ["1", "17"]),
+        (["120.5", "77", "318"], [""]),
+        (["2"], ["1", "3"]),
+    ],
+)
+def test_check_tells_of_a_column_that_almost_is_the_label(
+    shell, place, fraud: list[str], genuine: list[str]
+) -> None:
+    def made(i: int) -> str:
+        words = fraud if i % 10 == 0 else genuine
+        day = f"{date(2023, 1, 1) + timedelta(days=i):%F}"
+        return row(i, at=day, comment=words[i // 10 % len(words)], age=str(18 + i % 61))
+
+    path = place([made(i) for i in range(600)], CONTRACT.replace("ignore: [comment]\n", ""))
+    notes = [line for line in shell.says("check", path).splitlines() if "alone tells" in line]
+    assert len(notes) == 1
+    told = "Note: column 'comment' alone tells fraud from genuine (ROC-AUC 1.000 on 600 labelled"
+    assert notes[0].startswith(told)
+    few = place([made(i) for i in range(180)], CONTRACT.replace("ignore: [comment]\n", ""))
+    assert "alone tells" not in shell.says("check", few), "18 frauds are few"
+
+
+def test_check_takes_no_values_that_name_claims_for_the_label(shell, place) -> None:
+    """Rare frauds, of which each workshop has one at most."""
+    listed = CONTRACT.replace("ignore: [comment]", "categorical: [comment, policy, make]")
+    rows = [
+        row(
+            i,
+            at=f"{date(2021, 1, 1) + timedelta(hours=6 * i):%F}",
+            fraud="Y" if i % 100 == 0 else "N",
+            comment=f"w{i * 37 % 4000 // 20}",
+            policy=f"p{i}",
+        )
+        for i in range(4000)
+    ]
+    assert "alone tells" not in shell.says("check", place(rows, listed))
 
 
 def test_check_fails_where_a_column_has_the_name_of_a_history(shell, place, tmp_path: Path) -> None:
@@ -210,6 +266,19 @@ def test_check_fails_when_too_many_rows_are_bad(shell, place) -> None:
     text = shell.fails("check", place(rows))
     assert "50.0% of the rows break the contract" in text
     assert "quality.max_bad_share = 5.0%" in text
+
+
+@pytest.mark.parametrize(
+    ("behind", "paid", "told"),
+    [
+        (",", "1", "may end with a separator, or hold one in a value: let the header end with one"),
+        ("", "-1", "are claims too, set quality.min_amount: null"),
+    ],
+)
+def test_check_says_what_mends_rows_of_one_kind(
+    shell, place, behind: str, paid: str, told: str
+) -> None:
+    assert told in shell.fails("check", place([row(i, paid=paid) + behind for i in range(200)]))
 
 
 def test_check_fails_when_not_one_row_is_good(shell, place) -> None:

@@ -202,6 +202,13 @@ def test_label_values_are_words_and_never_mean_both() -> None:
     assert "at least 1 item" in mistake(label=label | {"fraud": []})
 
 
+def test_one_label_word_needs_no_list() -> None:
+    label = {"column": "fraud", "delay": "1d"}
+    made = contract(label=label | {"fraud": "Yes", "genuine": 0})
+    assert (made.label.fraud, made.label.genuine) == (("Yes",), ("0",))
+    assert "put quotes around" in mistake(label=label | {"fraud": True})
+
+
 def test_an_unquoted_yes_is_not_taken_for_the_word_true() -> None:
     told = mistake(label={"column": "f", "delay": 0, "fraud": [True], "genuine": ["no"]})
     assert "put quotes around" in told

@@ -118,7 +118,11 @@ class Converter:
         contract = self._contract.label
         label, bad = labels(self._known(chunk, contract.column), contract)
         faults.mark(bad, reasons.UNKNOWN_LABEL, contract.column)
-        return label
+        if contract.blank is None:
+            return label
+        # A word for "not known" is none of these blanks.
+        blank = pc.is_null(text(chunk[contract.column]))
+        return pc.if_else(blank, pa.scalar(contract.blank, pa.int8()), label)
 
     def _known_labels(
         self, chunk: Chunk, label: pa.Array, event_time: pa.Array, faults: Faults
@@ -137,6 +141,7 @@ class Converter:
             stated, bad = times(self._known(chunk, contract.time_column), contract.time_format)
             bad &= mask_of(pc.is_valid(label))
             faults.mark(bad, reasons.BAD_LABEL_TIME, contract.time_column)
+            stated = _not_before_its_day(stated, event_time)
             known = pc.coalesce(stated, derived)
             immature = (
                 pc.greater(known, self._as_of)
@@ -148,3 +153,10 @@ class Converter:
             label = pc.if_else(pa.array(unripe), pa.scalar(None, pa.int8()), label)
         known = pc.if_else(pc.is_valid(label), known, pa.scalar(None, UTC_TIME))
         return label, known, unripe
+
+
+def _not_before_its_day(stated: pa.Array, event_time: pa.Array) -> pa.Array:
+    """A label time without a time of day is midnight, and says only which day: of the event's own
+    day, it is the event's time."""
+    same = pc.equal(stated, pc.floor_temporal(event_time, unit="day"))
+    return pc.if_else(pc.fill_null(same, False), event_time, stated)

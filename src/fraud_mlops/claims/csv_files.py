@@ -81,6 +81,7 @@ def read_chunks(file: SourceFile, options: CsvOptions, columns: Sequence[str]) -
     pending: list[Unreadable] = []
     with file.open() as stream:
         read = skipped = 0
+        diagnosis.pass_mark(stream, options.encoding)
         counted = _QuoteCounter(stream, options.quote.encode())
         for batch in _batches(counted, file, options, columns, pending):
             rows, passed = _number(read, skipped, batch.num_rows, pending)

@@ -17,6 +17,7 @@ from fraud_mlops.sources import CsvOptions
 
 _SEPARATORS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'", ":": "':'"}
 _EXCEL = re.compile(r"sep=(.)", re.IGNORECASE)
+_MARKS = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}
 _STRANGE = re.compile(r"[\udc80-\udcff]")
 
 
@@ -153,10 +154,18 @@ def unlike_schemas(first: str, other: str, differences: Sequence[str]) -> Source
 
 def lines_of(stream: Any, options: CsvOptions, errors: str = "strict") -> io.TextIOWrapper:
     """Decoded lines from the header on, ends of line and all."""
+    pass_mark(stream, options.encoding)
     lines = io.TextIOWrapper(stream, _with_bom(options.encoding), errors=errors, newline="")
     for _ in range(options.skip_lines):
         lines.readline()
     return lines
+
+
+def pass_mark(stream: Any, encoding: str) -> None:
+    """Past the byte-order mark that `utf-16-le` and `utf-16-be`, unlike `utf-16`, take for text."""
+    mark = _MARKS.get(codecs.lookup(encoding).name)
+    if mark and stream.read(len(mark)) != mark:
+        stream.seek(0)
 
 
 def _with_bom(encoding: str) -> str:

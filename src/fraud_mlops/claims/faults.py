@@ -23,7 +23,8 @@ EVENT_IN_FUTURE = "event_in_future"
 LABEL_FROM_THE_FUTURE = "label_from_the_future"
 UNKNOWN_LABEL = "unknown_label"
 NOT_A_NUMBER = "not_a_number"
-# The rules in `schema` add: label_before_event, negative_amount, infinite_value.
+NEGATIVE_AMOUNT = "negative_amount"
+# The rules in `schema` add: label_before_event, infinite_value.
 
 
 class Fault(NamedTuple):
@@ -40,7 +41,21 @@ def hints(contract: Contract, found: Collection[str]) -> list[str]:
     )
     told = [*_time_hints(contract, found), *_future_hints(found), *_value_hints(contract, found)]
     repeated = {DUPLICATE_CLAIM_ID, OTHER_VALUES, OTHER_LABEL}.intersection(found)
-    return [*told, *([twice] if repeated else [])]
+    return [*told, *_row_hints(contract, found), *([twice] if repeated else [])]
+
+
+def _row_hints(contract: Contract, found: Collection[str]) -> Iterator[str]:
+    """Rows that do not fit the header, and amounts that are paid back."""
+    if UNREADABLE_ROW in found:
+        yield (
+            "a row that has one field too many may end with a separator, or hold one in a value: "
+            "let the header end with one as well, or put the value in quotes (source.csv.quote)"
+        )
+    if NEGATIVE_AMOUNT in found:
+        yield (
+            f"amounts of less than quality.min_amount = {contract.quality.min_amount:g} are bad "
+            "rows; where repayments are claims too, set quality.min_amount: null"
+        )
 
 
 def _time_hints(contract: Contract, found: Collection[str]) -> list[str]:
@@ -77,11 +92,11 @@ def _value_hints(contract: Contract, found: Collection[str]) -> Iterator[str]:
             "source.csv.thousands"
         )
     if UNKNOWN_LABEL in found:
+        blank = ", and not known yet where it is blank" if label.blank is None else ""
         yield (
             f"{label.column!r} is fraud where it is {_either(label.fraud)}, genuine where it is "
-            f"{_either(label.genuine)} (label.fraud, label.genuine), and not known yet where it is "
-            f"blank; for a word that means the same as blank, write missing: {{{label.column}: "
-            "[pending]}"
+            f"{_either(label.genuine)} (label.fraud, label.genuine){blank}; for a word that means "
+            f"not known yet, write missing: {{{label.column}: [pending]}}"
         )
 
 
@@ -91,7 +106,7 @@ def _is_parquet(source: FileSource) -> bool:
 
 
 def _either(words: Sequence[str]) -> str:
-    return " or ".join(map(repr, words))
+    return " or ".join(repr(word) if word else "blank" for word in words)
 
 
 class Faults:

@@ -6,6 +6,7 @@ import posixpath
 import re
 import zipfile
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -41,6 +42,7 @@ class SourceFile:
 
     folders: names of those that it is in below the source's own, or below where a glob begins.
     keys: columns that stand in them (`region=north`) and not in the file, with their one value.
+    member: name of the one file in a `claims.zip`, which does not say itself what it holds.
     """
 
     fs: Any
@@ -48,11 +50,12 @@ class SourceFile:
     name: str
     folders: tuple[str, ...] = ()
     keys: tuple[tuple[str, str | None], ...] = ()
+    member: str | None = None
 
     @property
     def suffix(self) -> str:
         """Of the content: `.csv` for `claims.csv.gz`."""
-        return posixpath.splitext(self._uncompressed)[1].lower()
+        return posixpath.splitext(self.member or self._uncompressed)[1].lower()
 
     @property
     def format(self) -> Format | None:
@@ -86,21 +89,41 @@ class SourceFile:
     def open(self) -> Any:
         """Binary, decompressed."""
         try:
-            if self.path.lower().endswith(".zip"):
-                self._require_one_member()
-            return self.fs.open(self.path, "rb", compression=self.compression)
+            if not self.path.lower().endswith(".zip"):
+                return self.fs.open(self.path, "rb", compression=self.compression)
+            packed = zipfile.ZipFile(self.fs.open(self.path, "rb"))
+            return packed.open(self._only(_members(packed)))
         except (ValueError, ImportError, zipfile.BadZipFile) as error:
             raise SourceError(f"{self.name}: cannot be decompressed: {error}") from error
 
-    def _require_one_member(self) -> None:
-        """fsspec reads the first, and passes over the others without a word."""
-        with self.fs.open(self.path, "rb") as packed, zipfile.ZipFile(packed) as archive:
-            members = [one.filename for one in archive.infolist() if not one.is_dir()]
+    def _only(self, members: list[str]) -> str:
+        """fsspec would read the first, and pass over the others without a word."""
         if len(members) != 1:
             raise SourceError(
                 f"{self.name}: holds {len(members)} files, of which one would be read; pack each "
                 "by itself, or unpack them and give their folder as `source.uri`"
             )
+        return members[0]
+
+    def with_member(self) -> SourceFile:
+        """Looked into, where it is a zip whose name says nothing."""
+        if self.format or not self.path.lower().endswith(".zip"):
+            return self
+        with suppress(OSError, zipfile.BadZipFile):  # told when it is read, if ever
+            with self.fs.open(self.path, "rb") as stream, zipfile.ZipFile(stream) as packed:
+                members = _members(packed)
+            return replace(self, member=members[0] if len(members) == 1 else None)
+        return self
+
+
+def _members(packed: zipfile.ZipFile) -> list[str]:
+    """Without folders, and what a Mac packs beside its files."""
+    names = [one.filename for one in packed.infolist() if not one.is_dir()]
+    return [
+        name
+        for name in names
+        if not name.startswith("__MACOSX/") and not posixpath.basename(name).startswith(".")
+    ]
 
 
 @dataclass(frozen=True)
@@ -171,7 +194,7 @@ def find_files(source: FileSource, without: Collection[str] = ()) -> list[Source
     local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
     names = {path: path if local else fs.unstrip_protocol(path) for path in sorted(paths)}
     return [
-        SourceFile(fs, path, printable(name), tuple(_inside(path, root)[:-1]))
+        SourceFile(fs, path, printable(name), tuple(_inside(path, root)[:-1])).with_member()
         for path, name in names.items()
     ]
 

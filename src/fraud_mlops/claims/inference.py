@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fraud_mlops.claims.diagnosis import closest
 from fraud_mlops.claims.files import Chunk
+from fraud_mlops.claims.kinds import Kind, kind_of
 from fraud_mlops.claims.reading import Source, open_source
-from fraud_mlops.claims.values import Mask, Signs, is_number, is_text, numbers, text, without
+from fraud_mlops.claims.values import Signs, is_number, text, without
 from fraud_mlops.contract import MODEL_SCORE, RESERVED, Contract
+from fraud_mlops.errors import SourceError
 from fraud_mlops.sources import SyntheticSource
 
 # Rows looked at, evenly spread over the source; enough to tell a code from a measure.
 _ROWS = 200_000
-# Text with more distinct values than this, or than half of its rows, names rather than describes.
-_MOST_CATEGORIES = 10_000
-_FEW = 20
-# A text column is numeric when so many of its values are; the others go to quarantine.
-_NUMERIC_SHARE = 0.99
 
 
 class Resolution(NamedTuple):
@@ -29,14 +27,7 @@ class Resolution(NamedTuple):
     warnings: tuple[str, ...]
 
 
-class _Kind(NamedTuple):
-    """numeric, categorical or out; and why, where a person should know."""
-
-    kind: str
-    why: str | None = None
-
-
-_WHEN = _Kind(
+_WHEN = Kind(
     "out",
     "is left out: it stands in the names of folders and says when, which does not come again; "
     "list it under `numeric` or `categorical` to have it all the same",
@@ -63,6 +54,7 @@ def infer(contract: Contract, source: Source | None = None) -> Resolution:
         return Resolution(_generated(contract), ())
     source = source or open_source(contract)
     source.require(named_columns(contract))
+    in_vain = list(_ignored_in_vain(contract, source))
     columns = _open_columns(contract, source)
     # Asked for no column, a reader would give all.
     looked_at = _spread(source.chunks(columns), columns) if columns else {}
@@ -81,9 +73,30 @@ def infer(contract: Contract, source: Source | None = None) -> Resolution:
         f"{len(source.files):,} files only; put every file into such a folder to have it"
         for key, n in source.keys_of_some.items()
     ]
+    warnings += in_vain
     for kind in found.keys() - chosen.keys():
         warnings += [f"column {n!r} looks {kind} but is not listed: left out" for n in found[kind]]
     return Resolution(_with(contract, chosen), tuple(warnings))
+
+
+def _ignored_in_vain(contract: Contract, source: Source) -> Iterator[str]:
+    """Ignored names that no file has: what they mean may have become a feature.
+
+    Raises SourceError for one that differs from a column without a role in case and blanks only.
+    """
+    free = [column for column in source.columns if column not in contract.role_columns()]
+    for name in contract.ignore:
+        if name in source.ignored:
+            continue
+        told = f"`ignore` names {name!r}, which is no column of the files"
+        if same := [c for c in free if _bare(c) == _bare(name)]:
+            raise SourceError(f"{source.uri}: {told}; {same[0]!r} is. Correct the contract.")
+        near = closest(name, free)
+        yield told + (f" (did you mean {near!r}?)" if near else "")
+
+
+def _bare(name: str) -> str:
+    return "".join(name.split()).casefold()
 
 
 def named_columns(contract: Contract) -> list[str]:
@@ -147,83 +160,15 @@ def _every(
     return (positions, batch) if keep.all() else (positions[keep], batch.filter(pa.array(keep)))
 
 
-def _checked(contract: Contract, name: str, array: pa.Array, signs: Signs) -> _Kind:
+def _checked(contract: Contract, name: str, array: pa.Array, signs: Signs) -> Kind:
     if name in (*RESERVED, MODEL_SCORE, *contract.entities):
-        return _Kind("out", "is left out: its name is that of another column of the claims table")
+        return Kind("out", "is left out: its name is that of another column of the claims table")
     if pa.types.is_nested(array.type):
-        return _Kind("out", f"is left out: it holds {array.type}, not single values")
-    return _kind(without(array, contract.missing.get(name, ())), signs)
-
-
-def _kind(array: pa.Array, signs: Signs) -> _Kind:
-    words = text(array)
-    known = len(words) - words.null_count
-    distinct = pc.count_distinct(words, mode="only_valid").as_py()
-    if not known:
-        return _Kind("out", "is left out: it is empty (all null)")
-    if distinct == 1 and known == len(words):
-        return _Kind("out", f"is left out: it is always {pc.drop_null(words)[0].as_py()!r}")
-    how: str | None = None
-    if is_number(array.type) or (is_text(array.type) and not _coded(words)):
-        values, bad = numbers(array, signs)
-        unread = int(bad.sum())
-        if known - unread >= _NUMERIC_SHARE * known:
-            return _numeric(values, unread)
-        how = _nearly_numeric(words, bad)
-    elif not is_text(array.type) and not pa.types.is_boolean(array.type):
-        return _Kind("out", f"is left out: it holds {array.type}, neither number nor category")
-    if distinct > max(_FEW, known // 2) or distinct > _MOST_CATEGORIES:
-        names = (
-            f"{distinct:,} distinct values in {known:,} rows name claims rather than describe "
-            "them; make it an entity, or list it under `categorical`"
-        )
-        return _Kind("out", f"is left out: {how or names}")
-    return _Kind("categorical", f"is a category: {how}" if how else None)
-
-
-_OTHERWISE = {
-    "source.csv.decimal is ','": Signs(","),
-    "source.csv.decimal is ',' and source.csv.thousands '.'": Signs(",", "."),
-    "source.csv.thousands is ','": Signs(".", ","),
-}
-
-
-def _nearly_numeric(words: pa.Array, bad: Mask) -> str | None:
-    """How the numbers that a text column seems to hold are read as such; None for other words. bad:
-    which are no numbers as the source writes them."""
-    known = len(words) - words.null_count
-    for said, other in _OTHERWISE.items():
-        if known - int(numbers(words, other).bad.sum()) >= _NUMERIC_SHARE * known:
-            return f"its values are numbers where {said}; say so, or list it under `categorical`"
-    if 2 * int(bad.sum()) >= known:
-        return None
-    word = words.filter(pa.array(bad)).value_counts().sort(order="descending", by="counts")[0]
-    return (
-        f"most of its values are numbers, and {word['values'].as_py()!r} is not; where that means "
-        "not known, list it under `missing`, else list the column under `numeric`, or `categorical`"
-    )
+        return Kind("out", f"is left out: it holds {array.type}, not single values")
+    return kind_of(without(array, contract.missing.get(name, ())), signs)
 
 
 def _is_when(array: pa.Array) -> bool:
     """Years, months of years and days, as folders are named for: 2024, 2024-03, 20240331."""
     dated = pc.match_substring_regex(text(array), r"^(19|20)\d\d([-_]?\d\d){0,2}$")
     return len(array) > array.null_count and bool(pc.all(pc.fill_null(dated, True)).as_py())
-
-
-def _coded(words: pa.Array) -> bool:
-    """Digits with leading zeros (`00501`) are a code, not a quantity."""
-    return bool(pc.any(pc.match_substring_regex(words, r"^0\d+$")).as_py())
-
-
-def _numeric(values: pa.Array, unread: int) -> _Kind:
-    if _counts_rows(values):
-        return _Kind("out", "is left out: it numbers the rows, in order and without repeating")
-    why = f"is taken as numeric, but {unread} of its values are no numbers" if unread else None
-    return _Kind("numeric", why)
-
-
-def _counts_rows(values: pa.Array) -> bool:
-    if values.null_count or len(values) <= _FEW:
-        return False
-    steps = np.diff(values.to_numpy(zero_copy_only=False))
-    return bool((steps == steps[0]).all() and steps[0] > 0)

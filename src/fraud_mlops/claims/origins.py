@@ -72,7 +72,15 @@ class FileOrigin:
         self._source = open_source(contract, {record.file.path for record in aside})
         self._source.require(named_columns(contract))
         self.contract, warnings = infer(contract, self._source)
-        self.warnings = (*warnings, *[f"set aside, not read: {r.reason}" for r in aside])
+        self.warnings = (
+            *warnings,
+            *[f"set aside, not read: {r.reason}" for r in aside],
+            *[
+                f"{name}: passed over, for it lacks columns that the other files have; if it holds "
+                "claims, write `source.uri` as a pattern that names it (`*.txt`)"
+                for name in self._source.passed_over
+            ],
+        )
         self._source.require(named_columns(self.contract))
         self.names: Mapping[str, str] = source_columns(self.contract)
         self._sample = sample_size

@@ -40,6 +40,8 @@ def _why(file: SourceFile, error: Exception) -> str:
         starts = stream.read(4) == _MAGIC
         stream.seek(max(0, size - 4))
         ends = stream.read(4) == _MAGIC
+    if not starts and file.compression:
+        return "is packed, and Parquet is read as it is: unpack it"
     if not starts:
         return "is not Parquet; set `source.format: csv` if it is text"
     if not ends:

@@ -25,7 +25,7 @@ from fraud_mlops.claims.files import (
 )
 from fraud_mlops.claims.values import POINT, Signs, is_number
 from fraud_mlops.contract import Contract
-from fraud_mlops.errors import SourceError
+from fraud_mlops.errors import ContractError, SourceError
 from fraud_mlops.sources import CsvOptions, FileSource
 
 
@@ -44,6 +44,10 @@ class Source:
     """
     keys_of_some: Mapping[str, int] = field(default_factory=dict)
     """Names of folders that only so many of the files are in: no columns."""
+    ignored: frozenset[str] = frozenset()
+    """Columns that the contract ignores, of those that some file has."""
+    passed_over: tuple[str, ...] = ()
+    """Names of files of text that lie beside the claims and are taken for none."""
 
     @property
     def columns(self) -> list[str]:
@@ -135,20 +139,56 @@ def open_source(
     if not isinstance(source, FileSource):
         raise TypeError(f"{contract.name} is generated, not read from files")
     there = find_files(source, without) if only is None else [file_of(source, only)]
-    form, found = format_of(source, there)
+    passed_over = _strays(contract, source, there) if only is None else []
+    form, found = format_of(source, [file for file in there if file not in passed_over])
+    if form == "csv":
+        _require_labels_that_are_read(contract, source.csv)
     if contract.claim_id is None:
         require_own_places(source.uri, found)
     unused = _keys_of_some(contract, found, only)
     seen = (_seen(file, form, source.csv, contract.ignore, unused) for file in found)
-    (file, first), among = next(seen), read_columns(contract)
+    (file, first, ignored), among = next(seen), read_columns(contract)
     files = [file]
-    for file, other in seen:
+    for file, other, more in seen:
         files.append(file)
+        ignored |= more
         if differences := _differences(_only(first, among), _only(other, among)):
             raise diagnosis.unlike_schemas(files[0].name, file.name, differences)
         first = {n: other.get(n, t) if pa.types.is_null(t) else t for n, t in first.items()}
     told = {k: n for k, n in unused.items() if k not in first} if only is None else {}
-    return Source(source.uri, form, source.csv, tuple(files), first, told)
+    names = tuple(file.name for file in passed_over)
+    return Source(source.uri, form, source.csv, tuple(files), first, told, ignored, names)
+
+
+def _strays(
+    contract: Contract, source: FileSource, files: Sequence[SourceFile]
+) -> list[SourceFile]:
+    """Text beside files of claims that is none: its header lacks a column that claims have."""
+    if ".txt" in source.uri.lower() or all(f.suffix == ".txt" for f in files if f.format):
+        return []
+    return [f for f in files if f.suffix == ".txt" and not _has_claims(contract, source, f)]
+
+
+def _has_claims(contract: Contract, source: FileSource, file: SourceFile) -> bool:
+    keys = dict(file.with_keys(()).keys)
+    try:
+        return {*contract.role_columns()} <= {*csv_files.read_header(file, source.csv), *keys}
+    except SourceError as error:
+        if isinstance(error.__cause__, OSError):  # the store's fault, not the file's
+            raise
+        return False
+
+
+def _require_labels_that_are_read(contract: Contract, csv: CsvOptions) -> None:
+    """Raises ContractError for a word of the label that a CSV's blanks swallow."""
+    for role, words in (("fraud", contract.label.fraud), ("genuine", contract.label.genuine)):
+        swallowed = [word for word in words if word in csv.null_values]
+        if swallowed and "" not in words:
+            raise ContractError(
+                f"{contract.name}: label.{role} has {swallowed[0]!r}, which is a blank by "
+                f'source.csv.null_values; take it out there, or write "" under label.{role} for '
+                "all blanks"
+            )
 
 
 def read_columns(contract: Contract) -> frozenset[str] | None:
@@ -184,8 +224,8 @@ def _seen(
     options: CsvOptions,
     ignore: Collection[str],
     unused: Collection[str],
-) -> tuple[SourceFile, dict[str, pa.DataType]]:
-    """The file with its keys, and the types of all that can be read of it."""
+) -> tuple[SourceFile, dict[str, pa.DataType], frozenset[str]]:
+    """The file with its keys, the types of all that can be read of it, and what is ignored."""
     if form == "csv":
         names = csv_files.read_header(file, options)
         types = [pa.string()] * len(names)
@@ -194,8 +234,9 @@ def _seen(
     diagnosis.duplicate_columns(file.name, names, ignore)
     # A column without a name is the row index that some tools write.
     own = {n: t for n, t in zip(names, types, strict=True) if n and n not in ignore}
+    there = {*names, *dict(file.with_keys(()).keys)}
     file = file.with_keys({*names, *ignore, *unused})
-    return file, own | {key: pa.string() for key, _ in file.keys}
+    return file, own | {key: pa.string() for key, _ in file.keys}, frozenset(ignore) & there
 
 
 def _differences(first: Mapping[str, pa.DataType], other: Mapping[str, pa.DataType]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fraud_mlops.claims.faults import EVENT_IN_FUTURE, LABEL_FROM_THE_FUTURE
+from fraud_mlops.claims.faults import EVENT_IN_FUTURE, LABEL_FROM_THE_FUTURE, NEGATIVE_AMOUNT
 from fraud_mlops.claims.times import UTC_TIME
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.errors import ContractError
@@ -147,7 +147,7 @@ def _number(least: float | None = None) -> Column:
 
     checks = [Check(lambda x: ~np.isinf(x), **_named("infinite_value"), ignore_na=False)]
     if least is not None:
-        checks.append(Check.ge(least, **_named("negative_amount")))
+        checks.append(Check.ge(least, **_named(NEGATIVE_AMOUNT)))
     return Column("float64", checks, nullable=True)
 
 

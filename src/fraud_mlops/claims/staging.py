@@ -122,6 +122,38 @@ class Staging:
         arrays = [a.cast(f.type) for a, f in zip(found.columns, fields, strict=True)]
         return pa.table(arrays, schema=pa.schema(fields))
 
+    def labels_by_value(self, name: str) -> pa.Table:
+        """Of each value of a column: its claims that are fraud and genuine, in either of two
+        halves into which claims fall by chance, as fraud0, fraud1, genuine0 and genuine1."""
+        value, label, claim = (self._column(column) for column in (name, LABEL, CLAIM_ID))
+        counts = ", ".join(
+            f"count(*) FILTER ({label} = {is_fraud} AND hash({claim}) % 2 = {half}) AS {kind}{half}"
+            for is_fraud, kind in enumerate(("genuine", "fraud"))
+            for half in (0, 1)
+        )
+        with self._within_limit():
+            return (
+                self._open()
+                .sql(
+                    f"SELECT {value} AS value, {counts} FROM claims "
+                    f"WHERE {label} IS NOT NULL GROUP BY {value}"
+                )
+                .to_arrow_table()
+            )
+
+    def commonest(self, name: str) -> int:
+        """Claims that have the one value which most claims have, of those that have any."""
+        value = self._column(name)
+        with self._within_limit():
+            (claims,) = (
+                self._open()
+                .execute(
+                    f"SELECT max(n) FROM (SELECT count({value}) AS n FROM claims GROUP BY {value})"
+                )
+                .fetchone()
+            )
+        return int(claims or 0)
+
     def summary(self) -> Summary:
         """One pass over the claims for the report and the data card."""
         measures = [

@@ -27,7 +27,15 @@ _CALENDAR = (-62_135_596_800_000_000, 253_402_300_800_000_000)
 _INT64 = 2.0**63 - 1024
 
 # Day and all: a month alone is no moment. pandas would also read "today".
-_ISO = r"^\d{4}([-/]?)\d{2}([-/]?)\d{2}([T ]|$)"
+_ISO = r"^\d{4}([-/]?)\d{2}([-/]?)\d{2}([Tt ]|$)"
+# As databases, Java and people spell them, for what pandas reads: a zone's name behind its offset,
+# UTC as a word, small letters, and the midnight that ends a day, of which a day is to be added.
+_SPELLINGS = (
+    (r"^(.*(?:[Zz]|[+-]\d{2}:?\d{2}))\[[\w+/-]+\]$", r"\1"),
+    (r"^(.*:\d{2}(?:\.\d+)?) ?(?:UTC|GMT|z)$", r"\1Z"),
+    (r"^([\d/-]+)t", r"\1T"),
+)
+_DAYS_END = r"^([\d/-]+[T ])24(:?00(?::?00(?:\.0+)?)?(?:Z| ?[+-]\d{2}(?::?\d{2})?)?)$"
 # 202401311345 and 20240131134559.
 _COMPACT = r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])[0-5]\d([0-5]\d)?$"
 _DIGITS_OF_DATES = ((1e7, 1e8), (19e10, 21e10), (19e12, 21e12))
@@ -126,7 +134,7 @@ def _iso_or_epoch(words: pa.Array, *, compact_only: bool) -> Parsed:
     epoch = pc.invert(iso) if compact_only else pc.match_substring_regex(words, _EPOCH)
     epoch = pc.and_(epoch, pc.invert(compact))
     null = pa.scalar(None, pa.string())
-    dates = _some(pc.if_else(iso, words, null), "ISO8601")
+    dates = _iso(pc.if_else(iso, words, null))
     whole = pc.utf8_rpad(pc.if_else(compact, words, null), 14, "0")
     minutes = _some(whole, "%Y%m%d%H%M%S")
     seconds = _epochs(pc.if_else(epoch, words, null), None)
@@ -139,6 +147,17 @@ def _some(words: pa.Array, form: str) -> Parsed:
     if words.null_count == len(words):
         return Parsed(pa.nulls(len(words), UTC_TIME), none_bad(words))
     return _formatted(words, form)
+
+
+def _iso(words: pa.Array) -> Parsed:
+    for spelling, usual in _SPELLINGS:
+        words = pc.replace_substring_regex(words, spelling, usual)
+    ends = pc.match_substring_regex(words, _DAYS_END)
+    if not pc.any(ends).as_py():
+        return _some(words, "ISO8601")
+    read = _formatted(pc.replace_substring_regex(words, _DAYS_END, r"\100\2"), "ISO8601")
+    next_day = pc.add(read.values, pa.scalar(86_400_000_000, pa.duration("us")))
+    return Parsed(pc.if_else(ends, next_day, read.values), read.bad)
 
 
 def _formatted(words: pa.Array, form: str) -> Parsed:

@@ -23,6 +23,8 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
 _THOUSANDS = {".": "[.]", ",": "[,]", " ": r"[ \x{A0}\x{202F}]", "'": r"['\x{2019}]"}
 _WHOLE = r"^(-?\d+)\.0+$"
+# As whole floats are written; "1.00" and "007.0" are words of their own.
+_WHOLE_FLOAT = r"^(-?(?:0|[1-9]\d*))\.0$"
 _LARGEST_EXACT_INTEGER = 2.0**53
 
 
@@ -102,13 +104,16 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def text(array: pa.Array) -> pa.Array:
-    """Text without blanks around it; empty text is null. Whole floats lose their `.0`."""
+    """Text without blanks around it; empty text is null. Whole floats lose their `.0`, those that
+    are text already as well: one CSV writes the code 17 as 17.0, since another one is missing."""
     kind = array.type
     if pa.types.is_floating(kind):
         return _float_text(array)
     if pa.types.is_nested(kind):
         return pa.nulls(len(array), pa.string())
     words = pc.utf8_trim_whitespace(array.cast(pa.string()))
+    if pc.any(pc.ends_with(words, ".0")).as_py():
+        words = pc.replace_substring_regex(words, _WHOLE_FLOAT, r"\1")
     empty = pc.equal(words, "")
     if pc.any(empty).as_py():
         return pc.if_else(empty, pa.scalar(None, pa.string()), words)

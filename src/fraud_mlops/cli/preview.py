@@ -19,6 +19,7 @@ from fraud_mlops.claims.canonical import Converted
 from fraud_mlops.claims.faults import hints
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.intake import Intake
+from fraud_mlops.claims.leaks import leaks
 from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
 from fraud_mlops.claims.quarantine import Quarantine
 from fraud_mlops.claims.report import Summary
@@ -32,6 +33,9 @@ from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.fields import in_words
 from fraud_mlops.sources import SyntheticSource
 
+# No one person, garage or broker of many has so large a share of the claims.
+_CROWD = 0.25
+_FEW = 20
 _PROBLEMS = ["file", "row", "column", "value", "reason"]
 
 
@@ -128,7 +132,11 @@ def preview(
             contract=contract,
             columns=list(_columns(origin, summary)),
             entities=list(_entities(contract, summary)),
-            warnings=origin.warnings,
+            warnings=(
+                *origin.warnings,
+                *leaks(contract, staging),
+                *_crowds(contract, staging, summary),
+            ),
             rows=intake.source_rows,
             whole=whole,
             reasons=dict(quarantine.reasons.most_common()),
@@ -237,6 +245,18 @@ def _entities(contract: Contract, summary: Summary) -> Iterator[Entity]:
     profiles = {column.name: column for column in summary.columns}
     for entity, source in contract.entities.items():
         yield Entity(entity, source, profiles[entity].distinct or 0, profiles[entity].missing)
+
+
+def _crowds(contract: Contract, staging: Staging, summary: Summary) -> Iterator[str]:
+    """Entities of which one has so many claims that it stands for nobody."""
+    for entity in _entities(contract, summary):
+        share = staging.commonest(entity.name) / summary.rows if summary.rows else 0.0
+        if share > _CROWD and entity.distinct > _FEW:
+            yield (
+                f"entity {entity.name!r}: one value of column {entity.source!r} has {share:.0%} of "
+                "the claims, and they share one history. If it stands for 'not known', list it: "
+                f"`missing: {{{entity.source}: [UNKNOWN]}}`"
+            )
 
 
 def _source(contract: Contract, origin: Origin, name: str) -> str:

@@ -25,7 +25,8 @@ _MOMENT = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})?$"
 )
-_PLAIN_WORD = "^[^\x1c-\x1f]*$"  # which ingest takes for blanks, and pydantic does not
+# Ingest takes \x1c to \x1f for blanks, and pydantic does not; it reads 17.0 as the code 17.
+_PLAIN_WORD = "^([^\x1c-\x1f]*([^0\x1c-\x1f]|[^.\x1c-\x1f]0)|0)$"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,135 @@
+"""What the values of one column are: numbers, categories, or nothing that a model can use."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fraud_mlops.claims.times import times
+from fraud_mlops.claims.values import Mask, Signs, is_number, is_text, numbers, text
+
+# Text with more distinct values than this, or than half of its rows, names rather than describes.
+_MOST_CATEGORIES = 10_000
+_FEW = 20
+# A text column is numeric when so many of its values are; the others go to quarantine. Likewise
+# one of dates, and one of numbers that are given out in order.
+_NEARLY_ALL = 0.99
+# Whole numbers that never repeat name claims when there are so many of them and all are as long:
+# fewer, or shorter ones, may be amounts.
+_MANY = 1_000
+_LONG = 6
+
+_PLAIN_NUMBER = r"^[+-]?[\d.]+$"
+_COMPACT_DAY = r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4}(\d\d)?)?$"
+_DAY_FIRST = r"^\d{1,2}[./-](\d{1,2}|[A-Za-z]{3})[./-](\d{4}|\d\d)([ T,]|$)"
+_UNIT = r"(?:\p{Sc}|%|EUR|USD|GBP|CHF|CAD|AUD|JPY|INR|PLN|SEK|NOK|DKK|CZK|HUF|BRL|ZAR)"
+_WITH_UNIT = rf"^[+-]?(?:{_UNIT}\s*[+-]?\d[\d.,' ]*|\d[\d.,' ]*{_UNIT})$"
+
+
+class Kind(NamedTuple):
+    """numeric, categorical or out; and why, where a person should know."""
+
+    kind: str
+    why: str | None = None
+
+
+def kind_of(array: pa.Array, signs: Signs) -> Kind:
+    """Of a column of single values, in the order of the rows, without its words for missing."""
+    words = text(array)
+    known = len(words) - words.null_count
+    distinct = pc.count_distinct(words, mode="only_valid").as_py()
+    if not known:
+        return Kind("out", "is left out: it is empty (all null)")
+    if distinct == 1 and known == len(words):
+        return Kind("out", f"is left out: it is always {pc.drop_null(words)[0].as_py()!r}")
+    if _is_date(array, words):
+        return Kind("out", "is left out: it holds dates, neither number nor category")
+    how: str | None = None
+    if is_number(array.type) or (is_text(array.type) and not _coded(words)):
+        values, bad = numbers(array, signs)
+        unread = int(bad.sum())
+        if known - unread >= _NEARLY_ALL * known:
+            return _numeric(values, unread)
+        how = _nearly_numeric(words, bad)
+    elif not is_text(array.type) and not pa.types.is_boolean(array.type):
+        return Kind("out", f"is left out: it holds {array.type}, neither number nor category")
+    if distinct > max(_FEW, known // 2) or distinct > _MOST_CATEGORIES:
+        names = (
+            f"{distinct:,} distinct values in {known:,} rows name claims rather than describe "
+            "them; make it an entity, or list it under `categorical`"
+        )
+        return Kind("out", f"is left out: {how or names}")
+    return Kind("categorical", f"is a category: {how}" if how else None)
+
+
+def _is_date(array: pa.Array, words: pa.Array) -> bool:
+    """Text that says a day, or whole numbers that all read as one (20240131). Other numbers are
+    none, though they would be read as seconds since 1970."""
+    if not (is_text(array.type) or pa.types.is_integer(array.type)):
+        return False
+    compact = pc.match_substring_regex(words, _COMPACT_DAY)
+    bare = pc.match_substring_regex(words, _PLAIN_NUMBER)
+    day_first = pc.match_substring_regex(words, _DAY_FIRST)
+    number = pc.and_(bare, pc.invert(compact))
+    moments = times(pc.if_else(number, pa.scalar(None, pa.string()), words)).values
+    dates = pc.sum(pc.or_(pc.is_valid(moments), pc.fill_null(day_first, False))).as_py()
+    return bool(dates >= _NEARLY_ALL * (len(words) - words.null_count))
+
+
+_OTHERWISE = {
+    "source.csv.decimal is ','": Signs(","),
+    "source.csv.decimal is ',' and source.csv.thousands '.'": Signs(",", "."),
+    "source.csv.thousands is ','": Signs(".", ","),
+}
+
+
+def _nearly_numeric(words: pa.Array, bad: Mask) -> str | None:
+    """How the numbers that a text column seems to hold are read as such; None for other words. bad:
+    which are no numbers as the source writes them."""
+    known = len(words) - words.null_count
+    for said, other in _OTHERWISE.items():
+        if known - int(numbers(words, other).bad.sum()) >= _NEARLY_ALL * known:
+            return f"its values are numbers where {said}; say so, or list it under `categorical`"
+    if pc.sum(pc.match_substring_regex(words, _WITH_UNIT)).as_py() >= _NEARLY_ALL * known:
+        return (
+            f"its values are numbers with a unit ({pc.drop_null(words)[0].as_py()!r}); write them "
+            "without it, or list it under `categorical`"
+        )
+    if 2 * int(bad.sum()) >= known:
+        return None
+    word = words.filter(pa.array(bad)).value_counts().sort(order="descending", by="counts")[0]
+    return (
+        f"most of its values are numbers, and {word['values'].as_py()!r} is not; where that means "
+        "not known, list it under `missing`, else list the column under `numeric`, or `categorical`"
+    )
+
+
+def _coded(words: pa.Array) -> bool:
+    """Digits with leading zeros (`00501`) are a code, not a quantity."""
+    return bool(pc.any(pc.match_substring_regex(words, r"^0\d+$")).as_py())
+
+
+def _numeric(values: pa.Array, unread: int) -> Kind:
+    if name := _names_claims(pc.drop_null(values).to_numpy()):
+        return Kind("out", f"is left out: {name}; list it under `numeric` if it measures something")
+    why = f"is taken as numeric, but {unread} of its values are no numbers" if unread else None
+    return Kind("numeric", why)
+
+
+def _names_claims(values: np.ndarray) -> str | None:
+    """Why whole numbers do: they are given out in order, or each one once and of one length."""
+    distinct, rows = len(np.unique(values)), len(values)
+    if rows <= _FEW or distinct < _NEARLY_ALL * rows:
+        return None
+    if not (np.isfinite(values).all() and (values == np.floor(values)).all()):
+        return None
+    steps = np.diff(values)
+    if max((steps > 0).mean(), (steps < 0).mean()) >= _NEARLY_ALL:
+        return "it numbers the rows, in order and without repeating"
+    digits = {len(str(int(abs(end)))) for end in (values.min(), values.max())}
+    if distinct == rows >= _MANY and len(digits) == 1 and max(digits) >= _LONG:
+        return f"whole numbers of {max(digits)} digits that never repeat name claims"
+    return None
