@@ -18,7 +18,7 @@ of the list to its top would change average precision by 5 points or more."""
 
 
 class GateDecision(BaseModel):
-    """first: there was no champion. promote: replace it. hold: keep it.
+    """first: there was no champion. promote: replace it. hold: keep it, or go on without one.
 
     champion: version the challenger was compared with. gain: None where nothing was compared.
     confidence, min_gain: as the contract's gate asks for them.
@@ -44,13 +44,15 @@ def decide(
     seed: int,
     doubt: str | None = None,
     since: datetime | None = None,
+    back: str | None = None,
 ) -> GateDecision:
     """The rule, on the labelled claims of the out-of-time window.
 
-    1. Without a champion the challenger is the first.
-    2. Where the window cannot judge, for the reason that `doubt` gives, or has fewer than 20
+    1. A version that was taken back, of which `back` tells, does not lead, nor where none does.
+    2. Without a champion the challenger is the first.
+    3. Where the window cannot judge, for the reason that `doubt` gives, or has fewer than 20
        frauds, the champion stays.
-    3. The challenger is promoted when P(gain > gate.min_gain) >= gate.confidence, else the
+    4. The challenger is promoted when P(gain > gate.min_gain) >= gate.confidence, else the
        champion stays. gain is the difference in average precision on the same claims, and P its
        share of `gate.resamples` paired bootstrap resamples.
 
@@ -73,6 +75,9 @@ def decide(
             min_gain=gate.min_gain,
         )
 
+    if back:
+        stays = f"Champion {champion_version} stays" if champion_version else "No model leads"
+        return decision("hold", f"{stays}: {back}.")
     if champion_logits is None:
         return decision("first", "The first champion: there was none before it to be held against.")
     if doubt:

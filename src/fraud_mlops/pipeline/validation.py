@@ -25,6 +25,7 @@ from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
 from fraud_mlops.registry.bundle import Bundle, bundle_version, load_bundle
+from fraud_mlops.registry.taken_back import taken_back
 
 if TYPE_CHECKING:
     from fraud_mlops.models.fraud_model import FraudModel
@@ -106,7 +107,8 @@ def validate(
     maturity = label_maturity(features, plan.as_of)
     version = bundle_version(files, features.split.validation.end)
     doubt = _again(contract) if version == plan.champion else _doubt(maturity)
-    gate = _gate(plan, contract, claims, logits, doubt, raw.sample)
+    back = None if version == plan.champion else _taken_back(plan, version)
+    gate = _gate(plan, contract, claims, logits, doubt, raw.sample, back)
     return Validated(
         version=version,
         files=dict(files),
@@ -161,6 +163,19 @@ def _again(contract: Contract) -> str:
     return f"this training has made the same model again{why}"
 
 
+def _taken_back(plan: RunPlan, version: str) -> str | None:
+    """Whoever took the version back knew more of it than these claims say."""
+    move = taken_back(plan.model_uri, plan.contract.name, version)
+    if move is None:
+        return None
+    how = "withdrawn" if move.withdrawn else f"taken back for {move.version}"
+    return (
+        f"this training has made {version} again, which was {how} on {move.since:%F %H:%M} UTC by "
+        f"{move.by} ({move.reason.rstrip('.')}). It leads again by its name only: "
+        f"fraud-mlops models promote {version} {plan.options}"
+    )
+
+
 def _doubt(maturity: Maturity) -> str | None:
     if maturity.enough:
         return None
@@ -204,10 +219,12 @@ def _gate(
     logits: np.ndarray,
     doubt: str | None,
     sample: str | None,
+    back: str | None,
 ) -> GateDecision:
     """Against the champion that the run pinned, on claims that it has not learnt from either.
 
-    sample: of which rows the claims are, where they are not all.
+    sample: of which rows the claims are, where they are not all. back: that this very model was
+    taken back.
     Raises FraudMlopsError for a champion that cannot score these claims.
     """
     labels = labels_of(claims)
@@ -231,6 +248,7 @@ def _gate(
         seed=plan.seed,
         doubt=doubt,
         since=since,
+        back=back,
     )
 
 
