@@ -45,6 +45,7 @@ def decide(
     doubt: str | None = None,
     since: datetime | None = None,
     back: str | None = None,
+    renewed: str | None = None,
 ) -> GateDecision:
     """The rule, on the labelled claims of the out-of-time window.
 
@@ -55,8 +56,12 @@ def decide(
     4. The challenger is promoted when P(gain > gate.min_gain) >= gate.confidence, else the
        champion stays. gain is the difference in average precision on the same claims, and P its
        share of `gate.resamples` paired bootstrap resamples.
+    5. Where the contract asks for other alerts than the champion's threshold was chosen for, as
+       `renewed` says, a challenger that is not worse is promoted: one whose gain may be 0 or more
+       by its 95 % interval. Its threshold is what was asked for.
 
-    So equal models hold, and so does a better one that may owe it to chance.
+    So equal models hold, and so does a better one that may owe it to chance, as long as the
+    contract asks for the same alerts.
     labels, challenger, champion_logits [n]; champion_logits and champion_version both or neither.
     since: the claims are those from then on only, since the champion has learnt from earlier ones.
     """
@@ -98,10 +103,17 @@ def decide(
         seed=seed,
         min_gain=gate.min_gain,
     )
+    judged_on = f"{frauds:,} out-of-time frauds{fresh}"
     promoted = gain.probability >= gate.confidence
+    if not promoted and renewed and gain.gain.high >= 0:
+        reason = (
+            f"The challenger replaces champion {champion_version}: {renewed}, and on {judged_on} "
+            f"it is not worse. {_difference(gain)}."
+        )
+        return decision("promote", reason, gain)
     return decision(
         "promote" if promoted else "hold",
-        _reason(promoted, gain, gate, champion_version, f"{frauds:,} out-of-time frauds{fresh}"),
+        _reason(promoted, gain, gate, champion_version, judged_on),
         gain,
     )
 
@@ -109,9 +121,15 @@ def decide(
 def _reason(promoted: bool, gain: PairedGain, gate: Gate, champion: str | None, frauds: str) -> str:
     verdict = f"replaces champion {champion}" if promoted else f"does not replace {champion}"
     least = f"P(gain > {gate.min_gain:g}) = {gain.probability:g}"
+    difference = _difference(gain)
     return (
-        f"The challenger {verdict}: on {frauds} its average precision differs "
-        f"by {gain.gain.value:+.4f} from the champion's (95 % interval {gain.gain.low:+.4f} to "
-        f"{gain.gain.high:+.4f}), and {least}, {'at least' if promoted else 'below'} the "
-        f"{gate.confidence:g} asked for."
+        f"The challenger {verdict}: on {frauds} {difference[0].lower()}{difference[1:]}, and "
+        f"{least}, {'at least' if promoted else 'below'} the {gate.confidence:g} asked for."
+    )
+
+
+def _difference(gain: PairedGain) -> str:
+    return (
+        f"Its average precision differs by {gain.gain.value:+.4f} from the champion's (95 % "
+        f"interval {gain.gain.low:+.4f} to {gain.gain.high:+.4f})"
     )
