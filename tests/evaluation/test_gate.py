@@ -130,3 +130,33 @@ def test_scores_of_a_champion_without_its_version_are_a_mistake() -> None:
     labels, scores = claims(100)
     with pytest.raises(ValueError, match="go together"):
         decide(labels, scores, scores, champion_version=None, gate=GATE, seed=0)
+
+
+def test_a_challenger_that_is_not_worse_brings_the_threshold_that_the_contract_asks_for() -> None:
+    labels, scores = claims()
+    renewed = "the alert budget is 2% now, 10% before"
+    held = {"champion_version": "v7", "gate": GATE, "seed": 0}
+    same = decide(labels, scores, scores.copy(), **held, renewed=renewed)
+    assert same.verdict == "promote"
+    assert same.reason == (
+        f"The challenger replaces champion v7: {renewed}, and on {labels.sum()} out-of-time frauds "
+        "it is not worse. Its average precision differs by +0.0000 from the champion's (95 % "
+        "interval +0.0000 to +0.0000)."
+    )
+    worse = decide(labels, noisy(scores, 2), scores, **held, renewed=renewed)
+    assert worse.verdict == "hold"
+    assert worse.gain is not None
+    assert worse.gain.gain.high < 0
+    assert decide(labels, scores, scores.copy(), **held).verdict == "hold"
+    judging = decide(labels, scores, scores.copy(), **held, renewed=renewed, doubt="few labels")
+    assert judging.verdict == "hold"
+
+
+def test_a_version_that_was_taken_back_does_not_lead_whatever_the_window_says() -> None:
+    labels, good = claims()
+    told = "this training has made v8 again"
+    held = {"gate": GATE, "seed": 0, "back": told}
+    better = decide(labels, good, noisy(good, 2), champion_version="v7", **held)
+    assert (better.verdict, better.reason) == ("hold", f"Champion v7 stays: {told}.")
+    alone = decide(labels, good, None, champion_version=None, **held)
+    assert (alone.verdict, alone.reason) == ("hold", f"No model leads: {told}.")

@@ -79,10 +79,19 @@ def test_a_threshold_that_alerts_nobody_says_why_and_what_to_do() -> None:
     assert chosen(tied, Alerts(budget=0.04)).silent is None
 
 
-def test_costs_that_ask_for_no_review_are_no_reason_to_speak() -> None:
+def test_costs_that_ask_for_no_review_are_told_with_the_dearest_loss() -> None:
+    """A review cost of another currency, or of a thousand, would else look like a calm month."""
     dear = chosen(np.arange(90) / 10, Alerts(budget=0.5, review_cost=500), np.full(90, 10.0))
     assert dear.alert_share == 0
-    assert dear.silent is None
+    assert dear.silent is not None
+    assert "no claim is worth a review at alerts.review_cost = 500.00; the dearest" in dear.silent
+    assert "expected loss within the budget is 10.00" in dear.silent
+    cheap = chosen(np.arange(90) / 10, Alerts(budget=0.5, review_cost=5), np.full(90, 10.0))
+    assert cheap.silent is None
+    amounts = np.where(np.arange(90) == 60, 600.0, 1.0)  # the 30th, behind 29 not worth a review
+    behind = chosen(np.arange(90) / 10, Alerts(budget=0.5, review_cost=500), amounts)
+    assert behind.silent is not None
+    assert "no set of the first claims is worth a review at" in behind.silent
 
 
 @settings(max_examples=100, deadline=None)

@@ -120,6 +120,19 @@ def test_transactions_leave_a_week_between_windows(tmp_path: Path) -> None:
     assert oot["shop_claims_7d"].null_count == oot["shop"].null_count > 0
 
 
+def test_histories_reach_back_to_where_claims_begin_and_not_to_a_wrong_year(
+    tmp_path: Path,
+) -> None:
+    made, claims = transactions()
+    begins = claims["event_time"][1].as_py()
+    times = [START - timedelta(days=5000), *claims["event_time"].to_pylist()[1:]]
+    at = claims.column_names.index("event_time")
+    wrong = claims.set_column(at, "event_time", pa.array(times, claims.schema.field(at).type))
+    built = build(tmp_path, made, wrong)
+    assert built.records_from == begins
+    assert read_window(built, "train")["event_time"][0].as_py() == times[0]
+
+
 def test_a_wide_table_without_entity_or_amount(tmp_path: Path) -> None:
     names = [f"v{i}" for i in range(38)]
     made = contract(

@@ -17,6 +17,7 @@ from made_claims import START, contract
 
 from fraud_mlops.contract import Contract, Label
 from fraud_mlops.errors import SplitError
+from fraud_mlops.features.room import beginning
 from fraud_mlops.features.split import Split, WindowCount, check_windows, resolve_split
 
 DAY = timedelta(days=1)
@@ -199,6 +200,48 @@ def test_shares_that_keep_most_of_themselves_stand_as_given() -> None:
     split = resolve_split(delayed(30), claims, as_of=now, say=said.append)
     assert split.oot.end - split.oot.start == 73 * DAY + DAY
     assert not said
+
+
+def strayed(span: timedelta, years: list[float], count: int = 3000) -> np.ndarray:
+    """Evenly spaced claims, as many of the first as there are `years` so much too early."""
+    claims = times(span, count)
+    early = (np.array(years) * 365 * 86_400e6).astype("timedelta64[us]")
+    claims[: len(years)] -= early
+    return claims
+
+
+@pytest.mark.parametrize(
+    "years", [[126], list(np.linspace(1, 10, 24))], ids=["one of 1900", "24 of ten years"]
+)
+def test_claims_with_a_wrong_year_do_not_stretch_the_windows(years: list[float]) -> None:
+    now, said = START + 200 * DAY, list[str]()
+    made = contract(split={"train": 0.6, "validation": 0.2, "oot": 0.2})
+    made = made.model_copy(update={"label": Label(column="y", delay=30 * DAY)})
+    split = resolve_split(made, strayed(200 * DAY, years), as_of=now, say=said.append)
+    usual = resolve_split(made, strayed(200 * DAY, []), as_of=now, say=lambda _: None)
+    for found, expected in zip(split.named().values(), usual.named().values(), strict=True):
+        assert abs(found.end - expected.end) <= 2 * DAY
+    assert split.validation.start - split.train.end == 30 * DAY
+    assert split.train.start < START - 300 * DAY  # they are learnt from
+    many = "1 claim of " if len(years) == 1 else "24 claims from "
+    assert said[0].startswith(f"{made.name}: {many}")
+    assert "Look whether their dates are right" in said[0]
+
+
+def test_windows_that_shares_could_not_mean_are_not_taken() -> None:
+    """Too many claims far too early to be a mistake, and still no years of claims to train on."""
+    claims = strayed(200 * DAY, list(np.linspace(1, 10, 90)))
+    made = contract(split={"train": 0.6, "validation": 0.2, "oot": 0.2})
+    made = made.model_copy(update={"label": Label(column="y", delay=60 * DAY)})
+    with pytest.raises(SplitError, match="look at the dates of the first ones"):
+        split_of(made, claims)
+
+
+def test_the_first_claims_of_a_slow_beginning_count() -> None:
+    sparse = times(300 * DAY, 10)
+    rest = times(365 * DAY, 990) + np.timedelta64(300, "D")
+    assert beginning(np.concatenate([sparse, rest]).astype(np.int64)) == 0
+    assert beginning(np.arange(50) ** 4) == 0
 
 
 @pytest.mark.parametrize(("days", "delay"), [(365, 110), (200, 60), (90, 30), (61, 30)])

@@ -18,12 +18,22 @@ from fraud_mlops.cli import main
 from fraud_mlops.errors import BundleError, FraudMlopsError
 from fraud_mlops.features.build import FeatureSet
 from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.pipeline.against import threshold_of
+from fraud_mlops.pipeline.closing import closing_words, words_of_training
 from fraud_mlops.pipeline.ingesting import prepare
+from fraud_mlops.pipeline.monitoring import Monitored
+from fraud_mlops.pipeline.outcomes import Outcomes
 from fraud_mlops.pipeline.plan import RunPlan, plan_run
 from fraud_mlops.pipeline.publishing import keep_bundle
-from fraud_mlops.pipeline.validation import oot_claims, threshold_of, validate
+from fraud_mlops.pipeline.validation import oot_claims, validate
 from fraud_mlops.registry.bundle import bundle_version
 from fraud_mlops.registry.pointers import read_pointer
+from fraud_mlops.words import share_of
+
+NOTHING = Outcomes(
+    performance=(), drift={}, daily_precision=None, old_enough=0, known=0, later_claims=0,
+    later_frauds=0, later={},
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +169,53 @@ def test_a_champion_of_a_sample_is_challenged_by_another(led: Run, tmp_path: Pat
     keep_bundle(plan, of_a_sample(led), led.features, led.choice, led.log, led.validated)
     plan = plan.model_copy(update={"champion": led.validated.version})
     assert validate(plan, led.features, of_a_sample(led), challenger(led)).gate.gain is not None
+
+
+def with_budget(features: FeatureSet, budget: float) -> FeatureSet:
+    contract = features.contract
+    alerts = contract.alerts.model_copy(update={"budget": budget})
+    changed = contract.model_copy(update={"alerts": alerts})
+    return features.model_copy(update={"contract": changed})
+
+
+def test_a_changed_alert_budget_comes_with_a_challenger_that_ranks_as_well(led: Run) -> None:
+    """The threshold lies in the bundle, so that nothing else than another champion brings it."""
+    plan, features = next_run(led, "budget", days=200)
+    assert validate(plan, features, led.ingested, challenger(led)).gate.verdict == "hold"
+    before = features.contract.alerts.budget
+    gate = validate(plan, with_budget(features, 0.02), led.ingested, challenger(led)).gate
+    assert gate.verdict == "promote"
+    assert f": the alert budget is 2% now, {share_of(before)} before, and on" in gate.reason
+
+
+def test_words_of_a_run_that_holds_say_which_model_they_are_of(led: Run) -> None:
+    plan, features = next_run(led, "words", days=200)
+    held = validate(plan, features, led.ingested, challenger(led))
+    assert held.standing is not None
+    alerts_all = replace(held, standing=replace(held.standing, alert_share=0.5))
+    lines = words_of_training(plan, alerts_all, "card").splitlines()
+    assert any("(95 % interval), of the challenger:" in line for line in lines)
+    assert f"Note    {plan.champion}, which scores: of claims out of time 50% are alerted" in [
+        line.partition(", and")[0] for line in lines
+    ]
+    own = f"Model   {held.version} in {plan.model_uri}/{DATASET}, the challenger"
+    assert own in lines
+    nothing = Monitored(version="", oot=None, drift=(), outcomes=NOTHING, partitions=())
+    whole = closing_words(plan, led.ingested, held, [], nothing, "card")
+    assert f"ml_outputs/{DATASET}, by {plan.champion}\n" in whole
+
+
+def test_a_champion_that_holds_with_the_old_budget_is_told_with_the_command(led: Run) -> None:
+    plan, features = next_run(led, "old", days=200)
+    features = with_budget(asking(features, 1.0), 0.02)
+    held = validate(plan, features, led.ingested, challenger(led))
+    assert held.gate.verdict == "hold"
+    assert held.standing is not None
+    words = words_of_training(plan, held, "card")
+    assert f"Note    {plan.champion}, which scores: the alert budget is 2% now, " in words
+    alerted = share_of(held.standing.alert_share)
+    assert f"of before: of claims out of time it alerts {alerted}." in words
+    assert f"fraud-mlops models promote challenger {plan.options}\n" in words
 
 
 def challenger(run: Run) -> dict[str, bytes]:

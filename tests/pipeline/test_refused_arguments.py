@@ -32,6 +32,20 @@ def test_a_seed_that_a_library_would_refuse_later(tmp_path: Path, seed: int, lis
     assert plan(tmp_path, seed=SEEDS - 1, candidates=6).candidates[5].seed == 4
 
 
+def test_a_time_that_is_still_to_come_is_refused_for_claims_in_files(tmp_path: Path) -> None:
+    """Decisions and claims of the future would count as known, and as features' histories."""
+    claims = tmp_path / "mine.yaml"
+    claims.write_text(
+        "name: mine\nsource: {uri: mine.csv}\nclaim_id: id\nevent_time: {column: at}\n"
+        "label: {column: fraud, delay: 30d}\n"
+    )
+    given = {"run": "Test/1", "output_uri": str(tmp_path)}
+    with pytest.raises(SettingsError, match=r"--as-of 2062-06-30 is after now.* Leave it out"):
+        plan_run(str(claims), as_of="2062-06-30", **given)
+    assert plan_run(str(claims), as_of="2024-06-30", **given).hindsight
+    assert plan(tmp_path, as_of="2062-06-30").as_of.year == 2062  # generated, to its own end
+
+
 def test_more_candidates_than_a_run_is_split_into(tmp_path: Path) -> None:
     assert len(plan(tmp_path, candidates=MAX_CANDIDATES).candidates) == MAX_CANDIDATES
     for count in (0, MAX_CANDIDATES + 1):

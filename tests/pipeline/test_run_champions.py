@@ -27,7 +27,7 @@ from fraud_mlops.pipeline.ranges import (
 )
 from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.registry.lineage import resolved_version
-from fraud_mlops.registry.pointers import promote, read_pointer
+from fraud_mlops.registry.pointers import promote, read_pointer, rollback, withdraw
 
 
 @pytest.fixture
@@ -66,6 +66,46 @@ def test_the_champion_come_out_once_more_is_told_as_the_same_model(
         f"Champion {again.version} stays: this training has made the same model again, since the "
         "dates of its split have not moved."
     )
+
+
+def test_a_training_does_not_undo_a_rollback(lake: Callable[[str, str], Run]) -> None:
+    poor = lake("1", "poor")
+    poor.publish()
+    good = lake("2", "good")
+    good.publish()
+    models, version = good.plan.model_uri, good.validated.version
+    rollback(models, DATASET, by="ada", reason="alerts of one broker only")
+    again = lake("3", "good")
+    again.publish()
+    assert again.validated.version == version
+    reason = again.validated.gate.reason
+    assert reason.startswith(f"Champion {poor.validated.version} stays: this training has made ")
+    assert f"{version} again, which was taken back for {poor.validated.version} on 2" in reason
+    assert "by ada (alerts of one broker only). It leads again by its name only: " in reason
+    assert f"fraud-mlops models promote {version} {again.plan.options}." in reason
+    pointers = {role: read_pointer(models, DATASET, role) for role in ("champion", "challenger")}
+    assert {role: found and found.version for role, found in pointers.items()} == {
+        "champion": poor.validated.version,
+        "challenger": version,
+    }
+
+
+def test_a_withdrawn_model_does_not_lead_by_itself_where_none_does(
+    lake: Callable[[str, str], Run],
+) -> None:
+    """And the run that would score with it has kept its bundle for who promotes it by name."""
+    good = lake("1", "good")
+    good.publish()
+    version = good.validated.version
+    withdraw(good.plan.model_uri, DATASET, version, by="ada", reason="of the wrong claims")
+    again = lake("2", "good")
+    assert again.validated.gate.verdict == "hold"
+    assert again.validated.gate.reason.startswith(
+        f"No model leads: this training has made {version}"
+    )
+    again.keep()
+    with pytest.raises(RegistryError, match=f"models promote {version}"):
+        again.score()
 
 
 def test_a_champion_that_was_moved_meanwhile_is_not_overwritten(

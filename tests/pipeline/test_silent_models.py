@@ -64,6 +64,20 @@ def test_scores_without_an_alert_are_looked_at(
     assert findings["alert_budget"].severity == "WARN"
 
 
+def test_no_alert_by_costs_is_told_with_the_cost(tmp_path: Path) -> None:
+    contract: Contract = load("synthetic_claims")
+    contract = contract.model_copy(update={"alerts": Alerts(budget=0.05, review_cost=1e6)})
+    lake = Lakehouse(str(tmp_path))
+    place = "ml_outputs", contract.name, contract.partition, "2024-01"
+    scores = (lake.write(*place, outputs(0, 1000).to_batches(), OUTPUTS),)
+    raw = RawZone(contract=contract, partitions=scores, truths={})
+    facts = {f.name: f for f in told(lake, raw, scores, "v").findings}["alert_budget"].facts
+    assert facts["reason"] == (
+        "not one alert on 1,000 claims, where the budget allows 50 alerts: none is worth a review "
+        "at alerts.review_cost = 1,000,000.00"
+    )
+
+
 def test_the_alerts_are_told_in_words_and_of_the_newest_month_that_has_claims(
     tmp_path: Path,
 ) -> None:

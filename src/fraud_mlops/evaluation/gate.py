@@ -18,7 +18,7 @@ of the list to its top would change average precision by 5 points or more."""
 
 
 class GateDecision(BaseModel):
-    """first: there was no champion. promote: replace it. hold: keep it.
+    """first: there was no champion. promote: replace it. hold: keep it, or go on without one.
 
     champion: version the challenger was compared with. gain: None where nothing was compared.
     confidence, min_gain: as the contract's gate asks for them.
@@ -44,17 +44,24 @@ def decide(
     seed: int,
     doubt: str | None = None,
     since: datetime | None = None,
+    back: str | None = None,
+    renewed: str | None = None,
 ) -> GateDecision:
     """The rule, on the labelled claims of the out-of-time window.
 
-    1. Without a champion the challenger is the first.
-    2. Where the window cannot judge, for the reason that `doubt` gives, or has fewer than 20
+    1. A version that was taken back, of which `back` tells, does not lead, nor where none does.
+    2. Without a champion the challenger is the first.
+    3. Where the window cannot judge, for the reason that `doubt` gives, or has fewer than 20
        frauds, the champion stays.
-    3. The challenger is promoted when P(gain > gate.min_gain) >= gate.confidence, else the
+    4. The challenger is promoted when P(gain > gate.min_gain) >= gate.confidence, else the
        champion stays. gain is the difference in average precision on the same claims, and P its
        share of `gate.resamples` paired bootstrap resamples.
+    5. Where the contract asks for other alerts than the champion's threshold was chosen for, as
+       `renewed` says, a challenger that is not worse is promoted: one whose gain may be 0 or more
+       by its 95 % interval. Its threshold is what was asked for.
 
-    So equal models hold, and so does a better one that may owe it to chance.
+    So equal models hold, and so does a better one that may owe it to chance, as long as the
+    contract asks for the same alerts.
     labels, challenger, champion_logits [n]; champion_logits and champion_version both or neither.
     since: the claims are those from then on only, since the champion has learnt from earlier ones.
     """
@@ -73,6 +80,9 @@ def decide(
             min_gain=gate.min_gain,
         )
 
+    if back:
+        stays = f"Champion {champion_version} stays" if champion_version else "No model leads"
+        return decision("hold", f"{stays}: {back}.")
     if champion_logits is None:
         return decision("first", "The first champion: there was none before it to be held against.")
     if doubt:
@@ -93,10 +103,17 @@ def decide(
         seed=seed,
         min_gain=gate.min_gain,
     )
+    judged_on = f"{frauds:,} out-of-time frauds{fresh}"
     promoted = gain.probability >= gate.confidence
+    if not promoted and renewed and gain.gain.high >= 0:
+        reason = (
+            f"The challenger replaces champion {champion_version}: {renewed}, and on {judged_on} "
+            f"it is not worse. {_difference(gain)}."
+        )
+        return decision("promote", reason, gain)
     return decision(
         "promote" if promoted else "hold",
-        _reason(promoted, gain, gate, champion_version, f"{frauds:,} out-of-time frauds{fresh}"),
+        _reason(promoted, gain, gate, champion_version, judged_on),
         gain,
     )
 
@@ -104,9 +121,15 @@ def decide(
 def _reason(promoted: bool, gain: PairedGain, gate: Gate, champion: str | None, frauds: str) -> str:
     verdict = f"replaces champion {champion}" if promoted else f"does not replace {champion}"
     least = f"P(gain > {gate.min_gain:g}) = {gain.probability:g}"
+    difference = _difference(gain)
     return (
-        f"The challenger {verdict}: on {frauds} its average precision differs "
-        f"by {gain.gain.value:+.4f} from the champion's (95 % interval {gain.gain.low:+.4f} to "
-        f"{gain.gain.high:+.4f}), and {least}, {'at least' if promoted else 'below'} the "
-        f"{gate.confidence:g} asked for."
+        f"The challenger {verdict}: on {frauds} {difference[0].lower()}{difference[1:]}, and "
+        f"{least}, {'at least' if promoted else 'below'} the {gate.confidence:g} asked for."
+    )
+
+
+def _difference(gain: PairedGain) -> str:
+    return (
+        f"Its average precision differs by {gain.gain.value:+.4f} from the champion's (95 % "
+        f"interval {gain.gain.low:+.4f} to {gain.gain.high:+.4f})"
     )

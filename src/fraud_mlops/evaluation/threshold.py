@@ -23,7 +23,7 @@ class Threshold(BaseModel):
     same by itself and among others, although its logit differs in the last bits. alert_share: of
     the claims the threshold was chosen on. expected_precision: their mean calibrated probability,
     None when none is alerted. detail: how it was chosen, in a sentence.
-    silent: why no threshold within the budget alerts anybody, and what to do, where that is so.
+    silent: why nobody is alerted, by any threshold within the budget or by costs, where that is so.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,9 +62,12 @@ def choose_threshold(
     ranked = logits[order]
     counts = _alert_counts(ranked, capacity)
     count, costs = counts[-1], ""
+    silent = None if counts[-1] else _silent(ranked, capacity, alerts.budget)
     if alerts.review_cost is not None:
         missed = _expected_losses(probabilities, amounts)[order]
         count, costs = _cheapest(counts, missed, alerts.review_cost)
+        if not count:
+            silent = silent or _not_worth_it(missed[: counts[-1]], alerts.review_cost)
     alerted = order[:count]
     return Threshold(
         value=_cut(ranked, int(count)),
@@ -75,7 +78,7 @@ def choose_threshold(
             f"{count:,} of {n:,} validation claims alerted where the budget allows {capacity:,}; "
             f"{int(labels[alerted].sum()):,} of {int(labels.sum()):,} frauds found{costs}"
         ),
-        silent=None if counts[-1] else _silent(ranked, capacity, alerts.budget),
+        silent=silent,
     )
 
 
@@ -91,6 +94,17 @@ def _silent(ranked: np.ndarray, capacity: int, budget: float) -> str:
         f"next to no claim will be alerted: {alike:,} of {n:,} validation claims share the highest "
         f"score, and alerts.budget = {budget:.2%} allows {capacity:,}. Give a larger budget, from "
         f"{math.ceil(1000 * alike / n) / 1000:.1%} on, or columns that tell these claims apart"
+    )
+
+
+def _not_worth_it(losses: np.ndarray, review_cost: float) -> str:
+    """losses: expected ones of the claims that the budget allows to alert."""
+    dearest = losses.max()
+    worth = "no claim is" if dearest < review_cost else "no set of the first claims is"
+    return (
+        f"no claim will be alerted: {worth} worth a review at alerts.review_cost = "
+        f"{review_cost:,.2f}; the dearest expected loss within the budget is {dearest:,.2f}. Give "
+        "what a review costs in the currency of the amounts"
     )
 
 

@@ -20,6 +20,7 @@ from fraud_mlops.features.feature_set import (
     window_batches,
 )
 from fraud_mlops.features.histories import Histories, histories
+from fraud_mlops.features.room import beginning
 from fraud_mlops.features.split import (
     Split,
     WindowCount,
@@ -82,7 +83,7 @@ def build_features(
             files[name] = found.write(f"{target}/{name}.parquet", launch_id, places)
             progress(f"{contract.name}: {counted(files[name].rows, 'claim')} in window {name}")
         lead_in = _lead_in(split, found, target, launch_id)
-        first = moment_of(found.timeline.times[0])
+        first = moment_of(found.timeline.times[beginning(found.timeline.times)])
     remove_old(lakehouse.uri(ZONE, contract.name), keep=launch_id, progress=progress)
     return feature_set_of(contract, split, files, lead_in, first)
 

@@ -48,8 +48,9 @@ class FeatureSet(BaseModel):
     whose label is not known yet. numeric: amount if there is one, the contract's numeric columns,
     entity features; categorical: the contract's. lead_in: claims before the OOT window in the
     partition that it begins in; nobody learns from them or judges by them, but they are scored,
-    so that every partition of scores is whole. records_from: event time of the first claim that
-    there is, in a window or not; of a range it is not known.
+    so that every partition of scores is whole. records_from: event time of the claim that
+    all claims begin with, in a window or not, but for strays (`beginning`); of a range it is not
+    known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

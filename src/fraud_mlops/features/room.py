@@ -1,13 +1,42 @@
-"""Windows for claims of whose time the label delay takes more than their shares leave."""
+"""Where claims begin, and windows for those of whose time the label delay takes more than their
+shares leave."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from fraud_mlops.contract import ShareSplit, Window
+from fraud_mlops.words import counted
 
 LEAST = timedelta(weeks=3)
 """Of validation and of out of time, and twice that of train: less would say little of a model."""
+
+_FEW, _LONG = 0.01, 0.1
+"""Of all claims, and of the time of the others, so much is needed to be a beginning."""
+
+_FAR_BELOW = 0.1
+"""Of its share of claims: a window of fewer is none that the shares could have meant."""
+
+
+def beginning(times: np.ndarray) -> int:
+    """Place of the claim with which the claims begin; those before it are strays.
+
+    A wrong year is enough to put a claim decades before all others. So they begin after the last
+    gap among the earliest hundredth that is longer than a tenth of the time of all the rest.
+    times: int64 microseconds, sorted. Of fewer than a hundred claims every one counts.
+    """
+    few = int(_FEW * len(times))
+    gaps = np.diff(times[: few + 1])
+    long = np.flatnonzero(gaps > _LONG * (times[-1] - times[few])) if few else gaps
+    return int(long[-1]) + 1 if few and len(long) else 0
+
+
+def filled(counts: tuple[int, ...], shares: ShareSplit) -> bool:
+    """Whether no window has far fewer of these claims than its share."""
+    parts = zip(counts, (shares.train, shares.validation, shares.oot), strict=True)
+    return all(count >= _FAR_BELOW * part * sum(counts) for count, part in parts)
 
 
 def room(begin: datetime, end: datetime, gap: timedelta) -> timedelta:
@@ -41,3 +70,23 @@ def between_gaps(
 
 def midnight(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def rough(time: timedelta) -> str:
+    days = time // timedelta(days=1)
+    return counted(days, "day") if days else counted(time // timedelta(minutes=1), "minute")
+
+
+def shown(moment: datetime) -> str:
+    whole = moment == midnight(moment)
+    return f"{moment:%Y-%m-%d}" if whole else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def strays_in_words(strays: int, first: datetime, last: datetime, begin: datetime) -> str:
+    """first, last: of the strays. begin: where the claims begin without them."""
+    when = f"of {first:%F}" if strays == 1 else f"from {first:%F} to {last:%F}"
+    return (
+        f"{counted(strays, 'claim')} {when} long before all others, which begin {begin:%F}: train "
+        "may have them, and the windows are laid as if they were not there. Look whether their "
+        "dates are right"
+    )

@@ -13,7 +13,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fraud_mlops.contract import Contract, ShareSplit, Window
 from fraud_mlops.errors import SplitError
-from fraud_mlops.features.room import LEAST, between_gaps, days_short, midnight, room
+from fraud_mlops.features.room import (
+    LEAST,
+    beginning,
+    between_gaps,
+    days_short,
+    filled,
+    midnight,
+    room,
+    rough,
+    shown,
+    strays_in_words,
+)
 from fraud_mlops.fields import in_words
 from fraud_mlops.moments import TICK
 from fraud_mlops.words import counted
@@ -62,7 +73,8 @@ def resolve_split(
     before the next window. Shares are of the claims that are old enough for a label at `as_of`,
     cut so that each window begins after its share of them in order of time; the gap is taken off
     the end of train and of validation. Where it takes most of one of them, the shares are of the
-    time that the gaps leave, if that is enough for windows of some weeks, which `say` is told.
+    time that the gaps leave, if that is enough for windows of some weeks, which `say` is told, as
+    it is of a few claims long before all others (`beginning`), which count for no share.
 
     times: timestamps in Arrow, datetime64 or int64 microseconds since 1970 in numpy, UTC.
     Raises SplitError when there is no such claim, or when the gap leaves a window without time:
@@ -102,24 +114,43 @@ def _old_enough(contract: Contract, times: np.ndarray, as_of: datetime) -> np.nd
 def _by_shares(
     contract: Contract, split: ShareSplit, times: np.ndarray, say: Callable[[str], None]
 ) -> Split:
+    strays = beginning(times)
+    reach = _starts(ShareSplit(), times)[0][0]
+    if strays:
+        ends = [moment_of(times[at]) for at in (0, strays - 1, strays)]
+        say(f"{contract.name}: {strays_in_words(strays, *ends)}")
+        times = times[strays:]
     starts, end = _starts(split, times)
     gap = contract.gap
     left = [after - gap - start for start, after in pairwise(starts)]
     half = [(after - start) / 2 for start, after in pairwise(starts)]
     pressed = any(time < min(LEAST, some) for time, some in zip(left, half, strict=True))
-    windows = between_gaps(midnight(starts[0]), end, gap, split) if pressed else None
+    windows = _between(midnight(starts[0]), end, gap, split, times) if pressed else None
     if windows is None:
         try:
-            return _with_gap(contract, starts, [starts[1], starts[2], end])
+            return _with_gap(contract, [reach, *starts[1:]], [starts[1], starts[2], end])
         except SplitError as error:
             raise SplitError(f"{error} {_possible(contract, times)}") from None
     train, validation, oot = windows
+    train = Window(start=min(reach, train.start), end=train.end)
     found = Split(train=train, validation=validation, oot=oot, gap=gap)
     say(
         f"{contract.name}: {in_words(gap)} before validation and before out of time leave little "
         f"of the claims' shares; so shares are of the time in between: {_told(found)}"
     )
     return found
+
+
+def _between(
+    begin: datetime, end: datetime, gap: timedelta, split: ShareSplit, times: np.ndarray
+) -> tuple[Window, Window, Window] | None:
+    """As of `between_gaps`; None, too, where one of the windows would be next to empty."""
+    windows = between_gaps(begin, end, gap, split)
+    if windows is None:
+        return None
+    edges = [[microseconds(w.start), microseconds(w.end)] for w in windows]
+    counts = tuple(int(np.diff(np.searchsorted(times, edge))[0]) for edge in edges)
+    return windows if filled(counts, split) else None
 
 
 def _starts(split: ShareSplit, times: np.ndarray) -> tuple[list[datetime], datetime]:
@@ -150,41 +181,44 @@ def _with_gap(contract: Contract, starts: list[datetime], ends: list[datetime]) 
 
 
 def _all_young(contract: Contract, times: np.ndarray, as_of: datetime) -> str:
-    first = _shown(moment_of(times[0]))
+    first = shown(moment_of(times[0]))
     return (
         f"{contract.name}: none of {counted(len(times), 'claim')}, {first} the first, is "
-        f"old enough at {_shown(as_of)} for a label, which takes "
+        f"old enough at {shown(as_of)} for a label, which takes "
         f"{in_words(contract.label.delay)} (label.delay). Wait, or take claims of a longer period."
     )
 
 
 def _no_time(contract: Contract, name: str, start: datetime, end: datetime) -> str:
     return (
-        f"{contract.name}: no time is left for the {name} window, which begins {_shown(start)} and "
-        f"would end {_shown(end)} once {in_words(contract.gap)} before the next window are left "
+        f"{contract.name}: no time is left for the {name} window, which begins {shown(start)} and "
+        f"would end {shown(end)} once {in_words(contract.gap)} before the next window are left "
         "for labels to become known."
     )
 
 
 def _possible(contract: Contract, times: np.ndarray) -> str:
     """What split the claims have time for. times: of those old enough for a label, sorted."""
-    gap, whole = contract.gap, ShareSplit()
+    gap, whole, times = contract.gap, ShareSplit(), times[beginning(times) :]
     (begin, *_), end = _starts(whole, times)
     left = room(begin, end, gap)
     told = [
-        f"Of the {_rough(end - begin)} with claims that are old enough for a label two such gaps "
-        f"(split.gap) leave {_rough(left) if left else 'nothing'}."
+        f"Of the {rough(end - begin)} with claims that are old enough for a label two such gaps "
+        f"(split.gap) leave {rough(left) if left else 'nothing'}."
     ]
-    if windows := between_gaps(begin, end, gap, whole):
+    if windows := _between(begin, end, gap, whole, times):
         dates = zip(("train", "validation", "oot"), windows, strict=True)
-        named = (f"{n}: {{start: {_shown(w.start)}, end: {_shown(w.end)}}}" for n, w in dates)
+        named = (f"{n}: {{start: {shown(w.start)}, end: {shown(w.end)}}}" for n, w in dates)
         told.append(f"These dates have the time: split: {{{', '.join(named)}}}.")
         return " ".join(told)
     if shares := _other_shares(contract, times):
         told.append(f"These shares have a little time: split: {shares}.")
     days = midnight(begin), midnight(end - TICK) + timedelta(days=1)
-    short = counted(days_short(*days, gap), "more day")
-    told.append(f"{short} of claims make windows of six, three and three weeks possible.")
+    if short := days_short(*days, gap):
+        weeks = "make windows of six, three and three weeks possible"
+        told.append(f"{counted(short, 'more day')} of claims {weeks}.")
+    else:
+        told.append("Most claims are of a small part of it: look at the dates of the first ones.")
     if gap > contract.label.delay:
         told.append(f"split.gap need not be longer than {in_words(contract.label.delay)}.")
     return " ".join(told)
@@ -208,14 +242,9 @@ def _other_shares(contract: Contract, times: np.ndarray) -> str | None:
     return "{" + ", ".join(f"{name}: {share:g}" for name, share in given.items()) + "}"
 
 
-def _rough(time: timedelta) -> str:
-    days = time // timedelta(days=1)
-    return counted(days, "day") if days else counted(time // timedelta(minutes=1), "minute")
-
-
 def _told(split: Split) -> str:
     windows = split.named().items()
-    return ", ".join(f"{n} {_shown(w.start)} to {_shown(w.end)}" for n, w in windows)
+    return ", ".join(f"{n} {shown(w.start)} to {shown(w.end)}" for n, w in windows)
 
 
 def check_windows(contract: Contract, split: Split, counts: Mapping[str, WindowCount]) -> None:
@@ -235,7 +264,7 @@ def check_windows(contract: Contract, split: Split, counts: Mapping[str, WindowC
             else None
         )
         if fault:
-            period = f"{_shown(window.start)} to {_shown(window.end)}"
+            period = f"{shown(window.start)} to {shown(window.end)}"
             faults.append(f"  {name} ({period}): {fault}")
     if faults:
         raise SplitError(
@@ -263,8 +292,3 @@ def _as_microseconds(times: np.ndarray | pa.Array | pa.ChunkedArray) -> np.ndarr
     if times.dtype.kind == "M":
         times = times.astype("datetime64[us]")
     return times.astype(np.int64, copy=False)
-
-
-def _shown(moment: datetime) -> str:
-    whole = moment == midnight(moment)
-    return f"{moment:%Y-%m-%d}" if whole else f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -35,9 +35,10 @@ def closing_words(
         [
             *_judged(plan, validated),
             *_nobody(silent),
+            *_of_the_champion(plan, validated),
             *(_drift(measured) for measured in monitored.drift),
             f"Claims  {ingested.kept:,} kept, {ingested.quarantined:,} in quarantine",
-            _scored(plan, scores),
+            _scored(plan, scores, validated.version if validated.promoted else plan.champion),
             _model(plan, validated),
             "",
             _next_scores(plan),
@@ -54,6 +55,7 @@ def words_of_training(
         [
             *_judged(plan, validated),
             *_nobody(silent),
+            *_of_the_champion(plan, validated),
             _model(plan, validated),
             "",
             f"Next:   python flows/scoring_flow.py run {plan.options}",
@@ -73,7 +75,7 @@ def words_of_scoring(
             "",
             f"{plan.contract.name}: {counted(len(scores), 'partition')}{named}, by {plan.champion}",
             *(_drift(measured) for measured in (monitored.drift if monitored else ())),
-            _scored(plan, scores),
+            _scored(plan, scores, plan.champion),
             "",
             _next_scores(plan),
             *([_next_card(card)] if monitored else []),
@@ -90,24 +92,50 @@ def _judged(plan: RunPlan, validated: Validated) -> list[str]:
     ]
     if validated.oracle_average_precision is not None:
         figures.append(f"  {'best possible':22} {validated.oracle_average_precision:.3f}")
+    whose = ", of the challenger" if validated.challenges else ""
     return [
         "",
         f"{plan.contract.name}: {validated.gate.reason}",
         f"Out of time, {counted(report.rows, 'claim')} with {counted(report.frauds, 'fraud')} "
-        "(95 % interval):",
+        f"(95 % interval){whose}:",
         *figures,
-        *_no_better_than_chance(report),
-        *(f"Note    {note}" for note in unkept(plan.contract, report)),
+        *_notes(validated, [*_no_better_than_chance(report), *unkept(plan.contract, report)]),
     ]
 
 
-def _scored(plan: RunPlan, scores: Sequence[Partition]) -> str:
+def _notes(validated: Validated, notes: Sequence[str]) -> list[str]:
+    """Of the model that was judged, which is named where another one scores."""
+    whose = f"{validated.version}, the challenger: " if validated.challenges else ""
+    return [f"Note    {whose}{note}" for note in notes]
+
+
+def _of_the_champion(plan: RunPlan, validated: Validated) -> list[str]:
+    """Where it goes on scoring: what its threshold does with these claims, and whether it is of
+    the alerts that the contract asks for now."""
+    champion = validated.standing
+    if champion is None or not validated.challenges:
+        return []
+    contract, alerted = plan.contract, share_of(champion.alert_share)
+    if champion.renewed:
+        notes = [
+            f"{champion.renewed}, and its threshold is of before: of claims out of time it alerts "
+            f"{alerted}. That of the challenger is new; to have it lead in spite of the verdict: "
+            f"fraud-mlops models promote challenger {plan.options}"
+        ]
+    else:
+        notes = _unkept(contract, champion.alert_share, champion.calibration_error)
+        notes += [f"{champion.silent}."] if champion.silent else []
+    return [f"Note    {champion.version}, which scores: {note}" for note in notes]
+
+
+def _scored(plan: RunPlan, scores: Sequence[Partition], version: str | None) -> str:
     rows = sum(partition.rows for partition in scores)
-    return f"Scores  {rows:,} in {plan.output_uri}/ml_outputs/{plan.contract.name}"
+    return f"Scores  {rows:,} in {plan.output_uri}/ml_outputs/{plan.contract.name}, by {version}"
 
 
 def _model(plan: RunPlan, validated: Validated) -> str:
-    return f"Model   {validated.version} in {plan.model_uri}/{plan.contract.name}"
+    role = ", the challenger" if validated.challenges else ""
+    return f"Model   {validated.version} in {plan.model_uri}/{plan.contract.name}{role}"
 
 
 def _next_scores(plan: RunPlan) -> str:
@@ -127,7 +155,7 @@ def _no_better_than_chance(report: OotReport) -> list[str]:
     if found is None or found.low > 0.5:
         return []
     return [
-        "Note    these scores may be no better than chance: the interval of ROC-AUC reaches 0.5. "
+        "these scores may be no better than chance: the interval of ROC-AUC reaches 0.5. "
         "Look for columns that tell more, or take more claims."
     ]
 
@@ -137,15 +165,18 @@ def unkept(contract: Contract, report: OotReport) -> list[str]:
 
     Both are of the network that was judged; the one that is published has learnt from those too.
     """
+    return _unkept(contract, report.alert_share, report.metrics["calibration_error"].value)
+
+
+def _unkept(contract: Contract, alert_share: float, error: float) -> list[str]:
     checks, budget = contract.checks, contract.alerts.budget
     told = []
-    if report.alert_share > budget * (1 + checks.budget_tolerance):
+    if alert_share > budget * (1 + checks.budget_tolerance):
         told.append(
-            f"of claims out of time {share_of(report.alert_share)} are alerted, and the budget is "
+            f"of claims out of time {share_of(alert_share)} are alerted, and the budget is "
             f"{share_of(budget)}. Take the first of the ranking, a smaller alerts.budget, or more "
             "claims to train on."
         )
-    error = report.metrics["calibration_error"].value
     if error > checks.calibration_error:
         told.append(
             f"probabilities are off by {error:.3f} on average out of time (calibration error), "

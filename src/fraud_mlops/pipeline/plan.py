@@ -229,9 +229,21 @@ def _launch_id(text: str) -> str:
 
 
 def _as_of(text: str | None, contract: Contract) -> datetime:
+    """Of claims in files the future is nothing that could be known, and a wrong year would take
+    their claims and labels of the future for known ones."""
+    source, now = contract.source, datetime.now(UTC)
     if text is None:
-        source = contract.source
-        return source.end if isinstance(source, SyntheticSource) else datetime.now(UTC)
+        return source.end if isinstance(source, SyntheticSource) else now
+    moment = _moment(text)
+    if moment > now and not isinstance(source, SyntheticSource):
+        raise SettingsError(
+            f"--as-of {text} is after now, {now:%F %H:%M} UTC, and nobody knows yet what will be "
+            "known then. Leave it out for all that is known now, or give an earlier time"
+        )
+    return moment
+
+
+def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,20 +13,18 @@ import pyarrow.compute as pc
 from fraud_mlops.claims.raw_zone import RawClaims
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, Contract, DateSplit
 from fraud_mlops.errors import SplitError
-from fraud_mlops.evaluation.gate import GateDecision, decide
+from fraud_mlops.evaluation.gate import GateDecision
 from fraud_mlops.evaluation.metrics import evaluate
 from fraud_mlops.evaluation.oot import OotReport, validate_oot
 from fraud_mlops.features.build import FeatureSet, window_batches
 from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.moments import TICK
-from fraud_mlops.pipeline.comparable import cannot_score
+from fraud_mlops.pipeline.against import Standing, held_against, threshold_of
 from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
-from fraud_mlops.registry.bundle import Bundle, bundle_version, load_bundle
-
-if TYPE_CHECKING:
-    from fraud_mlops.models.fraud_model import FraudModel
+from fraud_mlops.registry.bundle import bundle_version
+from fraud_mlops.registry.taken_back import taken_back
 
 MAX_JUDGED_CLAIMS = 1_000_000
 """More than that would narrow the intervals little, and memory would grow with the claims."""
@@ -56,6 +53,7 @@ class Validated:
     """What the out-of-time window says.
 
     files: the winner's bundle files, with calibration and threshold.
+    standing: how the champion before does on the same claims, where there is one.
     maturity: of the window's labels. oracle_average_precision: of the true probabilities, where
     they are known: the ceiling.
     labels, logits: of the window's labelled claims, for plots.
@@ -65,6 +63,7 @@ class Validated:
     files: dict[str, bytes]
     report: OotReport
     gate: GateDecision
+    standing: Standing | None
     maturity: Maturity
     oracle_average_precision: float | None
     labels: np.ndarray
@@ -73,6 +72,12 @@ class Validated:
     @property
     def promoted(self) -> bool:
         return self.gate.verdict != "hold"
+
+    @property
+    def challenges(self) -> bool:
+        """Whether another model than this one scores, or none."""
+        led = self.standing.version if self.standing else None
+        return not self.promoted and self.version != led
 
 
 def validate(
@@ -106,12 +111,14 @@ def validate(
     maturity = label_maturity(features, plan.as_of)
     version = bundle_version(files, features.split.validation.end)
     doubt = _again(contract) if version == plan.champion else _doubt(maturity)
-    gate = _gate(plan, contract, claims, logits, doubt, raw.sample)
+    back = None if version == plan.champion else _taken_back(plan, version)
+    gate, standing = held_against(plan, contract, claims, logits, doubt, raw.sample, back)
     return Validated(
         version=version,
         files=dict(files),
         report=report,
         gate=gate,
+        standing=standing,
         maturity=maturity,
         oracle_average_precision=_oracle(raw.truths, claims, labels, contract),
         labels=labels,
@@ -161,6 +168,19 @@ def _again(contract: Contract) -> str:
     return f"this training has made the same model again{why}"
 
 
+def _taken_back(plan: RunPlan, version: str) -> str | None:
+    """Whoever took the version back knew more of it than these claims say."""
+    move = taken_back(plan.model_uri, plan.contract.name, version)
+    if move is None:
+        return None
+    how = "withdrawn" if move.withdrawn else f"taken back for {move.version}"
+    return (
+        f"this training has made {version} again, which was {how} on {move.since:%F %H:%M} UTC by "
+        f"{move.by} ({move.reason.rstrip('.')}). It leads again by its name only: "
+        f"fraud-mlops models promote {version} {plan.options}"
+    )
+
+
 def _doubt(maturity: Maturity) -> str | None:
     if maturity.enough:
         return None
@@ -170,77 +190,8 @@ def _doubt(maturity: Maturity) -> str | None:
     )
 
 
-def _of_a_sample(plan: RunPlan, challenger: str | None, champion: str | None) -> str | None:
-    """Figures of few claims would say little of one that has learnt from all, and its alerts.
-
-    champion: None, too, of an earlier release, which did not say.
-    """
-    if challenger is None or champion is not None:
-        return None
-    return (
-        f"the challenger is of a sample ({challenger}), and the champion of all claims. Train it "
-        "without --sample-size, or keep such models by themselves: --model-uri FOLDER. A champion "
-        "of an earlier release counts as of all claims, since those did not say; if it is of a "
-        f"sample too, fraud-mlops models retire --dataset {plan.contract.name} takes it back (with "
-        "--model-uri where this run has a registry of its own), and the next model is the first, "
-        "held against nobody"
-    )
-
-
-def threshold_of(model: FraudModel) -> float:
-    if model.threshold is None:
-        raise TypeError("the model has no threshold yet")
-    return model.threshold
-
-
 def _values(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(column.to_pandas().to_numpy(dtype=object, na_value=None))
-
-
-def _gate(
-    plan: RunPlan,
-    contract: Contract,
-    claims: pa.Table,
-    logits: np.ndarray,
-    doubt: str | None,
-    sample: str | None,
-) -> GateDecision:
-    """Against the champion that the run pinned, on claims that it has not learnt from either.
-
-    sample: of which rows the claims are, where they are not all.
-    Raises FraudMlopsError for a champion that cannot score these claims.
-    """
-    labels = labels_of(claims)
-    against: np.ndarray | None = None
-    since: datetime | None = None
-    if plan.champion is not None:
-        bundle = load_bundle(plan.model_uri, contract.name, plan.champion)
-        against = _champion_logits(plan, bundle, claims)
-        doubt = doubt or _of_a_sample(plan, sample, bundle.manifest.sample)
-        learnt = pa.scalar(bundle.manifest.trained_until, pa.timestamp("us", "UTC"))
-        fresh = pc.greater_equal(claims.column(EVENT_TIME), learnt).to_numpy()
-        if not fresh.all():
-            since = bundle.manifest.trained_until
-            labels, logits, against = labels[fresh], logits[fresh], against[fresh]
-    return decide(
-        labels,
-        logits,
-        against,
-        champion_version=plan.champion,
-        gate=contract.gate,
-        seed=plan.seed,
-        doubt=doubt,
-        since=since,
-    )
-
-
-def _champion_logits(plan: RunPlan, bundle: Bundle, claims: pa.Table) -> np.ndarray:
-    from fraud_mlops.models.fraud_model import FraudModel
-
-    model = FraudModel.from_files(bundle.files)
-    if missing := [name for name in model.features if name not in claims.column_names]:
-        raise cannot_score(plan, missing)
-    return logits_of(model, claims, threads=plan.threads_here)
 
 
 def _oracle(

@@ -95,9 +95,12 @@ def _budget(raw: RawClaims, scores: Sequence[Partition], claims: int, alerts: in
         f"{counted(alerts, 'alert')} on {counted(claims, 'claim')}, {share_of(share)}; the budget "
         f"is {share_of(budget)}, and {share_of(budget * (1 + tolerance))} at most"
     )
-    if not some:
+    if not alerts and budget * claims >= NOTICED_ALERTS:
         allowed = counted(int(budget * claims), "alert")
         reason = f"not one alert on {counted(claims, 'claim')}, where the budget allows {allowed}"
+        if by_costs:
+            cost = raw.contract.alerts.review_cost
+            reason += f": none is worth a review at alerts.review_cost = {cost:,.2f}"
     return Finding(
         "alert_budget",
         passed=share <= budget * (1 + tolerance) and some,

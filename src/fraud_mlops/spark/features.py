@@ -26,6 +26,7 @@ from fraud_mlops.features.build import (
 )
 from fraud_mlops.features.feature_set import LEAD_IN, OOT, RANGE, ZONE, FeatureFile, FeatureSet
 from fraud_mlops.features.histories import feature_schema
+from fraud_mlops.features.room import beginning
 from fraud_mlops.features.split import Split, check_windows, microseconds, moment_of, resolve_split
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.lakehouse.content import ContentWriter
@@ -78,7 +79,7 @@ def build_features(
     files = work.written(spans)
     for name, file in files.items():
         progress(f"{contract.name}: {counted(file.rows, 'claim')} in window {name}")
-    first = moment_of(work.calendar.times[0])
+    first = moment_of(work.calendar.times[beginning(work.calendar.times)])
     return feature_set_of(contract, split, files, files.pop(LEAD_IN, None), first)
 
 

@@ -1,0 +1,66 @@
+"""A claim whose date was corrected, and whose old partition was not read again, is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fraud_mlops.pipeline.ingesting import ingest
+from fraud_mlops.pipeline.plan import plan_run
+from fraud_mlops.pipeline.ranges import pin_raw
+
+CONTRACT = {
+    "name": "motor",
+    "source": {"uri": "claims.csv"},
+    "claim_id": "id",
+    "event_time": {"column": "at"},
+    "label": {"column": "fraud", "delay": "7d"},
+    "numeric": ["age"],
+    "categorical": [],
+}
+
+
+def write(folder: Path, dates: list[str]) -> None:
+    rows = [f"c{n},{at},{n % 2},{20 + n}" for n, at in enumerate(dates)]
+    (folder / "claims.csv").write_text("\n".join(["id,at,fraud,age", *rows]) + "\n")
+
+
+@pytest.fixture
+def motor(tmp_path: Path) -> Path:
+    (tmp_path / "motor.yaml").write_text(yaml.safe_dump(CONTRACT))
+    write(tmp_path, ["2024-01-05", "2024-01-06", "2024-02-05", "2024-02-06"])
+    return tmp_path
+
+
+def taken_in(folder: Path, run: str, **given: str) -> tuple[str, ...]:
+    root = str(folder / "lake")
+    plan = plan_run(str(folder / "motor.yaml"), run=f"Test/{run}", output_uri=root, **given)
+    return ingest(plan).warnings
+
+
+def test_a_run_that_takes_up_the_raw_zone_says_so(
+    motor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken_in(motor, "1")
+    plan = plan_run(str(motor / "motor.yaml"), run="Test/2", output_uri=str(motor / "lake"))
+    pin_raw(plan)
+    assert "twice" not in capsys.readouterr().out
+    write(motor, ["2024-01-05", "2024-02-01", "2024-02-05", "2024-02-06"])
+    taken_in(motor, "3", partition_start="2024-02")
+    capsys.readouterr()
+    pin_raw(plan)
+    told = capsys.readouterr().out
+    assert "warning: 1 claim id found twice in the raw zone, as where a date was corrected" in told
+    assert f"python flows/ingest_flow.py run {plan.lake_options} reads all" in told
+
+
+def test_an_ingest_says_so_of_a_partition_that_its_source_has_left(motor: Path) -> None:
+    taken_in(motor, "1")
+    write(motor, ["2024-03-05", "2024-03-06", "2024-02-05", "2024-02-06"])
+    (told,) = taken_in(motor, "2")
+    assert told == (
+        "raw partition 2024-01 has no claims in the source, and stays as it is (of its claims 2 "
+        "stand in others too, by new dates); to empty it, ingest it by --partition-start 2024-01"
+    )
