@@ -91,16 +91,22 @@ function field(column, id) {
   return element("div", {}, ...parts);
 }
 
-// A number as it was written: 1e999, and more digits than a number here can hold, are for the
-// server to judge. Browsers that do not tell give the number.
+// Numbers as the server reads them where it wants words: 3.0 is the code 3. As they were written:
+// whole ones, which may have more digits than a number here can hold, and 1e999, for it to judge.
+// Browsers that do not tell how one was written give the number.
 function parsed(text) {
-  const asWritten = (_, value, context) =>
-    typeof value === "number" && context?.source !== undefined ? context.source : value;
+  const asRead = (_, value, context) =>
+    typeof value === "number" ? asWord(value, context?.source ?? String(value)) : value;
   try {
-    return JSON.parse(text, asWritten);
+    return JSON.parse(text, asRead);
   } catch (error) {
     throw new Refused(`This is not JSON: ${error.message}`);
   }
+}
+
+function asWord(number, source) {
+  if (/^-?\d+$/.test(source) || !Number.isFinite(number)) return source === "-0" ? "0" : source;
+  return Math.abs(number) < 2 ** 53 ? String(number) : number.toExponential();
 }
 
 function check(values, known, what) {

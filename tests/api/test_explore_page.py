@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 from api_kit import Published, Server, keys, open_server, same
 from playwright.sync_api import Browser, Page, Request, expect
+from pydantic import TypeAdapter
+
+from fraud_mlops.serving.single_values import word
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +175,21 @@ def test_numbers_reach_the_server_as_they_were_written(page: Page, published: Pu
         assert refused.value.status == 422
         expect(page.get_by_role("alert")).to_contain_text("amount: Input should be a valid number")
         page.get_by_label("amount", exact=True).fill("-1e400")
+
+
+@pytest.mark.parametrize(
+    "number", ["3.0", "3.50", "1e3", "-0.0", "-0", "1e16", "0.1e-7", "123456789012345678901"]
+)
+def test_a_number_in_a_words_place_is_read_as_the_server_reads_it(
+    page: Page, published: Published, number: str
+) -> None:
+    """3.0 is the code 3, however it was pasted."""
+    read = TypeAdapter(word()).validate_json(number)
+    open_at(page, published)
+    paste(page, f'{{"region": {number}, "policyholder": {number}, "agent": "3.0"}}')
+    for name in ("region", "policyholder"):
+        expect(page.get_by_label(name, exact=True)).to_have_value(read)
+    expect(page.get_by_label("agent", exact=True)).to_have_value("3.0")
 
 
 def test_a_result_is_never_beside_another_claim(page: Page, published: Published) -> None:
