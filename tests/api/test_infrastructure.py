@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -21,6 +23,7 @@ from fraud_mlops.serving import prediction_log, shadow, watching
 from fraud_mlops.settings import Settings
 
 KUBERNETES = ROOT / "infra" / "kubernetes"
+OTLP_COLLECTOR = "http://localhost:4318"  # as its specification has it
 SPOOL = "/tmp"  # noqa: S108 - of a container
 HEADER = "| variable | default | what for |\n|---|---|---|\n"
 
@@ -124,6 +127,15 @@ def test_what_workers_count_lies_where_a_container_may_write() -> None:
     service = compose["services"]["api"]
     assert str(Path(folder).parent) in service["tmpfs"]
     assert service["command"][:3] == ["python", "-m", "api.serve"]
+
+
+def test_the_image_has_what_sends_traces_and_its_pods_reach_a_collector() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lock = (ROOT / "infra" / "requirements.lock").read_text()
+    for needed in project["optional-dependencies"]["otel"]:
+        assert re.search(rf"^{re.split('[<>=]', needed)[0]}==", lock, re.MULTILINE), needed
+    ports = {to["port"] for rule in the("NetworkPolicy")["spec"]["egress"] for to in rule["ports"]}
+    assert urlsplit(OTLP_COLLECTOR).port in ports
 
 
 def test_bodies_fill_neither_what_workers_count_in_nor_what_waits_for_the_lakehouse() -> None:
