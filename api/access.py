@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 _LEEWAY = 30
 _MOST_CALLERS = 10_000
+_LONGEST_NAME = 64
 
 _HOW = (
     "No way to sign in is set up, so that nobody can. Make a key: python -m api.keys add --file "
@@ -173,7 +175,7 @@ class Tokens:
                 f"This token is not good: {type(error).__name__}.",
                 headers=_CHALLENGE,
             ) from None
-        return Caller(f"jwt:{str(claims['sub'])[:64]}", _scopes(claims), rate)
+        return Caller(f"jwt:{_name(claims['sub'])}", _scopes(claims), rate)
 
     def _verified(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         import jwt
@@ -187,6 +189,8 @@ class Tokens:
             leeway=_LEEWAY,
             options={"require": ["exp", "iss", "aud", "sub"]},
         )
+        if not claims["sub"].strip():
+            raise jwt.InvalidTokenError("of nobody")
         return claims
 
 
@@ -195,6 +199,14 @@ def _is_safe(url: str) -> bool:
     parts = urlsplit(url)
     here = parts.hostname in ("127.0.0.1", "::1", "localhost")
     return parts.scheme == "https" or (parts.scheme == "http" and here)
+
+
+def _name(subject: str) -> str:
+    """As logs and rates have it: of a long one the start, with a hash that no other one has."""
+    if len(subject) <= _LONGEST_NAME:
+        return subject
+    told = hashlib.sha256(subject.encode(errors="backslashreplace")).hexdigest()
+    return f"{subject[:_LONGEST_NAME]}~{told[:16]}"
 
 
 def _scopes(claims: dict[str, Any]) -> tuple[Scope, ...]:

@@ -6,6 +6,7 @@
 #   scripts/deploy_from_s3.sh ... --version 20240301-0123456789ab      that one, not the champion
 #   scripts/deploy_from_s3.sh ... --server http://127.0.0.1:8080       wait until it is served
 #   scripts/deploy_from_s3.sh --to /srv/models --dataset synthetic_claims --rollback
+#   ... --rollback --server http://127.0.0.1:8080        wait until it is served; what is rolled back to stays
 #   ... --rollback --expected 20240301-0123456789ab      that one only, not what somebody else has put there
 #
 # One deployment into a folder at a time. Gone back to is what was pointed at; where a deployment has left the

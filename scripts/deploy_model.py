@@ -40,7 +40,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 @click.option("--to", "target", required=True, help="Root of the registry that servers read.")
 @click.option("--dataset", required=True)
 @click.option("--version", help="A version; the source's champion when left out.")
-@click.option("--server", help="A server to wait for, rolled back if it does not take the model.")
+@click.option("--server", help="A server to wait for; what it does not take is taken back.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for it.")
 @click.option("--rollback", "back", is_flag=True, help="Go back to the version before.")
 @click.option("--expected", help="With --rollback: refuse when another version leads by then.")
@@ -62,9 +62,10 @@ def main(
     by = f"deploy_from_s3.sh, {_user()}"
     try:
         if back:
-            done = standing(target, dataset, expected=expected)
-            take_back(target, dataset, done, by=by, reason="rolled back", progress=click.echo)
-            return
+            with alone(target, dataset):
+                done = standing(target, dataset, expected=expected)
+                code = _rolled_back(target, dataset, done, server, timeout, by)
+            sys.exit(code)
         if source is None:
             raise click.UsageError("--from, the registry to take from, is missing")
         with alone(target, dataset):
@@ -94,6 +95,19 @@ def _switched(
         _say("It was pointed at before, and stays; --rollback goes to the one before it")
     elif not _taken_back(target, dataset, done, by, refusal):
         return _NOT_TAKEN_BACK
+    return _SIGNALLED + heard[0] if heard else 1
+
+
+def _rolled_back(
+    target: str, dataset: str, done: Deployed, server: str | None, timeout: float, by: str
+) -> int:
+    """Exit code. What the server does not take stays: whoever rolls back wants the other gone."""
+    heard = _signals()
+    take_back(target, dataset, done, by=by, reason="rolled back", progress=_say_on)
+    refusal = _refused(server, str(done.previous), timeout, heard) if server else None
+    if refusal is None:
+        return 0
+    _say(f"{server} does not serve {done.previous}: {refusal}\nIt is pointed at, and stays")
     return _SIGNALLED + heard[0] if heard else 1
 
 

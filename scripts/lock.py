@@ -17,7 +17,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "infra" / "requirements.lock"
-EXTRAS = ("api", "aws", "azure", "databricks", "kubernetes", "notify", "postgres", "snowflake")
+EXTRAS = (
+    "api",
+    "aws",
+    "azure",
+    "databricks",
+    "kubernetes",
+    "notify",
+    "otel",
+    "postgres",
+    "snowflake",
+)
 HEAD = """\
 # Made by `make lock`; do not edit. Pins of requirements.txt and of the extras for production
 # ({extras}), with the hash of every file that the package index has of each.

@@ -6,6 +6,9 @@ const MOST_CHANGES = 6;
 let columns = [];
 let derived = [];
 let brought = []; // those of `derived` that the claim has values of its own for
+let turn = 0; // of the latest result that was asked for
+let scoredClaim = null; // whose result is shown
+const hint = [...$("result").childNodes];
 
 function element(name, given = {}, ...children) {
   const made = Object.assign(document.createElement(name), given);
@@ -59,6 +62,7 @@ async function load() {
   $("fields").replaceChildren(...columns.map((column) => field(column, idOf(column.name))));
   $("examples").replaceChildren(...told.examples.map(exampleButton));
   bring({});
+  forget();
 }
 
 const idOf = (name) => `field-${name}`;
@@ -87,16 +91,22 @@ function field(column, id) {
   return element("div", {}, ...parts);
 }
 
-// A number as it was written: 1e999, and more digits than a number here can hold, are for the
-// server to judge. Browsers that do not tell give the number.
+// Numbers as the server reads them where it wants words: 3.0 is the code 3. As they were written:
+// whole ones, which may have more digits than a number here can hold, and 1e999, for it to judge.
+// Browsers that do not tell how one was written give the number.
 function parsed(text) {
-  const asWritten = (_, value, context) =>
-    typeof value === "number" && context?.source !== undefined ? context.source : value;
+  const asRead = (_, value, context) =>
+    typeof value === "number" ? asWord(value, context?.source ?? String(value)) : value;
   try {
-    return JSON.parse(text, asWritten);
+    return JSON.parse(text, asRead);
   } catch (error) {
     throw new Refused(`This is not JSON: ${error.message}`);
   }
+}
+
+function asWord(number, source) {
+  if (/^-?\d+$/.test(source) || !Number.isFinite(number)) return source === "-0" ? "0" : source;
+  return Math.abs(number) < 2 ** 53 ? String(number) : number.toExponential();
 }
 
 function check(values, known, what) {
@@ -125,6 +135,22 @@ function fill(claim) {
     $(idOf(name)).value = kind === "number" ? plain(value) : value;
   }
   bring(histories);
+  forget();
+}
+
+// Another claim is in the form, or none could be scored: no result stands beside it.
+function forget() {
+  turn += 1;
+  scoredClaim = null;
+  $("result").replaceChildren(...hint);
+  compare();
+}
+
+// Of a claim that was changed since, a result is for comparison only.
+function compare() {
+  const other = scoredClaim !== null && scoredClaim !== JSON.stringify(read());
+  $("outdated").hidden = !other;
+  $("result").classList.toggle("outdated", other);
 }
 
 function bring(histories) {
@@ -156,12 +182,31 @@ function valuesOf(fields, idOf) {
 
 // To look, and to change by hand: nothing that is asked here is an answer on the claim.
 async function scored(claim) {
+  const own = ++turn;
   const given = { method: "POST", headers: { "Content-Type": "application/json" } };
   const body = JSON.stringify(claim);
-  const told = await (await call("/v1/score?what_if=true", { ...given, body })).json();
-  show(told);
-  const changes = await whatIf({ event_time: told.event_time, ...claim }, told);
-  $("changes").replaceChildren(...changesShown(changes, told));
+  let told = null;
+  try {
+    told = await (await call("/v1/score?what_if=true", { ...given, body })).json();
+    if (own !== turn) return;
+    show(told);
+    scoredClaim = body;
+    compare();
+    await tried({ event_time: told.event_time, ...claim }, told, own);
+  } catch (error) {
+    if (own !== turn) return; // of a claim that is not in the form any more
+    if (told === null) forget();
+    throw error;
+  }
+}
+
+async function tried(claim, told, own) {
+  let found = [element("p", { className: "quiet" }, "Could not be tried.")];
+  try {
+    found = changesShown(await whatIf(claim, told), told);
+  } finally {
+    if (own === turn) $("changes").replaceChildren(...found);
+  }
 }
 
 // Each known value, and each history among the reasons, set to what is usual: one change a line.
@@ -277,6 +322,7 @@ $("fill").addEventListener("click", () => attempt(() => {
   fill(parsed($("json").value));
   $("paste").open = false;
 }));
+$("claim").addEventListener("input", compare);
 $("claim").addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(() => scored(read()));

@@ -67,8 +67,8 @@ def test_fetched_verified_tried_switched_and_rolled_back(
             target, "--from", remote.uri, "--version", second, "--server", server.url
         )
         assert (ran.returncode, server.version()) == (0, second), ran.stderr
-        assert remote.deploy(target, "--rollback").returncode == 0
-        server.until(lambda: server.version() == first)
+        ran = remote.deploy(target, "--rollback", "--server", server.url)
+        assert (ran.returncode, server.version()) == (0, first), ran.stderr
 
 
 def test_a_damaged_version_is_not_switched_to(

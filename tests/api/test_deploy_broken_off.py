@@ -20,7 +20,7 @@ import pytest
 from api_kit import DATASET, ROOT, Published, champion, open_server
 
 from fraud_mlops.registry.pointers import promote
-from fraud_mlops.serving.deploying import switch
+from fraud_mlops.serving.deploying import alone, switch
 
 SCRIPT = str(ROOT / "scripts" / "deploy_from_s3.sh")
 NOBODY = ("--server", "http://127.0.0.1:9", "--timeout", "60")
@@ -66,6 +66,28 @@ def test_what_a_killed_deployment_left_is_not_gone_back_to(
     assert (code, champion(target)) == (1, first), told
     assert f"{second} was pointed at already" in told
     assert f"rolled back from {second} to {first}" in told
+
+
+def test_a_rollback_that_the_server_does_not_take_is_not_said_to_be_done(
+    published: Published, target: Path
+) -> None:
+    first, second = published.versions.values()
+    promote(str(target), DATASET, second, expected=first, by="ann", reason="a better one")
+    nobody = ("--server", "http://127.0.0.1:9", "--timeout", "1")
+    code, told = deploy(published, target, "--rollback", *nobody)
+    assert (code, champion(target)) == (1, first), told
+    assert f"http://127.0.0.1:9 does not serve {first}" in told
+
+
+def test_a_rollback_waits_for_no_deployment_that_goes_on(
+    published: Published, target: Path
+) -> None:
+    first, second = published.versions.values()
+    promote(str(target), DATASET, second, expected=first, by="ann", reason="a better one")
+    with alone(str(target), DATASET):
+        code, told = deploy(published, target, "--rollback")
+    assert (code, champion(target)) == (1, second), told
+    assert "another process is deploying" in told
 
 
 def test_what_a_person_has_promoted_just_now_is_not_lost(

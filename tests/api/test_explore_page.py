@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 from api_kit import Published, Server, keys, open_server, same
 from playwright.sync_api import Browser, Page, Request, expect
+from pydantic import TypeAdapter
+
+from fraud_mlops.serving.single_values import word
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +175,79 @@ def test_numbers_reach_the_server_as_they_were_written(page: Page, published: Pu
         assert refused.value.status == 422
         expect(page.get_by_role("alert")).to_contain_text("amount: Input should be a valid number")
         page.get_by_label("amount", exact=True).fill("-1e400")
+
+
+@pytest.mark.parametrize(
+    "number", ["3.0", "3.50", "1e3", "-0.0", "-0", "1e16", "0.1e-7", "123456789012345678901"]
+)
+def test_a_number_in_a_words_place_is_read_as_the_server_reads_it(
+    page: Page, published: Published, number: str
+) -> None:
+    """3.0 is the code 3, however it was pasted."""
+    read = TypeAdapter(word()).validate_json(number)
+    open_at(page, published)
+    paste(page, f'{{"region": {number}, "policyholder": {number}, "agent": "3.0"}}')
+    for name in ("region", "policyholder"):
+        expect(page.get_by_label(name, exact=True)).to_have_value(read)
+    expect(page.get_by_label("agent", exact=True)).to_have_value("3.0")
+
+
+def test_a_result_is_never_beside_another_claim(page: Page, published: Published) -> None:
+    open_at(page, published)
+    outdated, result = page.get_by_text("The claim has changed since"), page.locator("#result")
+    amount = page.get_by_label("amount", exact=True)
+
+    def score() -> None:
+        page.get_by_role("button", name="Score", exact=True).click()
+
+    page.get_by_role("button", name="High-scoring claim").click()
+    value = amount.input_value()
+    score()
+    expect(result).to_contain_text("Alert: for a person to look at.")
+    expect(outdated).to_be_hidden()
+    amount.fill("1")
+    expect(outdated).to_be_visible()
+    expect(result).to_have_css("opacity", "0.4")
+    amount.fill(value)
+    expect(outdated).to_be_hidden()
+    for name in ("Typical claim", "Clear"):
+        page.get_by_role("button", name=name).click()
+        expect(result).to_have_text(re.compile("Fill in what is known of a claim"))
+        score()
+        expect(result).to_contain_text("No alert.")
+    amount.fill("lots")
+    score()
+    expect(page.get_by_role("alert")).to_contain_text("amount: Input should be a valid number")
+    expect(result).to_have_text(re.compile("Fill in what is known of a claim"))
+    expect(outdated).to_be_hidden()
+
+
+def test_an_answer_that_comes_when_another_claim_is_in_the_form_is_not_shown(
+    page: Page, published: Published
+) -> None:
+    open_at(page, published)
+    page.get_by_role("button", name="High-scoring claim").click()
+    with page.expect_response("**/v1/score?*"):
+        page.evaluate("""() => {
+            document.getElementById("score").click();
+            document.getElementById("clear").click();
+        }""")
+    told = shown_score(page)
+    expect(page.locator("#result")).to_contain_text(told["request_id"])
+
+
+def test_what_cannot_be_tried_is_said_and_the_score_stays(
+    browser: Browser, published: Published, tmp_path: Path
+) -> None:
+    with open_server(published, tmp_path, FRAUD_API_MAX_BATCH_BYTES="1024") as small:
+        page = browser.new_page(base_url=small.url)
+        open_at(page, published)
+        page.get_by_role("button", name="High-scoring claim").click()
+        page.get_by_role("button", name="Score", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("bytes")
+        expect(page.locator("#changes")).to_have_text("Could not be tried.")
+        expect(page.locator("#result")).to_contain_text("Alert: for a person to look at.")
+        page.close()
 
 
 def test_by_keyboard_alone_from_a_typical_claim(page: Page) -> None:

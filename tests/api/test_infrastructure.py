@@ -7,19 +7,24 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from api_kit import ROOT
 
 from api.app import app
+from api.service import BODIES
 from api.settings import ApiSettings
 from fraud_mlops.serving import prediction_log, shadow, watching
 from fraud_mlops.settings import Settings
 
 KUBERNETES = ROOT / "infra" / "kubernetes"
+OTLP_COLLECTOR = "http://localhost:4318"  # as its specification has it
+SPOOL = "/tmp"  # noqa: S108 - of a container
 HEADER = "| variable | default | what for |\n|---|---|---|\n"
 
 
@@ -116,14 +121,47 @@ def test_what_workers_count_lies_where_a_container_may_write() -> None:
     """Whoever starts them, with however many: nobody has to set a variable."""
     text = (ROOT / "infra" / "api" / "Dockerfile").read_text()
     (folder,) = re.findall(r"PROMETHEUS_MULTIPROC_DIR=(\S+)", text)
-    mounts = {mount["mountPath"]: mount["name"] for mount in container()["volumeMounts"]}
-    volumes = {one["name"]: one for one in the("Deployment")["spec"]["template"]["spec"]["volumes"]}
-    assert "emptyDir" in volumes[mounts[str(Path(folder).parent)]]
+    assert mounted(folder)["emptyDir"]["medium"] == "Memory"
     assert not {"command", "args"} & container().keys()
     compose = yaml.safe_load((ROOT / "infra" / "compose" / "compose.yaml").read_text())
     service = compose["services"]["api"]
     assert str(Path(folder).parent) in service["tmpfs"]
     assert service["command"][:3] == ["python", "-m", "api.serve"]
+
+
+def test_the_image_has_what_sends_traces_and_its_pods_reach_a_collector() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lock = (ROOT / "infra" / "requirements.lock").read_text()
+    for needed in project["optional-dependencies"]["otel"]:
+        assert re.search(rf"^{re.split('[<>=]', needed)[0]}==", lock, re.MULTILINE), needed
+    ports = {to["port"] for rule in the("NetworkPolicy")["spec"]["egress"] for to in rule["ports"]}
+    assert urlsplit(OTLP_COLLECTOR).port in ports
+
+
+def test_bodies_fill_neither_what_workers_count_in_nor_what_waits_for_the_lakehouse() -> None:
+    """A file that is mapped and has no room ends its process; a log without room ends scoring."""
+    image = (ROOT / "infra" / "api" / "Dockerfile").read_text()
+    (metrics,) = re.findall(r"PROMETHEUS_MULTIPROC_DIR=(\S+)", image)
+    (waiting,) = re.findall(r"FRAUD_API_LOG_FOLDER=(\S+)", image)
+    assert len({mounted(folder)["name"] for folder in (SPOOL, metrics, waiting)}) == 3
+    assert "TMPDIR" not in image
+    assert gibibytes(mounted(metrics)) < 0.25  # of the pod's memory
+    most = ApiSettings.model_fields["max_batch_bytes"].default
+    assert gibibytes(mounted(SPOOL)) > BODIES * most / (1 << 30)
+
+
+def gibibytes(volume: dict[str, Any]) -> float:
+    """The limit of a volume that ends with its pod."""
+    size = volume["emptyDir"]["sizeLimit"]
+    return float(size[:-2]) / {"Mi": 1024, "Gi": 1}[size[-2:]]
+
+
+def mounted(folder: str) -> dict[str, Any]:
+    """The pod's volume for a folder."""
+    mounts = {mount["mountPath"]: mount["name"] for mount in container()["volumeMounts"]}
+    volumes = {one["name"]: one for one in the("Deployment")["spec"]["template"]["spec"]["volumes"]}
+    found: dict[str, Any] = volumes[mounts[folder]]
+    return found
 
 
 def test_the_page_lists_every_variable_of_the_api() -> None:

@@ -39,6 +39,7 @@ def test_tokens_that_are_not_good_open_nothing(
         "of others": issuer.token(iss="https://elsewhere.example"),
         "forged": issuer.token(key=issuer.stranger),
         "no subject": issuer.token(sub=None),
+        "subject of nobody": issuer.token(sub=" "),
         "symmetric": issuer.token(key="x" * 64, algorithm="HS256"),
         "unsigned": issuer.token(key="", algorithm="none"),
     }
@@ -46,6 +47,26 @@ def test_tokens_that_are_not_good_open_nothing(
         told = closed.score(published.claim(), key=token)
         assert told.status_code == 401, why
         assert token not in told.text + closed.log.read_text()
+
+
+def test_callers_have_names_of_their_own(issuer: Issuer) -> None:
+    """Each a rate of its own, and its own name in the prediction log; none a long one."""
+    given = {"FRAUD_API_OIDC_ISSUER": issuer.url, "FRAUD_API_OIDC_AUDIENCE": AUDIENCE}
+    tokens = Tokens(ApiSettings(**given, FRAUD_API_OIDC_JWKS_URL=f"{issuer.url}/keys"))
+
+    def named(subject: str) -> str:
+        return asyncio.run(tokens.caller(issuer.token(sub=subject), rate=0)).id
+
+    assert named("ada") == "jwt:ada"
+    assert named("spiffe://" + "x" * 55) == "jwt:spiffe://" + "x" * 55
+    one, other = (named("spiffe://" + "x" * 55 + rest) for rest in ("/ada", "/bob"))
+    assert one != other
+    assert one == named("spiffe://" + "x" * 55 + "/ada")
+    assert one.startswith("jwt:spiffe://xxx")
+    assert max(map(len, (one, named("y" * 5_000)))) < 100
+    with pytest.raises(Problem) as told:
+        named("")
+    assert told.value.status == 401
 
 
 def test_an_issuer_whose_keys_cannot_be_had_is_no_fault_of_the_token(issuer: Issuer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import threading
 import time
@@ -20,10 +21,11 @@ from fraud_mlops.serving.prediction_log import (
     flush,
     pause,
     read_predictions,
-    waiting_folder,
 )
 from fraud_mlops.serving.records import SCHEMA
 from fraud_mlops.serving.shadow import in_share
+from fraud_mlops.serving.waiting_files import ours_to_count, waiting_folder
+from fraud_mlops.serving.write_ahead import as_lines
 
 AT = int(datetime(2026, 1, 2, 23, 59, tzinfo=UTC).timestamp() * 1e6)
 
@@ -240,6 +242,47 @@ def test_what_a_store_that_is_away_has_not_got_is_counted(tmp_path: Path) -> Non
     log.close()
     assert log.waiting == 0
     assert logged(Lakehouse(str(root))).num_rows == 3
+
+
+def test_what_processes_that_are_gone_have_left_is_counted_and_told_of_at_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fraud_mlops.serving.prediction_log.CLOSE_SECONDS", 0.5)
+    root, folder = tmp_path / "lake", tmp_path / "log"
+    root.write_text("no folder: every flush fails")
+    lake = Lakehouse(str(root))
+    there = waiting_folder(folder, lake, DATASET)
+    there.mkdir(parents=True)
+    for name, records in (("19990101T000000-1-a", "ab"), ("19990101T000000-2-b", "c")):
+        (there / f"{name}.wal").write_bytes(as_lines([a_record(one) for one in records]))
+    log = PredictionLog(lake, DATASET, folder, sync_seconds=0.02)
+    deadline = time.monotonic() + 30
+    while log.waiting < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    log.write([a_record("d")])
+    assert log.waiting == 4
+    log.close()
+    (told,) = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert f"4 records stay in {there}" in told
+    root.unlink()
+    again = PredictionLog(lake, DATASET, folder)
+    again.close()
+    assert (again.waiting, logged(lake).num_rows) == (0, 4)
+
+
+def test_of_several_workers_one_counts_what_was_left(tmp_path: Path) -> None:
+    """Its metric is the sum over all of them."""
+    by_5, by_7 = tmp_path / "t-5-open.wal", tmp_path / "t-7-open.wal"
+    for name in ("5-closed", "7-closed", "7-of-one-before", "6-gone", "99-gone"):
+        (tmp_path / f"t-{name}.wal").touch()
+    with by_5.open("xb") as one, by_7.open("xb") as other:
+        for held in (one, other):
+            fcntl.flock(held, fcntl.LOCK_EX)
+        first = {path.stem for path in ours_to_count(tmp_path, by_5)}
+        second = {path.stem for path in ours_to_count(tmp_path, by_7)}
+    assert first == {"t-5-closed", "t-6-gone", "t-99-gone"}
+    assert second == {"t-7-closed", "t-7-of-one-before"}
 
 
 def test_a_store_that_is_away_for_days_is_tried_every_minute() -> None:

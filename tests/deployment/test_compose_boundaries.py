@@ -42,7 +42,7 @@ def test_the_api_sees_of_the_lakehouse_what_it_reads_and_writes_its_log_alone() 
     reads = {m["target"] for m in mounts if m["read_only"]}
     assert SERVICES["api"]["environment"]["LAKEHOUSE_URI"] == LAKEHOUSE
     assert SERVICES["api"]["environment"]["FRAUD_API_LOG_FOLDER"] == "/waiting"
-    assert writes == {f"{LAKEHOUSE}/{prediction_log.ZONE}", "/waiting"}
+    assert writes == {f"{LAKEHOUSE}/{prediction_log.ZONE}", "/waiting", "/bodies"}
     assert reads == {f"{LAKEHOUSE}/models", f"{LAKEHOUSE}/{entity_state.ZONE}", "/keys"}
 
 
@@ -51,6 +51,18 @@ def test_bodies_of_batches_are_on_the_apis_disk_and_not_in_its_memory() -> None:
     spool = api["environment"]["TMPDIR"]
     assert spool in [m["target"] for m in map(mount, api["volumes"]) if not m["read_only"]]
     assert spool not in api["tmpfs"]
+
+
+def test_bodies_of_batches_have_a_volume_that_the_apis_user_may_write() -> None:
+    """Where they share that of the prediction log, so many that the disk is full end scoring."""
+    api = SERVICES["api"]
+    spool, log = api["environment"]["TMPDIR"], api["environment"]["FRAUD_API_LOG_FOLDER"]
+    volumes = {m["target"]: m["source"] for m in map(mount, api["volumes"])}
+    assert list(volumes.values()).count(volumes[spool]) == 1
+    assert volumes[spool] != volumes[log]
+    assert volumes[spool] in compose()["volumes"]
+    image = (COMPOSE.parent / "api" / "Dockerfile").read_text()
+    assert re.search(rf"mkdir [^&]*{spool}\s[^&]*&& chown api [^&]*{spool}\s", image)
 
 
 def test_parts_of_a_volume_are_those_of_its_place_and_in_the_image_that_fills_it() -> None:

@@ -16,15 +16,13 @@ Personal fields are not logged: of a claim's features a hash, of its reasons the
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -39,10 +37,17 @@ from fraud_mlops.lakehouse.periods import by_partition
 from fraud_mlops.lakehouse.stores import list_files, open_input
 from fraud_mlops.serving.records import SCHEMA, Record
 from fraud_mlops.serving.syncing import Syncing
+from fraud_mlops.serving.waiting_files import (
+    SUFFIX,
+    left_behind,
+    ours_to_count,
+    records_in,
+    tell_of_others,
+    waiting_folder,
+)
 from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries
 
 ZONE = "prediction_log"
-SUFFIX = ".wal"
 DAMAGED = ".damaged"
 CLOSE_SECONDS, LAST_TRY_SECONDS = 60.0, 15.0
 """For which a stop tries a store that fails again, and that the last try may take beyond that."""
@@ -70,13 +75,13 @@ class PredictionLog:
         self._flush_seconds, self._flush_rows = flush_seconds, flush_rows
         self._turn_seconds, self._flushed, self._failed = sync_seconds, flushed, failed
         self._syncing = Syncing(sync_seconds, failed)
-        self._closed: dict[Path, int] = {}
+        self._behind: dict[Path, int] = {}  # records of files that nobody writes
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing, self._close_by = False, 0.0
         made = [path for path in (self._folder, *self._folder.parents) if not path.exists()]
         self._folder.mkdir(parents=True, exist_ok=True)
-        _tell_of_others(folder / dataset, self._folder)
+        tell_of_others(folder / dataset, self._folder)
         self._open(*(path.parent for path in made))
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
@@ -109,9 +114,9 @@ class PredictionLog:
 
     @property
     def waiting(self) -> int:
-        """Records of this process that are on this machine only: of the open file, and of those
-        that are closed and have not been flushed."""
-        return self._rows + sum(rows for path, rows in self._closed.copy().items() if path.exists())
+        """Records that are on this machine only: of the open file, of those that are closed and
+        have not been flushed, and of those that processes have left which are gone."""
+        return self._rows + sum(rows for path, rows in self._behind.copy().items() if path.exists())
 
     def _open(self, *new_in: Path) -> None:
         """A new write-ahead file, locked for as long as this process lives."""
@@ -155,36 +160,19 @@ class PredictionLog:
             with self._lock:
                 done, path, rows = self._file, self._path, self._rows
                 self._open()
-                self._closed[path] = rows
+                self._behind[path] = rows
             self._syncing.end(done)
             log.debug("prediction log: %s is closed", path.name)
+        for path in ours_to_count(self._folder, self._path):
+            if path not in self._behind:
+                self._behind[path] = records_in(path)
         for path, held in left_behind(self._folder, but=self._path):
             with held:
                 self._flushed(flush(self._lakehouse, self._dataset, path))
-        for path in [path for path in self._closed if not path.exists()]:
-            del self._closed[path]  # flushed, by us or by another worker
+        for path in [path for path in self._behind if not path.exists()]:
+            del self._behind[path]  # flushed, by us or by another worker
         if closing and not self._rows:
             self._path.unlink(missing_ok=True)
-
-
-def waiting_folder(folder: Path, lakehouse: Lakehouse, dataset: str) -> Path:
-    """Where write-ahead files of one lakehouse are: staging's records are not production's."""
-    return folder / dataset / hashlib.sha256(lakehouse.root.encode()).hexdigest()[:12]
-
-
-def _tell_of_others(top: Path, own: Path) -> None:
-    """Files that we must not take over, and nobody else may come for."""
-    for folder in sorted({path.parent for path in top.rglob(f"*{SUFFIX}")} - {own}):
-        waiting = 0
-        for _, held in left_behind(folder):
-            held.close()
-            waiting += 1
-        if waiting:
-            log.warning(
-                "prediction log: %d files in %s are of another lakehouse, or of an older version, "
-                "which did not say of which; they stay. If they are of this one, move them into %s",
-                waiting, folder, own,
-            )  # fmt: skip
 
 
 def pause(failures: int) -> float:
@@ -203,34 +191,6 @@ def _write_whole(file: IO[bytes], entries: bytes) -> None:
         file.truncate(place)
         file.seek(place)
         raise
-
-
-def left_behind(folder: Path, *, but: Path | None = None) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Write-ahead files that no living process holds, each held by us meanwhile."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        if path == but:
-            continue
-        try:
-            held = path.open("rb")
-        except FileNotFoundError:
-            continue
-        except OSError as error:  # of another user, say: it must not keep the others waiting
-            _tell_once(path, error.strerror or str(error))
-            continue
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            held.close()
-            continue
-        if path.exists():
-            yield path, held
-        else:
-            held.close()
-
-
-@cache
-def _tell_once(path: Path, why: str) -> None:
-    log.warning("prediction log: %s cannot be opened (%s), and stays as it is", path, why)
 
 
 def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
