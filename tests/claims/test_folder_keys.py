@@ -124,7 +124,7 @@ OPEN = {"numeric": None, "categorical": None}
 
 
 def test_those_that_only_some_files_are_in_are_no_columns_and_it_is_told(tmp_path: Path) -> None:
-    write_parquet(by_region(tmp_path / "in") / "stray.parquet", rows(range(30, 40)))
+    write_parquet(by_region(tmp_path / "in") / "stray.parquet", rows(range(30, 40), age="44"))
     report = take_in(contract(tmp_path / "in", **OPEN), lakehouse(tmp_path))
     assert report.contract.categorical == ("make",)
     (told,) = report.warnings

@@ -31,11 +31,11 @@ _ISO = r"^\d{4}([-/]?)\d{2}([-/]?)\d{2}([Tt ]|$)"
 # As databases, Java and people spell them, for what pandas reads: a zone's name behind its offset,
 # UTC as a word, small letters, and the midnight that ends a day, of which a day is to be added.
 _SPELLINGS = (
-    (r"^(.*(?:[Zz]|[+-]\d{2}:?\d{2}))\[[\w+/-]+\]$", r"\1"),
-    (r"^(.*:\d{2}(?:\.\d+)?) ?(?:UTC|GMT|z)$", r"\1Z"),
+    (r"^([\d/-]+[Tt ][\d:.]+ ?(?:[Zz]|[+-][\d:]{2,5}))\[[\w+/-]+\]$", r"\1"),
+    (r"^([\d/-]+[Tt ][\d:.]+) ?(?:UTC|GMT|z)$", r"\1Z"),
     (r"^([\d/-]+)t", r"\1T"),
 )
-_DAYS_END = r"^([\d/-]+[T ])24(:?00(?::?00(?:\.0+)?)?(?:Z| ?[+-]\d{2}(?::?\d{2})?)?)$"
+_DAYS_END = r"^([\d/-]+[T ])24((?::?00(?::?00(?:\.0+)?)?)?(?: ?(?:Z|[+-][\d:]{2,5}))?)$"
 # 202401311345 and 20240131134559.
 _COMPACT = r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])[0-5]\d([0-5]\d)?$"
 _DIGITS_OF_DATES = ((1e7, 1e8), (19e10, 21e10), (19e12, 21e12))

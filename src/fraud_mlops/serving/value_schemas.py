@@ -23,8 +23,11 @@ _NAN = "[+-]?[nN][aA][nN]"
 _MONTH, _DAY = "(0[1-9]|1[0-2])", "(0[1-9]|[12][0-9]|3[01])"
 _DATE = f"[0-9]{{4}}(-{_MONTH}-{_DAY}|/{_MONTH}/{_DAY}|{_MONTH}{_DAY})"
 _HOUR, _SIXTY = "([01][0-9]|2[0-3])", "[0-5][0-9]"
-_CLOCK = rf"([01]?[0-9]|2[0-3])(:?{_SIXTY}(:?{_SIXTY}(\.[0-9]{{1,9}})?)?)?"
-_ZONE = rf"( ?(Z|[+-]{_HOUR}(:?{_SIXTY})?))?"
+_CLOCK = (
+    rf"(([01]?[0-9]|2[0-3])(:?{_SIXTY}(:?{_SIXTY}(\.[0-9]{{1,9}})?)?)?"
+    r"|24(:?00(:?00(\.0{1,9})?)?)?)"
+)
+_ZONE = rf"( ?(UTC|GMT|([Zz]|[+-]{_HOUR}(:?{_SIXTY})?)(\[[A-Za-z0-9_+/-]{{1,64}}\])?))?"
 _EPOCH = r"-?[0-9]{9,19}(\.[0-9]{1,9})?"
 _FIRST, _END = -6.21355968e19, 2.534023008e20
 """The years 1 and 10000 in nanoseconds since 1970, which are the largest unit of Unix times."""
@@ -42,7 +45,7 @@ def of_number(missing: Sequence[str] = (), least: float | None = None) -> Tree:
 
 
 def of_moment(missing: Sequence[str] = ()) -> Tree:
-    written = rf"{_DATE}([T ]{_CLOCK}{_ZONE})?"
+    written = rf"{_DATE}([Tt ]{_CLOCK}{_ZONE})?"
     return {
         "type": ["string", "number"],
         "pattern": _blank_or(written, _EPOCH, *_words(missing)),
