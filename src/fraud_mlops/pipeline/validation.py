@@ -63,11 +63,11 @@ class Validated:
     files: dict[str, bytes]
     report: OotReport
     gate: GateDecision
-    standing: Standing | None
     maturity: Maturity
     oracle_average_precision: float | None
     labels: np.ndarray
     logits: np.ndarray
+    standing: Standing | None = None  # also of a run that an earlier release began
 
     @property
     def promoted(self) -> bool:
