@@ -13,7 +13,7 @@ from api.settings import ApiSettings
 from fraud_mlops.errors import FraudMlopsError, SettingsError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import absolute, models_root
-from fraud_mlops.serving.prediction_log import waiting_folder
+from fraud_mlops.serving.waiting_files import waiting_folder
 from fraud_mlops.settings import Settings
 
 T = TypeVar("T")
