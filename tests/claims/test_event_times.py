@@ -194,8 +194,10 @@ WHOLE = st.integers(-(2**63), 2**63 - 1) | NEAR_DATES | NEAR_DATES.map(lambda n:
 @given(st.lists(st.none() | WHOLE | st.floats(), min_size=1, max_size=3))
 def test_a_number_is_the_moment_that_its_digits_are(numbers: list[float | None]) -> None:
     """Beside a date, which its digits tell, a column of numbers is read as text is."""
-    kinds = {type(number) for number in numbers} - {type(None)}
-    column = pa.array(numbers, pa.int64() if kinds == {int} else pa.float64(), from_pandas=False)
+    if any(isinstance(number, float) for number in numbers):
+        column = pa.array([None if n is None else float(n) for n in numbers], pa.float64())
+    else:
+        column = pa.array(numbers, pa.int64())
     alone = times(column)
     beside = times(pa.concat_arrays([column, pa.array([20240131], column.type)]))
     assert alone.values.equals(beside.values[:-1])
