@@ -1,10 +1,13 @@
 """Recipes tried for the networks on vehicle_claims: what each gives out of time, beside the trees.
 
-    python benchmarks/bench_recipes.py [--seeds 3] [--only NAME...] [--jobs 1]
+    python benchmarks/bench_recipes.py [--seeds 3] [--only NAME...] [--jobs 1] [--forward]
 
 Every recipe changes one thing of `tabm-2` as it was before it learnt from a forest. Each is fitted
 on the train window and judged on the validation window, then fitted again on both and judged on the
 out-of-time window. The second figure chooses nothing: it says what the first could not know.
+
+--forward chooses by forward chaining instead: the last four quarters before the out-of-time window
+are each judged by networks that learnt from all claims before. One window says little.
 """
 
 from __future__ import annotations
@@ -96,19 +99,34 @@ class Stage:
 
 @dataclass
 class Found:
-    """Logits of each seed, on the validation and the out-of-time window."""
+    """Logits of each seed, on each stage."""
 
-    logits: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    logits: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     seconds: float = 0.0
 
 
-def stages(features: FeatureSet) -> tuple[Stage, Stage]:
+Stages = dict[str, Stage]
+
+
+def stages(features: FeatureSet) -> Stages:
     train_claims, valid = training_claims(features), validation_claims(features)
     known = labelled(features, "train", known_before=features.split.oot.start)
-    return (
-        Stage(train_claims, valid),
-        Stage(pa.concat_tables([known, valid]), oot_claims(features)),
-    )
+    return {
+        "validation": Stage(train_claims, valid),
+        "OOT": Stage(pa.concat_tables([known, valid]), oot_claims(features)),
+    }
+
+
+def quarters(features: FeatureSet) -> Stages:
+    """The last four before the out-of-time window, each with the claims before it."""
+    claims = stages(features)["OOT"].learnt
+    times = claims.column(EVENT_TIME).to_numpy().astype("datetime64[M]")
+    end = np.datetime64(features.split.oot.start.replace(tzinfo=None), "M")
+    found = {}
+    for start in end - np.array([12, 9, 6, 3]):
+        judged = (times >= start) & (times < start + 3)
+        found[str(start)] = Stage(claims.filter(times < start), claims.filter(judged))
+    return found
 
 
 def scored(
@@ -144,14 +162,19 @@ def precision(labels: np.ndarray, logits: np.ndarray, budget: float) -> float:
     return evaluate(labels, logits, budget=budget)["average_precision"]
 
 
-def row(name: str, one: Found, both: tuple[Stage, Stage], budget: float) -> str:
-    """Figures on either window, over the seeds."""
-    cells = []
-    for i, stage in enumerate(both):
-        truth = labels_of(stage.judged)
-        figures = [precision(truth, pair[i], budget) for pair in one.logits]
-        spread = np.std(figures, ddof=1) if len(figures) > 1 else 0.0
-        cells.append(f"{np.mean(figures):11.4f}{spread:8.4f}")
+def row(name: str, one: Found, judged: Stages, budget: float) -> str:
+    """Figures on each stage, over the seeds; and on all of them where they are quarters."""
+    truths = [labels_of(stage.judged) for stage in judged.values()]
+    figures = np.array(
+        [
+            [precision(*pair, budget) for pair in zip(truths, each, strict=True)]
+            for each in one.logits
+        ]
+    )
+    if len(judged) > 2:
+        figures = np.column_stack([figures, figures.mean(axis=1)])
+    spreads = figures.std(axis=0, ddof=1) if len(figures) > 1 else np.zeros(figures.shape[1])
+    cells = [f"{m:11.4f}{s:8.4f}" for m, s in zip(figures.mean(axis=0), spreads, strict=True)]
     return f"{name:40}{''.join(cells)}{one.seconds:9.1f}"
 
 
@@ -162,7 +185,7 @@ def averaged(found: dict[str, Found], names: tuple[str, ...]) -> Found:
         [
             tuple(
                 sum(part.logits[seed][i] / part.logits[seed][i].std() for part in parts)
-                for i in (0, 1)
+                for i in range(len(parts[0].logits[seed]))
             )
             for seed in range(len(parts[0].logits))
         ],
@@ -176,39 +199,45 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=RECIPES, metavar="NAME")
     parser.add_argument("--jobs", type=int, default=1, help="fits at a time, of one thread each")
+    parser.add_argument("--forward", action="store_true", help="judge four quarters, not OOT")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-recipes-") as folder:
         plan = plan_run(options.dataset, run="Bench/1", output_uri=folder)
         features = prepare(plan, ingest(plan))
-        compare(features, options.only or list(RECIPES), options.seeds, options.jobs)
+        judged = quarters(features) if options.forward else stages(features)
+        compare(features, judged, options.only or list(RECIPES), options.seeds, options.jobs)
 
 
-def compare(features: FeatureSet, names: list[str], seeds: int, jobs: int) -> None:
+def compare(features: FeatureSet, judged: Stages, names: list[str], seeds: int, jobs: int) -> None:
     """A row a recipe as it comes, then means of several."""
-    both, budget = stages(features), features.contract.alerts.budget
-    print(f"\n{'':40}{'validation':>11}{'sd':>8}{'OOT':>11}{'sd':>8}{'s a fit':>9}")
+    budget = features.contract.alerts.budget
+    titles = [*judged, *(["mean"] if len(judged) > 2 else [])]
+    print(f"\n{'':40}" + "".join(f"{title:>11}{'sd':>8}" for title in titles) + f"{'s a fit':>9}")
     found: dict[str, Found] = {}
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         begun = {
             name: [
-                [pool.submit(scored, RECIPES[name], stage, features, seed) for stage in both]
+                [
+                    pool.submit(scored, RECIPES[name], stage, features, seed)
+                    for stage in judged.values()
+                ]
                 for seed in range(seeds)
             ]
             for name in names
         }
         for name, fits in begun.items():
             found[name] = ended(fits)
-            print(row(name, found[name], both, budget), flush=True)
+            print(row(name, found[name], judged, budget), flush=True)
     for parts in MEANS:
         if set(parts) <= set(found):
-            print(row(f"mean of {', '.join(parts)}"[:39], averaged(found, parts), both, budget))
+            print(row(f"mean of {', '.join(parts)}"[:39], averaged(found, parts), judged, budget))
 
 
 def ended(fits: list[list[Future[tuple[np.ndarray, float]]]]) -> Found:
-    """fits: of each seed, to the validation and to the out-of-time window."""
-    pairs = [[fit.result() for fit in pair] for pair in fits]
-    seconds = float(np.mean([took for pair in pairs for _, took in pair]))
-    return Found([(first[0], second[0]) for first, second in pairs], seconds)
+    """fits: of each seed, to the claims of each stage."""
+    results = [[fit.result() for fit in each] for each in fits]
+    seconds = float(np.mean([took for each in results for _, took in each]))
+    return Found([tuple(logits for logits, _ in each) for each in results], seconds)
 
 
 if __name__ == "__main__":
