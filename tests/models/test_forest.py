@@ -26,18 +26,27 @@ def rare_patterns(n: int, seed: int) -> tuple[Matrix, np.ndarray]:
     return Matrix(numeric, codes), labels.astype(np.int8)
 
 
+def word(matrix: Matrix, labels: np.ndarray, seed: int = 3, threads: int = 1) -> np.ndarray:
+    return out_of_bag(matrix, labels, CATEGORIES, seed=seed, threads=threads)
+
+
 def test_a_forest_tells_of_each_claim_by_trees_that_have_not_seen_it() -> None:
     matrix, labels = rare_patterns(1500, seed=1)
     noise = np.random.default_rng(2).permutation(labels)
-    assert roc_auc_score(labels, out_of_bag(matrix, labels, seed=0, threads=1)) > 0.65
-    assert abs(roc_auc_score(noise, out_of_bag(matrix, noise, seed=0, threads=1)) - 0.5) < 0.1
+    assert roc_auc_score(labels, out_of_bag(matrix, labels, CATEGORIES, seed=0, threads=1)) > 0.65
+    assert (
+        abs(roc_auc_score(noise, out_of_bag(matrix, noise, CATEGORIES, seed=0, threads=1)) - 0.5)
+        < 0.1
+    )
 
 
 def test_it_says_the_same_by_any_number_of_threads() -> None:
     matrix, labels = rare_patterns(600, seed=1)
-    one, two = (out_of_bag(matrix, labels, seed=3, threads=threads) for threads in (1, 2))
+    one, two = (
+        out_of_bag(matrix, labels, CATEGORIES, seed=3, threads=threads) for threads in (1, 2)
+    )
     assert one.tobytes() == two.tobytes()
-    assert one.tobytes() != out_of_bag(matrix, labels, seed=4, threads=1).tobytes()
+    assert one.tobytes() != out_of_bag(matrix, labels, CATEGORIES, seed=4, threads=1).tobytes()
 
 
 def test_a_network_taught_by_it_finds_the_pattern_that_labels_alone_do_not_show() -> None:
@@ -51,6 +60,7 @@ def test_a_network_taught_by_it_finds_the_pattern_that_labels_alone_do_not_show(
         scores = network.score(*map(_tensor, inputs)).numpy()
         found.append(average_precision_score(truth, scores))
         assert log.samples == 30 * 1500
+        assert log.samples / log.samples_per_second <= log.seconds
     assert found[1] > found[0] + 0.05
 
 
@@ -70,7 +80,8 @@ def test_with_many_claims_labels_are_enough(
     monkeypatch: pytest.MonkeyPatch, planned_for: int | None, grown: bool
 ) -> None:
     """And a refit on more claims goes by those that its recipe was judged on."""
-    monkeypatch.setattr(forest, "MOST_CLAIMS", 400)
+    inputs = 12 + 6 + 6 + 1  # numbers, a column for each of few codes, the codes of many
+    monkeypatch.setattr(forest, "MOST_CELLS", 400 * inputs)
     matrix, labels = rare_patterns(400 if planned_for is None else 500, seed=1)
     said: list[str] = []
     taught = candidate("mlp", epochs=1, distillation=0.5)

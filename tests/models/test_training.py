@@ -82,7 +82,7 @@ def test_the_sample_budget_cuts_epochs_but_never_the_only_one() -> None:
         assert log.epochs == epochs
         assert log.samples == epochs * 500 * 2
         assert len(log.epoch_losses) == 2 * epochs
-        assert log.samples_per_second == pytest.approx(log.samples / log.seconds)
+        assert 0 < log.samples / log.samples_per_second <= log.seconds
 
 
 @pytest.mark.parametrize(("planned_for", "batch", "epochs"), [(49_999, 256, 4), (50_001, 500, 3)])

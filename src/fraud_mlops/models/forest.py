@@ -7,20 +7,35 @@ probabilities has both, and stays the one model that is stored, explained and se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from fraud_mlops.features.preprocessing import Matrix
 
-MOST_CLAIMS = 50_000
-"""Beyond, labels alone are enough, and the forest would take longer than the network."""
+MOST_CELLS = 3_000_000
+"""Claims times inputs. Beyond, a forest takes longer than the network (25 s for two million on one
+core), and labels alone tell more."""
 
 _TREES = 200
 _ONE_HOT_UP_TO = 64
 
 
+def worth_it(claims: int, matrix: Matrix, cardinalities: Sequence[int]) -> bool:
+    """Whether so many claims with such inputs, and categories of so many codes, are few."""
+    numbers: int = matrix.numeric.shape[1] - len(matrix.beside)
+    columns = sum(size if size <= _ONE_HOT_UP_TO else 1 for size in cardinalities)
+    return claims * (numbers + columns) <= MOST_CELLS
+
+
 def out_of_bag(
-    matrix: Matrix, labels: np.ndarray, *, seed: int, threads: int
+    matrix: Matrix,
+    labels: np.ndarray,
+    cardinalities: Sequence[int],
+    *,
+    seed: int,
+    threads: int,
 ) -> npt.NDArray[np.float32]:
     """Probability of fraud of each claim, [n], by the trees that were not grown on it.
 
@@ -36,17 +51,15 @@ def out_of_bag(
         oob_score=True,
         random_state=seed,
         n_jobs=threads,
-    ).fit(_inputs(matrix), labels == 1)
-    shares = np.asarray(forest.oob_decision_function_[:, 1], dtype=np.float32)
-    return np.nan_to_num(shares, nan=float(labels.mean()))
+    ).fit(_inputs(matrix, cardinalities), labels == 1)
+    return np.asarray(forest.oob_decision_function_[:, 1], dtype=np.float32)
 
 
-def _inputs(matrix: Matrix) -> npt.NDArray[np.float32]:
+def _inputs(matrix: Matrix, cardinalities: Sequence[int]) -> npt.NDArray[np.float32]:
     """Categories of few values as a column a value, of many as their codes; and numbers once, since
     trees do not mind their scale."""
     columns = [np.delete(matrix.numeric, matrix.beside, axis=1)]
-    for codes in matrix.categories.T:
-        values = np.unique(codes)
-        few = len(values) <= _ONE_HOT_UP_TO
-        columns.append(codes[:, None] == values if few else codes[:, None])
+    for codes, size in zip(matrix.categories.T, cardinalities, strict=True):
+        few = size <= _ONE_HOT_UP_TO
+        columns.append(codes[:, None] == np.arange(size) if few else codes[:, None])
     return np.concatenate(columns, axis=1, dtype=np.float32)

@@ -61,7 +61,7 @@ def train(
     Epochs are cut so that epochs * n * members stays within sample_budget; one epoch is always
     run. planned_for: claims that epochs and batch size are chosen for, n when left out: to train on
     more claims by the recipe that was judged. With distillation a random forest is grown first, as
-    long as claims are few (`forest.MOST_CLAIMS`). The same candidate, data and threads give the
+    long as claims are few (`forest.MOST_CELLS`). The same candidate, data and threads give the
     same bits on a CPU. The network comes back on the CPU, in eval mode, its parameters frozen.
 
     Raises TrainingError when the data cannot be learnt from, the device is missing, or the loss
@@ -79,7 +79,9 @@ def train(
     losses: list[float] = []
     started = time.perf_counter()
     with reproducible(place, threads):
-        targets = _targets(candidate, matrix, labels, planned_for or len(labels), threads, progress)
+        chosen_for = planned_for or len(labels)
+        targets = _targets(candidate, matrix, labels, cardinalities, chosen_for, threads, progress)
+        learning = time.perf_counter()
         network = FraudNetwork.for_training(params, matrix, cardinalities, candidate.seed)
         network.to(place)
         data = TrainingData.placed(matrix, targets, weights, offsets, place)
@@ -92,12 +94,12 @@ def train(
                 if progress:
                     progress(f"{title}: epoch {epoch} of {plan.epochs}, loss {loss:.4f}")
         network.cpu().eval().requires_grad_(False)
-    seconds = time.perf_counter() - started
+    ended = time.perf_counter()
     samples = plan.epochs * len(labels) * params.members
     log = TrainingLog(
-        seconds=seconds,
+        seconds=ended - started,
         samples=samples,
-        samples_per_second=samples / seconds,
+        samples_per_second=samples / (ended - learning),
         epochs=plan.epochs,
         batch_size=plan.batch_size,
         device=str(place),
@@ -111,19 +113,20 @@ def _targets(
     candidate: Candidate,
     matrix: Matrix,
     labels: np.ndarray,
+    cardinalities: Sequence[int],
     chosen_for: int,
     threads: int,
     progress: Callable[[str], None] | None,
 ) -> np.ndarray:
     """Labels, or labels and a teacher's word on them (Hinton, Vinyals & Dean 2015)."""
-    from fraud_mlops.models.forest import MOST_CLAIMS, out_of_bag
+    from fraud_mlops.models.forest import out_of_bag, worth_it
 
     share = candidate.params.distillation
-    if not share or chosen_for > MOST_CLAIMS:
+    if not share or not worth_it(chosen_for, matrix, cardinalities):
         return labels
     if progress:
         progress(f"{candidate.name}: a forest of {len(labels):,} claims, to learn from")
-    taught = out_of_bag(matrix, labels, seed=candidate.seed, threads=threads)
+    taught = out_of_bag(matrix, labels, cardinalities, seed=candidate.seed, threads=threads)
     return np.asarray((1 - share) * labels + share * taught, dtype=np.float32)
 
 

@@ -8,10 +8,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 class TrainingLog(BaseModel):
     """How a training went.
 
-    samples: claims seen, over all epochs and members; epoch_losses: mean loss of each epoch, of
-    one member after another. device, threads: what else the network's bits depend on. last_event,
-    last_label: when the latest of the claims that it was given happened, and when the last label of
-    them became known.
+    seconds: of all of it. samples: claims seen, over all epochs and members. samples_per_second: of
+    the network alone, without a forest that it learnt from. epoch_losses: mean loss of each epoch,
+    of one member after another. device, threads: what else the network's bits depend on.
+    last_event, last_label: when the latest of the claims that it was given happened, and when the
+    last label of them became known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -21,7 +21,10 @@ from fraud_mlops.pipeline.validation import Validated
 from fraud_mlops.registry.bundle import Manifest, write_bundle
 from fraud_mlops.registry.pointers import promote, set_challenger
 
-_LIBRARIES = ("fraud-mlops", "torch", "tabm", "numpy", "pandas", "pyarrow", "duckdb", "metaflow")
+_LIBRARIES = (
+    *("fraud-mlops", "torch", "tabm", "scikit-learn", "numpy", "pandas", "pyarrow", "duckdb"),
+    "metaflow",
+)
 
 
 def keep_bundle(
