@@ -98,6 +98,7 @@ class FraudDetectionFlow(TrainingSteps, SampleSize):
         from fraud_mlops.pipeline.publishing import keep_bundle
         from fraud_mlops.pipeline.scoring import publish_state, score
 
+        leader = leader_to_be(self.plan, self.features, self.validated)
         self.manifest = keep_bundle(
             self.plan,
             self.raw,
@@ -107,7 +108,6 @@ class FraudDetectionFlow(TrainingSteps, SampleSize):
             self.validated,
             dagster_run_id=flow_task.dagster_run_id(),
         )
-        leader = leader_to_be(self.plan, self.features, self.validated)
         self.scores = score(self.plan, self.features, leader)
         publish_state(self.plan, self.raw)
         flow_reports.ml_outputs(self.plan, self.raw, self.scores, leader.version)

@@ -150,13 +150,3 @@ def test_a_challenger_that_is_not_worse_brings_the_threshold_that_the_contract_a
     assert decide(labels, scores, scores.copy(), **held).verdict == "hold"
     judging = decide(labels, scores, scores.copy(), **held, renewed=renewed, doubt="few labels")
     assert judging.verdict == "hold"
-
-
-def test_a_version_that_was_taken_back_does_not_lead_whatever_the_window_says() -> None:
-    labels, good = claims()
-    told = "this training has made v8 again"
-    held = {"gate": GATE, "seed": 0, "back": told}
-    better = decide(labels, good, noisy(good, 2), champion_version="v7", **held)
-    assert (better.verdict, better.reason) == ("hold", f"Champion v7 stays: {told}.")
-    alone = decide(labels, good, None, champion_version=None, **held)
-    assert (alone.verdict, alone.reason) == ("hold", f"No model leads: {told}.")

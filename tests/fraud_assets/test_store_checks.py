@@ -12,7 +12,8 @@ from fraud_assets.checks.claims import newest_due
 from fraud_assets.checks.landing import newest_file
 from fraud_mlops.landing.listing import landed_files
 from fraud_mlops.registry.bundle import Manifest, bundle_version, write_bundle
-from fraud_mlops.registry.pointers import promote, rollback
+from fraud_mlops.registry.going_back import rollback
+from fraud_mlops.registry.pointers import promote
 from fraud_mlops.sources import FileSource
 
 

@@ -26,8 +26,10 @@ from fraud_mlops.pipeline.ranges import (
     with_range,
 )
 from fraud_mlops.pipeline.reference import read_reference
+from fraud_mlops.registry.bundle import load_bundle
+from fraud_mlops.registry.going_back import rollback
 from fraud_mlops.registry.lineage import resolved_version
-from fraud_mlops.registry.pointers import promote, read_pointer, rollback, withdraw
+from fraud_mlops.registry.pointers import promote, read_pointer, withdraw
 
 
 @pytest.fixture
@@ -81,8 +83,8 @@ def test_a_training_does_not_undo_a_rollback(lake: Callable[[str, str], Run]) ->
     reason = again.validated.gate.reason
     assert reason.startswith(f"Champion {poor.validated.version} stays: this training has made ")
     assert f"{version} again, which was taken back for {poor.validated.version} on 2" in reason
-    assert "by ada (alerts of one broker only). It leads again by its name only: " in reason
-    assert f"fraud-mlops models promote {version} {again.plan.options}." in reason
+    assert "by ada (alerts of one broker only). fraud-mlops models promote" in reason
+    assert f"models promote {version} {again.plan.options} has it lead again" in reason
     pointers = {role: read_pointer(models, DATASET, role) for role in ("champion", "challenger")}
     assert {role: found and found.version for role, found in pointers.items()} == {
         "champion": poor.validated.version,
@@ -90,22 +92,38 @@ def test_a_training_does_not_undo_a_rollback(lake: Callable[[str, str], Run]) ->
     }
 
 
-def test_a_withdrawn_model_does_not_lead_by_itself_where_none_does(
+def test_a_retired_champion_whose_files_were_damaged_is_made_whole_and_leads_again(
     lake: Callable[[str, str], Run],
 ) -> None:
-    """And the run that would score with it has kept its bundle for who promotes it by name."""
+    """Without a champion the next model is the first, whichever it is."""
     good = lake("1", "good")
     good.publish()
-    version = good.validated.version
-    withdraw(good.plan.model_uri, DATASET, version, by="ada", reason="of the wrong claims")
+    models, version = good.plan.model_uri, good.validated.version
+    (Path(models) / DATASET / version / "network.json").write_bytes(b"{")
+    withdraw(models, DATASET, version, by="ada", reason="damaged")
     again = lake("2", "good")
-    assert again.validated.gate.verdict == "hold"
-    assert again.validated.gate.reason.startswith(
-        f"No model leads: this training has made {version}"
-    )
-    again.keep()
-    with pytest.raises(RegistryError, match=f"models promote {version}"):
-        again.score()
+    assert again.validated.gate.verdict == "first"
+    again.score()
+    again.publish()
+    assert load_bundle(models, DATASET, version).manifest.version == version
+    champion = read_pointer(models, DATASET, "champion")
+    assert champion is not None
+    assert champion.version == version
+
+
+def test_a_model_that_was_rolled_back_from_is_the_first_where_none_leads(
+    lake: Callable[[str, str], Run],
+) -> None:
+    poor = lake("1", "poor")
+    poor.publish()
+    good = lake("2", "good")
+    good.publish()
+    models, version = good.plan.model_uri, poor.validated.version
+    rollback(models, DATASET, by="ada", reason="alerts of one broker only")
+    withdraw(models, DATASET, version, by="ada", reason="cannot rank")
+    again = lake("3", "good")
+    assert again.validated.version == good.validated.version
+    assert again.validated.gate.verdict == "first"
 
 
 def test_a_champion_that_was_moved_meanwhile_is_not_overwritten(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from registry_kit import DATASET, publish
 
+from fraud_mlops.registry.going_back import rollback
 from fraud_mlops.registry.pointers import (
     Pointer,
     history,
     promote,
     read_pointer,
-    rollback,
     set_challenger,
 )
 

@@ -7,11 +7,11 @@ from pointer_kit import ME, Registry
 from registry_kit import DATASET
 
 from fraud_mlops.errors import BundleError, RegistryError
+from fraud_mlops.registry.going_back import rollback_target
 from fraud_mlops.registry.pointers import (
     history,
     promote,
     read_pointer,
-    rollback_target,
     withdraw,
 )
 

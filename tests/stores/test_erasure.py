@@ -19,11 +19,10 @@ from fraud_mlops.lakehouse.stores import exists, list_files, open_input, read_by
 from fraud_mlops.maintenance import erasure
 from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.registry.bundle import list_versions, load_bundle
+from fraud_mlops.registry.going_back import rollback, rollback_target
 from fraud_mlops.registry.pointers import (
     promote,
     read_pointer,
-    rollback,
-    rollback_target,
     set_challenger,
 )
 from fraud_mlops.serving.entity_state import read_entity_state

@@ -31,11 +31,11 @@ from fraud_mlops.lakehouse.stores import (
     write_bytes,
 )
 from fraud_mlops.registry.bundle import list_versions, load_bundle
+from fraud_mlops.registry.going_back import rollback
 from fraud_mlops.registry.pointers import (
     history,
     promote,
     read_pointer,
-    rollback,
     set_challenger,
     withdraw,
 )

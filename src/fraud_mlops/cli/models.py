@@ -183,7 +183,8 @@ def promote(version: str, dataset: str, model_uri: str, by: str, reason: str) ->
 @click.option("--reason", default="rolled back by hand", show_default=True)
 def rollback(to: str | None, dataset: str, model_uri: str, by: str, reason: str) -> None:
     """Go back to the champion before. Again, and it goes further back; --to comes back."""
-    from fraud_mlops.registry.pointers import read_pointer, rollback
+    from fraud_mlops.registry.going_back import rollback
+    from fraud_mlops.registry.pointers import read_pointer
 
     current = read_pointer(model_uri, dataset, "champion")
     pointer = rollback(model_uri, dataset, to=to, by=by, reason=reason)

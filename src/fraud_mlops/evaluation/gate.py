@@ -18,7 +18,7 @@ of the list to its top would change average precision by 5 points or more."""
 
 
 class GateDecision(BaseModel):
-    """first: there was no champion. promote: replace it. hold: keep it, or go on without one.
+    """first: there was no champion. promote: replace it. hold: keep it.
 
     champion: version the challenger was compared with. gain: None where nothing was compared.
     confidence, min_gain: as the contract's gate asks for them.
@@ -44,19 +44,17 @@ def decide(
     seed: int,
     doubt: str | None = None,
     since: datetime | None = None,
-    back: str | None = None,
     renewed: str | None = None,
 ) -> GateDecision:
     """The rule, on the labelled claims of the out-of-time window.
 
-    1. A version that was taken back, of which `back` tells, does not lead, nor where none does.
-    2. Without a champion the challenger is the first.
-    3. Where the window cannot judge, for the reason that `doubt` gives, or has fewer than 20
-       frauds, the champion stays.
-    4. The challenger is promoted when P(gain > gate.min_gain) >= gate.confidence, else the
+    1. Without a champion the challenger is the first.
+    2. Where the window cannot judge, or not against what a person has decided, for the reason that
+       `doubt` gives, or has fewer than 20 frauds, the champion stays.
+    3. The challenger is promoted when P(gain > gate.min_gain) >= gate.confidence, else the
        champion stays. gain is the difference in average precision on the same claims, and P its
        share of `gate.resamples` paired bootstrap resamples.
-    5. Where the contract asks for other alerts than the champion's threshold was chosen for, as
+    4. Where the contract asks for other alerts than the champion's threshold was chosen for, as
        `renewed` says, a challenger that is not worse is promoted: one whose gain may be 0 or more
        by its 95 % interval. Its threshold is what was asked for.
 
@@ -80,9 +78,6 @@ def decide(
             min_gain=gate.min_gain,
         )
 
-    if back:
-        stays = f"Champion {champion_version} stays" if champion_version else "No model leads"
-        return decision("hold", f"{stays}: {back}.")
     if champion_logits is None:
         return decision("first", "The first champion: there was none before it to be held against.")
     if doubt:

@@ -21,8 +21,9 @@ from fraud_mlops.lakehouse.stores import (
     tag_of,
 )
 from fraud_mlops.registry.bundle import read_manifest, written
+from fraud_mlops.registry.going_back import rollback_target
 from fraud_mlops.registry.lineage import now_called
-from fraud_mlops.registry.pointers import ROLES, read_pointer, rollback_target
+from fraud_mlops.registry.pointers import ROLES, read_pointer
 
 _IN_FLIGHT = timedelta(days=7)
 """As long as a run's features are kept for it to be resumed."""

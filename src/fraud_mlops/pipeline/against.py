@@ -49,14 +49,12 @@ def held_against(
     logits: np.ndarray,
     doubt: str | None,
     sample: str | None,
-    back: str | None,
 ) -> tuple[GateDecision, Standing | None]:
     """The gate, against the champion that the run pinned, on claims that it has not learnt from
     either; and how that champion stands on all of them, None where there is none.
 
     logits: the run's own model's. sample: of which rows the claims are, where they are not all.
-    back: that this very model was taken back. Raises FraudMlopsError for a champion that cannot
-    score these claims.
+    Raises FraudMlopsError for a champion that cannot score these claims.
     """
     labels = labels_of(claims)
     against: np.ndarray | None = None
@@ -82,7 +80,6 @@ def held_against(
         seed=plan.seed,
         doubt=doubt,
         since=since,
-        back=back,
         renewed=standing.renewed if standing else None,
     )
     return gate, standing

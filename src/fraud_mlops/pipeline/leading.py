@@ -51,13 +51,11 @@ def leader_to_be(plan: RunPlan, features: FeatureSet, validated: Validated) -> L
     """The model that leads once the run is published: the winner, or the champion that held.
 
     Raises RegistryError when somebody else has moved the champion since the run began: what the
-    run would score with will not lead then; and where none leads, as its own was taken back.
+    run would score with will not lead then.
     """
     from fraud_mlops.models.fraud_model import FraudModel
 
-    if not validated.promoted:
-        if plan.champion is None:
-            raise RegistryError(f"{plan.contract.name}: {validated.gate.reason}")
+    if not validated.promoted and plan.champion is not None:
         leader = pinned_champion(plan)
         _require_unmoved(plan, leader.version)
         return leader

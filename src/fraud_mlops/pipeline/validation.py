@@ -24,7 +24,7 @@ from fraud_mlops.pipeline.judging import logits_of
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.windows import column_or_none, labels_of, thinned
 from fraud_mlops.registry.bundle import bundle_version
-from fraud_mlops.registry.taken_back import taken_back
+from fraud_mlops.registry.going_back import taken_back
 
 MAX_JUDGED_CLAIMS = 1_000_000
 """More than that would narrow the intervals little, and memory would grow with the claims."""
@@ -110,9 +110,9 @@ def validate(
     )
     maturity = label_maturity(features, plan.as_of)
     version = bundle_version(files, features.split.validation.end)
-    doubt = _again(contract) if version == plan.champion else _doubt(maturity)
-    back = None if version == plan.champion else _taken_back(plan, version)
-    gate, standing = held_against(plan, contract, claims, logits, doubt, raw.sample, back)
+    again = _again(contract) if version == plan.champion else _taken_back(plan, version)
+    doubt = again or _doubt(maturity)
+    gate, standing = held_against(plan, contract, claims, logits, doubt, raw.sample)
     return Validated(
         version=version,
         files=dict(files),
@@ -173,11 +173,10 @@ def _taken_back(plan: RunPlan, version: str) -> str | None:
     move = taken_back(plan.model_uri, plan.contract.name, version)
     if move is None:
         return None
-    how = "withdrawn" if move.withdrawn else f"taken back for {move.version}"
     return (
-        f"this training has made {version} again, which was {how} on {move.since:%F %H:%M} UTC by "
-        f"{move.by} ({move.reason.rstrip('.')}). It leads again by its name only: "
-        f"fraud-mlops models promote {version} {plan.options}"
+        f"this training has made {version} again, which was taken back for {move.version} on "
+        f"{move.since:%F %H:%M} UTC by {move.by} ({move.reason.rstrip('.')}). "
+        f"fraud-mlops models promote {version} {plan.options} has it lead again, no training does"
     )
 
 

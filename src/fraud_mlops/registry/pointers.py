@@ -28,7 +28,6 @@ from fraud_mlops.lakehouse.stores import (
 )
 from fraud_mlops.moments import TICK
 from fraud_mlops.registry.bundle import MANIFEST, load_bundle
-from fraud_mlops.registry.lineage import now_called
 from fraud_mlops.registry.locking import locked
 
 Role = Literal["champion", "challenger"]
@@ -162,50 +161,6 @@ def withdraw(
         except ReplacedError:
             delete(join(models_uri, dataset, "history", _name(withdrawn)))
             raise _moved(dataset, role) from None
-
-
-def rollback(
-    models_uri: str, dataset: str, *, to: str | None = None, by: str, reason: str
-) -> Pointer:
-    """Makes an earlier version champion again: `to`, or the one the current champion replaced.
-
-    Rolling back again goes further back, never to a version that was rolled back from; that one
-    comes back by its name. Raises RegistryError when there is nothing to go back to.
-    """
-    current = read_pointer(models_uri, dataset, "champion")
-    if current is None:
-        raise RegistryError(f"{dataset}: has no champion to roll back from")
-    version = to or _replaced_by(models_uri, dataset, current)
-    if version is None:
-        raise RegistryError(
-            f"the champion {current.version} replaced none, so that there is nothing to go back "
-            "to; name a version, with --to"
-        )
-    return promote(models_uri, dataset, version, expected=current.version, by=by, reason=reason)
-
-
-def rollback_target(models_uri: str, dataset: str) -> str | None:
-    """The version that `rollback` would go to; None where there is none."""
-    current = read_pointer(models_uri, dataset, "champion")
-    return _replaced_by(models_uri, dataset, current) if current else None
-
-
-def _replaced_by(models_uri: str, dataset: str, current: Pointer) -> str | None:
-    """Versions are stacked as they are promoted; going back to one takes off what came after.
-
-    A withdrawal of what still leads was broken off, and counts for nothing.
-    """
-    stack: list[str] = []
-    now = now_called(models_uri, dataset)
-    for move in history(models_uri, dataset):
-        still_led = move.version == current.version and current.since < move.since
-        if move.role == "champion" and not (move.withdrawn and still_led):
-            version = now.get(move.version, move.version)
-            if version in stack:
-                del stack[stack.index(version) :]
-            if not move.withdrawn:
-                stack.append(version)
-    return stack[-2] if len(stack) > 1 else None
 
 
 def remove_version(models_uri: str, dataset: str, version: str) -> None:

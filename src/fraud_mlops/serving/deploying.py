@@ -13,8 +13,9 @@ from typing import NamedTuple
 from fraud_mlops.errors import RegistryError
 from fraud_mlops.lakehouse.stores import absolute
 from fraud_mlops.registry.bundle import list_versions, load_bundle, write_bundle
+from fraud_mlops.registry.going_back import rollback_target
 from fraud_mlops.registry.locking import locked
-from fraud_mlops.registry.pointers import promote, read_pointer, rollback_target, withdraw
+from fraud_mlops.registry.pointers import promote, read_pointer, withdraw
 from fraud_mlops.serving.loading import load_model
 from fraud_mlops.words import counted
 
