@@ -124,6 +124,20 @@ def test_publishing_the_same_model_again_changes_nothing_but_its_age(models: Pat
     assert again.manifest.run == "FraudDetectionFlow/17", "the run that was first to make it"
 
 
+def test_a_model_that_comes_out_the_same_from_other_alerts_is_of_these(models: Path) -> None:
+    """Or each training would bring them, and none would be done with it."""
+    version = publish(models, contract={"name": DATASET, "alerts": {"budget": 0.05}})
+    now = {
+        "contract": {"name": DATASET, "alerts": {"budget": 0.02}},
+        "metrics": {"precision_at_budget": {"value": 0.9, "low": 0.8, "high": 1.0}},
+        "run": "FraudDetectionFlow/18",
+    }
+    write(models, files(), version, gate={"verdict": "hold", "reason": "The same."}, **now)
+    found = load(models, version).manifest
+    assert {name: getattr(found, name) for name in now} == now
+    assert found.gate["verdict"] == "first", "by which it came to lead"
+
+
 @pytest.mark.parametrize(("hours", "anew"), [(23, False), (25, True)])
 def test_a_manifest_that_is_sound_is_not_written_again_within_a_day(
     models: Path, hours: int, anew: bool

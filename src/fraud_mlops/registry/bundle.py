@@ -115,9 +115,10 @@ def write_bundle(
 
     version: as `bundle_version` names `files`, so that what is damaged may be written anew. The
     manifest's list of files is filled in here; one that is there already, and sound, stays, with
-    the run that was first to make this model. When it is older than a day it is `written` once
-    more: an old version that is about to be pointed at is young again. Raises BundleError for a
-    version of other content.
+    the run that was first to make this model, unless its threshold has come out the same from
+    other `alerts`: it is of these, then, and only the gate's word stays. When it is older than a
+    day it is `written` once more: an old version that is about to be pointed at is young again.
+    Raises BundleError for a version of other content.
     """
     entries = {name: _entry(name, data) for name, data in files.items()}
     manifest = manifest.model_copy(update={"files": entries}).sealed()
@@ -131,7 +132,9 @@ def write_bundle(
             write_bytes(join(folder, name), data)
         with contextlib.suppress(BundleError):
             standing = read_manifest(models_uri, dataset, version)
-    if standing is not None:
+    if standing is not None and standing.contract.get("alerts") != manifest.contract.get("alerts"):
+        manifest = manifest.model_copy(update={"gate": standing.gate}).sealed()
+    elif standing is not None:
         manifest = standing
         there = [file.changed for file in list_files(folder) if file.path == MANIFEST]
         if there and there[0] > (datetime.now(UTC) - _YOUNG).timestamp():

@@ -20,7 +20,8 @@ from fraud_mlops.registry.pointers import read_pointer
 _NOT_LEARNT = {"source", "description", "personal", "drift", "checks", "gate"}
 """What no model depends on beside the claims themselves, which are compared by their content.
 
-`alerts` is none of it: the threshold is in the bundle, and a training brings it up to date."""
+`alerts` is none of it: the threshold is in the bundle, and a training brings it up to date, or
+notes in the manifest that it is the same."""
 
 
 def champion_again(contract: Contract, lakehouse: Lakehouse, models_uri: str) -> str | None:
