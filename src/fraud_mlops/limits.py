@@ -24,7 +24,8 @@ class Quality(Part):
 
 
 class Gate(Part):
-    """A challenger replaces the champion when P(gain > min_gain) >= confidence, OOT, paired."""
+    """A challenger replaces the champion when P(gain > min_gain) >= confidence, OOT, paired; where
+    `alerts` have changed since the champion learnt, when it is not worse."""
 
     confidence: Share = 0.95
     min_gain: float = 0.0
