@@ -228,13 +228,19 @@ def test_claims_with_a_wrong_year_do_not_stretch_the_windows(years: list[float])
     assert "Look whether their dates are right" in said[0]
 
 
-def test_windows_that_shares_could_not_mean_are_not_taken() -> None:
-    """Too many claims far too early to be a mistake, and still no years of claims to train on."""
-    claims = strayed(200 * DAY, list(np.linspace(1, 10, 90)))
+@pytest.mark.parametrize("doubling", [60, 75, 90])
+def test_claims_that_grow_smoothly_keep_windows_of_time(doubling: int) -> None:
+    """A new product: most of its claims are of the last months, and nothing is wrong with them."""
+    count, days, rate = 50_000, 900, np.log(2) / doubling
+    places = np.log1p((np.arange(count) + 0.5) / count * np.expm1(rate * days)) / rate
+    claims = times(days * DAY, count)[0] + (places * 86_400e6).astype("timedelta64[us]")
+    said = list[str]()
     made = contract(split={"train": 0.6, "validation": 0.2, "oot": 0.2})
     made = made.model_copy(update={"label": Label(column="y", delay=60 * DAY)})
-    with pytest.raises(SplitError, match="look at the dates of the first ones"):
-        split_of(made, claims)
+    split = resolve_split(made, claims, as_of=START + 1000 * DAY, say=said.append)
+    assert split.validation.end - split.validation.start > 21 * DAY
+    assert split.oot.end - split.oot.start > 21 * DAY
+    assert "shares are of the time in between: train" in said[0]
 
 
 def test_the_first_claims_of_a_slow_beginning_count() -> None:

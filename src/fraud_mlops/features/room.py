@@ -16,9 +16,6 @@ LEAST = timedelta(weeks=3)
 _FEW, _LONG = 0.01, 0.1
 """Of all claims, and of the time of the others, so much is needed to be a beginning."""
 
-_FAR_BELOW = 0.1
-"""Of its share of claims: a window of fewer is none that the shares could have meant."""
-
 
 def beginning(times: np.ndarray) -> int:
     """Place of the claim with which the claims begin; those before it are strays.
@@ -31,12 +28,6 @@ def beginning(times: np.ndarray) -> int:
     gaps = np.diff(times[: few + 1])
     long = np.flatnonzero(gaps > _LONG * (times[-1] - times[few])) if few else gaps
     return int(long[-1]) + 1 if few and len(long) else 0
-
-
-def filled(counts: tuple[int, ...], shares: ShareSplit) -> bool:
-    """Whether no window has far fewer of these claims than its share."""
-    parts = zip(counts, (shares.train, shares.validation, shares.oot), strict=True)
-    return all(count >= _FAR_BELOW * part * sum(counts) for count, part in parts)
 
 
 def room(begin: datetime, end: datetime, gap: timedelta) -> timedelta:

@@ -18,7 +18,6 @@ from fraud_mlops.features.room import (
     beginning,
     between_gaps,
     days_short,
-    filled,
     midnight,
     room,
     rough,
@@ -125,7 +124,7 @@ def _by_shares(
     left = [after - gap - start for start, after in pairwise(starts)]
     half = [(after - start) / 2 for start, after in pairwise(starts)]
     pressed = any(time < min(LEAST, some) for time, some in zip(left, half, strict=True))
-    windows = _between(midnight(starts[0]), end, gap, split, times) if pressed else None
+    windows = between_gaps(midnight(starts[0]), end, gap, split) if pressed else None
     if windows is None:
         try:
             return _with_gap(contract, [reach, *starts[1:]], [starts[1], starts[2], end])
@@ -139,18 +138,6 @@ def _by_shares(
         f"of the claims' shares; so shares are of the time in between: {_told(found)}"
     )
     return found
-
-
-def _between(
-    begin: datetime, end: datetime, gap: timedelta, split: ShareSplit, times: np.ndarray
-) -> tuple[Window, Window, Window] | None:
-    """As of `between_gaps`; None, too, where one of the windows would be next to empty."""
-    windows = between_gaps(begin, end, gap, split)
-    if windows is None:
-        return None
-    edges = [[microseconds(w.start), microseconds(w.end)] for w in windows]
-    counts = tuple(int(np.diff(np.searchsorted(times, edge))[0]) for edge in edges)
-    return windows if filled(counts, split) else None
 
 
 def _starts(split: ShareSplit, times: np.ndarray) -> tuple[list[datetime], datetime]:
@@ -206,7 +193,7 @@ def _possible(contract: Contract, times: np.ndarray) -> str:
         f"Of the {rough(end - begin)} with claims that are old enough for a label two such gaps "
         f"(split.gap) leave {rough(left) if left else 'nothing'}."
     ]
-    if windows := _between(begin, end, gap, whole, times):
+    if windows := between_gaps(begin, end, gap, whole):
         dates = zip(("train", "validation", "oot"), windows, strict=True)
         named = (f"{n}: {{start: {shown(w.start)}, end: {shown(w.end)}}}" for n, w in dates)
         told.append(f"These dates have the time: split: {{{', '.join(named)}}}.")
@@ -214,11 +201,8 @@ def _possible(contract: Contract, times: np.ndarray) -> str:
     if shares := _other_shares(contract, times):
         told.append(f"These shares have a little time: split: {shares}.")
     days = midnight(begin), midnight(end - TICK) + timedelta(days=1)
-    if short := days_short(*days, gap):
-        weeks = "make windows of six, three and three weeks possible"
-        told.append(f"{counted(short, 'more day')} of claims {weeks}.")
-    else:
-        told.append("Most claims are of a small part of it: look at the dates of the first ones.")
+    short = counted(days_short(*days, gap), "more day")
+    told.append(f"{short} of claims make windows of six, three and three weeks possible.")
     if gap > contract.label.delay:
         told.append(f"split.gap need not be longer than {in_words(contract.label.delay)}.")
     return " ".join(told)
