@@ -14,6 +14,9 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+import click
+from dotenv import load_dotenv
+
 from api.settings import api_settings
 from api.starting import check, or_end
 from fraud_mlops.settings import settings
@@ -28,6 +31,8 @@ def main(options: list[str]) -> None:
     """
     from uvicorn.main import main as uvicorn
 
+    command = ["api.app:app", *options]
+    _take_env_file(uvicorn, command)
     or_end(lambda: check(api_settings(), settings()))
     with contextlib.ExitStack() as stack:
         folder = Path(os.environ.get(SHARED) or _temporary(stack))
@@ -35,7 +40,15 @@ def main(options: list[str]) -> None:
         for file in folder.glob("*.db"):
             file.unlink()
         os.environ[SHARED] = str(folder)
-        uvicorn(["api.app:app", *options], prog_name="python -m api.serve")
+        uvicorn(command, prog_name="python -m api.serve")
+
+
+def _take_env_file(uvicorn: click.Command, command: list[str]) -> None:
+    """That of `--env-file` or UVICORN_ENV_FILE, as uvicorn will: the settings are read before it
+    does, and kept. What is wrong with the command is uvicorn's to say."""
+    given = uvicorn.make_context(None, list(command), resilient_parsing=True).params
+    if file := given.get("env_file"):
+        load_dotenv(file)
 
 
 def _temporary(stack: contextlib.ExitStack) -> str:

@@ -200,3 +200,19 @@ def test_a_wrong_setting_ends_the_server_without_a_stack_trace(
     assert ran.returncode == 1
     assert told in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_a_wrong_setting_in_an_env_file_ends_the_server_too(tmp_path: Path, how: str) -> None:
+    file = tmp_path / "api.env"
+    file.write_text("LAKEHOUSE_URI=gs://claims\nFRAUD_API_OPEN=maybe\n")
+    given = {k: v for k, v in os.environ.items() if k != "LAKEHOUSE_URI"} | {"FRAUD_API_OPEN": "1"}
+    options = ["--env-file", str(file)] if how == "option" else []
+    if how == "variable":
+        given["UVICORN_ENV_FILE"] = str(file)
+    ran = subprocess.run(
+        [sys.executable, "-m", "api.serve", "--port", "0", *options],
+        cwd=ROOT, env=given, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert "gs: is no store for a lakehouse" in ran.stderr  # FRAUD_API_OPEN is the environment's

@@ -142,6 +142,21 @@ def test_metrics_of_the_image_are_of_all_its_workers_and_of_this_start(
     assert list(tmp_path.glob("fraud-api-metrics-*")) == []
 
 
+def test_what_an_env_file_says_is_served(
+    own: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the one worker, which is the process that has looked at the settings first."""
+    given = environment_of(own, tmp_path)
+    for name in given:
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "api.env"
+    file.write_text("".join(f"{name}={value}\n" for name, value in given.items()))
+    start = ("api.serve", "--env-file", str(file))
+    with process_server(tmp_path, {}, start=start) as server:
+        assert server.score(own.claim()).json()["model_version"] == own.versions["first"]
+    assert list((tmp_path / "metrics").glob("*.db"))
+
+
 def test_without_a_collector_traces_are_not_loaded(
     published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
