@@ -16,9 +16,10 @@ from pydantic_core import from_json, to_json
 
 from api.arrow_bodies import unpacked
 from api.arrow_words import LONGEST, holds_single_values, is_words, without_rows, word_bytes
-from api.parquet_pages import MOST_PAGES, Group, pages, row_groups
+from api.parquet_pages import MOST_PAGES, Group, Parquet
 from api.problems import Problem, invalid_claim
 from api.service import Service
+from api.thrift import TooMuchError
 from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.columns import check_columns
@@ -144,6 +145,9 @@ def _from_arrow(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict
             found.validate(full=True)
             for start in range(0, max(found.num_rows, 1), SLICE):
                 yield from _short_words(found.slice(start, SLICE))
+    except TooMuchError as error:
+        told = f"The body takes too long to look at: {error}; write larger row groups."
+        raise Problem(413, "too-large", told) from None
     except (pa.ArrowException, OSError, LookupError, ValueError, TypeError, MemoryError) as error:
         told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         what = "Parquet" if media == PARQUET else "an Arrow stream"
@@ -165,26 +169,28 @@ def _batches(batch: Batch, media: str) -> Iterator[pa.RecordBatch]:
 
 def _parquet(batch: Batch, most: int) -> Iterator[pa.RecordBatch]:
     """Text stays as Parquet keeps it, words and places in them, until it has been looked at."""
-    groups = row_groups(batch.body)
+    looked_at = Parquet(batch.body)
+    groups = looked_at.row_groups()
     body = pa.PythonFile(batch.body, mode="r")
     with pq.ParquetFile(body) as told:
         metadata, schema = told.metadata, told.schema_arrow
     _check_rows(batch, sum(group.rows for group in groups))
     _check(batch, schema)
-    _check_pages(batch, groups, schema, most)
+    filled = [i for i, group in enumerate(groups) if group.rows]
+    _check_pages(looked_at, [groups[i] for i in filled], schema, most)
     texts = [field.name for field in schema if is_words(field.type)]
     with pq.ParquetFile(body, metadata=metadata, read_dictionary=texts) as parquet:
-        yield from parquet.iter_batches(SLICE)
+        yield from parquet.iter_batches(SLICE, filled)
 
 
-def _check_pages(batch: Batch, groups: list[Group], schema: pa.Schema, most: int) -> None:
+def _check_pages(body: Parquet, groups: list[Group], schema: pa.Schema, most: int) -> None:
     """Of a column, its dictionary and a page of values are in memory at once."""
     total = number = 0
     for group in groups:
         at_once = 0
         for field, chunk in zip(schema, group.chunks, strict=True):
             two = [0, 0]
-            for page in pages(batch.body, chunk):
+            for page in body.pages(chunk):
                 if page.deltas and is_words(field.type):
                     how = "write words with a dictionary, or plain"
                     raise _invalid(field.name, f"DELTA_... encodings are not read; {how}")

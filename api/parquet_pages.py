@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import IO, Any, NamedTuple
 
-from api.thrift import I32, I64, Compact
+from api.thrift import I32, I64, Compact, Left, TooMuchError
 
-MOST_PAGES = 100_000
-LONGEST_FOOTER = 16 << 20
-_WINDOW, _LONGEST_HEADER = 256, 16 << 20
+MOST_PAGES = 50_000
+LONGEST_FOOTER = 4 << 20
+LONGEST_HEADERS = 16 << 20
+"""Of all pages together; they hold little but statistics."""
+_WINDOWS = (1 << 8, 1 << 12, 1 << 16)
+"""Bytes that are looked for a header's end in; no page's is longer than the last."""
 
 _GROUPS, _COLUMNS, _ROWS, _META = 4, 1, 3, 3
 _PACKED_CHUNK, _DATA_AT, _DICTIONARY_AT = 7, 9, 11
@@ -49,22 +53,59 @@ class Page(NamedTuple):
     deltas: bool
 
 
-def row_groups(body: IO[bytes]) -> list[Group]:
-    """By the body's footer. Raises ValueError for what is none."""
-    length = body.seek(0, os.SEEK_END)
-    body.seek(max(0, length - 8))
-    tail = body.read(8)
-    size = int.from_bytes(tail[:4], "little")
-    if tail[4:] != b"PAR1" or size > length - 8:
-        raise ValueError("it has no footer")
-    if size > LONGEST_FOOTER:
-        raise ValueError(f"its footer has more than {LONGEST_FOOTER:,} bytes")
-    body.seek(length - 8 - size)
-    try:
-        told = Compact(body.read(size)).struct(_FOOTER)
-        return [_group(group) for group in told[_GROUPS]]
-    except (IndexError, KeyError):
-        raise ValueError("its footer does not say where columns are") from None
+class Parquet:
+    """A body, and what is left of what may be read of its Thrift. Raises ValueError for what is
+    none, TooMuchError for what takes too long to look at."""
+
+    def __init__(self, body: IO[bytes]) -> None:
+        self._body, self._left, self._headers = body, Left(), LONGEST_HEADERS
+
+    def row_groups(self) -> list[Group]:
+        """By the footer."""
+        length = self._body.seek(0, os.SEEK_END)
+        self._body.seek(max(0, length - 8))
+        tail = self._body.read(8)
+        size = int.from_bytes(tail[:4], "little")
+        if tail[4:] != b"PAR1" or size > length - 8:
+            raise ValueError("it has no footer")
+        if size > LONGEST_FOOTER:
+            raise TooMuchError(f"its footer has more than {LONGEST_FOOTER:,} bytes")
+        self._body.seek(length - 8 - size)
+        try:
+            told = Compact(self._body.read(size), self._left).struct(_FOOTER)
+            groups = [_group(group) for group in told[_GROUPS]]
+        except (IndexError, KeyError):
+            raise ValueError("its footer does not say where columns are") from None
+        _check_apart(groups)
+        return groups
+
+    def pages(self, chunk: Chunk) -> Iterator[Page]:
+        """Of a column of one row group, by their own headers."""
+        place = chunk.start
+        while place < chunk.end:
+            told, size = self._header(place)
+            self._headers -= size
+            if self._headers < 0:
+                raise TooMuchError(f"its pages' headers have more than {LONGEST_HEADERS:,} bytes")
+            unpacked, packed = told.get(_UNPACKED, -1), told.get(_PACKED, -1)
+            if min(unpacked, packed) < 0:
+                raise ValueError("a page does not say how large it is")
+            encodings = (told.get(kind, {}).get(at) for kind, at in _ENCODINGS)
+            yield Page(unpacked, any(found in (_DELTA_LENGTH, _DELTA) for found in encodings))
+            place += size + packed
+
+    def _header(self, place: int) -> tuple[dict[int, Any], int]:
+        """The header there, and how long it is."""
+        for window in _WINDOWS:
+            self._body.seek(place)
+            data = self._body.read(window)
+            try:
+                reading = Compact(data, self._left)
+                return reading.struct(_PAGE), reading.at
+            except IndexError:
+                if len(data) < window:
+                    break
+        raise ValueError("a page's header has no end")
 
 
 def _group(told: dict[int, Any]) -> Group:
@@ -83,29 +124,9 @@ def _chunk(told: dict[int, Any]) -> Chunk:
     return Chunk(start, start + size)
 
 
-def pages(body: IO[bytes], chunk: Chunk) -> Iterator[Page]:
-    """Raises ValueError for what is no page."""
-    place = chunk.start
-    while place < chunk.end:
-        told, size = _header(body, place)
-        unpacked, packed = told.get(_UNPACKED, -1), told.get(_PACKED, -1)
-        if min(unpacked, packed) < 0:
-            raise ValueError("a page does not say how large it is")
-        encodings = (told.get(kind, {}).get(at) for kind, at in _ENCODINGS)
-        yield Page(unpacked, any(found in (_DELTA_LENGTH, _DELTA) for found in encodings))
-        place += size + packed
-
-
-def _header(body: IO[bytes], place: int) -> tuple[dict[int, Any], int]:
-    """The header there, and how long it is."""
-    window = _WINDOW
-    while True:
-        body.seek(place)
-        data = body.read(window)
-        try:
-            reading = Compact(data)
-            return reading.struct(_PAGE), reading.at
-        except IndexError:
-            if len(data) < window or window >= _LONGEST_HEADER:
-                raise ValueError("a page's header has no end") from None
-        window *= 16
+def _check_apart(groups: list[Group]) -> None:
+    """A page that many columns share would be looked at, and unpacked, for each. Where there are no
+    rows, there need be no pages, and the footer may place them anywhere."""
+    chunks = sorted(chunk for group in groups if group.rows for chunk in group.chunks)
+    if any(chunk.end > after.start for chunk, after in pairwise(chunks)):
+        raise ValueError("its footer places two columns at once")

@@ -6,10 +6,13 @@ pyarrow does not show all of them, and ends the whole process over some that are
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 MOST_ITEMS = 200_000
 """Of all lists that are looked into."""
+MOST_VALUES = 1_000_000
+"""Of all, looked into or not: a second, in Python."""
 _DEEPEST = 16
 
 I32, I64, STRUCT = 5, 6, 12
@@ -23,17 +26,27 @@ Shape = Mapping[int, Any]
 the shape of its structs. A field of another kind is none, as for every reader of Thrift."""
 
 
-class Compact:
-    """Raises ValueError for what another reader might take for something else, and IndexError past
-    the end of the data."""
+class TooMuchError(ValueError):
+    """What may be well-formed, and takes longer to look at than a body may."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data, self.at, self._items = data, 0, 0
+
+@dataclass
+class Left:
+    """Of what may be read of one body, all its Thrift together."""
+
+    values: int = MOST_VALUES
+    items: int = MOST_ITEMS
+
+
+class Compact:
+    """Raises ValueError for what another reader might take for something else, TooMuchError past
+    what is left, and IndexError past the end of the data."""
+
+    def __init__(self, data: bytes, left: Left) -> None:
+        self._data, self.at, self._left = data, 0, left
 
     def struct(self, shape: Shape, depth: int = 0) -> dict[int, Any]:
         """The fields that are wanted and there; `at` is behind it then."""
-        if depth > _DEEPEST:
-            raise ValueError("its Thrift is nested too deeply")
         found: dict[int, Any] = {}
         seen: set[int] = set()
         number = 0
@@ -49,6 +62,9 @@ class Compact:
         return found
 
     def _value(self, kind: int, wanted: Any, depth: int) -> Any:
+        if depth > _DEEPEST:
+            raise ValueError("its Thrift is nested too deeply")
+        self._take(1)
         if kind in _BITS:
             number = self._whole(_BITS[kind])
             return number if kind == wanted else None
@@ -73,9 +89,12 @@ class Compact:
         if size == 15:
             size = self._varint()
         if isinstance(wanted, list) and kind == STRUCT:
-            self._items += size
-            if self._items > MOST_ITEMS:
-                raise ValueError(f"its Thrift has more than {MOST_ITEMS:,} row groups and columns")
+            self._take(size)
+            self._left.items -= size
+            if self._left.items < 0:
+                raise TooMuchError(
+                    f"it has more than {MOST_ITEMS:,} row groups and columns of them"
+                )
             return [self.struct(wanted[0], depth + 1) for _ in range(size)]
         if kind in _SIZES:
             self.at += size * max(_SIZES[kind], 1)
@@ -83,6 +102,13 @@ class Compact:
             for _ in range(size):
                 self._value(kind, None, depth + 1)
         return None
+
+    def _take(self, values: int) -> None:
+        self._left.values -= values
+        if self._left.values < 0:
+            raise TooMuchError(
+                f"its footer and its pages' headers have more than {MOST_VALUES:,} values"
+            )
 
     def _byte(self) -> int:
         byte = self._data[self.at]

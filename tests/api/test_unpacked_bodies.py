@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,7 +19,8 @@ from api_kit import Published, Server, open_server
 from test_hostile_bodies import ARROW, JSON, MIB, PARQUET, as_parquet, errors_of, stream
 
 from api.batch_bodies import AT_ONCE
-from api.parquet_pages import Chunk, pages, row_groups
+from api.parquet_pages import LONGEST_FOOTER, Chunk, Parquet
+from api.thrift import TooMuchError
 
 LONG = "claim_id: a word has more than 512 characters"
 
@@ -136,11 +138,12 @@ def test_pages_are_what_they_unpack_to(version: str, codec: str) -> None:
     body = io.BytesIO(as_parquet(table, compression=codec, data_page_size=10_000, **options))
     told = pq.read_metadata(body)
     assert told.num_row_groups == 3
-    groups = row_groups(body)
+    parquet = Parquet(body)
+    groups = parquet.row_groups()
     assert [group.rows for group in groups] == [20_000, 20_000, 10_000]
     for i, group in enumerate(groups):
         for chunk, place in zip(map(told.row_group(i).column, range(2)), group.chunks, strict=True):
-            found = list(pages(body, place))
+            found = list(parquet.pages(place))
             assert not any(page.deltas for page in found)
             # A chunk's size has the headers of its pages too.
             assert (
@@ -156,26 +159,95 @@ def test_encodings_are_those_of_the_pages() -> None:
             body = io.BytesIO(
                 as_parquet(table, use_dictionary=False, data_page_version=version, **options)
             )
-            (chunk,) = row_groups(body)[0].chunks
-            assert [page.deltas for page in pages(body, chunk)] == [True]
+            parquet = Parquet(body)
+            (chunk,) = parquet.row_groups()[0].chunks
+            assert [page.deltas for page in parquet.pages(chunk)] == [True]
 
 
 def test_headers_that_are_none_are_refused() -> None:
     for rubbish in (b"", b"\xff" * 100, b"\x1c" * 100, b"\x15\x00\x15\x80\x80\x80\x80\x80\x01"):
         with pytest.raises(ValueError, match=r"page|Thrift"):
-            list(pages(io.BytesIO(rubbish), Chunk(0, 100)))
+            list(Parquet(io.BytesIO(rubbish)).pages(Chunk(0, 100)))
 
 
 def test_footers_that_are_none_are_refused() -> None:
     body = as_parquet(pa.table({"peril": ["theft"] * 50}))
     lists = b"\x49\xfc\xff\xff\xff\x7f" + b"\x00" * 100
-    for footer in (b"", b"\x00", b"\xff" * 100, b"\x1c" * 100, lists, b"\x49\x1c\x00\x00"):
+    deep = b"\x19" * 600
+    for footer in (b"", b"\x00", b"\xff" * 100, b"\x1c" * 100, lists, deep, b"\x49\x1c\x00\x00"):
         size = len(footer).to_bytes(4, "little")
         with pytest.raises(ValueError, match=r"footer|Thrift"):
-            row_groups(io.BytesIO(b"PAR1" + footer + size + b"PAR1"))
+            Parquet(io.BytesIO(b"PAR1" + footer + size + b"PAR1")).row_groups()
     for end in (len(body) - 1, len(body) - 9, 5, 0):
         with pytest.raises(ValueError, match="footer"):
-            row_groups(io.BytesIO(body[:end]))
+            Parquet(io.BytesIO(body[:end])).row_groups()
+
+
+def test_columns_that_share_their_pages_are_refused() -> None:
+    """Each would be looked at, and unpacked, again: a body of 1 MB was looked at for hours."""
+    chunk = b"\x3c\x76\xc8\x01\x26\x08\x00\x00"  # metadata: 100 bytes from the fourth on
+    group = b"\x19\x1c" + chunk + b"\x26\x02\x00"  # a column, and a row
+    footer = b"\x49\x2c" + group * 2 + b"\x00"
+    body = b"PAR1" + bytes(100) + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    with pytest.raises(ValueError, match="two columns at once"):
+        Parquet(io.BytesIO(body)).row_groups()
+
+
+@pytest.mark.parametrize(
+    ("unread", "pages", "told"),
+    [
+        (b"\x19\xf5\xe0\xd4\x03" + b"\x02" * 60_000, 20, "values"),  # of a list
+        (b"\x18\xe0\xd4\x03" + b"x" * 60_000, 300, "bytes"),  # a word
+    ],
+)
+def test_all_headers_of_a_body_have_one_limit(unread: bytes, pages: int, told: str) -> None:
+    header = b"\x25\x00\x15\x00" + unread + b"\x00"
+    body = Parquet(io.BytesIO(header * pages))
+    began = time.monotonic()
+    with pytest.raises(TooMuchError, match=told):
+        for _ in body.pages(Chunk(0, len(header) * pages)):
+            pass
+    assert time.monotonic() - began < 10
+
+
+def test_a_longer_header_than_pages_have_is_refused() -> None:
+    header = b"\x25\x00\x15\x00\x18\x80\x80\x04" + bytes(1 << 16) + b"\x00"
+    with pytest.raises(ValueError, match="has no end"):
+        list(Parquet(io.BytesIO(header)).pages(Chunk(0, len(header))))
+
+
+def test_parquet_of_hundreds_of_row_groups_is_looked_at_whole(tmp_path: Path) -> None:
+    import duckdb
+
+    columns, rows, groups = 33, 614_400, 300
+    table = pa.table({f"c{i}": pa.array([i] * rows, pa.int8()) for i in range(columns)})
+    body, file = io.BytesIO(), tmp_path / "claims.parquet"
+    pq.write_table(table, body, row_group_size=rows // groups)
+    duckdb.from_arrow(table).write_parquet(str(file), row_group_size=rows // groups)
+    for written in (body, io.BytesIO(file.read_bytes())):
+        parquet = Parquet(written)
+        found = [chunk for group in parquet.row_groups() for chunk in group.chunks]
+        assert len(found) == columns * groups
+        assert all(next(parquet.pages(chunk)).bytes for chunk in found)
+
+
+def test_a_footer_that_takes_too_long_is_told_with_what_mends_it(server: Server) -> None:
+    table = pa.table({"amount": [1.0]}).replace_schema_metadata({"notes": "x" * LONGEST_FOOTER})
+    told = server.post("/v1/score/batch", data=as_parquet(table), headers=PARQUET)
+    assert (told.status_code, told.json()["type"][-9:]) == (413, "too-large")
+    assert "write larger row groups" in told.json()["detail"]
+
+
+def test_a_row_group_without_rows_is_not_looked_into(server: Server) -> None:
+    """pyarrow writes one for a table without rows, and places its pages at 0."""
+    none, one = pa.table({"amount": pa.array([], pa.float64())}), pa.table({"amount": [1.0]})
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, none.schema) as writer:
+        for part in (none, one, none):
+            writer.write_table(part)
+    assert pq.read_metadata(sink).num_row_groups == 3
+    for body, errors in ((as_parquet(none), []), (sink.getvalue(), [None])):
+        assert errors_of(server, body, PARQUET) == errors
 
 
 def test_no_footer_ends_the_process(server: Server) -> None:
