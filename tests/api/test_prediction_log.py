@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -283,6 +285,44 @@ def test_of_several_workers_one_counts_what_was_left(tmp_path: Path) -> None:
         second = {path.stem for path in ours_to_count(tmp_path, by_7)}
     assert first == {"t-5-closed", "t-6-gone", "t-99-gone"}
     assert second == {"t-7-closed", "t-7-of-one-before"}
+
+
+def test_a_file_that_is_being_flushed_is_of_nobody_who_lives(tmp_path: Path) -> None:
+    own, flushed = tmp_path / "t-7-open.wal", tmp_path / "t-5-gone.wal"
+    for path in (own, flushed):
+        path.touch()
+    with flushed.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert ours_to_count(tmp_path, own) == []
+        assert ours_to_count(tmp_path, own, {flushed}) == [flushed]
+
+
+def test_what_was_left_goes_over_to_a_worker_with_its_number_that_starts_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that is begun again: its workers have the numbers of those before."""
+    root, folder = tmp_path / "lake", tmp_path / "log"
+    root.write_text("no folder: every flush fails")
+    monkeypatch.setattr("fraud_mlops.serving.prediction_log.pause", lambda _: 0.02)
+    lake = Lakehouse(str(root))
+    there = waiting_folder(folder, lake, DATASET)
+    there.mkdir(parents=True)
+    later = os.getpid() + 1
+    (there / f"19990101T000000-{later}-a.wal").write_bytes(as_lines([a_record("a")]))
+    log = PredictionLog(lake, DATASET, folder, sync_seconds=0.02)
+    within_30_s(lambda: log.waiting == 1)
+    with (there / f"20000101T000000-{later}-b.wal").open("xb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        within_30_s(lambda: log.waiting == 0)
+    root.unlink()
+    log.close()
+
+
+def within_30_s(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_store_that_is_away_for_days_is_tried_every_minute() -> None:

@@ -75,7 +75,7 @@ class PredictionLog:
         self._flush_seconds, self._flush_rows = flush_seconds, flush_rows
         self._turn_seconds, self._flushed, self._failed = sync_seconds, flushed, failed
         self._syncing = Syncing(sync_seconds, failed)
-        self._behind: dict[Path, int] = {}  # records of files that nobody writes
+        self._behind: dict[Path, int] = {}  # records of files that nobody writes, ours to count
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing, self._close_by = False, 0.0
@@ -163,14 +163,12 @@ class PredictionLog:
                 self._behind[path] = rows
             self._syncing.end(done)
             log.debug("prediction log: %s is closed", path.name)
-        for path in ours_to_count(self._folder, self._path):
-            if path not in self._behind:
-                self._behind[path] = records_in(path)
+        known = self._behind
+        ours = ours_to_count(self._folder, self._path, known)
+        self._behind = {p: known[p] if p in known else records_in(p) for p in ours}
         for path, held in left_behind(self._folder, but=self._path):
             with held:
                 self._flushed(flush(self._lakehouse, self._dataset, path))
-        for path in [path for path in self._behind if not path.exists()]:
-            del self._behind[path]  # flushed, by us or by another worker
         if closing and not self._rows:
             self._path.unlink(missing_ok=True)
 

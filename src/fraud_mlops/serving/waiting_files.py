@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -49,15 +49,17 @@ def left_behind(folder: Path, *, but: Path | None = None) -> Iterator[tuple[Path
             yield path, held
 
 
-def ours_to_count(folder: Path, own: Path) -> list[Path]:
-    """Those left behind that this process counts. own: the file that it writes."""
+def ours_to_count(folder: Path, own: Path, known: Collection[Path] = ()) -> list[Path]:
+    """Those left behind that this process counts. own: the file that it writes. known: files that
+    nobody writes any more; one that is held is being flushed, and waits until it has been."""
     free, us = [], _process(own)
     living = {us}
     for path, held in _looked_at(folder, own):
-        if held is None:
+        if held is not None:
+            held.close()
+        if held is None and path not in known:
             living.add(_process(path))
         else:
-            held.close()
             free.append(path)
     first = us == min(living)
     return [p for p in free if _process(p) == us or (first and _process(p) not in living)]
