@@ -13,7 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraud_mlops.errors import SettingsError
 
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+_ORIGIN = re.compile(
+    r"(?!http:.*:80$|https:.*:443$)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]*)?"
+)
 
 
 def origins_of(told: str) -> list[str]:
@@ -131,8 +133,8 @@ class ApiSettings(BaseSettings):
         for origin in origins_of(told):
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise ValueError(
-                    f"{origin} is no origin: write scheme and host, and the port if it has one, "
-                    "in small letters and without a path or a slash at the end: "
+                    f"{origin} is no origin: write scheme and host, and the port if it is not the "
+                    "scheme's own, in small letters and without a path or a slash at the end: "
                     "https://desk.example"
                 )
         return told

@@ -127,6 +127,9 @@ def test_other_sites_may_call_only_when_they_are_named(
         "https://Desk.example",
         "https://me@desk.example",
         "https://*.example",
+        "https://desk.example:443",
+        "http://[::1]:80",
+        "http://desk.example:08080",
     ],
 )
 def test_an_origin_that_no_browser_sends_is_refused(
@@ -139,7 +142,7 @@ def test_an_origin_that_no_browser_sends_is_refused(
 
 
 @pytest.mark.parametrize(
-    "origins", ["", "*", "https://desk.example, http://127.0.0.1:3000", "http://[::1]:80"]
+    "origins", ["", "*", "https://desk.example, http://127.0.0.1:3000", "http://[::80]:443"]
 )
 def test_origins_as_browsers_send_them_are_taken(
     monkeypatch: pytest.MonkeyPatch, origins: str
