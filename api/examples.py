@@ -160,7 +160,8 @@ def answers() -> dict[str, Tree]:
     """What a batch is answered with, by media type: a score, and a claim that was none."""
     moments = [{**row, EVENT_TIME: _moment(row)} for row in _ROWS]
     data = _stream(pa.Table.from_pylist(moments, schema=ANSWERS))
-    return {JSON_LINES[0]: {"example": _lines(_ROWS)}, ARROW: _literal(ARROW, data)}
+    lines = {media: {"example": _lines(_ROWS)} for media in JSON_LINES}
+    return lines | {ARROW: _literal(ARROW, data)}
 
 
 def problem(status: str) -> Tree:

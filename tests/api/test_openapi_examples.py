@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import json
+import re
 import time
 import weakref
 from collections.abc import Iterator
@@ -112,6 +113,21 @@ def test_what_is_shown_as_sent_is_accepted_and_answered_as_is_shown(
             rows = table.to_pylist()
         assert [row["claim_id"] for row in rows] == ["CLM-1", "CLM-2"]
         assert [row.get("error") for row in rows] == [None, None]
+
+
+def test_every_type_that_a_batch_is_answered_with_is_named(
+    server: Server, described: dict[str, Any]
+) -> None:
+    for media in answer(described, "/v1/score/batch"):
+        told = server.post(
+            "/v1/score/batch", data=b"{}", headers={"Content-Type": LINES, "Accept": media}
+        )
+        assert told.headers["content-type"].partition(";")[0] == media
+    refused = server.post(
+        "/v1/score/batch", data=b"{}", headers={"Content-Type": LINES, "Accept": "text/csv"}
+    )
+    named = re.findall(r"application/[\w.+-]*\w", refused.json()["detail"])
+    assert set(named) == answer(described, "/v1/score/batch").keys()
 
 
 def test_strangers_do_not_read_what_scores_high(
