@@ -15,6 +15,9 @@
 # Exits with 0 (deployed), 1 (refused; what was served still is), 2 (wrong usage), 3 (refused, and the pointer
 # could not be put back: the message has the command), 129, 130 or 143 (broken off by the end of the terminal,
 # Ctrl-C or SIGTERM while the server was waited for; what was served still is).
+# With --rollback: 0 (rolled back), 1 (refused, and nothing was changed; or, as the message then says, the server
+# does not take what is rolled back to: it is pointed at, and stays), 2, and 129, 130 or 143 (broken off while the
+# server was waited for; it is pointed at, and stays).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)

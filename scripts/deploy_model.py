@@ -62,6 +62,7 @@ def main(
     by = f"deploy_from_s3.sh, {_user()}"
     try:
         if back:
+            standing(target, dataset, expected=expected)  # else the lock would make the folder
             with alone(target, dataset):
                 done = standing(target, dataset, expected=expected)
                 code = _rolled_back(target, dataset, done, server, timeout, by)
@@ -189,7 +190,7 @@ def _refused(server: str, version: str, timeout: float, heard: list[int]) -> str
     until, why = time.monotonic() + timeout, "no answer"
     while time.monotonic() < until:
         if heard:
-            return f"{why}, and the deployment was broken off"
+            return f"{why}, and waiting for it was broken off"
         told = _ready(server)
         if told.get("version") == version:
             return None

@@ -79,6 +79,27 @@ def test_a_rollback_that_the_server_does_not_take_is_not_said_to_be_done(
     assert f"http://127.0.0.1:9 does not serve {first}" in told
 
 
+def test_a_rollback_that_is_broken_off_says_what_stays(published: Published, target: Path) -> None:
+    first, second = published.versions.values()
+    switch(str(target), DATASET, second, by="test")
+    with started(published, target, "--rollback", *NOBODY) as process:
+        assert process.stdout is not None
+        while "rolled back" not in process.stdout.readline():
+            assert process.poll() is None
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, champion(target)) == (128 + signal.SIGTERM, first), errors
+    assert "waiting for it was broken off\nIt is pointed at, and stays" in errors
+
+
+def test_a_rollback_in_a_folder_that_is_none_makes_none(
+    published: Published, tmp_path: Path
+) -> None:
+    code, told = deploy(published, tmp_path / "modles", "--rollback")
+    assert (code, "there is none to roll back" in told) == (1, True), told
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_rollback_waits_for_no_deployment_that_goes_on(
     published: Published, target: Path
 ) -> None:
