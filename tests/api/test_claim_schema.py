@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 from test_values_of_claims import MOMENTS, NO_MOMENTS, NO_NUMBERS, NUMBERS
 
-from fraud_mlops.contract import Contract
+from fraud_mlops.contract import CLAIM_ID, Contract
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.registry.bundle import load_bundle
 from fraud_mlops.serving.request import ClaimReader
@@ -93,6 +93,14 @@ def test_examples_fit_where_they_are_read(reader: ClaimReader) -> None:
 @settings(max_examples=500, deadline=None)
 def test_moments_that_are_read_fit_the_schema(reader: ClaimReader, value: Any) -> None:
     assert fits(reader, "event_time", value) or not reads(reader, "event_time", value)
+
+
+def test_the_name_of_a_claim_comes_back_as_it_is_said_to(reader: ClaimReader) -> None:
+    """It is joined to labels by what ingest makes of it."""
+    found = [reader.read(json.dumps({CLAIM_ID: n}).encode()).claim_id for n in (" CLM 1 ", 17)]
+    assert found == ["CLM 1", "17"]
+    told = reader.schema()["properties"]["claim_id"]["description"]
+    assert told == "Name of the claim; comes back as it is read: text, without blanks around it."
 
 
 def test_words_for_what_is_not_known_fit(published: Published) -> None:
