@@ -257,6 +257,32 @@ def test_codes_that_went_through_floats_in_one_of_two_files_are_the_same(tmp_pat
     assert frame["make"].tolist() == ["7", "1.10", "1.00", "007.0", "v1.0"]
 
 
+@pytest.mark.parametrize("file", ["m.csv", "m.parquet"])
+def test_words_of_the_contract_may_be_whole_floats_too(tmp_path: Path, file: str) -> None:
+    """`fraud: [1.0]` in YAML is the word "1.0"; other words and times are taken as they stand."""
+    rows = [claim(i, fraud=f"{i % 2}.0", at=f"2024010{i}.0") for i in range(1, 6)]
+    if file == "m.csv":
+        path = write_csv(tmp_path / file, rows)
+    else:
+        table = {k: [row[k] for row in rows] for k in rows[0]}
+        path = write_parquet(tmp_path / file, table | {"fraud": [float(i % 2) for i in range(5)]})
+    made = contract(
+        path,
+        label=label(fraud=["1.0"], genuine=["0.0"]),
+        event_time={"column": "at", "format": "%Y%m%d.0"},
+    )
+    lake = lakehouse(tmp_path)
+    report = take_in(made, lake)
+    assert report.kept == 5
+    assert set(published(lake, report)["label"]) == {0, 1}
+
+
+def test_a_value_stands_in_quarantine_as_it_was_written(tmp_path: Path) -> None:
+    rows = [*claims(40), claim(41, fraud="2.0")]
+    report = take_in(contract(write_csv(tmp_path / "m.csv", rows)), lakehouse(tmp_path))
+    assert quarantined(report)["value"].tolist() == ["2.0"]
+
+
 # Numbers -----------------------------------------------------------------------------------
 
 SIGNS = [Signs(), Signs(","), Signs(".", ","), Signs(",", ".")]

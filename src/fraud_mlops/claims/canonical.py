@@ -13,7 +13,17 @@ from fraud_mlops.claims.faults import Faults
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.schema import raw_schema
 from fraud_mlops.claims.times import UTC_TIME, from_parts, times
-from fraud_mlops.claims.values import POINT, Mask, Signs, labels, mask_of, numbers, text, without
+from fraud_mlops.claims.values import (
+    POINT,
+    Mask,
+    Signs,
+    codes,
+    labels,
+    mask_of,
+    numbers,
+    text,
+    without,
+)
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.lakehouse.local_files import printable
 
@@ -78,11 +88,11 @@ class Converter:
         if contract.amount:
             columns[AMOUNT] = self._numbers(chunk, contract.amount, faults)
         for entity, column in contract.entities.items():
-            columns[entity] = text(self._known(chunk, column))
+            columns[entity] = codes(self._known(chunk, column))
         for column in contract.numeric or ():
             columns[column] = self._numbers(chunk, column, faults)
         for column in contract.categorical or ():
-            columns[column] = text(self._known(chunk, column))
+            columns[column] = codes(self._known(chunk, column))
         arrays = [columns[name] for name in self._schema.names]
         claims = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         return Converted(chunk, claims, faults, immature, told)
@@ -97,7 +107,7 @@ class Converter:
 
     def _claim_ids(self, chunk: Chunk) -> pa.Array:
         if self._contract.claim_id:
-            return text(self._known(chunk, self._contract.claim_id))
+            return codes(self._known(chunk, self._contract.claim_id))
         rows = pa.array(chunk.rows).cast(pa.string())
         return pc.binary_join_element_wise(printable(chunk.file.place), rows, "-")
 
