@@ -32,7 +32,8 @@ from fraud_mlops.lakehouse.local_files import printable
 class Converted:
     """A chunk in canonical columns; what could not be read is null and marked in `faults`.
 
-    told: labels as the source has them, also those that are blank since they were not known yet.
+    told: labels as the source has them, also those that are blank since they were not known yet;
+    what a blank stands for is not among them, since a later record may bring the label.
     """
 
     chunk: Chunk
@@ -83,7 +84,7 @@ class Converter:
         columns[EVENT_TIME] = self._event_times(chunk, faults)
         told = self._told(chunk, faults)
         columns[LABEL], columns[LABEL_TIME], immature = self._known_labels(
-            chunk, told, columns[EVENT_TIME], faults
+            chunk, self._with_blanks(chunk, told), columns[EVENT_TIME], faults
         )
         if contract.amount:
             columns[AMOUNT] = self._numbers(chunk, contract.amount, faults)
@@ -128,6 +129,10 @@ class Converter:
         contract = self._contract.label
         label, bad = labels(self._known(chunk, contract.column), contract)
         faults.mark(bad, reasons.UNKNOWN_LABEL, contract.column)
+        return label
+
+    def _with_blanks(self, chunk: Chunk, label: pa.Array) -> pa.Array:
+        contract = self._contract.label
         if contract.blank is None:
             return label
         # A word for "not known" is none of these blanks.
