@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_mlops.claims.values import Signs, numbers
-from fraud_mlops.errors import ContractError, QualityError
+from fraud_mlops.errors import QualityError, SourceError
 
 
 def frame_of(tmp_path: Path, rows: list[dict[str, Any]], **changed: Any) -> pd.DataFrame:
@@ -94,10 +94,17 @@ def test_a_blank_label_may_mean_genuine(tmp_path: Path) -> None:
 def test_a_label_word_that_a_csv_takes_for_blank_is_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "m.csv", claims(5))
     lake = lakehouse(tmp_path)
-    with pytest.raises(ContractError, match=r"label.genuine has 'NA', .*source.csv.null_values"):
+    with pytest.raises(SourceError, match=r"label.genuine has 'NA', .*source.csv.null_values"):
         take_in(contract(path, label=label(genuine=["NA", "0"])), lake)
     own = {"csv": {"null_values": [""]}}
     assert take_in(contract(path, label=label(genuine=["NA", "0"]), source=own), lake).kept == 5
+
+
+def test_the_usual_label_words_may_be_blanks_of_a_csv(tmp_path: Path) -> None:
+    """Nobody wrote them; also once all that a contract says is written out."""
+    path = write_csv(tmp_path / "m.csv", [claim(1, fraud="Y"), claim(2, fraud="N")])
+    made = contract(path, source={"csv": {"null_values": ["", "0"]}})
+    assert take_in(type(made).model_validate(made.model_dump()), lakehouse(tmp_path)).kept == 2
 
 
 # Time --------------------------------------------------------------------------------------

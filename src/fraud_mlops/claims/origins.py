@@ -76,7 +76,7 @@ class FileOrigin:
             *warnings,
             *[f"set aside, not read: {r.reason}" for r in aside],
             *[
-                f"{name}: passed over, for it lacks columns that the other files have; if it holds "
+                f"{name}: passed over, for it has none of the contract's columns; if it holds "
                 "claims, write `source.uri` as a pattern that names it (`*.txt`)"
                 for name in self._source.passed_over
             ],
