@@ -143,12 +143,13 @@ def _origin(
     partitions: PartitionRange | None,
 ) -> Origin:
     given = contract
-    if partitions is not None and not contract.resolved:
-        contract = with_columns_of(contract, known_beside(contract, lakehouse, partitions))
+    before = None if contract.resolved else known_beside(contract, lakehouse, partitions)
+    if partitions is not None:
+        contract = with_columns_of(contract, before)
     if isinstance(contract.source, SyntheticSource):
         return SyntheticOrigin(contract, as_of, sample_size, seed, folder, partitions)
     aside = still_aside(given, lakehouse)
-    return FileOrigin(contract, as_of, sample_size, aside, hindsight=hindsight)
+    return FileOrigin(contract, as_of, sample_size, aside, hindsight=hindsight, before=before)
 
 
 def _bad_share(intake: Intake, bad: int) -> float:
