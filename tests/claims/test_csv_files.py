@@ -77,6 +77,24 @@ def test_lines_above_the_header_are_told_with_what_passes_over_them(tmp_path: Pa
     assert "is empty below line 1 (source.csv.skip_lines)" in told
 
 
+@pytest.mark.parametrize("note", ["fraud", "x" * 200_000])
+def test_a_row_is_not_taken_for_the_header_for_a_word_in_it(tmp_path: Path, note: str) -> None:
+    """Nor has a field that is too long for a header anything to say."""
+    rows = [{**claim(i), "outcome": note} for i in (1, 2)]
+    for row in rows:
+        del row["fraud"]
+    assert "no column 'fraud'" in refusal(contract(write_csv(tmp_path / "m.csv", rows)), tmp_path)
+
+
+def test_a_quote_above_the_header_hides_none_that_is_left_open_below(tmp_path: Path) -> None:
+    path = tmp_path / "motor.csv"
+    rows = csv_text(claims(9)).replace("Fiat", '"Fiat', 1)
+    for above in ('tyres of 17" are in\n', 'tyres of "17" are in\n'):
+        path.write_text(above + rows)
+        told = refusal(contract(path, source={"csv": {"skip_lines": 1}}), tmp_path)
+        assert "quote" in told
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
 def test_encodings(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "motor.csv"

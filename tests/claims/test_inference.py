@@ -61,13 +61,13 @@ def test_codes_with_leading_zeros_are_categories(tmp_path: Path) -> None:
 def test_what_names_a_claim_is_left_out(tmp_path: Path) -> None:
     path = source(
         tmp_path,
-        row=[str(i) for i in range(100)],
+        row_no=[str(i) for i in range(100)],
         reference=[f"ref-{i}" for i in range(100)],
         policy=[f"p{i}" if i % 3 else f"p{i - 1}" for i in range(100)],
     )
     kinds, warnings = inferred(path)
     assert kinds == {}
-    assert "column 'row' is left out: it numbers the rows, in order" in warnings[0]
+    assert "column 'row_no' is left out: it numbers the rows, in order" in warnings[0]
     assert "column 'reference' is left out: 100 distinct values in 100 rows" in warnings[1]
     assert "make it an entity, or list it under `categorical`" in warnings[2]
 
@@ -84,29 +84,94 @@ def test_dates_are_left_out_however_they_are_written(tmp_path: Path) -> None:
     kinds, warnings = inferred(path)
     assert kinds == {"age": "numeric", "count": "numeric"}
     assert set(warnings) == {
-        f"column 'd{i}' is left out: it holds dates, neither number nor category"
+        f"column 'd{i}' is left out: it holds dates, neither number nor category; "
+        "list it under `numeric` or `categorical` to keep it"
         for i in range(len(forms))
     }
 
 
 def test_numbers_that_name_claims_are_no_features_and_amounts_are(tmp_path: Path) -> None:
-    """Given out in order, whatever the steps, from above or below; or never twice and as long."""
+    """Given out in order, by small steps, from above or below; ids also by others, or never twice
+    and as long."""
     rows, random = 2000, np.random.default_rng(1)
     columns = {
         "case": 10_000 + np.cumsum(random.integers(1, 9, rows)),
         "late": np.where(np.arange(rows) % 300 == 7, 5, 90_000 - 3 * np.arange(rows)),
-        "customer": 10_000_000 + random.permutation(9_000_000)[:rows],
+        "customer_id": 10_000_000 + random.permutation(9_000_000)[:rows],
+        "policyNo": 7 + np.cumsum(random.integers(1, 900, rows)),
+        "property": 10_000_000 + random.permutation(9_000_000)[:rows],
+        "balance": np.round(random.normal(0, 2e6, rows)).astype(int),
+        "odometer": np.cumsum(random.integers(1, 500, rows)),
+        "premium": np.sort(random.integers(20_000, 4_000_000, rows)),
         "claimed": random.lognormal(9, 1, rows).astype(int),
         "short": 10_000 + random.permutation(90_000)[:rows],
         "cents": np.arange(rows) + 0.25,
     }
     words = {name: [str(value) for value in values] for name, values in columns.items()}
     kinds, warnings = inferred(source(tmp_path, rows, **words))
-    assert kinds == dict.fromkeys(["claimed", "short", "cents"], "numeric")
+    amounts = ["property", "balance", "odometer", "premium", "claimed", "short", "cents"]
+    assert kinds == dict.fromkeys(amounts, "numeric")
     told = {w.split("'")[1]: w for w in warnings}
     assert "it numbers the rows, in order" in told["case"]
     assert "it numbers the rows, in order" in told["late"]
-    assert "whole numbers of 8 digits that never repeat name claims" in told["customer"]
+    assert "it numbers the rows, in order" in told["policyNo"]
+    assert "whole numbers of 8 digits that never repeat name claims" in told["customer_id"]
+
+
+def test_numbers_of_few_rows_may_be_sorted(tmp_path: Path) -> None:
+    path = source(tmp_path, 25, premium=[str(200 + 3 * i) for i in range(25)])
+    assert inferred(path) == ({"premium": "numeric"}, ())
+
+
+def test_numbers_of_rows_that_are_looked_at_here_and_there_number_them_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "_ROWS", 1500)
+    path = source(tmp_path, 40_000, case=[str(5 + 2 * i) for i in range(40_000)])
+    assert inferred(path)[0] == {}
+
+
+def test_versions_and_codes_in_parts_are_no_dates(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    path = source(
+        tmp_path,
+        600,
+        version=[f"{a}.{b}.{c}" for a, b, c in random.integers([1, 1, 10], [3, 5, 19], (600, 3))],
+        sort=[f"20-{a}-{b}" for a, b in random.integers([40, 10], [50, 20], (600, 2))],
+        part=[f"12-{a}-{b}" for a in ("ABC", "XYZ") for b in range(10, 20)] * 30,
+        day=[f"{a}/{b}/24" for a, b in random.integers([1, 1], [13, 29], (600, 2))],
+    )
+    kinds, warnings = inferred(path)
+    assert kinds == dict.fromkeys(["version", "sort", "part"], "categorical")
+    assert "column 'day' is left out: it holds dates" in warnings[0]
+
+
+@pytest.mark.parametrize("file", ["m.csv", "m.parquet"])
+def test_days_that_went_through_floats_are_days(tmp_path: Path, file: str) -> None:
+    frame = pd.DataFrame(claims(100)).drop(columns=["age", "make"])
+    frame["paid_on"] = [20240101.0 + i % 28 if i % 9 else None for i in range(100)]
+    path = tmp_path / file
+    frame.to_csv(path, index=False) if file == "m.csv" else frame.to_parquet(path, index=False)
+    kinds, warnings = inferred(path)
+    assert (kinds, "holds dates" in warnings[0]) == ({}, True)
+
+
+def test_a_column_that_is_a_feature_in_the_raw_zone_stays_one(tmp_path: Path) -> None:
+    """As an earlier release took it; a champion may need it."""
+    days = [str(20240101 + i % 28) for i in range(100)]
+    path = source(tmp_path, paid_on=days, opened=[f"{d[6:]}.01.2024" for d in days])
+    lake = lakehouse(tmp_path)
+    open_contract = contract(path, numeric=None, categorical=None)
+    take_in(contract(path, numeric=["paid_on"], categorical=[]), lake)
+    report = take_in(open_contract, lake)
+    assert (report.contract.numeric, report.contract.categorical) == (("paid_on",), ())
+    assert (
+        "column 'paid_on' stays numeric, as in the raw zone, though it holds dates"
+        in (report.warnings[0])
+    )
+    assert "column 'opened' is left out: it holds dates" in report.warnings[1]
+    report = take_in(contract(path, numeric=None, categorical=None, ignore=["paid_on"]), lake)
+    assert report.contract.numeric == ()
 
 
 def test_numbers_with_a_unit_are_not_said_to_name_claims(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_mlops.claims.values import Signs, numbers
-from fraud_mlops.errors import ContractError, QualityError
+from fraud_mlops.errors import QualityError, SourceError
 
 
 def frame_of(tmp_path: Path, rows: list[dict[str, Any]], **changed: Any) -> pd.DataFrame:
@@ -94,10 +94,17 @@ def test_a_blank_label_may_mean_genuine(tmp_path: Path) -> None:
 def test_a_label_word_that_a_csv_takes_for_blank_is_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "m.csv", claims(5))
     lake = lakehouse(tmp_path)
-    with pytest.raises(ContractError, match=r"label.genuine has 'NA', .*source.csv.null_values"):
+    with pytest.raises(SourceError, match=r"label.genuine has 'NA', .*source.csv.null_values"):
         take_in(contract(path, label=label(genuine=["NA", "0"])), lake)
     own = {"csv": {"null_values": [""]}}
     assert take_in(contract(path, label=label(genuine=["NA", "0"]), source=own), lake).kept == 5
+
+
+def test_the_usual_label_words_may_be_blanks_of_a_csv(tmp_path: Path) -> None:
+    """Nobody wrote them; also once all that a contract says is written out."""
+    path = write_csv(tmp_path / "m.csv", [claim(1, fraud="Y"), claim(2, fraud="N")])
+    made = contract(path, source={"csv": {"null_values": ["", "0"]}})
+    assert take_in(type(made).model_validate(made.model_dump()), lakehouse(tmp_path)).kept == 2
 
 
 # Time --------------------------------------------------------------------------------------
@@ -255,6 +262,32 @@ def test_codes_that_went_through_floats_in_one_of_two_files_are_the_same(tmp_pat
     assert frame.index.tolist()[:2] == ["17", "18"]
     assert set(frame["broker"]) == {"4"}
     assert frame["make"].tolist() == ["7", "1.10", "1.00", "007.0", "v1.0"]
+
+
+@pytest.mark.parametrize("file", ["m.csv", "m.parquet"])
+def test_words_of_the_contract_may_be_whole_floats_too(tmp_path: Path, file: str) -> None:
+    """`fraud: [1.0]` in YAML is the word "1.0"; other words and times are taken as they stand."""
+    rows = [claim(i, fraud=f"{i % 2}.0", at=f"2024010{i}.0") for i in range(1, 6)]
+    if file == "m.csv":
+        path = write_csv(tmp_path / file, rows)
+    else:
+        table = {k: [row[k] for row in rows] for k in rows[0]}
+        path = write_parquet(tmp_path / file, table | {"fraud": [float(i % 2) for i in range(5)]})
+    made = contract(
+        path,
+        label=label(fraud=["1.0"], genuine=["0.0"]),
+        event_time={"column": "at", "format": "%Y%m%d.0"},
+    )
+    lake = lakehouse(tmp_path)
+    report = take_in(made, lake)
+    assert report.kept == 5
+    assert set(published(lake, report)["label"]) == {0, 1}
+
+
+def test_a_value_stands_in_quarantine_as_it_was_written(tmp_path: Path) -> None:
+    rows = [*claims(40), claim(41, fraud="2.0")]
+    report = take_in(contract(write_csv(tmp_path / "m.csv", rows)), lakehouse(tmp_path))
+    assert quarantined(report)["value"].tolist() == ["2.0"]
 
 
 # Numbers -----------------------------------------------------------------------------------

@@ -56,6 +56,28 @@ def test_a_later_record_gives_its_label_to_the_claim(tmp_path: Path) -> None:
     assert (frame["label_time"] - frame["event_time"]).unique().tolist() == [pd.Timedelta(days=7)]
 
 
+@pytest.mark.parametrize("days", ["", "2024-03-01"])
+def test_a_blank_that_means_genuine_does_so_until_a_later_record_says_fraud(
+    tmp_path: Path, days: str
+) -> None:
+    rows = [blank(n) | {"known": ""} for n in range(1, 11)]
+    rows += [claim(n, fraud="1") | {"known": days} for n in (3, 4)]
+    rows += [claim(11, fraud="1") | {"known": days}, blank(11) | {"known": ""}]
+    made = contract(
+        write_csv(tmp_path / "m.csv", rows),
+        label={"column": "fraud", "genuine": "", "delay": "7d", "time_column": "known"},
+        quality={"max_bad_share": 0.1},
+    )
+    report = take_in(made, lakehouse(tmp_path))
+    assert report.labels_added == 2
+    assert report.reasons == {"duplicate_claim_id": 1}
+    known = labels(tmp_path, report)
+    assert known == {f"c{n}": int(n in (3, 4, 11)) for n in range(1, 12)}
+    times = published(lakehouse(tmp_path), report).set_index("claim_id")["label_time"]
+    assert f"{times['c1']:%F}" == "2024-01-08"
+    assert f"{times['c3']:%F}" == (days or "2024-01-10")
+
+
 def test_labels_come_in_later_files_and_from_far_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,6 +168,22 @@ def test_a_text_beside_files_of_claims_that_is_none_is_passed_over_and_told(
     assert "no column 'id'" in refusal(contract(folder / "*.txt"), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"id;at;fraud;paid;age;make\nc9;2024-01-09;0;9;30;Audi\n", "separator"),
+        ("id,at,fraud,paid,age,make\nc9,2024-01-09,0,9,30,Audi\n".encode("utf-16"), "encoding"),
+        (b"id,at,fraud,payd,age,make\nc9,2024-01-09,0,9,30,Audi\n", "'paid' is missing"),
+    ],
+)
+def test_a_text_beside_files_of_claims_that_may_hold_some_is_refused(
+    tmp_path: Path, content: bytes, told: str
+) -> None:
+    write_csv(tmp_path / "in" / "a.csv", claims(3))
+    (tmp_path / "in" / "b.txt").write_bytes(content)
+    assert told in refusal(contract(tmp_path / "in"), tmp_path)
+
+
 def test_kinds_of_number_text_and_time_may_differ_from_file_to_file(tmp_path: Path) -> None:
     """One missing value makes whole numbers floats, and a column of them no type at all."""
     first = typed(3)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fraud_mlops.claims import staging
 from fraud_mlops.settings import settings
 
 CONTRACT = """\
@@ -151,6 +152,24 @@ def test_check_tells_of_a_column_that_almost_is_the_label(
     assert notes[0].startswith(told)
     few = place([made(i) for i in range(180)], CONTRACT.replace("ignore: [comment]\n", ""))
     assert "alone tells" not in shell.says("check", few), "18 frauds are few"
+
+
+def test_check_advises_nothing_that_a_contract_refuses_of_what_is_the_label(
+    shell, place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the amount nor an entity can be ignored. Of many claims an even part is looked at."""
+    monkeypatch.setattr(staging, "_LABELS", 300)
+    rows = [
+        row(i, at=f"{date(2023, 1, 1) + timedelta(days=i):%F}",
+            paid="900" if i % 2 == 0 else "5", shop=f"s{i % 2}", fraud="NY"[i % 2])
+        for i in range(900)
+    ]  # fmt: skip
+    listed = CONTRACT.replace("ignore: [comment]", "categorical: [shop]\nnumeric: []")
+    notes = [n for n in shell.says("check", place(rows, listed)).splitlines() if "alone" in n]
+    mends = [note.rpartition(", ")[2] for note in notes]
+    assert mends == ["take it out of `amount`", "take it out of `categorical`"]
+    (seen,) = {int(note.partition(" on ")[2].split()[0]) for note in notes}
+    assert 200 < seen < 400
 
 
 def test_check_takes_no_values_that_name_claims_for_the_label(shell, place) -> None:

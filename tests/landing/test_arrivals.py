@@ -103,6 +103,19 @@ def test_a_file_that_cannot_be_read_is_set_aside_with_the_reason(zone: Zone) -> 
     assert zone.look(found.cursor).aside == {}, "it is told once"
 
 
+def test_a_text_of_other_things_beside_claims_is_passed_over(zone: Zone) -> None:
+    """As an ingest passes over it; one that may hold claims is set aside with the reason."""
+    source = {"source": {"uri": str(zone.folder)}}
+    zone.contract = Contract.model_validate(zone.contract.model_dump() | source)
+    zone.land("README.txt", text="What these columns mean.\n")
+    zone.land("a.csv", "2024-01-31")
+    other = zone.land("more.txt", text=HEADER.replace(",", ";") + "c1;2024-02-01;0;10;g\n")
+    found = zone.look()
+    assert list(found.touched) == ["2024-01"]
+    assert list(found.aside) == [str(other)]
+    assert (zone.look(found.cursor).looked, found.problems) == (0, ())
+
+
 def test_claims_of_no_partition_are_a_problem_and_the_others_are_asked_for(zone: Zone) -> None:
     zone.land("a.csv", "1999-01-05", "2024-01-05")
     found = zone.look()

@@ -56,11 +56,27 @@ def test_a_run_that_takes_up_the_raw_zone_says_so(
     assert f"python flows/ingest_flow.py run {plan.lake_options} reads all" in told
 
 
-def test_an_ingest_says_so_of_a_partition_that_its_source_has_left(motor: Path) -> None:
+def test_the_row_of_a_file_that_was_replaced_names_no_claim(
+    motor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unnamed = {name: value for name, value in CONTRACT.items() if name != "claim_id"}
+    (motor / "motor.yaml").write_text(yaml.safe_dump(unnamed))
     taken_in(motor, "1")
+    write(motor, ["2024-03-05", "2024-03-06"])
+    taken_in(motor, "2")
+    pin_raw(plan_run(str(motor / "motor.yaml"), run="Test/3", output_uri=str(motor / "lake")))
+    assert "twice" not in capsys.readouterr().out
+
+
+def test_an_old_partition_that_is_damaged_does_not_end_an_ingest_of_others(motor: Path) -> None:
+    taken_in(motor, "1")
+    (old,) = (motor / "lake" / "raw" / "motor").glob("month=2024-01/*.parquet")
+    content = bytearray(old.read_bytes())
+    content[8:40] = b"\x55" * 32
+    old.write_bytes(content)
     write(motor, ["2024-03-05", "2024-03-06", "2024-02-05", "2024-02-06"])
     (told,) = taken_in(motor, "2")
     assert told == (
-        "raw partition 2024-01 has no claims in the source, and stays as it is (of its claims 2 "
-        "stand in others too, by new dates); to empty it, ingest it by --partition-start 2024-01"
+        "raw partition 2024-01 has no claims in the source, and stays as it is; "
+        "to empty it, ingest it by --partition-start 2024-01"
     )

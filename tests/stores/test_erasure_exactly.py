@@ -187,6 +187,25 @@ def test_ids_that_pandas_has_made_floats_are_found_in_quarantine(root: Path) -> 
     assert [json.loads(record)["claim"] for record in kept] == [3.0]
 
 
+def test_a_person_of_an_earlier_release_is_found_by_either_spelling(root: Path) -> None:
+    """Raw has 49.0, as it was once read; sources and quarantine have what was delivered."""
+    write_small_raw(root, "49.0", "11.0")
+    records = [
+        {"claim": "x", "insured": "49.0"}, {"claim": "x", "insured": 49},
+        {"claim": "11.0", "insured": ""}, {"claim": 11, "insured": ""},
+        {"line": "a;49;b"}, {"line": "a;49.0;b"}, {"claim": "x", "insured": "490"},
+    ]  # fmt: skip
+    table = pa.table({"record": [json.dumps(record) for record in records]})
+    path = put(root / "quarantine" / DATASET / "one.parquet", "")
+    pq.write_table(table, path)
+    put(root / "a.csv", "claim,insured\n1,49.0\n2,49\n3,50\n")
+    result = erase(root, value="49.0")
+    assert result.exit_code == 0, result.output
+    assert pq.read_table(path)["record"].to_pylist() == [json.dumps(records[-1])]
+    (told,) = [line for line in result.stdout.splitlines() if "a.csv" in line]
+    assert " 2 " in told
+
+
 def test_the_truth_of_generated_claims_goes_too(root: Path) -> None:
     fill(str(root), root.parent / "landing")
     rows = [{"claim_id": c, "fraud_probability": 0.1, "kind": "none"} for c in ("C1-7", "C1-8")]

@@ -13,7 +13,17 @@ from fraud_mlops.claims.faults import Faults
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.schema import raw_schema
 from fraud_mlops.claims.times import UTC_TIME, from_parts, times
-from fraud_mlops.claims.values import POINT, Mask, Signs, labels, mask_of, numbers, text, without
+from fraud_mlops.claims.values import (
+    POINT,
+    Mask,
+    Signs,
+    codes,
+    labels,
+    mask_of,
+    numbers,
+    text,
+    without,
+)
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, Contract
 from fraud_mlops.lakehouse.local_files import printable
 
@@ -22,7 +32,8 @@ from fraud_mlops.lakehouse.local_files import printable
 class Converted:
     """A chunk in canonical columns; what could not be read is null and marked in `faults`.
 
-    told: labels as the source has them, also those that are blank since they were not known yet.
+    told: labels as the source has them, also those that are blank since they were not known yet;
+    what a blank stands for is not among them, since a later record may bring the label.
     """
 
     chunk: Chunk
@@ -73,16 +84,16 @@ class Converter:
         columns[EVENT_TIME] = self._event_times(chunk, faults)
         told = self._told(chunk, faults)
         columns[LABEL], columns[LABEL_TIME], immature = self._known_labels(
-            chunk, told, columns[EVENT_TIME], faults
+            chunk, self._with_blanks(chunk, told), columns[EVENT_TIME], faults
         )
         if contract.amount:
             columns[AMOUNT] = self._numbers(chunk, contract.amount, faults)
         for entity, column in contract.entities.items():
-            columns[entity] = text(self._known(chunk, column))
+            columns[entity] = codes(self._known(chunk, column))
         for column in contract.numeric or ():
             columns[column] = self._numbers(chunk, column, faults)
         for column in contract.categorical or ():
-            columns[column] = text(self._known(chunk, column))
+            columns[column] = codes(self._known(chunk, column))
         arrays = [columns[name] for name in self._schema.names]
         claims = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         return Converted(chunk, claims, faults, immature, told)
@@ -97,7 +108,7 @@ class Converter:
 
     def _claim_ids(self, chunk: Chunk) -> pa.Array:
         if self._contract.claim_id:
-            return text(self._known(chunk, self._contract.claim_id))
+            return codes(self._known(chunk, self._contract.claim_id))
         rows = pa.array(chunk.rows).cast(pa.string())
         return pc.binary_join_element_wise(printable(chunk.file.place), rows, "-")
 
@@ -118,6 +129,10 @@ class Converter:
         contract = self._contract.label
         label, bad = labels(self._known(chunk, contract.column), contract)
         faults.mark(bad, reasons.UNKNOWN_LABEL, contract.column)
+        return label
+
+    def _with_blanks(self, chunk: Chunk, label: pa.Array) -> pa.Array:
+        contract = self._contract.label
         if contract.blank is None:
             return label
         # A word for "not known" is none of these blanks.

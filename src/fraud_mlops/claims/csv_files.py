@@ -61,16 +61,36 @@ def read_header(file: SourceFile, options: CsvOptions) -> list[str]:
 
 
 def header_below(file: SourceFile, options: CsvOptions, wanted: Iterable[str]) -> int | None:
-    """Lines above the first that has these columns; None where no such line is near the top."""
+    """Lines above the first that has all these columns; None where no such line is near the top."""
     columns, separator = set(wanted), separator_of(file, options)
     every = options.model_copy(update={"skip_lines": 0})
     with file.open() as stream:
         lines = diagnosis.lines_of(stream, every, "replace")
         for number, line in enumerate(itertools.islice(lines, _TOP)):
-            names = next(csv.reader([line], delimiter=separator, quotechar=options.quote), [])
-            if columns <= set(names):
+            if columns <= set(_fields(line, separator, options)):
                 return number
     return None
+
+
+def top_names(file: SourceFile, options: CsvOptions) -> set[str] | None:
+    """What stands in the header's line, whatever separates it; None where it cannot be read."""
+    try:
+        with file.open() as stream:
+            lines = diagnosis.lines_of(stream, options)
+            line = next((line for line in lines if line.strip()), "")
+    except (UnicodeError, LookupError, EOFError, zlib.error, lzma.LZMAError):
+        return None
+    except OSError as error:
+        raise SourceError(f"{file.name}: cannot be read as CSV: {error}") from error
+    separators = {separator_of(file, options), *diagnosis.SEPARATORS}
+    return {name.strip() for sign in separators for name in _fields(line, sign, options)}
+
+
+def _fields(line: str, separator: str, options: CsvOptions) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator, quotechar=options.quote), [])
+    except csv.Error:  # a field beyond the reader's limit: no header
+        return []
 
 
 def read_chunks(file: SourceFile, options: CsvOptions, columns: Sequence[str]) -> Iterator[Chunk]:
@@ -82,7 +102,7 @@ def read_chunks(file: SourceFile, options: CsvOptions, columns: Sequence[str]) -
     with file.open() as stream:
         read = skipped = 0
         diagnosis.pass_mark(stream, options.encoding)
-        counted = _QuoteCounter(stream, options.quote.encode())
+        counted = _QuoteCounter(stream, options.quote.encode(), _odd_above(file, options))
         for batch in _batches(counted, file, options, columns, pending):
             rows, passed = _number(read, skipped, batch.num_rows, pending)
             before, pending[:] = pending[:passed], pending[passed:]
@@ -93,6 +113,17 @@ def read_chunks(file: SourceFile, options: CsvOptions, columns: Sequence[str]) -
         if pending:
             empty = pa.RecordBatch.from_pylist([], pa.schema([(c, pa.string()) for c in columns]))
             yield Chunk(file, empty, np.empty(0, dtype=np.int64), tuple(pending))
+
+
+def _odd_above(file: SourceFile, options: CsvOptions) -> bool:
+    """Whether the lines above the header hold a quote without its other one."""
+    if not options.skip_lines:
+        return False
+    with file.open() as stream:
+        every = options.model_copy(update={"skip_lines": 0})
+        lines = diagnosis.lines_of(stream, every, "replace")
+        above = itertools.islice(lines, options.skip_lines)
+        return sum(line.count(options.quote) for line in above) % 2 == 1
 
 
 def _number(read: int, skipped: int, count: int, pending: Sequence[Unreadable]) -> tuple[Any, int]:
@@ -161,12 +192,13 @@ class _QuoteCounter(io.RawIOBase):
     """A stream that tells at its end whether a quote may be left open.
 
     The parser would take all that follows such a quote for one value, and say nothing.
+    odd_above: whether an odd number of quotes stands where the parser does not look.
     """
 
-    def __init__(self, stream: Any, quote: bytes) -> None:
+    def __init__(self, stream: Any, quote: bytes, odd_above: bool) -> None:
         self._stream = stream
         self._quote = quote
-        self.odd = False
+        self.odd = odd_above
 
     def readable(self) -> bool:
         return True

@@ -15,7 +15,7 @@ from fraud_mlops.claims.files import SourceFile
 from fraud_mlops.errors import SourceError
 from fraud_mlops.sources import CsvOptions
 
-_SEPARATORS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'", ":": "':'"}
+SEPARATORS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'", ":": "':'"}
 _EXCEL = re.compile(r"sep=(.)", re.IGNORECASE)
 _MARKS = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}
 _STRANGE = re.compile(r"[\udc80-\udcff]")
@@ -77,15 +77,15 @@ def glued_header(where: str, header: str, separator: str) -> None:
     if told := _EXCEL.fullmatch(header):
         raise SourceError(
             f"{where}: begins with the line {told[0]!r}, by which spreadsheets are told the "
-            f"separator. Set `source.csv`: {{separator: {_SEPARATORS.get(told[1], told[1])}, "
+            f"separator. Set `source.csv`: {{separator: {SEPARATORS.get(told[1], told[1])}, "
             "skip_lines: 1}."
         )
-    counts = {sign: header.count(sign) for sign in _SEPARATORS if sign != separator}
+    counts = {sign: header.count(sign) for sign in SEPARATORS if sign != separator}
     best = max(counts, key=lambda sign: counts[sign])
     if counts[best]:
         raise SourceError(
             f"{where}: only one column was found with separator {separator!r}: {header[:120]!r}. "
-            f"It looks separated by {_SEPARATORS[best]}: set `source.csv.separator` to that."
+            f"It looks separated by {SEPARATORS[best]}: set `source.csv.separator` to that."
         )
 
 

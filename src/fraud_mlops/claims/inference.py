@@ -42,8 +42,13 @@ def resolve(contract: Contract) -> Contract:
     return infer(contract).contract
 
 
-def infer(contract: Contract, source: Source | None = None) -> Resolution:
+def infer(
+    contract: Contract, source: Source | None = None, before: Contract | None = None
+) -> Resolution:
     """`resolve`, with what a person should know about the columns that were left out.
+
+    before: a contract that was resolved by an earlier look. A column that was a feature then stays
+    one, whatever it looks like: a champion may need it.
 
     The source is read through once and some 200,000 rows of it, evenly spaced, are looked at,
     so that a column that starts late or changes its ways is seen.
@@ -57,8 +62,9 @@ def infer(contract: Contract, source: Source | None = None) -> Resolution:
     in_vain = list(_ignored_in_vain(contract, source))
     columns = _open_columns(contract, source)
     # Asked for no column, a reader would give all.
-    looked_at = _spread(source.chunks(columns), columns) if columns else {}
-    kinds = {name: _checked(contract, name, looked_at[name], source.signs) for name in columns}
+    looked_at, apart = _spread(source.chunks(columns), columns) if columns else ({}, 1)
+    kinds = {n: _checked(contract, n, looked_at[n], source.signs, apart) for n in columns}
+    kinds = {name: _as_before(name, kind, before) for name, kind in kinds.items()}
     kinds |= {
         key: _WHEN for key in source.folder_keys if key in looked_at and _is_when(looked_at[key])
     }
@@ -77,6 +83,13 @@ def infer(contract: Contract, source: Source | None = None) -> Resolution:
     for kind in found.keys() - chosen.keys():
         warnings += [f"column {n!r} looks {kind} but is not listed: left out" for n in found[kind]]
     return Resolution(_with(contract, chosen), tuple(warnings))
+
+
+def _as_before(name: str, kind: Kind, before: Contract | None) -> Kind:
+    for was in ("numeric", "categorical"):
+        if kind.looks and before is not None and name in (getattr(before, was) or ()):
+            return Kind(was, f"stays {was}, as in the raw zone, though {kind.looks}; see `ignore`")
+    return kind
 
 
 def _ignored_in_vain(contract: Contract, source: Source) -> Iterator[str]:
@@ -126,7 +139,7 @@ def _open_columns(contract: Contract, source: Source) -> list[str]:
     return [name for name in source.columns if name not in taken]
 
 
-def _spread(chunks: Iterable[Chunk], columns: list[str]) -> dict[str, pa.Array]:
+def _spread(chunks: Iterable[Chunk], columns: list[str]) -> tuple[dict[str, pa.Array], int]:
     """Every 2^k-th row, with k as small as the limit allows; one pass, no count beforehand."""
     stride, seen, kept = 1, 0, 0
     parts: list[tuple[np.ndarray, pa.RecordBatch]] = []
@@ -139,7 +152,7 @@ def _spread(chunks: Iterable[Chunk], columns: list[str]) -> dict[str, pa.Array]:
             stride *= 2
             parts = [_every(stride, *part) for part in parts]
             kept = sum(len(part[0]) for part in parts)
-    return {name: _joined([batch.column(name) for _, batch in parts]) for name in columns}
+    return {name: _joined([batch.column(name) for _, batch in parts]) for name in columns}, stride
 
 
 def _joined(arrays: list[pa.Array]) -> pa.Array:
@@ -160,12 +173,12 @@ def _every(
     return (positions, batch) if keep.all() else (positions[keep], batch.filter(pa.array(keep)))
 
 
-def _checked(contract: Contract, name: str, array: pa.Array, signs: Signs) -> Kind:
+def _checked(contract: Contract, name: str, array: pa.Array, signs: Signs, apart: int) -> Kind:
     if name in (*RESERVED, MODEL_SCORE, *contract.entities):
         return Kind("out", "is left out: its name is that of another column of the claims table")
     if pa.types.is_nested(array.type):
         return Kind("out", f"is left out: it holds {array.type}, not single values")
-    return kind_of(without(array, contract.missing.get(name, ())), signs)
+    return kind_of(without(array, contract.missing.get(name, ())), signs, name, apart)
 
 
 def _is_when(array: pa.Array) -> bool:

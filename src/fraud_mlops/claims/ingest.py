@@ -12,8 +12,6 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from fraud_mlops.claims.faults import hints
 from fraud_mlops.claims.intake import Intake
 from fraud_mlops.claims.looking import still_aside
@@ -33,7 +31,7 @@ from fraud_mlops.claims.report import ColumnProfile, IngestReport
 from fraud_mlops.claims.schema import masked_in_source, raw_schema
 from fraud_mlops.claims.staging import Staging
 from fraud_mlops.claims.validation import Rules
-from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, Contract
+from fraud_mlops.contract import EVENT_TIME, Contract
 from fraud_mlops.errors import QualityError, SourceError
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.lakehouse.periods import by_partition
@@ -143,12 +141,13 @@ def _origin(
     partitions: PartitionRange | None,
 ) -> Origin:
     given = contract
-    if partitions is not None and not contract.resolved:
-        contract = with_columns_of(contract, known_beside(contract, lakehouse, partitions))
+    before = None if contract.resolved else known_beside(contract, lakehouse, partitions)
+    if partitions is not None:
+        contract = with_columns_of(contract, before)
     if isinstance(contract.source, SyntheticSource):
         return SyntheticOrigin(contract, as_of, sample_size, seed, folder, partitions)
     aside = still_aside(given, lakehouse)
-    return FileOrigin(contract, as_of, sample_size, aside, hindsight=hindsight)
+    return FileOrigin(contract, as_of, sample_size, aside, hindsight=hindsight, before=before)
 
 
 def _bad_share(intake: Intake, bad: int) -> float:
@@ -204,28 +203,11 @@ def _left_behind(
     left = sorted(there - {partition.value for partition in published})
     if until is not None:
         left = [value for value in left if value <= partition_of(until, contract.partition)]
-    twice = _twice(contract, lakehouse, left, published) if left else {}
     return [
-        f"raw partition {value} has no claims in the source, and stays as it is"
-        + (f" (of its claims {n:,} stand in others too, by new dates)" if n else "")
-        + f"; to empty it, ingest it by --partition-start {value}"
+        f"raw partition {value} has no claims in the source, and stays as it is; "
+        f"to empty it, ingest it by --partition-start {value}"
         for value in left
-        for n in [twice.get(value, 0)]
     ]
-
-
-def _twice(
-    contract: Contract, lakehouse: Lakehouse, left: list[str], published: Sequence[Partition]
-) -> dict[str, int]:
-    """Claims of partitions that are left behind whose ids have just been written to others."""
-    there = lakehouse.partitions(ZONE, contract.name, damaged={})
-    old = {p.value: p for p in there if p.value in left}
-    ids = {value: lakehouse.read([p], [CLAIM_ID]).column(CLAIM_ID) for value, p in old.items()}
-    found = dict.fromkeys(ids, 0)
-    for batch in lakehouse.batches(published, [CLAIM_ID]):
-        for value, known in ids.items():
-            found[value] += pc.sum(pc.is_in(batch.column(CLAIM_ID), value_set=known)).as_py() or 0
-    return found
 
 
 def _publish(

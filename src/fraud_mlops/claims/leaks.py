@@ -31,11 +31,23 @@ def leaks(contract: Contract, staging: Staging) -> Iterator[str]:
         area = max(_ranked(values, frauds, genuine), _rated(values))
         if area >= _TELLS_ALL:
             source = contract.amount if name == AMOUNT else name
+            mend = _left_out_by(contract, name)
             claims = counted(int(frauds.sum() + genuine.sum()), "labelled claim")
             yield (
                 f"column {source!r} alone tells fraud from genuine (ROC-AUC {area:.3f} on "
-                f"{claims}): if it is only known after the claim is scored, `ignore` it"
+                f"{claims}): if it is only known after the claim is scored, {mend}"
             )
+
+
+def _left_out_by(contract: Contract, name: str) -> str:
+    """A contract does not let a column with another role be ignored."""
+    if name == AMOUNT:
+        return "take it out of `amount`"
+    if name in contract.entities.values():
+        return "take it out of `categorical`"
+    if name in contract.event_time.columns():
+        return "list `numeric` and `categorical` without it"
+    return "`ignore` it"
 
 
 def _column(values: pa.Table, name: str) -> Numbers:

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fraud_mlops.claims.canonical import Converter
+from fraud_mlops.claims.files import file_of
 from fraud_mlops.claims.inference import named_columns
-from fraud_mlops.claims.reading import Source, open_source, read_columns
+from fraud_mlops.claims.reading import Source, has_claims, open_source, read_columns
 from fraud_mlops.contract import EVENT_TIME, Contract
 from fraud_mlops.errors import SourceError
 from fraud_mlops.lakehouse.local_files import as_named, printable
@@ -61,6 +62,16 @@ def look_into(
     if like is not None:
         _opened(contract, like).require_like(source, read_columns(contract))
     return _read(contract, uri, source, now or datetime.now(UTC))
+
+
+def is_other_text(contract: Contract, source: FileSource, uri: str, like: str | None) -> bool:
+    """Whether a file is what an ingest passes over: a text of other things beside the claims.
+
+    like: one of those that hold claims.
+    """
+    file, usual = file_of(source, uri), None if like is None else file_of(source, like)
+    beside = usual is not None and usual.suffix != ".txt" and ".txt" not in source.uri.lower()
+    return beside and file.suffix == ".txt" and not has_claims(contract, source, file)
 
 
 def usual_file(contract: Contract, uris: Iterable[str]) -> str | None:

@@ -57,7 +57,8 @@ class Origin(Protocol):
 class FileOrigin:
     """Claims in files; in hindsight those up to `as_of`, and what came later is left out.
 
-    A sample is drawn from the files as they are: in hindsight fewer of it remain.
+    before: as its columns were found before. A sample is drawn from the files as they are: in
+    hindsight fewer of it remain.
     """
 
     def __init__(
@@ -68,15 +69,16 @@ class FileOrigin:
         aside: Sequence[SetAside] = (),
         *,
         hindsight: bool = False,
+        before: Contract | None = None,
     ) -> None:
         self._source = open_source(contract, {record.file.path for record in aside})
         self._source.require(named_columns(contract))
-        self.contract, warnings = infer(contract, self._source)
+        self.contract, warnings = infer(contract, self._source, before)
         self.warnings = (
             *warnings,
             *[f"set aside, not read: {r.reason}" for r in aside],
             *[
-                f"{name}: passed over, for it lacks columns that the other files have; if it holds "
+                f"{name}: passed over, for it has none of the contract's columns; if it holds "
                 "claims, write `source.uri` as a pattern that names it (`*.txt`)"
                 for name in self._source.passed_over
             ],

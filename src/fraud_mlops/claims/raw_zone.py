@@ -203,18 +203,25 @@ def with_columns_of(contract: Contract, resolved: Contract | None) -> Contract:
 
 
 def known_beside(
-    contract: Contract, lakehouse: Lakehouse, written: PartitionRange
+    contract: Contract, lakehouse: Lakehouse, written: PartitionRange | None
 ) -> Contract | None:
     """The contract of the newest raw partition that is not about to be replaced, if any.
 
-    One file more must not turn a column of one partition from a number into a category.
+    One file more must not turn a column of one partition from a number into a category. Without
+    `written`, where all are replaced, of the newest one that says it.
     """
     told_options = options(contract.name, root=lakehouse.root)
     for partition in reversed(_readable(contract, lakehouse)):
-        if partition.value not in written:
+        if written is not None and partition.value in written:
+            continue
+        try:
             found = _contract(told_options, partition.value, lakehouse.metadata(partition))
-            if found.version == contract.version:
-                return found
+        except LakehouseError:
+            if written is None:
+                continue
+            raise
+        if found.version == contract.version:
+            return found
     return None
 
 

@@ -24,8 +24,8 @@ from fraud_mlops.claims.files import (
     require_own_places,
 )
 from fraud_mlops.claims.values import POINT, Signs, is_number
-from fraud_mlops.contract import Contract
-from fraud_mlops.errors import ContractError, SourceError
+from fraud_mlops.contract import Contract, Label
+from fraud_mlops.errors import SourceError
 from fraud_mlops.sources import CsvOptions, FileSource
 
 
@@ -57,16 +57,17 @@ class Source:
     def signs(self) -> Signs:
         return Signs(self.csv.decimal, self.csv.thousands) if self.format == "csv" else POINT
 
-    def require(self, columns: Iterable[str]) -> None:
+    def require(self, columns: Collection[str]) -> None:
         """SourceError names every column that is missing, and the closest one there is."""
         if absent := [c for c in dict.fromkeys(columns) if c not in self.types]:
             first, is_csv = self.files[0], self.format == "csv"
+            own = [c for c in columns if c not in self.folder_keys]
             raise diagnosis.missing_columns(
                 first.name,
                 absent,
                 self.columns,
                 csv_file=is_csv,
-                header_at=csv_files.header_below(first, self.csv, absent) if is_csv else None,
+                header_at=csv_files.header_below(first, self.csv, own) if is_csv else None,
             )
 
     @property
@@ -163,28 +164,26 @@ def open_source(
 def _strays(
     contract: Contract, source: FileSource, files: Sequence[SourceFile]
 ) -> list[SourceFile]:
-    """Text beside files of claims that is none: its header lacks a column that claims have."""
+    """Text beside files of claims that is none."""
     if ".txt" in source.uri.lower() or all(f.suffix == ".txt" for f in files if f.format):
         return []
-    return [f for f in files if f.suffix == ".txt" and not _has_claims(contract, source, f)]
+    return [f for f in files if f.suffix == ".txt" and not has_claims(contract, source, f)]
 
 
-def _has_claims(contract: Contract, source: FileSource, file: SourceFile) -> bool:
-    keys = dict(file.with_keys(()).keys)
-    try:
-        return {*contract.role_columns()} <= {*csv_files.read_header(file, source.csv), *keys}
-    except SourceError as error:
-        if isinstance(error.__cause__, OSError):  # the store's fault, not the file's
-            raise
-        return False
+def has_claims(contract: Contract, source: FileSource, file: SourceFile) -> bool:
+    """Whether a text's first line has one of the contract's columns, or cannot be read at all."""
+    names = csv_files.top_names(file, source.csv)
+    return names is None or not names.isdisjoint(contract.role_columns())
 
 
 def _require_labels_that_are_read(contract: Contract, csv: CsvOptions) -> None:
-    """Raises ContractError for a word of the label that a CSV's blanks swallow."""
-    for role, words in (("fraud", contract.label.fraud), ("genuine", contract.label.genuine)):
+    """Raises SourceError for a word of the contract's own that a CSV's blanks swallow."""
+    label = contract.label
+    for role, words in (("fraud", label.fraud), ("genuine", label.genuine)):
+        usual = Label.model_fields[role].default
         swallowed = [word for word in words if word in csv.null_values]
-        if swallowed and "" not in words:
-            raise ContractError(
+        if swallowed and "" not in words and words != usual:
+            raise SourceError(
                 f"{contract.name}: label.{role} has {swallowed[0]!r}, which is a blank by "
                 f'source.csv.null_values; take it out there, or write "" under label.{role} for '
                 "all blanks"

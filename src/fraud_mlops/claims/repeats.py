@@ -42,7 +42,8 @@ def settle(connection: Any, schema: pa.Schema, settled: Path) -> Repeats:
     """Finds them; where there are any, the view `claims` becomes the first record of each claim.
 
     With the label that a later record adds: one that has a label where the claim has none, and is
-    equal in all other columns. `settled` is then the file that holds the claims.
+    equal in all other columns. A blank that stands for a label is none until then. `settled` is
+    then the file that holds the claims.
     """
     claim = f"c{schema.get_field_index(CLAIM_ID)}"
     connection.execute(f"""
@@ -113,8 +114,8 @@ def _write(connection: Any, schema: pa.Schema, settled: Path) -> None:
     connection.execute(f"""
         COPY (
             SELECT s.* EXCLUDE ({POSITION}, {OTHER}, {TOLD}) REPLACE (
-                coalesce(s.{label}, added.{label}) AS {label},
-                coalesce(s.{label_time}, added.{label_time}) AS {label_time}
+                coalesce(added.{label}, s.{label}) AS {label},
+                coalesce(added.{label_time}, s.{label_time}) AS {label_time}
             )
             FROM staged s LEFT JOIN added ON added.first = s.{POSITION}
             ANTI JOIN again ON again.{POSITION} = s.{POSITION}

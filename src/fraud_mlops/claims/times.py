@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraud_mlops.claims.values import Mask, Parsed, is_text, mask_of, none_bad, numbers, text
+from fraud_mlops.claims.values import Mask, Parsed, codes, is_text, mask_of, none_bad, numbers, text
 from fraud_mlops.contract import TimeParts
 from fraud_mlops.errors import ContractError
 
@@ -126,7 +126,7 @@ def _iso_or_epoch(words: pa.Array, *, compact_only: bool) -> Parsed:
             return Parsed(_in_utc(words.cast(kind)), none_bad(words))
         except pa.ArrowInvalid:
             continue
-    words = text(words)
+    words = codes(words)
     iso = pc.match_substring_regex(words, _ISO)
     # As epochs they would be moments of 1976, or of the year 2573.
     compact = pc.match_substring_regex(words, _COMPACT)

@@ -104,20 +104,32 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def text(array: pa.Array) -> pa.Array:
-    """Text without blanks around it; empty text is null. Whole floats lose their `.0`, those that
-    are text already as well: one CSV writes the code 17 as 17.0, since another one is missing."""
+    """Text without blanks around it; empty text is null. Whole floats lose their `.0`."""
     kind = array.type
     if pa.types.is_floating(kind):
         return _float_text(array)
     if pa.types.is_nested(kind):
         return pa.nulls(len(array), pa.string())
     words = pc.utf8_trim_whitespace(array.cast(pa.string()))
-    if pc.any(pc.ends_with(words, ".0")).as_py():
-        words = pc.replace_substring_regex(words, _WHOLE_FLOAT, r"\1")
     empty = pc.equal(words, "")
     if pc.any(empty).as_py():
         return pc.if_else(empty, pa.scalar(None, pa.string()), words)
     return words
+
+
+def codes(array: pa.Array) -> pa.Array:
+    """`text` of ids, entities and categories: whole floats lose their `.0` where they are text
+    already as well. One CSV writes the code 17 as 17.0, since another one is missing."""
+    words = text(array)
+    if pc.any(pc.ends_with(words, ".0")).as_py():
+        return pc.replace_substring_regex(words, _WHOLE_FLOAT, r"\1")
+    return words
+
+
+def code(value: object) -> str | None:
+    """The same of one value."""
+    found: str | None = codes(pa.array([value]))[0].as_py()
+    return found
 
 
 def _float_text(array: pa.Array) -> pa.Array:
@@ -199,12 +211,14 @@ def _nan_as_null(array: pa.Array) -> pa.Array:
 
 
 def labels(array: pa.Array, label: Label) -> Parsed:
-    """int8: 1 fraud, 0 genuine, null unknown. `1.0` is read as `1` where that is a label."""
+    """int8: 1 fraud, 0 genuine, null unknown. `1.0` is read as `1` where that is a label, and the
+    other way round."""
     words = text(array)
-    values = _mapped(words, label)
+    fraud, genuine = (pa.array(named, pa.string()) for named in (label.fraud, label.genuine))
+    values = _mapped(words, fraud, genuine)
     unread = mask_of(pc.and_(pc.is_valid(words), pc.is_null(values)))
     if unread.any():
-        values = _mapped(_short(words), label)
+        values = pc.coalesce(values, _mapped(_short(words), _short(fraud), _short(genuine)))
         unread = mask_of(pc.and_(pc.is_valid(words), pc.is_null(values)))
     return Parsed(values, unread)
 
@@ -219,8 +233,7 @@ def short(word: str) -> str:
     return re.sub(_WHOLE, r"\1", word, flags=re.ASCII)
 
 
-def _mapped(words: pa.Array, label: Label) -> pa.Array:
-    fraud = pc.is_in(words, value_set=pa.array(label.fraud, pa.string()))
-    genuine = pc.is_in(words, value_set=pa.array(label.genuine, pa.string()))
+def _mapped(words: pa.Array, fraud: pa.Array, genuine: pa.Array) -> pa.Array:
     one, zero = pa.scalar(1, pa.int8()), pa.scalar(0, pa.int8())
-    return pc.if_else(fraud, one, pc.if_else(genuine, zero, pa.scalar(None, pa.int8())))
+    known = pc.if_else(pc.is_in(words, value_set=genuine), zero, pa.scalar(None, pa.int8()))
+    return pc.if_else(pc.is_in(words, value_set=fraud), one, known)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fraud_mlops.claims.files import format_named
-from fraud_mlops.claims.looking import FileClaims, file_uri, look_into
+from fraud_mlops.claims.looking import FileClaims, file_uri, is_other_text, look_into
 from fraud_mlops.contract import Contract
 from fraud_mlops.errors import SourceError
 from fraud_mlops.lakehouse.local_files import printable
@@ -66,6 +66,8 @@ class Reader:
         landed = datetime.fromtimestamp(file.changed, UTC)
         now = min(self.now, landed) if due == EVER else self.now
         try:
+            if is_other_text(self.contract, self.source, uri, self.like):
+                return Found(no_claims_in(file, self.seen))
             claims = look_into(self.contract, uri, self.like, now=now)
         except SourceError as error:
             record = set_aside(self.lakehouse, self.contract, uri, file, str(error))

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fraud_mlops.claims.values import code, codes
 from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.errors import SourceError
 from fraud_mlops.lakehouse.content import ContentWriter
@@ -36,11 +36,13 @@ _READERS = 16
 def erase_quarantine(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iterator[Erased]:
     """Bad rows are kept whole, under the names that their source gave the columns."""
     folder = lakehouse.uri("quarantine", person.contract.name)
+    # Raw of an earlier release may have 17.0 where ingestion reads 17 now.
+    ids = frozenset(codes(pa.array(sorted(person.claim_ids), pa.string())).to_pylist())
 
     def erase(uri: str) -> int:
         with open_input(uri) as stream:
             table, tag = pq.read_table(stream), tag_of(stream)
-        keep = [not _is_of(person, row) for row in table["record"].to_pylist()]
+        keep = [not _is_of(person, ids, row) for row in table["record"].to_pylist()]
         if (rows := keep.count(False)) and not dry:
             _replace(uri, table.filter(pa.array(keep, pa.bool_())), tag)
         return rows
@@ -48,25 +50,18 @@ def erase_quarantine(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iter
     yield from one_by_one("quarantine", [f"{folder}/{f.path}" for f in list_files(folder)], erase)
 
 
-def _is_of(person: Person, text: str) -> bool:
-    """By the entity, by the claim, or, in a line that could not be split, by the value's sight."""
+def _is_of(person: Person, claim_ids: frozenset[str], text: str) -> bool:
+    """By the entity, by the claim, or, in a line that could not be split, by the value's sight.
+
+    claim_ids: as ingestion reads them.
+    """
     record = json.loads(text)
     if "line" in record and len(record) == 1:
-        return bool(as_words([person.value]).search(str(record["line"])))
+        return bool(as_words([person.value, str(code(person.value))]).search(str(record["line"])))
     contract = person.contract
-    if _as_raw(record.get(contract.entities[person.entity])) == person.value:
+    if code(record.get(contract.entities[person.entity])) == code(person.value):
         return True
-    return (
-        contract.claim_id is not None and _as_raw(record.get(contract.claim_id)) in person.claim_ids
-    )
-
-
-def _as_raw(value: Any) -> str | None:
-    """As ingestion reads it: a Parquet column with a value missing may hold 49 as 49.0."""
-    from fraud_mlops.claims.values import text
-
-    found: str | None = text(pa.array([value]))[0].as_py()
-    return found
+    return contract.claim_id is not None and code(record.get(contract.claim_id)) in claim_ids
 
 
 def _replace(uri: str, table: pa.Table, tag: str) -> None:
@@ -117,9 +112,8 @@ def _without_claims(uri: str, ids: pa.Array) -> None:
 def find_in_sources(person: Person) -> Iterator[Erased]:
     """What the contract's files still hold: they belong to whoever delivers them."""
     from fraud_mlops.claims.reading import open_source
-    from fraud_mlops.claims.values import text
 
-    contract = person.contract
+    contract, wanted = person.contract, code(person.value)
     if not isinstance(contract.source, FileSource):
         return
     left = "belongs to who delivers it: erased there, or the next ingest brings it back"
@@ -128,8 +122,7 @@ def find_in_sources(person: Person) -> Iterator[Erased]:
         source = open_source(contract)
         column = contract.entities[person.entity]
         for chunk in source.chunks([column]):
-            values = text(chunk[column]).to_pylist()
-            rows = sum(value is not None and value.strip() == person.value for value in values)
+            rows = int(pc.sum(pc.equal(codes(chunk[column]), wanted)).as_py() or 0)
             counts[chunk.file.name] = counts.get(chunk.file.name, 0) + rows
     except SourceError as error:
         yield Erased("source", contract.source.uri, 0, f"could not be looked into: {error}")

@@ -39,7 +39,8 @@ def require_comparable(plan: RunPlan, contract: Contract) -> None:
 def cannot_score(plan: RunPlan, missing: list[str]) -> FraudMlopsError:
     return FraudMlopsError(
         f"champion {plan.champion} needs features that the contract no longer has: {missing}. "
-        "Restore them, or give the changed contract another name. Or retire the champion, so that "
-        "the next model is the first, held against nobody: "
+        "Restore them (one that an ingest has left out of its own is kept where the contract lists "
+        "it under `numeric` or `categorical`), or give the changed contract another name. Or "
+        "retire the champion, so that the next model is the first, held against nobody: "
         f"fraud-mlops models retire {plan.options}"
     )

@@ -42,8 +42,10 @@ def pin_raw(plan: RunPlan) -> RawZone:
 
 def _tell_twice(plan: RunPlan, raw: RawZone) -> None:
     """A claim whose date was corrected stands in its old partition until that is read again."""
-    generated = isinstance(raw.contract.source, SyntheticSource)  # of two seeds, ids are alike
-    if generated or sum(partition.rows for partition in raw.partitions) > LOOKED_THROUGH:
+    # Of two seeds, or by the row of a file that was replaced, other claims have the same ids.
+    contract = raw.contract
+    unnamed = isinstance(contract.source, SyntheticSource) or contract.claim_id is None
+    if unnamed or sum(partition.rows for partition in raw.partitions) > LOOKED_THROUGH:
         return
     if twice := repeated_values(Lakehouse(plan.output_uri), raw.partitions, CLAIM_ID):
         print(

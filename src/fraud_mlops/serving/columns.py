@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fraud_mlops.claims.times import times
-from fraud_mlops.claims.values import mask_of, numbers, plain, text, without
+from fraud_mlops.claims.values import codes, mask_of, numbers, plain, without
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.request import ClaimReader
@@ -76,7 +76,7 @@ def read_columns(reader: ClaimReader, batch: pa.RecordBatch, now: int) -> Column
         bad(own[AMOUNT] < least, f"{AMOUNT} is less than {least:g}")
 
     def words(name: str) -> list[str | None]:
-        found = text(column(name))
+        found = codes(column(name))
         long = mask_of(pc.greater(pc.utf8_length(found), LONGEST_WORD))
         if long.any():
             bad(long, f"{name}: a word has more than {LONGEST_WORD} characters")

@@ -116,7 +116,7 @@ def _model_of(reader: ClaimReader) -> type[BaseModel]:
         "The moment of scoring, of the years 1 to 9999: ISO 8601, naive is UTC; or Unix time, of "
         "which 8 digits are a date. Now if absent."
     )
-    called = "Name of the claim; comes back as it is read: text, without blanks around it."
+    called = "Name of the claim; comes back as ingest reads it: without blanks, 17.0 as 17."
     ids = missing(CLAIM_ID)
     fields: dict[str, Any] = {
         CLAIM_ID: (word(ids, short_way=not ids) | None, Field(None, description=called)),

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic_core import CoreSchema, core_schema
 
 from fraud_mlops.claims.times import times
-from fraud_mlops.claims.values import numbers, text, without
+from fraud_mlops.claims.values import codes, numbers, without
 
 LONGEST_WORD = 512
 
@@ -88,7 +88,7 @@ def word(missing: Sequence[str] = (), *, short_way: bool = True) -> Any:
     """Likewise. short_way: whether who takes the value looks for missing words itself."""
 
     def read(column: pa.Array) -> str | None:
-        value: str | None = text(without(column, missing))[0].as_py()
+        value: str | None = codes(without(column, missing))[0].as_py()
         if value is not None and len(value) > LONGEST_WORD:
             raise ValueError
         return value
