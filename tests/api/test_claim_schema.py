@@ -100,7 +100,7 @@ def test_the_name_of_a_claim_comes_back_as_it_is_said_to(reader: ClaimReader) ->
     found = [reader.read(json.dumps({CLAIM_ID: n}).encode()).claim_id for n in (" CLM 1 ", 17)]
     assert found == ["CLM 1", "17"]
     told = reader.schema()["properties"]["claim_id"]["description"]
-    assert told == "Name of the claim; comes back as it is read: text, without blanks around it."
+    assert told == "Name of the claim; comes back as ingest reads it: without blanks, 17.0 as 17."
 
 
 def test_words_for_what_is_not_known_fit(published: Published) -> None:

@@ -6,16 +6,13 @@ import base64
 import gc
 import json
 import re
-import time
 import weakref
 from collections.abc import Iterator
-from statistics import median
 from typing import Any
 
 import jsonschema
 import pyarrow as pa
 import pytest
-import requests
 from api_kit import DATASET, Published, Server, open_server
 
 from api.kept import Kept
@@ -144,23 +141,6 @@ def test_without_a_model_there_is_a_description_too() -> None:
     assert body(describe(None), "/v1/score/batch").keys() == {
         LINES, ARROW, "application/vnd.apache.parquet"
     }  # fmt: skip
-
-
-def seconds(server: Server, path: str) -> float:
-    """Of one request, as half of them take."""
-    took = []
-    with requests.Session() as session:
-        for _ in range(40):
-            began = time.perf_counter()
-            assert session.get(server.url + path).status_code == 200
-            took.append(time.perf_counter() - began)
-    return median(took)
-
-
-@pytest.mark.parametrize("path", ["/openapi.json", "/v1/model/schema"])
-def test_who_reads_it_holds_nobody_up(server: Server, path: str) -> None:
-    """Made on the event loop at each request, it took ten times what /healthz takes."""
-    assert seconds(server, path) < 4 * seconds(server, "/healthz")
 
 
 def test_what_is_kept_goes_with_its_model(published: Published) -> None:
