@@ -32,6 +32,12 @@ def test_a_candidate_survives_json() -> None:
         assert Candidate.model_validate_json(candidate.model_dump_json()) == candidate
 
 
+def test_a_candidate_without_distillation_is_written_as_before_there_was_any() -> None:
+    """So that the same training makes the same version, and earlier releases can read it."""
+    kinds = [candidate.params.model_dump(mode="json") for candidate in draw_candidates(4, seed=0)]
+    assert ["distillation" in params for params in kinds] == [False, False, False, True]
+
+
 def test_a_list_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(

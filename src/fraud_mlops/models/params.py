@@ -40,10 +40,12 @@ class TrainingParams(_Params):
     pairwise: float = Field(
         0.0, ge=0, le=1, description="Share of the pairwise ranking loss, fraud above genuine."
     )
+    # Left out where there is none: the same training gives the same bytes as before there was any.
     distillation: float = Field(
         0.0,
         ge=0,
         le=0.5,
+        exclude_if=lambda share: not share,
         description="Share of the target that is a random forest's probability, not the label.",
     )
     members: int = Field(1, ge=1, le=64, description="Networks trained from different seeds.")
