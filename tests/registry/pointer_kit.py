@@ -13,6 +13,7 @@ from fraud_mlops.registry.pointers import (
     promote,
     read_pointer,
     set_challenger,
+    withdraw,
 )
 
 ME = {"by": "ada", "reason": "because"}
@@ -43,6 +44,13 @@ class Registry:
 
     def rollback(self, to: str | None = None) -> str:
         return rollback(self.uri, DATASET, to=to, **ME).version
+
+    def break_off_a_withdrawal(self, version: str) -> None:
+        """The machine goes away when all but the last of it is done: the pointer still stands."""
+        path = self.folder / "champion.json"
+        kept = path.read_bytes()
+        withdraw(self.uri, DATASET, version, **ME)
+        path.write_bytes(kept)
 
     def challenge(self, version: str) -> Pointer:
         return set_challenger(self.uri, DATASET, version, **ME)

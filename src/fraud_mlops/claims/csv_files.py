@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import lzma
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ import pyarrow as pa
 from pyarrow import csv as pa_csv
 
 from fraud_mlops.claims import diagnosis
+from fraud_mlops.claims.csv_lines import lines_of, pass_mark, top_lines
 from fraud_mlops.claims.files import Chunk, SourceFile, Unreadable
 from fraud_mlops.errors import SourceError
 from fraud_mlops.sources import CsvOptions
@@ -40,7 +40,7 @@ def read_header(file: SourceFile, options: CsvOptions) -> list[str]:
             stream.seek(0)
             if magic == b"PAR1":
                 raise SourceError(f"{file.name}: is Parquet, not CSV; set `source.format: parquet`")
-            lines = diagnosis.lines_of(stream, options)
+            lines = lines_of(stream, options)
             reader = csv.reader(lines, delimiter=separator, quotechar=options.quote)
             header = next((row for row in reader if row), None)
     except UnicodeError:
@@ -63,12 +63,9 @@ def read_header(file: SourceFile, options: CsvOptions) -> list[str]:
 def header_below(file: SourceFile, options: CsvOptions, wanted: Iterable[str]) -> int | None:
     """Lines above the first that has all these columns; None where no such line is near the top."""
     columns, separator = set(wanted), separator_of(file, options)
-    every = options.model_copy(update={"skip_lines": 0})
-    with file.open() as stream:
-        lines = diagnosis.lines_of(stream, every, "replace")
-        for number, line in enumerate(itertools.islice(lines, _TOP)):
-            if columns <= set(_fields(line, separator, options)):
-                return number
+    for number, line in enumerate(top_lines(file, options, _TOP)):
+        if columns <= set(_fields(line, separator, options)):
+            return number
     return None
 
 
@@ -76,7 +73,7 @@ def top_names(file: SourceFile, options: CsvOptions) -> set[str] | None:
     """What stands in the header's line, whatever separates it; None where it cannot be read."""
     try:
         with file.open() as stream:
-            lines = diagnosis.lines_of(stream, options)
+            lines = lines_of(stream, options)
             line = next((line for line in lines if line.strip()), "")
     except (UnicodeError, LookupError, EOFError, zlib.error, lzma.LZMAError):
         return None
@@ -101,7 +98,7 @@ def read_chunks(file: SourceFile, options: CsvOptions, columns: Sequence[str]) -
     pending: list[Unreadable] = []
     with file.open() as stream:
         read = skipped = 0
-        diagnosis.pass_mark(stream, options.encoding)
+        pass_mark(stream, options.encoding)
         counted = _QuoteCounter(stream, options.quote.encode(), _odd_above(file, options))
         for batch in _batches(counted, file, options, columns, pending):
             rows, passed = _number(read, skipped, batch.num_rows, pending)
@@ -119,11 +116,8 @@ def _odd_above(file: SourceFile, options: CsvOptions) -> bool:
     """Whether the lines above the header hold a quote without its other one."""
     if not options.skip_lines:
         return False
-    with file.open() as stream:
-        every = options.model_copy(update={"skip_lines": 0})
-        lines = diagnosis.lines_of(stream, every, "replace")
-        above = itertools.islice(lines, options.skip_lines)
-        return sum(line.count(options.quote) for line in above) % 2 == 1
+    above = top_lines(file, options, options.skip_lines)
+    return sum(line.count(options.quote) for line in above) % 2 == 1
 
 
 def _number(read: int, skipped: int, count: int, pending: Sequence[Unreadable]) -> tuple[Any, int]:

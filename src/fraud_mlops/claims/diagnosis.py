@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import itertools
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any
 
+from fraud_mlops.claims.csv_lines import lines_of
 from fraud_mlops.claims.files import SourceFile
 from fraud_mlops.errors import SourceError
 from fraud_mlops.sources import CsvOptions
 
 SEPARATORS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'", ":": "':'"}
 _EXCEL = re.compile(r"sep=(.)", re.IGNORECASE)
-_MARKS = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}
 _STRANGE = re.compile(r"[\udc80-\udcff]")
 
 
@@ -150,23 +148,3 @@ def unlike_schemas(first: str, other: str, differences: Sequence[str]) -> Source
         "Rewrite one of the files, `ignore` the column, list all features in the contract "
         "(`numeric`, `categorical`; other columns may then differ), or give them a contract each."
     )
-
-
-def lines_of(stream: Any, options: CsvOptions, errors: str = "strict") -> io.TextIOWrapper:
-    """Decoded lines from the header on, ends of line and all."""
-    pass_mark(stream, options.encoding)
-    lines = io.TextIOWrapper(stream, _with_bom(options.encoding), errors=errors, newline="")
-    for _ in range(options.skip_lines):
-        lines.readline()
-    return lines
-
-
-def pass_mark(stream: Any, encoding: str) -> None:
-    """Past the byte-order mark that `utf-16-le` and `utf-16-be`, unlike `utf-16`, take for text."""
-    mark = _MARKS.get(codecs.lookup(encoding).name)
-    if mark and stream.read(len(mark)) != mark:
-        stream.seek(0)
-
-
-def _with_bom(encoding: str) -> str:
-    return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding

@@ -63,16 +63,6 @@ def midnight(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def rough(time: timedelta) -> str:
-    days = time // timedelta(days=1)
-    return counted(days, "day") if days else counted(time // timedelta(minutes=1), "minute")
-
-
-def shown(moment: datetime) -> str:
-    whole = moment == midnight(moment)
-    return f"{moment:%Y-%m-%d}" if whole else f"{moment:%Y-%m-%d %H:%M:%S}"
-
-
 def strays_in_words(strays: int, first: datetime, last: datetime, begin: datetime) -> str:
     """first, last: of the strays. begin: where the claims begin without them."""
     when = f"of {first:%F}" if strays == 1 else f"from {first:%F} to {last:%F}"

@@ -20,8 +20,6 @@ from fraud_mlops.features.room import (
     days_short,
     midnight,
     room,
-    rough,
-    shown,
     strays_in_words,
 )
 from fraud_mlops.fields import in_words
@@ -168,18 +166,18 @@ def _with_gap(contract: Contract, starts: list[datetime], ends: list[datetime]) 
 
 
 def _all_young(contract: Contract, times: np.ndarray, as_of: datetime) -> str:
-    first = shown(moment_of(times[0]))
+    first = _shown(moment_of(times[0]))
     return (
         f"{contract.name}: none of {counted(len(times), 'claim')}, {first} the first, is "
-        f"old enough at {shown(as_of)} for a label, which takes "
+        f"old enough at {_shown(as_of)} for a label, which takes "
         f"{in_words(contract.label.delay)} (label.delay). Wait, or take claims of a longer period."
     )
 
 
 def _no_time(contract: Contract, name: str, start: datetime, end: datetime) -> str:
     return (
-        f"{contract.name}: no time is left for the {name} window, which begins {shown(start)} and "
-        f"would end {shown(end)} once {in_words(contract.gap)} before the next window are left "
+        f"{contract.name}: no time is left for the {name} window, which begins {_shown(start)} and "
+        f"would end {_shown(end)} once {in_words(contract.gap)} before the next window are left "
         "for labels to become known."
     )
 
@@ -190,12 +188,12 @@ def _possible(contract: Contract, times: np.ndarray) -> str:
     (begin, *_), end = _starts(whole, times)
     left = room(begin, end, gap)
     told = [
-        f"Of the {rough(end - begin)} with claims that are old enough for a label two such gaps "
-        f"(split.gap) leave {rough(left) if left else 'nothing'}."
+        f"Of the {_rough(end - begin)} with claims that are old enough for a label two such gaps "
+        f"(split.gap) leave {_rough(left) if left else 'nothing'}."
     ]
     if windows := between_gaps(begin, end, gap, whole):
         dates = zip(("train", "validation", "oot"), windows, strict=True)
-        named = (f"{n}: {{start: {shown(w.start)}, end: {shown(w.end)}}}" for n, w in dates)
+        named = (f"{n}: {{start: {_shown(w.start)}, end: {_shown(w.end)}}}" for n, w in dates)
         told.append(f"These dates have the time: split: {{{', '.join(named)}}}.")
         return " ".join(told)
     if shares := _other_shares(contract, times):
@@ -228,7 +226,17 @@ def _other_shares(contract: Contract, times: np.ndarray) -> str | None:
 
 def _told(split: Split) -> str:
     windows = split.named().items()
-    return ", ".join(f"{n} {shown(w.start)} to {shown(w.end)}" for n, w in windows)
+    return ", ".join(f"{n} {_shown(w.start)} to {_shown(w.end)}" for n, w in windows)
+
+
+def _rough(time: timedelta) -> str:
+    days = time // timedelta(days=1)
+    return counted(days, "day") if days else counted(time // timedelta(minutes=1), "minute")
+
+
+def _shown(moment: datetime) -> str:
+    whole = moment == midnight(moment)
+    return f"{moment:%Y-%m-%d}" if whole else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def check_windows(contract: Contract, split: Split, counts: Mapping[str, WindowCount]) -> None:
@@ -248,7 +256,7 @@ def check_windows(contract: Contract, split: Split, counts: Mapping[str, WindowC
             else None
         )
         if fault:
-            period = f"{shown(window.start)} to {shown(window.end)}"
+            period = f"{_shown(window.start)} to {_shown(window.end)}"
             faults.append(f"  {name} ({period}): {fault}")
     if faults:
         raise SplitError(

@@ -22,7 +22,14 @@ from fraud_mlops.registry.bundle import Manifest, write_bundle
 from fraud_mlops.registry.pointers import promote, set_challenger
 
 _LIBRARIES = (
-    *("fraud-mlops", "torch", "tabm", "scikit-learn", "numpy", "pandas", "pyarrow", "duckdb"),
+    "fraud-mlops",
+    "torch",
+    "tabm",
+    "scikit-learn",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "duckdb",
     "metaflow",
 )
 
