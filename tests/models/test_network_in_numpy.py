@@ -7,7 +7,7 @@ import pytest
 from toy_claims import claims, model
 
 from fraud_mlops.features.preprocessing import Matrix
-from fraud_mlops.models.reasons import attributions
+from fraud_mlops.models.reasons import Explainer, reference_logit
 from fraud_mlops.serving.network import FastNetwork, mean_logits, rows_of
 
 TABLE, LABELS = claims(1200)
@@ -43,12 +43,12 @@ def test_probabilities_are_those_of_torch_to_a_millionth(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_attributions_are_those_of_torch_and_sum_to_the_distance(name: str) -> None:
-    some, network = TABLE.slice(0, 100), FastNetwork(MODELS[name])
-    passed = network.passed(MODELS[name].preprocessor.transform(some))
-    found, expected = network.attributions(passed), attributions(MODELS[name], some)
-    # A kink that rounding puts on the other side of a point moves a share a little.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
-    np.testing.assert_allclose(found.sum(axis=1), expected.sum(axis=1), rtol=0, atol=1e-5)
+    matrix, network = far_and_near(name), FastNetwork(MODELS[name])
+    passed = network.passed(matrix)
+    found, expected = network.attributions(passed), Explainer(MODELS[name])(matrix)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    distance = mean_logits(passed) - reference_logit(MODELS[name])
+    np.testing.assert_allclose(found.sum(axis=1), distance, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)

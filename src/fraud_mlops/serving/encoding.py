@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fraud_mlops.features.preprocessing import LIMIT
 from fraud_mlops.models.encoders import DeepEncoder, PlainEncoder
+from fraud_mlops.models.reasons import input_of_column
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -58,16 +59,12 @@ class Pieces(NamedTuple):
 
 
 class Encoder:
-    """One member's. width: length d of the encoded vector; inputs: how many it is made of;
-    owner: the input, numeric ones first, that each of the d numbers comes from [d]."""
+    """One member's. width: length d of the encoded vector; owner: the input, numeric ones first,
+    that each of the d numbers comes from [d]."""
 
     def __init__(self, encoder: PlainEncoder | DeepEncoder) -> None:
-        columns = encoder.columns()
-        self.inputs = len(columns)
-        self.width = max((stop for _, stop in columns), default=0)
-        self.owner = np.empty(self.width, dtype=np.int64)
-        for place, (start, stop) in enumerate(columns):
-            self.owner[start:stop] = place
+        self.owner = input_of_column(encoder)
+        self.width = len(self.owner)
         deep = encoder if isinstance(encoder, DeepEncoder) else None
         self._pieces = _pieces(deep) if deep is not None and deep.shaped else None
         plain = range(encoder.n_numeric) if deep is None else deep.plain

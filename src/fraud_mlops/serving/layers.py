@@ -1,4 +1,4 @@
-"""The layers above the encoded inputs in numpy, and the gradient through them along a line.
+"""The layers above the encoded inputs in numpy, and the multipliers of `models.multipliers`.
 
 Every claim has matrix products of its own, stacked: a product of many claims' rows at once would
 round a claim's numbers in one way or another as others stand beside it.
@@ -12,22 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fraud_mlops.models.heads import LogisticHead, MlpHead, TabmHead
-from fraud_mlops.models.reasons import NODES
 from fraud_mlops.serving.encoding import array_of
 
 Floats = npt.NDArray[np.float32]
+Entering = tuple[Floats, ...]
+"""What enters the ReLUs, layer by layer [n, k, h]; none for a logistic regression."""
 
 
 class Layers(Protocol):
-    def first(self, encoded: Floats) -> Floats:
-        """What enters the first ReLU: [n, d] to [n, k, h]."""
+    def forward(self, encoded: Floats) -> tuple[Entering, Floats]:
+        """Of [n, d], and their mean logits [n]."""
 
-    def rest(self, encoded: Floats, first: Floats) -> Floats:
-        """Mean logits [n]."""
-
-    def gradient(self, begin: Floats, end: Floats) -> Floats:
-        """Of the mean logit by the encoded vector, averaged along the line to `end` [n, k, h] from
-        `begin` [1, k, h], given as what enters the first ReLU there: [n, d]."""
+    def multipliers(self, begin: Entering, end: Entering) -> Floats:
+        """Of the encoded vectors [n, d], from what they made `forward` find (`end`, of n claims)
+        and what the vector that the rise is counted from did (`begin`, of one)."""
 
 
 def layers_of(head: LogisticHead | MlpHead | TabmHead, width: int) -> Layers:
@@ -38,107 +36,110 @@ def layers_of(head: LogisticHead | MlpHead | TabmHead, width: int) -> Layers:
 
 
 class Weighted:
-    """A logistic regression: the same gradient everywhere."""
+    """A logistic regression: the same multipliers everywhere."""
 
     def __init__(self, head: LogisticHead, width: int) -> None:
         weight, self._bias = array_of(head.weight), array_of(head.bias)
         ones = np.ones(width - head.n_numeric, dtype=np.float32)  # of the categories' own numbers
         self._weight = np.concatenate([weight, ones])
 
-    def first(self, encoded: Floats) -> Floats:
-        return np.empty((len(encoded), 0, 0), dtype=np.float32)
-
-    def rest(self, encoded: Floats, first: Floats) -> Floats:  # noqa: ARG002 - as a Layers
+    def forward(self, encoded: Floats) -> tuple[Entering, Floats]:
         total = (encoded * self._weight).sum(axis=1, dtype=np.float64)
-        return np.asarray(total + self._bias, dtype=np.float32)
+        return (), np.asarray(total + self._bias, dtype=np.float32)
 
-    def gradient(self, begin: Floats, end: Floats) -> Floats:  # noqa: ARG002 - as a Layers
+    def multipliers(self, begin: Entering, end: Entering) -> Floats:  # noqa: ARG002 - as a Layers
         return np.asarray(self._weight)[None]
 
 
-class Perceptrons:
-    """k perceptrons on the same inputs; k = 1 for an MLP.
+class Layer:
+    """Of k perceptrons: scale_out[i] * (weight (scale_in[i] * x)) + bias[i] in the i-th.
 
-    The first layer of perceptron i is scale_out[i] * (weight (scale_in[i] * x)) + bias[i], with
-    weight [h, d], scale_in [k, d], scale_out and bias [k, h]; deeper ones, as pairs, have weights
-    [k, out, in] and biases [k, out]. output: weight [k, h] and bias [k] of the logits.
+    weight [out, in], the same for all; scale_in [k, in] and scale_out [k, out], None where all are
+    one; bias [k, out] or [1, out]. Multiplied into k weights of their own, they would be read from
+    beyond a core's cache for every claim.
     """
 
     def __init__(
         self,
-        first: tuple[Floats, Floats, Floats, Floats],
-        deeper: list[tuple[Floats, Floats]],
-        output: tuple[Floats, Floats],
+        weight: Floats,
+        bias: Floats,
+        scale_in: Floats | None = None,
+        scale_out: Floats | None = None,
     ) -> None:
-        # Transposed by views: a copy would want twice the cache, and others want it too.
-        self._back, self._scale_in, self._scale_out, self._bias = first
-        self._weight = self._back.T
-        self._deeper = [(w.transpose(0, 2, 1), w, b[:, None]) for w, b in deeper]
-        weight, bias = output
-        self._output, self._output_bias = weight[:, None] / len(weight), bias.mean()
-        self._output_t = self._output.transpose(0, 2, 1)
-        points, weights = np.polynomial.legendre.leggauss(NODES)
-        self._points = ((points + 1) / 2).astype(np.float32)[:, None]
-        self._point_weights = (weights / 2).astype(np.float32)
+        self._weight, self._bias = weight, bias
+        # A copy: a product of few rows with a transposed view takes three times as long.
+        self._transposed = np.ascontiguousarray(weight.T)
+        self._scale_in, self._scale_out = scale_in, scale_out
 
-    def first(self, encoded: Floats) -> Floats:
-        out = (encoded[:, None] * self._scale_in) @ self._weight
-        out *= self._scale_out
+    def forward(self, x: Floats) -> Floats:
+        """[n, k, in], or [n, 1, in] for all of them, to [n, k, out]."""
+        if self._scale_in is not None:
+            x = x * self._scale_in
+        out = x @ self._transposed
+        if self._scale_out is not None:
+            out *= self._scale_out
         out += self._bias
         return np.asarray(out, dtype=np.float32)
 
-    def rest(self, encoded: Floats, first: Floats) -> Floats:  # noqa: ARG002 - as Layers
-        hidden = np.maximum(first, 0)[:, :, None]  # [n, k, 1, h]
-        for weight, _, bias in self._deeper:
-            hidden = hidden @ weight
-            hidden += bias
-            np.maximum(hidden, 0, out=hidden)
-        logits = (hidden @ self._output_t).reshape(len(first), -1).sum(axis=1)
-        return np.asarray(logits + self._output_bias, dtype=np.float32)
+    def back(self, by_output: Floats) -> Floats:
+        """Multipliers of the output [n, k, out] to those of the input [n, k, in]."""
+        if self._scale_out is not None:
+            by_output = by_output * self._scale_out
+        by_input = by_output @ self._weight
+        if self._scale_in is not None:
+            by_input *= self._scale_in
+        return np.asarray(by_input)
 
-    def gradient(self, begin: Floats, end: Floats) -> Floats:
-        """Along the line what enters the first ReLU changes evenly, so that the wide first layer is
-        passed once, on the way back; the points are Gauss and Legendre's."""
-        hidden = (end - begin)[:, :, None] * self._points
-        hidden += begin[:, :, None]  # [n, k, points, h]
-        passed = [hidden > 0]
-        for weight, _, bias in self._deeper:
-            np.maximum(hidden, 0, out=hidden)
-            hidden = hidden @ weight
-            hidden += bias
-            passed.append(hidden > 0)
+
+class Perceptrons:
+    """k perceptrons on the same inputs; k = 1 for an MLP. output: weights [k, h] and biases [k] of
+    their logits."""
+
+    def __init__(self, layers: list[Layer], output: tuple[Floats, Floats]) -> None:
+        weight, bias = output
+        self._layers = layers
+        self._output, self._bias = weight / np.float32(len(weight)), bias.mean()
+        self._flat = self._output.ravel()
+
+    def forward(self, encoded: Floats) -> tuple[Entering, Floats]:
+        entering = []
+        hidden = encoded[:, None]
+        for layer in self._layers:
+            entering.append(layer.forward(hidden))
+            hidden = np.maximum(entering[-1], 0)
+        logits = hidden.reshape(len(encoded), 1, -1) @ self._flat
+        return tuple(entering), np.asarray(logits[:, 0] + self._bias, dtype=np.float32)
+
+    def multipliers(self, begin: Entering, end: Entering) -> Floats:
         back = self._output
-        for (_, weight, _), mask in zip(reversed(self._deeper), reversed(passed[1:]), strict=True):
-            back = (back * mask) @ weight
-        by_first = self._point_weights @ (back * passed[0])  # [n, k, h]
-        by_first *= self._scale_out
-        by_input = by_first @ self._back
-        by_input *= self._scale_in
-        return np.asarray(by_input.sum(axis=1))
+        for layer, *rise in zip(self._layers[::-1], begin[::-1], end[::-1], strict=True):
+            back = layer.back(back * _passed_on(*rise))
+        return np.asarray(back.sum(axis=1))
+
+
+def _passed_on(begin: Floats, end: Floats) -> Floats:
+    """By a ReLU of each unit that what enters it rises by [n, k, h]."""
+    rise = end - begin
+    passed = np.maximum(end, 0) - np.maximum(begin, 0)
+    out = (end > 0).astype(np.float32)
+    np.divide(passed, rise, out=out, where=rise != 0)
+    return out
 
 
 def _of_mlp(head: MlpHead) -> Perceptrons:
-    (weight, bias), *deeper = [(array_of(x.weight), array_of(x.bias)) for x in head.layers]
-    h, d = weight.shape
-    ones = np.ones((1, d), dtype=np.float32), np.ones((1, h), dtype=np.float32)
-    return Perceptrons(
-        (weight, *ones, bias[None]),
-        [(w[None], b[None]) for w, b in deeper],
-        (array_of(head.output.weight), array_of(head.output.bias)),
-    )
+    layers = [Layer(array_of(x.weight), array_of(x.bias)[None]) for x in head.layers]
+    return Perceptrons(layers, (array_of(head.output.weight), array_of(head.output.bias)))
 
 
 def _of_tabm(head: TabmHead) -> Perceptrons:
-    layer: Any = head.backbone.blocks[0][0]
-    weight, k = array_of(layer.weight), head.k
-    if hasattr(layer, "r"):
-        scalings = array_of(layer.r), array_of(layer.s), array_of(layer.bias)
-    else:  # tabm-mini: one scaling, before the first layer
-        ones = np.ones((k, len(weight)), dtype=np.float32)
-        bias = np.tile(array_of(layer.bias), (k, 1))
-        scalings = array_of(head.backbone.affine.weight), ones, bias
-    return Perceptrons(
-        (weight, *scalings),
-        [(array_of(w), array_of(b)) for w, b in head.folded()[1:]],
-        (array_of(head.output.weight)[..., 0], array_of(head.output.bias)[:, 0]),
-    )
+    layers = []
+    for i, block in enumerate(head.backbone.blocks):
+        layer: Any = block[0]
+        scalings: list[Floats] = []
+        if hasattr(layer, "r"):
+            scalings = [array_of(layer.r), array_of(layer.s)]
+        elif i == 0:  # tabm-mini: one scaling, before the first layer
+            scalings = [array_of(head.backbone.affine.weight)]
+        layers.append(Layer(array_of(layer.weight), np.atleast_2d(array_of(layer.bias)), *scalings))
+    weight, bias = array_of(head.output.weight), array_of(head.output.bias)
+    return Perceptrons(layers, (weight[..., 0], bias[:, 0]))

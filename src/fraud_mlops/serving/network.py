@@ -17,23 +17,20 @@ import numpy.typing as npt
 from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.models.networks import FraudNetwork, Member
-from fraud_mlops.models.reasons import completed, feature_of_input
+from fraud_mlops.models.reasons import feature_of_input
 from fraud_mlops.serving.encoding import Encoder, array_of
-from fraud_mlops.serving.layers import Layers, layers_of
+from fraud_mlops.serving.layers import Entering, Layers, layers_of
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
-_ROWS = 16
-"""Claims explained at a time: hidden layers at all points stay in a core's cache."""
-
 
 class Passed(NamedTuple):
-    """What one member saw of n claims. encoded [n, d]; first: what enters the first ReLU
-    [n, k, h], nothing for a logistic regression; logits: their mean over k [n]."""
+    """What one member saw of n claims. encoded [n, d]; entering: its ReLUs; logits: their mean
+    over k [n]."""
 
     encoded: Floats
-    first: Floats
+    entering: Entering
     logits: Floats
 
 
@@ -41,11 +38,10 @@ class FastNetwork:
     """A model's network, all members of it."""
 
     def __init__(self, model: FraudModel) -> None:
-        network = model.network
-        self._members = [_FastMember(member, network) for member in network.parts]
-        owner = feature_of_input(model)
-        self._inputs = len(owner)
-        self._by_feature = Sums(owner, len(model.features))
+        owner, features = feature_of_input(model), len(model.features)
+        self._members = [
+            _FastMember(member, model.network, owner, features) for member in model.network.parts
+        ]
 
     def passed(self, matrix: Matrix) -> list[Passed]:
         """What every member makes of a few claims, to ask for logits and attributions."""
@@ -54,16 +50,13 @@ class FastNetwork:
     def attributions(self, passed: list[Passed]) -> npt.NDArray[np.float64]:
         """Contribution of each feature to the logits of n claims, float64 [n, features].
 
-        Rows add up to logit less that of the average training claim. Integrated gradients; see
+        Rows add up to logit less that of the average training claim. DeepLIFT; see
         `models.reasons.attributions`.
         """
-        n, members = len(passed[0].logits), len(passed)
-        shares, rise = np.zeros((n, self._inputs)), np.zeros(n)
-        for member, seen in zip(self._members, passed, strict=True):
-            shares += member.shares(seen)
-            rise += seen.logits.astype(np.float64) - member.reference
+        pairs = zip(self._members, passed, strict=True)
+        shares = [member.shares(seen) for member, seen in pairs]
         # Members of a network have the same number of logits: their means may be averaged.
-        return self._by_feature(completed(shares / members, rise / members))
+        return shares[0] if len(shares) == 1 else np.asarray(np.mean(shares, axis=0))
 
 
 def mean_logits(passed: list[Passed]) -> Floats:
@@ -78,34 +71,28 @@ def rows_of(matrix: Matrix, rows: slice | Integers) -> Matrix:
 
 
 class _FastMember:
-    """reference: mean logit of the average training claim."""
+    """owner: the feature of each input."""
 
-    def __init__(self, member: Member, network: FraudNetwork) -> None:
+    def __init__(
+        self, member: Member, network: FraudNetwork, owner: Integers, features: int
+    ) -> None:
         self._encode = Encoder(member.encoder)
-        self._by_input = Sums(self._encode.owner, self._encode.inputs)
+        self._by_feature = Sums(owner[self._encode.owner], features)
         self._layers: Layers = layers_of(member.head, self._encode.width)
         average = member.encoder.average(network.numeric_mean, network.category_shares)
         self._average = self._pass(array_of(average))
-        self.reference = float(self._average.logits[0])
 
     def forward(self, matrix: Matrix) -> Passed:
         return self._pass(self._encode(matrix.numeric, matrix.categories))
 
     def shares(self, seen: Passed) -> npt.NDArray[np.float64]:
-        """Of each input in the rise of the mean logit from the average claim's [n, inputs]."""
-        n = len(seen.logits)
-        out = np.empty((n, self._encode.inputs))
-        for start in range(0, n, _ROWS):
-            part = slice(start, start + _ROWS)
-            gradient = self._layers.gradient(self._average.first, seen.first[part])
-            step = seen.encoded[part] - self._average.encoded
-            step *= gradient
-            out[part] = self._by_input(step)
-        return out
+        """Of each feature in the rise of the mean logit from the average claim's [n, features]."""
+        by_column = seen.encoded - self._average.encoded
+        by_column *= self._layers.multipliers(self._average.entering, seen.entering)
+        return self._by_feature(by_column)
 
     def _pass(self, encoded: Floats) -> Passed:
-        first = self._layers.first(encoded)
-        return Passed(encoded, first, self._layers.rest(encoded, first))
+        return Passed(encoded, *self._layers.forward(encoded))
 
 
 class Sums:

@@ -163,21 +163,28 @@ class Scorer:
         """For each row what raises its logit most, strongest first, as `reasons` has it in words.
 
         contribution: in logits. All contributions of a claim, those not shown too, add up to its
-        logit less that of the average training claim (integrated gradients; see
+        logit less that of the average training claim (DeepLIFT; see
         `models.reasons.attributions`).
         """
         if not len(rows):
             return []
         at, passed = np.asarray(rows, dtype=np.int64), scores.passed
         if passed is None or len(at) < len(scores.logits):
-            passed = self._network.passed(rows_of(inputs.matrix, at))
-        shares = self._network.attributions(passed)
+            shares = self._shares(rows_of(inputs.matrix, at))
+        else:
+            shares = self._network.attributions(passed)
         order = np.argsort(-shares, axis=1, kind="stable")[:, :TOP]
         told = []
         for i, row in enumerate(at.tolist()):
             features = [j for j in order[i].tolist() if shares[i, j] > 0]
             told.append([self._reason(inputs, row, j, float(shares[i, j])) for j in features])
         return told
+
+    def _shares(self, matrix: Matrix) -> npt.NDArray[np.float64]:
+        network = self._network
+        starts = range(0, len(matrix.numeric), FEW_ROWS)
+        some = (rows_of(matrix, slice(start, start + FEW_ROWS)) for start in starts)
+        return np.concatenate([network.attributions(network.passed(rows)) for rows in some])
 
     def warnings(self, inputs: Inputs) -> dict[int, list[dict[str, str]]]:
         """By row, of those that have any: what was scored as in training although it is not as it
