@@ -1,7 +1,7 @@
 """The scoring API under load, against what it could be at best. wrk sends the requests.
 
     python benchmarks/serving.py                          trains a small champion first
-    python benchmarks/serving.py --lake ./lakehouse       one that is there
+    python benchmarks/serving.py --lake ./lakehouse       one that is there [--dataset NAME]
     python benchmarks/serving.py --mlflow VENV            a virtual environment with mlflow, torch
     python benchmarks/serving.py --server granian         where that is installed
 
@@ -33,18 +33,14 @@ import psutil
 import pyarrow as pa
 import requests
 import torch
+from serving_champion import GENERATED, ROOT, Champion, trained
+from threadpoolctl import threadpool_limits
 
 from fraud_mlops.features.preprocessing import Matrix
-from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.registry.pointers import read_pointer
-from fraud_mlops.serving import loading
-from fraud_mlops.serving.entity_state import read_entity_state
-from fraud_mlops.serving.histories import EntityHistories
+from fraud_mlops.models.heads import TabmHead
 from fraud_mlops.serving.scorer import Scorer
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent
-DATASET = "synthetic_claims"
 CONNECTIONS = (1, 8, 32)
 BATCH_ROWS = 100_000
 SERVERS = {
@@ -56,6 +52,7 @@ SERVERS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lake", type=Path)
+    parser.add_argument("--dataset", default=GENERATED, help="of --lake")
     parser.add_argument("--claims", type=int, default=20_000)
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--mlflow", type=Path, help="a virtual environment with mlflow and torch")
@@ -66,60 +63,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-serving-") as folder:
         lake = given.lake or trained(Path(folder), given.claims)
         print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        measure(lake.absolute(), Path(folder), given.seconds, given.mlflow, given.server)
+        measure(Champion(lake.absolute(), given.dataset), Path(folder), given)
         print(f"load of the machine after: {os.getloadavg()[0]:.1f}")
 
 
-def measure(lake: Path, folder: Path, seconds: int, mlflow: Path | None, kind: str) -> None:
+def measure(champion: Champion, folder: Path, given: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    scorer = scorer_of(lake)
-    print(f"champion {scorer.version}, {scorer.manifest.candidate.get('family')}")
-    claim = some_claim(lake)
+    threadpool_limits(1, user_api="blas")  # as the API has it
+    seconds, scorer, claim = given.seconds, champion.scorer(), champion.some_claim()
+    print(f"champion {scorer.version}, {scorer.manifest.candidate.get('name')}")
     parts(scorer, claim)
     body = folder / "score.lua"
     body.write_text(lua(json.dumps(claim)))
-    with server(lake, folder, kind) as (url, process):
+    with server(champion, folder, given.server) as (url, process):
         print("| endpoint | connections | requests/s | p50 | p99 | CPU, us |")
         print("|---|---|---|---|---|---|")
         echo = under_load("echo", f"{url}/echo", body, seconds, process)
         for reasons in ("none", "all"):
             path = f"{url}/v1/score?reasons={reasons}"
             compared(echo, under_load(f"score, reasons={reasons}", path, body, seconds, process))
-        batch(url, lake, scorer)
-    if mlflow:
-        of_mlflow(mlflow, scorer, folder, seconds)
-
-
-def trained(folder: Path, claims: int) -> Path:
-    """A lakehouse with a champion and scores, made by the whole flow."""
-    lake = folder / "lake"
-    command = [sys.executable, "flows/fraud_detection_flow.py", "run"]
-    command += ["--sample-size", str(claims), "--output-uri", str(lake)]
-    environment = {**os.environ, "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(folder)}
-    print("training a champion")
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-    return lake
-
-
-def scorer_of(lake: Path) -> Scorer:
-    models = str(lake / "models")
-    pointer = read_pointer(models, DATASET, "champion")
-    assert pointer is not None
-    loaded = loading.load_model(models, DATASET, pointer.version)
-    state = read_entity_state(loaded.contract, Lakehouse(str(lake)))
-    return loading.scorer_of(loaded, EntityHistories(loaded.contract, state))
-
-
-def raw_claims(lake: Path) -> pa.Table:
-    lakehouse = Lakehouse(str(lake))
-    table = lakehouse.read(lakehouse.partitions("raw", DATASET)[-1:])
-    return table.drop_columns(["label", "label_time"])
-
-
-def some_claim(lake: Path) -> dict[str, Any]:
-    table = raw_claims(lake)
-    (row,) = table.slice(table.num_rows // 2, 1).to_pylist()
-    return {k: v.isoformat() if k == "event_time" else v for k, v in row.items() if v is not None}
+        batch(url, champion, scorer)
+    if given.mlflow:
+        of_mlflow(given.mlflow, scorer, folder, seconds)
 
 
 def parts(scorer: Scorer, claim: dict[str, Any]) -> None:
@@ -137,7 +102,23 @@ def parts(scorer: Scorer, claim: dict[str, Any]) -> None:
         "reasons": lambda: scorer.reasons(inputs, scores, [0]),
     }.items():
         print(f"| {name} | {1e6 * median(action):,.0f} |")
-    print()
+    told = "arithmetic of the forward pass at this core's best; reasons have as much"
+    print(f"| {told} | {arithmetic(scorer):,.0f} |\n")
+
+
+def arithmetic(scorer: Scorer) -> float:
+    """Microseconds that a claim's multiplications would take at the speed of a large product."""
+    large = np.ones((1024, 1024), dtype=np.float32)
+    per_second = large.size * len(large) / median(lambda: large @ large, 20)
+    heads = [member.head for member in scorer.model.network.parts]
+    weights = [
+        weight
+        for head in heads
+        for weight in (
+            [w for w, _ in head.folded()] if isinstance(head, TabmHead) else head.parameters()
+        )
+    ]
+    return sum(weight.numel() for weight in weights) / per_second * 1e6
 
 
 def median(action: Callable[[], object], times: int = 500) -> float:
@@ -184,8 +165,8 @@ def compared(echo: dict[int, float], found: dict[int, float]) -> None:
     print(f"of echo at {', '.join(map(str, CONNECTIONS))} connections: {shares}")
 
 
-def batch(url: str, lake: Path, scorer: Scorer) -> None:
-    table = raw_claims(lake)
+def batch(url: str, champion: Champion, scorer: Scorer) -> None:
+    table = champion.raw_claims()
     copies = -(-BATCH_ROWS // table.num_rows)
     many = pa.concat_tables([table] * copies).slice(0, BATCH_ROWS).combine_chunks()
     target = io.BytesIO()
@@ -200,7 +181,7 @@ def batch(url: str, lake: Path, scorer: Scorer) -> None:
         )
         assert told.status_code == 200, told.text[:500]
         rates.append(BATCH_ROWS / (time.perf_counter() - began))
-    inputs = scorer.prepare([scorer.reader.read(json.dumps(some_claim(lake)).encode())] * 512)
+    inputs = scorer.prepare([scorer.reader.read(json.dumps(champion.some_claim()).encode())] * 512)
     copies = BATCH_ROWS // 512
     numeric = np.repeat(inputs.matrix.numeric, copies, axis=0)
     matrix = Matrix(numeric, np.repeat(inputs.matrix.categories, copies, axis=0))
@@ -270,12 +251,13 @@ def lua(body: str) -> str:
 
 
 @contextmanager
-def server(lake: Path, folder: Path, kind: str) -> Iterator[tuple[str, psutil.Process]]:
+def server(champion: Champion, folder: Path, kind: str) -> Iterator[tuple[str, psutil.Process]]:
     port = free_port()
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE), *sys.path]),
-        "LAKEHOUSE_URI": str(lake),
+        "LAKEHOUSE_URI": str(champion.lake),
+        "FRAUD_API_DATASET": champion.dataset,
         "FRAUD_API_OPEN": "1",
         "FRAUD_API_RATE_LIMIT": "0",
         "FRAUD_API_LOG_FOLDER": str(folder / "waiting"),

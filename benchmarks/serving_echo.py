@@ -7,9 +7,10 @@ from typing import Any
 from pydantic import BaseModel, create_model
 
 from api.app import app as app
+from api.settings import api_settings
 from fraud_mlops import catalog
 
-_CONTRACT = catalog.load("synthetic_claims")
+_CONTRACT = catalog.load(api_settings().dataset)
 _TEXT = ("claim_id", "event_time", *_CONTRACT.entities, *(_CONTRACT.categorical or ()))
 _FIELDS: dict[str, Any] = dict.fromkeys(_TEXT, (str | None, None))
 _FIELDS |= dict.fromkeys(("amount", *(_CONTRACT.numeric or ())), (float | None, None))

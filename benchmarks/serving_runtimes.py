@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from serving import median, raw_claims, scorer_of, trained
+from serving import median
+from serving_champion import GENERATED, Champion, trained
 from torch import Tensor
 
 from fraud_mlops.features.preprocessing import Matrix
@@ -107,7 +108,7 @@ def inputs_of(lake: Path, model: FraudModel, rows: int) -> Matrix:
     a claim does not bring are missing."""
     import pyarrow as pa
 
-    claims = raw_claims(lake)
+    claims = Champion(lake, GENERATED).raw_claims()
     for name in model.features:
         if name not in claims.column_names:
             empty = pa.nulls(claims.num_rows, pa.float64())
@@ -127,7 +128,7 @@ def microseconds(forward: Forward, matrix: Matrix) -> float:
 
 def measure(lake: Path, folder: Path) -> None:
     torch.set_num_threads(1)
-    model = scorer_of(lake).model
+    model = Champion(lake, GENERATED).scorer().model
     inputs = inputs_of(lake, model, max(ROWS))
     truth = model.matrix_logits(inputs)
     heads = ("", *(f"{rows:,} claims" for rows in ROWS), "ready after", "furthest logit")

@@ -120,10 +120,13 @@ class Perceptrons:
 def _passed_on(begin: Floats, end: Floats) -> Floats:
     """By a ReLU of each unit that what enters it rises by [n, k, h]."""
     rise = end - begin
-    passed = np.maximum(end, 0) - np.maximum(begin, 0)
-    out = (end > 0).astype(np.float32)
-    np.divide(passed, rise, out=out, where=rise != 0)
-    return out
+    passed = np.maximum(end, 0)
+    passed -= np.maximum(begin, 0)
+    if not rise.all():  # a division with `where` takes as long as four without
+        still = rise == 0
+        rise[still], passed[still] = 1, end[still] > 0
+    passed /= rise
+    return np.asarray(passed, dtype=np.float32)
 
 
 def _of_mlp(head: MlpHead) -> Perceptrons:

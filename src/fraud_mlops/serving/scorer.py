@@ -195,17 +195,19 @@ class Scorer:
             for row in np.flatnonzero(rows).tolist():
                 told.setdefault(row, []).append({"code": code, "field": field, "detail": detail})
 
-        absent = {name: _absent(column) for name, column in self._texts(inputs)}
+        unknown = inputs.matrix.categories == 0
+        seen = unknown.any(axis=0).tolist()
         for place, name in enumerate(self.categorical):
-            unknown = inputs.matrix.categories[:, place] == 0
-            if unknown.any():
-                note(unknown & ~absent[name], "unknown_category", name, _UNKNOWN)
+            if seen[place]:
+                known = _known(inputs.words[place])
+                note(unknown[:, place] & known, "unknown_category", name, _UNKNOWN)
         blank = np.isnan(inputs.values[:, self._own_at])
         if blank.any():
             for place, (name, _) in enumerate(self._own):
                 note(blank[:, place], "missing_value", name, _MISSING)
-        for name, rows in absent.items():
-            note(rows, "missing_value", name, _MISSING)
+        for name, column in self._texts(inputs):
+            if None in column:
+                note(~_known(column), "missing_value", name, _MISSING)
         for rows, code, field, detail in self._about_histories(inputs.moments):
             note(rows, code, field, detail)
         return told
@@ -275,10 +277,8 @@ class Scorer:
             yield late & ~early, "stale_entity_state", EVENT_TIME, detail
 
 
-def _absent(column: list[str | None]) -> npt.NDArray[np.bool_]:
-    if None not in column:
-        return np.zeros(len(column), dtype=bool)
-    return np.array([word is None for word in column])
+def _known(column: list[str | None]) -> npt.NDArray[np.bool_]:
+    return np.array([word is not None for word in column])
 
 
 _UNKNOWN = "Training has hardly seen this value; it was scored as an unknown one."
