@@ -26,6 +26,7 @@ from api.scoring import explain_of, require_media, what_if_of
 from api.service import Service
 
 _IN_MEMORY = 1 << 20
+"""Bytes of a body, after which it is on disk, and that are written at a time."""
 _PIECE = 1 << 18
 """Bytes of an answer that a client has its time for."""
 
@@ -81,9 +82,13 @@ async def _place(service: Service, places: asyncio.Semaphore, held: contextlib.E
 async def _put_down(request: Request, spool: IO[bytes]) -> None:
     """The body, on disk but for a small one."""
     try:
+        parts: list[bytes] = []
         async for part in request.stream():
-            if part:
-                await asyncio.to_thread(spool.write, part)
+            parts.append(part)
+            if sum(map(len, parts)) >= _IN_MEMORY:
+                await asyncio.to_thread(spool.writelines, parts)
+                parts = []
+        await asyncio.to_thread(spool.writelines, parts)
         await asyncio.to_thread(spool.seek, 0)
     except OSError as error:
         log.error("request %s: no batch can be put down: %s", request_id(request), error)  # noqa: TRY400

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic_core import to_json
 
 from api.batch_bodies import Batch, claims_in
@@ -58,7 +59,7 @@ class Slice:
 
     first: int
     rows: int
-    claim_ids: list[str | None]
+    claim_ids: pa.Array
     errors: dict[int, str]
     places: np.ndarray
     inputs: Inputs
@@ -153,10 +154,12 @@ def _rows(batch: Batch, part: Slice) -> pa.RecordBatch:
     ]
     columns = [
         pa.array(np.arange(part.first, part.first + n)),
-        pa.array(part.claim_ids, pa.string()),
+        part.claim_ids,
         *(values.take(pick) for values in scored),
         pa.repeat(batch.scorer.version, n),
-        pa.array([part.errors.get(i) for i in range(n)], pa.string()),
+        pa.array([part.errors.get(i) for i in range(n)], pa.string())
+        if part.errors
+        else pa.nulls(n, pa.string()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=ANSWERS)
 
@@ -181,12 +184,14 @@ def _bands(scorer: Scorer, scores: Scores) -> list[str]:
 def _logged(batch: Batch, scored: Future[Slice]) -> Slice:
     """The slice, once it is scored and in the prediction log."""
     part = scored.result()
-    places = part.places.tolist()
-    names: list[list[str]] = [[]] * len(places)
+    rows = len(part.places)
+    names: list[list[str]] = [[]] * rows
     for i, reasons in part.reasons.items():
         names[i] = [reason["feature"] for reason in reasons]
-    claim_ids = [None if batch.what_if else part.claim_ids[place] for place in places]
-    requests = [f"{batch.name}-{part.first + place}" for place in places]
+    made_up = pa.nulls(rows, pa.string())
+    claim_ids = made_up if batch.what_if else part.claim_ids.take(part.places)
+    places = pa.array(part.first + part.places).cast(pa.string())
+    requests = pc.binary_join_element_wise(batch.name, places, "-")
     role = WHAT_IF if batch.what_if else CHAMPION
     told = record_batch(
         batch.scorer, claim_ids, part.inputs, part.scores, names, requests, batch.client, role

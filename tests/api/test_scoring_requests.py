@@ -273,5 +273,5 @@ def test_what_is_missing_by_the_contract_is_so_in_whatever_way_a_claim_comes(
         (beside,) = batch.own[field].tolist()
         assert reader.number(claim, field) == (None if np.isnan(beside) else beside)
     else:
-        (word,) = (batch.words | batch.entities)[field]
-        assert reader.word(claim, field) == word
+        words = {name: column.to_pylist() for name, column in batch.words.items()}
+        assert [reader.word(claim, field)] == (words | batch.entities)[field]

@@ -22,13 +22,14 @@ PASSED_OVER = (LABEL, LABEL_TIME)
 
 @dataclass(frozen=True)
 class Columns:
-    """n claims. own: numeric features that came, derived ones among them; errors: by row."""
+    """n claims. own: numeric features that came, derived ones among them; errors: by row; claim_ids
+    and words: strings."""
 
-    claim_ids: list[str | None]
+    claim_ids: pa.Array
     moments: npt.NDArray[np.int64]
     own: dict[str, npt.NDArray[np.float64]]
     entities: dict[str, list[str | None]]
-    words: dict[str, list[str | None]]
+    words: dict[str, pa.Array]
     errors: dict[int, str]
 
 
@@ -75,20 +76,20 @@ def read_columns(reader: ClaimReader, batch: pa.RecordBatch, now: int) -> Column
     if AMOUNT in own and least is not None:
         bad(own[AMOUNT] < least, f"{AMOUNT} is less than {least:g}")
 
-    def words(name: str) -> list[str | None]:
+    def words(name: str) -> pa.Array:
         found = codes(column(name))
         long = mask_of(pc.greater(pc.utf8_length(found), LONGEST_WORD))
         if long.any():
             bad(long, f"{name}: a word has more than {LONGEST_WORD} characters")
             found = pc.if_else(long, pa.scalar(None, pa.string()), found)
-        return list(found.to_pylist())
+        return found
 
     at = pc.fill_null(moments.values.cast(pa.int64()), now).to_numpy(zero_copy_only=False)
     return Columns(
         claim_ids=words(CLAIM_ID),
         moments=np.asarray(at, dtype=np.int64),
         own=own,
-        entities={e: words(e) for e in reader.entities},
+        entities={e: words(e).to_pylist() for e in reader.entities},
         words={name: words(name) for name in reader.categorical},
         errors=errors,
     )
@@ -96,20 +97,15 @@ def read_columns(reader: ClaimReader, batch: pa.RecordBatch, now: int) -> Column
 
 def without_errors(columns: Columns) -> tuple[Columns, npt.NDArray[np.int64]]:
     """The rows that can be scored, and their places."""
-    rows = len(columns.moments)
-    keep = np.array([i for i in range(rows) if i not in columns.errors], dtype=np.int64)
-    if len(keep) == rows:
+    keep = np.delete(np.arange(len(columns.moments)), list(columns.errors))
+    if not columns.errors:
         return columns, keep
     chosen = keep.tolist()
-
-    def some(values: list[str | None]) -> list[str | None]:
-        return [values[i] for i in chosen]
-
     return Columns(
-        claim_ids=some(columns.claim_ids),
+        claim_ids=columns.claim_ids.take(keep),
         moments=columns.moments[keep],
         own={name: values[keep] for name, values in columns.own.items()},
-        entities={name: some(values) for name, values in columns.entities.items()},
-        words={name: some(values) for name, values in columns.words.items()},
+        entities={name: [some[i] for i in chosen] for name, some in columns.entities.items()},
+        words={name: values.take(keep) for name, values in columns.words.items()},
         errors={},
     ), keep

@@ -18,6 +18,7 @@ from fraud_mlops.features.preprocessing import (
     Preprocessor,
     signed_log,
 )
+from fraud_mlops.serving.words import Words, codes
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,7 +50,7 @@ class FastInputs:
                 place += 1
         self.width = place
         self._linear, self._logs, self._missing = _table(linear), _table(logs), _table(missing)
-        self._values = [
+        self._values: list[dict[str | None, int]] = [
             {v: i + 1 for i, v in enumerate(c.values)} for c in preprocessor.categorical
         ]
         self.categorical = tuple(c.name for c in preprocessor.categorical)
@@ -76,15 +77,10 @@ class FastInputs:
             place, source = self._missing
             out[:, _at(place)] = ~finite[:, _at(source)]
 
-    def codes(self, words: Sequence[Sequence[str | None]]) -> npt.NDArray[np.int64]:
-        """Codes [n, c] of c columns of n words each, in the order of `categorical`."""
-        pairs = zip(self._values, words, strict=True)
-        columns = [[known.get(word, 0) for word in column] for known, column in pairs]
-        return np.ascontiguousarray(np.array(columns, dtype=np.int64).T)
-
-    def matrix(self, values: Floats, words: Sequence[Sequence[str | None]]) -> Matrix:
-        codes = self.codes(words) if words else np.empty((len(values), 0), dtype=np.int64)
-        return Matrix(self.numeric(values), codes)
+    def matrix(self, values: Floats, words: Sequence[Words]) -> Matrix:
+        """words: of each category, in the order of `categorical`, n of them."""
+        found = codes(words, self._values) if words else np.empty((len(values), 0), dtype=np.int64)
+        return Matrix(self.numeric(values), found)
 
     def is_known(self, category: int, word: str | None) -> bool:
         """Whether training has seen the value often enough to know it; a missing one is."""

@@ -85,19 +85,19 @@ def records(
 
 def record_batch(
     scorer: Scorer,
-    claim_ids: Sequence[str | None],
+    claim_ids: pa.Array,
     inputs: Inputs,
     scores: Scores,
     reasons: Sequence[list[str]],
-    request_ids: Sequence[str],
+    request_ids: pa.Array,
     client: str,
     role: str = CHAMPION,
 ) -> pa.RecordBatch:
     """n claims of one batch, as SCHEMA: what `records` has of them, by column."""
     n, scored_at = len(claim_ids), pa.scalar(now(), pa.int64())
     columns = {
-        "request_id": pa.array(request_ids, pa.string()),
-        CLAIM_ID: pa.array(claim_ids, pa.string()),
+        "request_id": request_ids,
+        CLAIM_ID: claim_ids,
         EVENT_TIME: pa.array(inputs.moments, pa.int64()),
         "scored_at": pa.repeat(scored_at, n),
         "role": pa.repeat(role, n),

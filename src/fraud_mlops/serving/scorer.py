@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +27,8 @@ from fraud_mlops.serving.histories import EntityHistories
 from fraud_mlops.serving.inputs import FastInputs
 from fraud_mlops.serving.network import FastNetwork, Passed, mean_logits, rows_of
 from fraud_mlops.serving.request import FEATURES, ClaimReader, moment_of
+from fraud_mlops.serving.words import Words, joined, missing
+from fraud_mlops.serving.words import value as word_of
 
 Explain = Literal["all", "alerts", "none"]
 TOP = 3
@@ -42,23 +43,22 @@ ELEVATED = 0.5
 @dataclass(frozen=True)
 class Inputs:
     """n claims, all that is known of them. moments: event times in microseconds since 1970 [n];
-    values [n, numeric features] and words [categories][n] of raw features; entities: of each kind
+    values [n, numeric features] and words of each category of raw features; entities: of each kind
     [n]; matrix: as the network takes them."""
 
     moments: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64]
-    words: list[list[str | None]]
+    words: list[Words]
     entities: dict[str, list[str | None]]
     matrix: Matrix
 
     def digests(self) -> list[str]:
         """Of each claim's raw features, the same for the same ones. No way back to the values."""
-        columns = [["\x00" if w is None else w for w in column] for column in self.words]
-        words = map("\x1f".join, zip(*columns, strict=True)) if columns else repeat("")
-        rows = np.ascontiguousarray(self.values)
+        rows, width = len(self.values), self.values.itemsize * self.values.shape[1]
+        data = self.values.tobytes()
         return [
-            hashlib.sha256(row.tobytes() + told.encode()).hexdigest()[:32]
-            for row, told in zip(rows, words, strict=bool(columns))
+            hashlib.sha256(data[i * width : (i + 1) * width] + told).hexdigest()[:32]
+            for i, told in enumerate(joined(self.words, rows))
         ]
 
 
@@ -120,7 +120,9 @@ class Scorer:
                 value = getattr(brought, name)
                 if name in self._derived and value is not None:
                     values[i, self._derived[name]] = value
-        words = [[reader.word(claim, name) for claim in claims] for name in self.categorical]
+        words: list[Words] = [
+            [reader.word(claim, name) for claim in claims] for name in self.categorical
+        ]
         return Inputs(moments, values, words, entities, self.inputs.matrix(values, words))
 
     def prepared(
@@ -128,7 +130,7 @@ class Scorer:
         moments: npt.NDArray[np.int64],
         own: dict[str, npt.NDArray[np.float64]],
         entities: dict[str, list[str | None]],
-        categories: dict[str, list[str | None]],
+        categories: dict[str, Words],
     ) -> Inputs:
         """Features of claims that come as columns; what derived ones among `own` hold goes before
         look-ups, claim by claim."""
@@ -199,20 +201,20 @@ class Scorer:
         seen = unknown.any(axis=0).tolist()
         for place, name in enumerate(self.categorical):
             if seen[place]:
-                known = _known(inputs.words[place])
-                note(unknown[:, place] & known, "unknown_category", name, _UNKNOWN)
+                rows, absent = unknown[:, place], missing(inputs.words[place])
+                note(rows if absent is None else rows & ~absent, "unknown_category", name, _UNKNOWN)
         blank = np.isnan(inputs.values[:, self._own_at])
         if blank.any():
             for place, (name, _) in enumerate(self._own):
                 note(blank[:, place], "missing_value", name, _MISSING)
         for name, column in self._texts(inputs):
-            if None in column:
-                note(~_known(column), "missing_value", name, _MISSING)
+            if (absent := missing(column)) is not None:
+                note(absent, "missing_value", name, _MISSING)
         for rows, code, field, detail in self._about_histories(inputs.moments):
             note(rows, code, field, detail)
         return told
 
-    def _texts(self, inputs: Inputs) -> Iterator[tuple[str, list[str | None]]]:
+    def _texts(self, inputs: Inputs) -> Iterator[tuple[str, Words]]:
         yield from zip(self.categorical, inputs.words, strict=True)
         yield from inputs.entities.items()
 
@@ -247,7 +249,7 @@ class Scorer:
             number = float(inputs.values[row, feature])
             value, typical = _none(number), self.model.typical.numeric.get(name)
         else:
-            value = inputs.words[self._word[name]][row]
+            value = word_of(inputs.words[self._word[name]], row)
             typical = self.model.typical.categorical.get(name)
         text = sentence(self.model, name, value, unsaid=name in self._unsaid)
         return {
@@ -275,10 +277,6 @@ class Scorer:
         if late.any():
             detail = f"Histories know of claims until {known:%F %H:%M} UTC; score to renew."
             yield late & ~early, "stale_entity_state", EVENT_TIME, detail
-
-
-def _known(column: list[str | None]) -> npt.NDArray[np.bool_]:
-    return np.array([word is not None for word in column])
 
 
 _UNKNOWN = "Training has hardly seen this value; it was scored as an unknown one."
