@@ -82,13 +82,13 @@ async def _place(service: Service, places: asyncio.Semaphore, held: contextlib.E
 async def _put_down(request: Request, spool: IO[bytes]) -> None:
     """The body, on disk but for a small one."""
     try:
-        parts: list[bytes] = []
+        held = bytearray()
         async for part in request.stream():
-            parts.append(part)
-            if sum(map(len, parts)) >= _IN_MEMORY:
-                await asyncio.to_thread(spool.writelines, parts)
-                parts = []
-        await asyncio.to_thread(spool.writelines, parts)
+            held += part
+            if len(held) >= _IN_MEMORY:
+                await asyncio.to_thread(spool.write, held)
+                held = bytearray()
+        await asyncio.to_thread(spool.write, held)
         await asyncio.to_thread(spool.seek, 0)
     except OSError as error:
         log.error("request %s: no batch can be put down: %s", request_id(request), error)  # noqa: TRY400
