@@ -15,7 +15,7 @@ from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.registry.bundle import bundle_version, load_bundle, write_bundle
 from fraud_mlops.registry.pointers import promote
 from fraud_mlops.serving.champion import ServedModel
-from fraud_mlops.serving.layers import Weighted
+from fraud_mlops.serving.layers import Entering, Weighted
 from fraud_mlops.serving.loading import CANARIES, load_model
 
 REFERENCE = "reference.parquet"
@@ -24,12 +24,13 @@ REFERENCE = "reference.parquet"
 def test_a_version_is_tried_as_single_claims_are_scored(
     published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = Weighted.rest
+    right = Weighted.forward
 
-    def off(layers: Weighted, encoded: np.ndarray, first: np.ndarray) -> np.ndarray:
-        return right(layers, encoded, first) + np.float32(5)
+    def off(layers: Weighted, encoded: np.ndarray) -> tuple[Entering, np.ndarray]:
+        entering, logits = right(layers, encoded)
+        return entering, logits + np.float32(5)
 
-    monkeypatch.setattr(Weighted, "rest", off)
+    monkeypatch.setattr(Weighted, "forward", off)
     served = ServedModel(published.models, DATASET, published.lake)
     assert not served.look()
     assert served.scorer is None
