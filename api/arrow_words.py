@@ -32,6 +32,12 @@ def holds_single_values(kind: pa.DataType) -> bool:
     return not (pa.types.is_nested(kind) or pa.types.is_run_end_encoded(kind))
 
 
+def is_shared_view(kind: pa.DataType) -> bool:
+    """Words as views in a dictionary, which Arrow has no way to give each row of."""
+    kind = _bare(kind)
+    return bool(pa.types.is_dictionary(kind) and _is_view(kind.value_type))
+
+
 def word_bytes(column: pa.Array) -> npt.NDArray[np.int64]:
     """Of each row's word, its own or shared; 0 where there is none."""
     while isinstance(column, pa.ExtensionArray):

@@ -15,7 +15,14 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from api.arrow_bodies import unpacked
-from api.arrow_words import LONGEST, holds_single_values, is_words, without_rows, word_bytes
+from api.arrow_words import (
+    LONGEST,
+    holds_single_values,
+    is_shared_view,
+    is_words,
+    without_rows,
+    word_bytes,
+)
 from api.parquet_pages import MOST_PAGES, Group, Parquet
 from api.problems import Problem, invalid_claim
 from api.service import Service
@@ -28,7 +35,15 @@ from fraud_mlops.serving.single_values import LONGEST_WORD
 
 JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 ARROW = "application/vnd.apache.arrow.stream"
+ARROW_FILE = "application/vnd.apache.arrow.file"
 PARQUET = "application/vnd.apache.parquet"
+_BEGINNINGS = {
+    (b"ARROW1",): (None, "an Arrow file (Feather) does; write a stream of it"),
+    (b"\xff\xff\xff\xff",): (ARROW, f"an Arrow stream does; send it as {ARROW}"),
+    (b"PAR1",): (PARQUET, f"Parquet does; send it as {PARQUET}"),
+    (b"{", b"["): (None, f"JSON does; send claims, one a line, as {JSON_LINES[0]}"),
+}
+"""Of what is sent by mistake: first bytes, media type, and what becomes of it."""
 SLICE = 8192
 SLICE_BYTES = 16 << 20
 UNPACKED = 8
@@ -140,6 +155,8 @@ def _columns(batch: Batch, claims: list[Any]) -> pa.RecordBatch:
 def _from_arrow(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]:
     """Record batches, checked through before anything looks into them: a damaged one may point
     anywhere. One without claims is a slice too, for between slices a batch can be cut off."""
+    begins = batch.body.read(6)
+    batch.body.seek(0)
     try:
         for found in _batches(batch, media):
             found.validate(full=True)
@@ -150,8 +167,18 @@ def _from_arrow(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict
         raise Problem(413, "too-large", told) from None
     except (pa.ArrowException, OSError, LookupError, ValueError, TypeError, MemoryError) as error:
         told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        told = _other(begins, media) or told
         what = "Parquet" if media == PARQUET else "an Arrow stream"
         raise Problem(400, "not-readable", f"The body is not {what}: {told}") from None
+
+
+def _other(begins: bytes, media: str) -> str | None:
+    """What a body that cannot be read is instead, by its first bytes; a reader's own words on it
+    are of lengths that are none."""
+    for signs, (own, told) in _BEGINNINGS.items():
+        if own != media and begins.startswith(signs):
+            return f"it begins as {told}"
+    return None
 
 
 def _batches(batch: Batch, media: str) -> Iterator[pa.RecordBatch]:
@@ -217,6 +244,9 @@ def _check(batch: Batch, schema: pa.Schema) -> None:
     except ContractError as error:
         raise Problem(422, "invalid-batch", str(error)) from None
     for field in schema:
+        if is_shared_view(field.type):
+            told = "a dictionary's words are not read as views; write them as string"
+            raise _invalid(field.name, told)
         if not holds_single_values(field.type):
             raise _invalid(field.name, f"holds {field.type}, not numbers or words")
 

@@ -106,6 +106,7 @@ SCHEMA: Tree = {
         {"name": "amount", "kind": "number", "typical": 1980.0, "values": [], "personal": False}
     ],
     "derived": ["provider_claims_30d"],
+    "common": {"amount": [312.0, 1980.0, 14200.0]},
     "examples": [{"name": "typical", "claim": {"amount": 1980.0}}],
 }
 METRICS = 'fraud_model_info{model_version="' + VERSION + '",role="champion"} 1.0\n'

@@ -32,6 +32,7 @@ def _schema(scorer: Scorer) -> dict[str, Any]:
         "schema": reader.schema(),
         "columns": [column._asdict() for column in reader.columns],
         "derived": reader.derived,
+        "common": scorer.common,
         "examples": [example._asdict() for example in scorer.examples],
     }
 
@@ -41,7 +42,7 @@ _SCHEMAS = Kept(_schema)
 
 @requires("score")
 async def schema(request: Request) -> Response:
-    """JSON schema of a claim, its columns with what is typical of each, and claims to try."""
+    """JSON schema of a claim, what is typical and common of its columns, and claims to try."""
     service: Service = request.app.state.service
     return Response(_SCHEMAS.of(service.scorer()), media_type="application/json")
 

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import requires
+from api.batch_bodies import ARROW, ARROW_FILE
 from api.joining import Answer, Asked
 from api.problems import Problem, invalid_claim, request_id
 from api.service import Service
@@ -174,5 +175,8 @@ def require_media(request: Request, known: tuple[str, ...]) -> str:
         raise Problem(415, "unknown-encoding", told, headers={"Accept-Encoding": "identity"})
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given not in known:
-        raise Problem(415, "unknown-media-type", f"Send one of {', '.join(known)}.")
+        told = f"Send one of {', '.join(known)}."
+        if given == ARROW_FILE and ARROW in known:
+            told = f"An Arrow file (Feather) is not read; write a stream of it. {told}"
+        raise Problem(415, "unknown-media-type", told)
     return given

@@ -5,6 +5,7 @@ const KEY = "fraud-key";
 const MOST_CHANGES = 6;
 let columns = [];
 let derived = [];
+let common = new Map(); // of each feature the values that are tried, beside the usual one
 let brought = []; // those of `derived` that the claim has values of its own for
 let turn = 0; // of the latest result that was asked for
 let scoredClaim = null; // whose result is shown
@@ -57,6 +58,7 @@ function shown(value) {
 async function load() {
   const told = await (await call("/v1/model/schema")).json();
   ({ columns, derived } = told);
+  common = new Map(Object.entries(told.common));
   $("sign-in").hidden = true;
   $("model").textContent = `${words(told.dataset)}, model ${told.model_version}`;
   $("fields").replaceChildren(...columns.map((column) => field(column, idOf(column.name))));
@@ -209,19 +211,20 @@ async function tried(claim, told, own) {
   }
 }
 
-// Each known value, and each history among the reasons, set to what is usual: one change a line.
+// Each field, also an empty one, and each history that the result or the claim tells, set to what
+// is usual and to what is common: one change a line.
 async function whatIf({ claim_id: _, ...claim }, told) {
-  const own = columns.filter(
-    (c) => c.typical !== null && claim[c.name] !== undefined && claim[c.name] !== c.typical,
-  );
-  const changes = own.map((c) => ({ name: c.name, from: claim[c.name], to: c.typical }));
-  const bodies = own.map((c) => ({ ...claim, [c.name]: c.typical }));
   const fields = new Set(columns.map((c) => c.name));
-  for (const reason of told.reasons.filter((r) => !fields.has(r.feature))) {
-    changes.push({ name: reason.feature, from: reason.value, to: reason.typical });
-    const features = { ...(claim.features || {}), [reason.feature]: reason.typical };
-    bodies.push({ ...claim, features });
-  }
+  const own = columns.flatMap((c) => alternatives(c.name, valueOf(claim, c.name), c.typical));
+  const brought = claim.features ?? {};
+  const histories = new Map(Object.entries(brought).map(([name, value]) => [name, { value }]));
+  for (const r of told.reasons) if (!fields.has(r.feature)) histories.set(r.feature, r);
+  const looked = [...histories].flatMap(([name, h]) => alternatives(name, h.value, h.typical));
+  const changes = [...own, ...looked];
+  const bodies = [
+    ...own.map(({ name, to }) => ({ ...claim, [name]: to })),
+    ...looked.map(({ name, to }) => ({ ...claim, features: { ...brought, [name]: to } })),
+  ];
   if (!bodies.length) return [];
   const headers = { "Content-Type": "application/x-ndjson" };
   const body = bodies.map((b) => JSON.stringify(b)).join("\n");
@@ -230,8 +233,29 @@ async function whatIf({ claim_id: _, ...claim }, told) {
   const answers = lines.split("\n").map((line) => JSON.parse(line));
   return changes
     .map((change, i) => ({ ...change, ...answers[i] }))
-    .filter((change) => change.error === undefined)
-    .sort((a, b) => Math.abs(b.score - told.score) - Math.abs(a.score - told.score));
+    .filter((change) => change.error === undefined);
+}
+
+const valueOf = (claim, name) => (Object.hasOwn(claim, name) ? claim[name] : null);
+
+function alternatives(name, from, typical) {
+  const tried = new Set([typical ?? null, ...(common.get(name) ?? [])]);
+  const others = [...tried].filter((to) => to !== null && to !== from);
+  return others.map((to) => ({ name, from, to, usual: to === typical }));
+}
+
+// Of each name one: the usual value where that turns the decision, or else what goes furthest.
+function best(changes, told) {
+  const turns = (c) => c.alert !== told.alert;
+  const gain = (c) => (told.alert ? told.score - c.score : c.score - told.score);
+  const rank = (c) => (turns(c) ? 1 + c.usual : 0);
+  const ordered = changes
+    .filter((c) => turns(c) || gain(c) > 0)
+    .sort((a, b) => rank(b) - rank(a) || gain(b) - gain(a));
+  const seen = new Set();
+  const firsts = ordered.filter((c) => !seen.has(c.name) && seen.add(c.name));
+  const turning = firsts.filter(turns);
+  return { turning: turning.length > 0, rows: turning.length ? turning : firsts };
 }
 
 function show(told) {
@@ -286,23 +310,27 @@ function reasons(found) {
 }
 
 function changesShown(changes, told) {
-  const turning = changes.filter((change) => change.alert !== told.alert);
-  const best = (turning.length ? turning : changes).slice(0, MOST_CHANGES);
-  if (!best.length) {
-    return [element("p", { className: "quiet" }, "All known values are the usual ones already.")];
-  }
-  const intro = turning.length
+  if (!changes.length) return [element("p", { className: "quiet" }, "There was nothing to try.")];
+  const { turning, rows: found } = best(changes, told);
+  const none = "Of the values that were tried, none alone would turn it.";
+  const intro = turning
     ? "Each of these alone would turn it:"
-    : "No single value alone would turn it. These would move it most:";
+    : found.length ? `${none} These would move it most:` : none;
+  const what = common.size ? "what is usual or common in training" : "what is usual in training";
+  const tried = element("p", { className: "quiet" },
+    `Tried, one at a time: ${what} of each number and category, and of those histories that are ` +
+      "among the reasons or that the claim brings.");
+  if (!found.length) return [element("p", {}, intro), tried];
   const head = element("tr", {}, ...["value", "instead of", "probability", "decision"].map(
     (text, i) => element("th", { scope: "col", className: i === 2 ? "number" : "" }, text)));
-  const rows = best.map((change) => element("tr", {},
+  const rows = found.slice(0, MOST_CHANGES).map((change) => element("tr", {},
     element("td", {}, `${words(change.name)} ${shown(change.to)}`),
     element("td", {}, shown(change.from)),
     element("td", { className: "number" }, percent(change.probability)),
     element("td", { className: change.band }, change.alert ? "alert" : "no alert")));
   return [element("p", {}, intro),
-    element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))];
+    element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)),
+    tried];
 }
 
 function warnings(found) {

@@ -45,6 +45,13 @@ def parquet(table: pa.Table) -> bytes:
     return target.getvalue()
 
 
+def arrow_file(table: pa.Table) -> bytes:
+    target = io.BytesIO()
+    with pa.ipc.new_file(target, table.schema) as writer:
+        writer.write_table(table)
+    return target.getvalue()
+
+
 def raw(published: Published, claims: pa.Table) -> pa.Table:
     derived = {*published.features.numeric} - {"amount"}
     derived -= set(published.features.contract.numeric or ())
@@ -189,6 +196,9 @@ def test_arrow_in_and_json_lines_out_when_asked_for(published: Published, server
 
 
 JSONL = "application/jsonl"
+ONE = pa.table({"amount": [1.0]})
+VIEWED = pa.array(["theft"], pa.string_view())
+VIEWS = pa.table({"peril": pa.DictionaryArray.from_arrays(pa.array([0]), VIEWED)})
 ZONED = arrow(pa.table({"event_time": pa.array([0], pa.timestamp("us", "ZZZZZ"))}))
 
 
@@ -256,6 +266,29 @@ def test_bodies_that_are_no_batch_are_refused_in_words(
 ) -> None:
     told = server.post("/v1/score/batch", data=body, headers={"Content-Type": media})
     assert (told.status_code, told.headers["content-type"]) == (status, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "status", "told"),
+    [
+        (arrow_file(ONE), ARROW, 400, "it begins as an Arrow file (Feather) does; write a stream"),
+        (parquet(ONE), ARROW, 400, f"it begins as Parquet does; send it as {PARQUET}"),
+        (b'{"amount": 1}', ARROW, 400, f"JSON does; send claims, one a line, as {LINES}"),
+        (b"[{}]", PARQUET, 400, f"JSON does; send claims, one a line, as {LINES}"),
+        (arrow(ONE), PARQUET, 400, f"it begins as an Arrow stream does; send it as {ARROW}"),
+        (arrow_file(ONE), PARQUET, 400, "it begins as an Arrow file (Feather) does; write a"),
+        (parquet(ONE)[:-8], PARQUET, 400, "not Parquet: it has no footer"),
+        (arrow(ONE)[:-100], ARROW, 400, "not an Arrow stream: Expected"),
+        (arrow_file(ONE), f"{ARROW[:-6]}file", 415, "An Arrow file (Feather) is not read; write a"),
+        (arrow(VIEWS), ARROW, 422, "column peril: a dictionary's words are not read as views; wri"),
+    ],
+)  # fmt: skip
+def test_what_is_sent_as_something_else_is_told_by_its_name(
+    server: Server, body: bytes, media: str, status: int, told: str
+) -> None:
+    found = server.post("/v1/score/batch", data=body, headers={"Content-Type": media})
+    assert found.status_code == status
+    assert told in found.json()["detail"]
 
 
 def test_arrow_bodies_with_flipped_bytes_break_nothing(

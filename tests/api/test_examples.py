@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from api_kit import DATASET, Published, open_server
 
@@ -15,7 +16,7 @@ from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.registry.bundle import load_bundle
 from fraud_mlops.serving.champion import ServedModel
-from fraud_mlops.serving.examples import CHANGES, examples_of
+from fraud_mlops.serving.examples import CHANGES, common_values, examples_of
 from fraud_mlops.serving.request import ClaimReader
 
 NAMES = ["typical", "high-scoring", "low-scoring"]
@@ -46,7 +47,8 @@ def test_they_differ_from_the_typical_claim_in_a_few_common_values(
     assert reference is not None
     model = FraudModel.from_files(files)
     contract = published.features.contract
-    claims = {e.name: e.claim for e in examples_of(contract, model, reference)}
+    common = common_values(contract, model, reference)
+    claims = {e.name: e.claim for e in examples_of(contract, model, common)}
     typical = claims.pop("typical")
     for claim in claims.values():
         histories = claim.pop("features", {})
@@ -65,10 +67,28 @@ def test_none_names_anybody(published: Published, model: FraudModel) -> None:
     contract = published.features.contract
     entities = contract.entities | {"garage": "region"}
     people = contract.model_copy(update={"entities": entities})
-    made = examples_of(people, model, read_reference(files))
+    common = common_values(people, model, read_reference(files))
+    assert set(common) == set(model.features) - {"region"}
+    made = examples_of(people, model, common)
     assert [example.name for example in made] == NAMES
     for example in made:
         assert {"region", *entities} & set(example.claim) == set()
+
+
+def test_a_word_that_the_model_does_not_know_is_not_common(
+    published: Published, model: FraudModel
+) -> None:
+    """Where each claim has its own, it is somebody's."""
+    files = load_bundle(published.models, DATASET, published.versions["first"]).files
+    reference = read_reference(files)
+    assert reference is not None
+    words = pa.array([f"plate {i}" for i in range(reference.num_rows)])
+    place = reference.schema.get_field_index("region")
+    common = common_values(
+        published.features.contract, model, reference.set_column(place, "region", words)
+    )
+    assert common["region"] == []
+    assert "theft" in common["peril"]
 
 
 def test_no_value_is_told_of_a_column_that_is_an_entity_too(
@@ -86,7 +106,10 @@ def test_no_value_is_told_of_a_column_that_is_an_entity_too(
 def test_without_a_sample_of_the_training_there_is_the_typical_claim(
     published: Published, model: FraudModel
 ) -> None:
-    (only,) = examples_of(published.features.contract, model, None)
+    contract = published.features.contract
+    common = common_values(contract, model, None)
+    assert common == {}
+    (only,) = examples_of(contract, model, common)
     assert only.name == "typical"
 
 

@@ -17,6 +17,8 @@ from pydantic import TypeAdapter
 
 from fraud_mlops.serving.single_values import word
 
+ENDS = ("typical", "high-scoring")
+
 
 @pytest.fixture(scope="module")
 def server(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -90,6 +92,50 @@ def test_a_pasted_claim_is_scored_explained_and_turned(
     expect(result.locator("tbody tr").first).to_be_visible()
     folder = Path(os.environ.get("PICTURES", tmp_path))
     page.screenshot(path=folder / "explore.png", full_page=True)
+
+
+def nearly_alerted(server: Server) -> tuple[dict[str, Any], str]:
+    """A claim that one common value would have alerted, which it lacks in a field; which field."""
+    told = server.get("/v1/model/schema").json()["examples"]
+    typical, high = (next(e["claim"] for e in told if e["name"] == n) for n in ENDS)
+    for name in (name for name in high if high[name] != typical.get(name)):
+        claim = {k: v for k, v in high.items() if k != name}
+        for low in (claim, claim | {name: typical.get(name)}):
+            if not server.score(low, params={"what_if": "true"}).json()["alert"]:
+                return low, name
+    raise AssertionError(told)
+
+
+def test_a_claim_without_an_alert_is_told_which_common_value_would_alert_it(
+    page: Page, server: Server, published: Published
+) -> None:
+    claim, name = nearly_alerted(server)
+    open_at(page, published)
+    paste(page, json.dumps(claim))
+    assert shown_score(page)["alert"] is False
+    changes = page.locator("#changes")
+    expect(changes.get_by_text("Each of these alone would turn it:")).to_be_visible()
+    row = changes.locator("tbody tr").filter(has_text=name.replace("_", " "))
+    expect(row).to_have_count(1)
+    expect(row.locator("td").last).to_have_text("alert")
+    expect(changes).to_contain_text("Tried, one at a time: what is usual or common in training")
+
+
+def test_of_a_claim_that_no_value_turns_only_what_was_tried_is_said(
+    page: Page, published: Published
+) -> None:
+    """Empty fields are tried too, and only what moves the score towards the other decision."""
+    open_at(page, published)
+    page.get_by_role("button", name="Low-scoring claim").click()
+    page.get_by_label("amount to guide").fill("")
+    told = shown_score(page)
+    changes = page.locator("#changes")
+    expect(changes).to_contain_text("Of the values that were tried, none alone would turn it.")
+    expect(
+        changes.get_by_role("row", name=re.compile("^amount to guide .* missing"))
+    ).to_be_visible()
+    shares = [share.removesuffix(" %") for share in changes.locator("td.number").all_inner_texts()]
+    assert min(map(float, shares)) >= round(100 * told["probability"], 2)
 
 
 def test_what_is_tried_for_a_change_is_no_answer_on_the_claim(

@@ -117,6 +117,15 @@ def test_containers_run_without_privileges() -> None:
     )
 
 
+def test_docs_say_how_long_requests_in_flight_have_when_a_server_is_told_to_stop() -> None:
+    option = r"--timeout-graceful-shutdown[ =](\d+)"
+    files = ("infra/api/Dockerfile", "infra/compose/compose.yaml")
+    given = {re.findall(option, (ROOT / file).read_text())[0] for file in files}
+    page = (ROOT / "docs" / "api.md").read_text()
+    (sentence,) = re.findall(r"- SIGTERM:.*?`--timeout-graceful-shutdown`", page, re.DOTALL)
+    assert set(re.findall(r"(\d+) seconds", sentence)) == given
+
+
 def test_what_workers_count_lies_where_a_container_may_write() -> None:
     """Whoever starts them, with however many: nobody has to set a variable."""
     text = (ROOT / "infra" / "api" / "Dockerfile").read_text()

@@ -39,25 +39,35 @@ class Example(NamedTuple):
     claim: dict[str, Any]
 
 
-def examples_of(
-    contract: Contract, model: FraudModel, reference: pa.Table | None
-) -> tuple[Example, ...]:
-    """The typical claim; where there is a sample of the training, also one of each end.
+def common_values(contract: Contract, model: FraudModel, reference: pa.Table | None) -> Tried:
+    """Of each feature what is common in training, to see what it would change; nothing of one that
+    is an entity too, for no value may name anybody, and nothing without a sample.
 
     reference: features of claims of the training, as a bundle carries them.
     """
-    derived = frozenset(entity_feature_names(contract))
-    people = frozenset(contract.entities.values())  # may be features too; no example names anybody
+    if reference is None or not reference.num_rows:
+        return {}
+    people = _people(contract)
+    return {k: v for k, v in _values(model, reference).items() if k not in people}
+
+
+def examples_of(contract: Contract, model: FraudModel, common: Tried) -> tuple[Example, ...]:
+    """The typical claim; where `common_values` are known, also one of each end."""
+    derived, people = frozenset(entity_feature_names(contract)), _people(contract)
     usual: Row = {**model.typical.numeric, **model.typical.categorical}
     start = {k: None if k in derived | people else v for k, v in usual.items()}
     made = {"typical": start}
-    if reference is not None and reference.num_rows:
-        tried = {k: v for k, v in _values(model, reference).items() if k not in people}
-        own = {k: v for k, v in tried.items() if k not in derived}
+    if common:
+        own = {k: v for k, v in common.items() if k not in derived}
         high = _moved(model, start, own, up=True)
-        high = _moved(model, high, {k: v for k, v in tried.items() if k in derived}, up=True)
+        high = _moved(model, high, {k: v for k, v in common.items() if k in derived}, up=True)
         made |= {"high-scoring": high, "low-scoring": _moved(model, start, own, up=False)}
     return tuple(Example(name, _claim(row, derived)) for name, row in made.items())
+
+
+def _people(contract: Contract) -> frozenset[str]:
+    """Columns that are entities, and may be features too."""
+    return frozenset(contract.entities.values())
 
 
 def _claim(row: Row, derived: frozenset[str]) -> dict[str, Any]:
@@ -68,7 +78,8 @@ def _claim(row: Row, derived: frozenset[str]) -> dict[str, Any]:
 
 
 def _values(model: FraudModel, reference: pa.Table) -> Tried:
-    """Of each feature those that are tried."""
+    """Of each feature those that are tried; of words those that the model knows."""
+    known_words = {c.name: frozenset(c.values) for c in model.preprocessor.categorical}
     tried: dict[str, list[Value]] = {}
     for name in model.typical.numeric:
         known = pc.drop_null(reference.column(name).cast(pa.float64())).to_numpy()
@@ -76,7 +87,8 @@ def _values(model: FraudModel, reference: pa.Table) -> Tried:
         found = np.quantile(known, QUANTILES).tolist() if len(known) else []
         tried[name] = [*dict.fromkeys(map(_rounded, found))]
     for name in model.typical.categorical:
-        counts = reference.column(name).drop_null().value_counts().to_pylist()
+        found = reference.column(name).drop_null().value_counts().to_pylist()
+        counts = [each for each in found if each["values"] in known_words.get(name, ())]
         counts.sort(key=lambda each: (-each["counts"], each["values"]))
         tried[name] = [each["values"] for each in counts[:COMMON]]
     return tried

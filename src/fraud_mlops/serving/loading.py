@@ -15,7 +15,7 @@ from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.reference import read_reference
 from fraud_mlops.registry.bundle import Manifest, load_bundle
-from fraud_mlops.serving.examples import Example, examples_of
+from fraud_mlops.serving.examples import Example, Tried, common_values, examples_of
 from fraud_mlops.serving.histories import EntityHistories
 from fraud_mlops.serving.scorer import FEW_ROWS, Inputs, Scorer
 
@@ -34,6 +34,7 @@ class Loaded(NamedTuple):
     contract: Contract
     model: FraudModel
     examples: tuple[Example, ...]
+    common: Tried
     canaries: int
 
 
@@ -59,14 +60,16 @@ def load_model(models_uri: str, dataset: str, version: str) -> Loaded:
     reference = read_reference(bundle.files)
     scorer = Scorer(bundle.manifest, contract, model, EntityHistories(contract, None))
     canaries = _check_canaries(scorer, reference)
-    examples = examples_of(contract, model, reference)
-    return Loaded(bundle.manifest, contract, model, examples, canaries)
+    common = common_values(contract, model, reference)
+    examples = examples_of(contract, model, common)
+    return Loaded(bundle.manifest, contract, model, examples, common, canaries)
 
 
 def scorer_of(loaded: Loaded, histories: EntityHistories) -> Scorer:
     """The loaded version, with its histories. Scores one claim, so that the first that comes does
     not wait for what is made on first use; its moment is of those that take pandas to be read."""
-    scorer = Scorer(loaded.manifest, loaded.contract, loaded.model, histories, loaded.examples)
+    told = loaded.manifest, loaded.contract, loaded.model
+    scorer = Scorer(*told, histories, loaded.examples, loaded.common)
     claims = [scorer.reader.read(b'{"event_time": "20240101"}')]
     inputs = scorer.prepare(claims)
     scorer.reasons(inputs, scorer.score(inputs), [0])

@@ -22,7 +22,7 @@ from fraud_mlops.features.windows import lookbacks
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.models.reasons import sentence
 from fraud_mlops.registry.bundle import Manifest
-from fraud_mlops.serving.examples import Example
+from fraud_mlops.serving.examples import Example, Tried
 from fraud_mlops.serving.histories import EntityHistories
 from fraud_mlops.serving.inputs import FastInputs
 from fraud_mlops.serving.network import FastNetwork, Passed, mean_logits, rows_of
@@ -80,9 +80,10 @@ class Scorer:
     def __init__(
         self, manifest: Manifest, contract: Contract, model: FraudModel,
         histories: EntityHistories, examples: tuple[Example, ...] = (),
+        common: Tried | None = None,
     ) -> None:  # fmt: skip
         self.manifest, self.contract, self.model = manifest, contract, model
-        self.histories, self.examples = histories, examples
+        self.histories, self.examples, self.common = histories, examples, common or {}
         self.version = manifest.version
         self.reader = ClaimReader(contract, model)
         self.numeric = tuple(model.typical.numeric)
