@@ -137,18 +137,17 @@ def _in_words(error: ValidationError) -> str:
 
 def _columns(batch: Batch, claims: list[Any]) -> pa.RecordBatch:
     reader = batch.scorer.reader
-    brought = [getattr(claim, "features", None) for claim in claims]
+    brought = [reader.brought(claim) for claim in claims]
     arrays: dict[str, pa.Array] = {}
     for column in reader.columns:
-        given = [getattr(claim, column.name, None) for claim in claims]
+        given = [reader.given(claim, column.name) for claim in claims]
         if column.kind == "time":
             arrays[column.name] = pa.array(given, pa.timestamp("us", "UTC"))
         else:
             kind = pa.float64() if column.kind == "number" else pa.string()
             arrays[column.name] = pa.array(given, kind)
-    sent = {name for features in brought if features for name in features.model_fields_set}
-    for name in sorted(sent):
-        arrays[name] = pa.array([getattr(f, name, None) for f in brought], pa.float64())
+    for name in sorted({name for features in brought for name in features}):
+        arrays[name] = pa.array([features.get(name) for features in brought], pa.float64())
     return pa.record_batch(arrays)
 
 

@@ -29,6 +29,8 @@ RESERVED = ("claim_id", "event_time", "label", "label_time", "amount")
 CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME, AMOUNT = RESERVED
 MODEL_SCORE = "model_score"
 """Of the model, where it stands beside features, some of which may be called `score`."""
+FEATURES = "features"
+"""Under it a claim that is sent to be scored brings features of its entities."""
 
 # An adjuster, say, is a category with few values and an entity with a history.
 _MAY_SHARE = {("entity", "categorical")}
@@ -205,11 +207,16 @@ class Contract(Part):
                     raise ValueError(f"column {column!r} is both {roles[column]} and {role}")
                 roles[column] = role
         for entity in self.entities:
-            if entity in (*RESERVED, *(self.numeric or ()), *(self.categorical or ())):
+            if entity in (*RESERVED, FEATURES, *(self.numeric or ()), *(self.categorical or ())):
                 raise ValueError(f"entity {entity!r} has the name of a column; call it otherwise")
         for column in (*(self.numeric or ()), *(self.categorical or ())):
             if column in (*RESERVED, MODEL_SCORE):
                 raise ValueError(f"column {column!r} bears a reserved name; ignore or rename it")
+            if column == FEATURES and self.entities:
+                raise ValueError(
+                    f"column {column!r} bears the name under which claims that are scored bring "
+                    "features of their entities; ignore or rename it"
+                )
         if self.alerts.review_cost is not None and self.amount is None:
             raise ValueError("alerts.review_cost needs `amount`, the column of the claimed one")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+import pyarrow.parquet as pq
 import pytest
 from api_kit import DATASET, ROOT, Published, champion, open_server
 
@@ -17,7 +19,12 @@ sys.path[:0] = [str(ROOT / "tests" / "stores")]
 
 from store_servers import AWS, s3_server  # noqa: E402
 
-from fraud_mlops.registry.bundle import load_bundle  # noqa: E402
+from fraud_mlops.pipeline.reference import REFERENCE  # noqa: E402
+from fraud_mlops.registry.bundle import (  # noqa: E402
+    bundle_version,
+    load_bundle,
+    write_bundle,
+)
 from fraud_mlops.registry.pointers import history, promote  # noqa: E402
 
 NOBODY = ("--server", "http://127.0.0.1:9", "--timeout", "1")
@@ -82,6 +89,23 @@ def test_a_damaged_version_is_not_switched_to(
     remote.s3.pipe_file(weights, kept)
     assert (ran.returncode, champion(target)) == (1, published.versions["first"])
     assert "sha256 differs" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_version_that_cannot_be_loaded_is_told_in_words(
+    own: Published, remote: Remote, target: Path
+) -> None:
+    bundle = load_bundle(own.models, DATASET, own.versions["second"])
+    reference = pq.read_table(io.BytesIO(bundle.files[REFERENCE])).drop_columns(["amount"])
+    content = io.BytesIO()
+    pq.write_table(reference, content)
+    files = bundle.files | {REFERENCE: content.getvalue()}
+    odd = bundle_version(files, bundle.manifest.trained_until)
+    named = bundle.manifest.model_copy(update={"version": odd, "files": {}})
+    write_bundle(own.models, DATASET, odd, files, named)
+    ran = remote.deploy(target, "--from", own.models, "--version", odd)
+    assert (ran.returncode, champion(target)) == (1, own.versions["first"])
+    assert f"{odd} cannot be loaded: KeyError" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

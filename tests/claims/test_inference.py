@@ -323,6 +323,14 @@ def test_names_of_the_claims_table_are_taken(tmp_path: Path) -> None:
     assert "its name is that of another column" in warnings[0]
 
 
+def test_a_column_gives_way_to_the_features_that_claims_bring(tmp_path: Path) -> None:
+    path = source(tmp_path, features=["1", "2"] * 50, agent=["a", "b"] * 50)
+    assert inferred(path)[0]["features"] == "numeric"
+    kinds, (told,) = inferred(path, entities={"broker": "agent"})
+    assert "features" not in kinds
+    assert "it is where a claim brings features of its entities" in told
+
+
 def test_columns_whose_names_differ_in_case_only_are_two_columns(tmp_path: Path) -> None:
     path = source(tmp_path, Age=["1", "2"] * 50, age=["3", "4"] * 50)
     kinds, _ = inferred(path)

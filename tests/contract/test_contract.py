@@ -262,3 +262,11 @@ def test_histories_look_back_a_century_at_most() -> None:
 def test_the_scores_of_the_model_have_a_name_of_their_own() -> None:
     assert contract(numeric=["score"]).numeric == ("score",)
     assert "bears a reserved name" in mistake(numeric=["model_score"])
+
+
+@pytest.mark.parametrize("kind", ["numeric", "categorical"])
+def test_a_claim_brings_features_of_its_entities_under_a_name_that_no_column_has(kind: str) -> None:
+    assert contract(**{kind: ["features"]}, entities={})
+    told = mistake(**{kind: ["features"]}, entities={"agent": "rep"})
+    assert "column 'features' bears the name under which" in told
+    assert "call it otherwise" in mistake(entities={"features": "rep"})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +16,11 @@ from fraud_mlops.models.params import LogisticParams
 from fraud_mlops.pipeline.monitoring import monitor
 from fraud_mlops.pipeline.plan import plan_run
 from fraud_mlops.pipeline.reference import read_reference
+from fraud_mlops.serving.histories import EntityHistories
+from fraud_mlops.serving.loading import load_model, scorer_of
 
 NUMERIC = ("score", "probability", "window", "rank", "Score", "position", "value", "rows")
+NUMERIC += ("_id", "__base__", "model_config", "model_dump", "model_copy", "copy", "features")
 CATEGORICAL = ("alert", "reasons", "model_version", "partition", "slice", "metric")
 CONTRACT = """\
 name: namesakes
@@ -54,3 +60,16 @@ def test_a_column_may_be_called_as_anything_of_ours(tmp_path: Path) -> None:
     assert drift.score is not None
     assert drift.score.feature == "model_score"
     run.publish()
+    _is_served(run, {name: table[name][0] for name in (*NUMERIC, *CATEGORICAL)})
+
+
+def _is_served(run: Run, claim: dict[str, Any]) -> None:
+    loaded = load_model(run.plan.model_uri, "namesakes", run.validated.version)
+    scorer = scorer_of(loaded, EntityHistories(loaded.contract, None))
+    read = scorer.reader.read(json.dumps(claim).encode())
+    read = read.model_copy(update={"event_time": datetime(2024, 7, 1, tzinfo=UTC)})
+    inputs = scorer.prepare([read])
+    given = dict(zip(scorer.numeric, inputs.values[0].tolist(), strict=True))
+    words = dict(zip(scorer.categorical, (column[0] for column in inputs.words), strict=True))
+    assert given | words == claim
+    assert not scorer.warnings(inputs)

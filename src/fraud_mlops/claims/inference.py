@@ -14,7 +14,7 @@ from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.kinds import Kind, kind_of
 from fraud_mlops.claims.reading import Source, open_source
 from fraud_mlops.claims.values import Signs, is_number, text, without
-from fraud_mlops.contract import MODEL_SCORE, RESERVED, Contract
+from fraud_mlops.contract import FEATURES, MODEL_SCORE, RESERVED, Contract
 from fraud_mlops.errors import SourceError
 from fraud_mlops.sources import SyntheticSource
 
@@ -176,6 +176,8 @@ def _every(
 def _checked(contract: Contract, name: str, array: pa.Array, signs: Signs, apart: int) -> Kind:
     if name in (*RESERVED, MODEL_SCORE, *contract.entities):
         return Kind("out", "is left out: its name is that of another column of the claims table")
+    if name == FEATURES and contract.entities:
+        return Kind("out", "is left out: it is where a claim brings features of its entities")
     if pa.types.is_nested(array.type):
         return Kind("out", f"is left out: it holds {array.type}, not single values")
     return kind_of(without(array, contract.missing.get(name, ())), signs, name, apart)

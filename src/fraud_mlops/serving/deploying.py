@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from fraud_mlops.errors import RegistryError
+from fraud_mlops.errors import BundleError, FraudMlopsError, RegistryError
 from fraud_mlops.lakehouse.stores import absolute
 from fraud_mlops.registry.bundle import list_versions, load_bundle, write_bundle
 from fraud_mlops.registry.going_back import rollback_target
@@ -46,16 +46,29 @@ def bring(
     """Fetches `version`, or the source's champion, and tries it. Its name.
 
     source, target: roots of registries, on any store. Raises BundleError for a version that is
-    damaged or does not score as it did at training, RegistryError when there is none.
+    damaged, cannot be loaded or does not score as it did at training, RegistryError when there is
+    none.
     """
     wanted = version or _champion(source, dataset)
     progress(f"fetching {dataset} {wanted}")
     bundle = load_bundle(source, dataset, wanted)
     progress(f"verified: {len(bundle.files)} files have the hashes of the manifest")
     write_bundle(absolute(target), dataset, wanted, bundle.files, bundle.manifest)
-    tried = load_model(absolute(target), dataset, wanted).canaries
-    progress(f"canary: {counted(tried, 'claim')} of the training score as they did")
+    progress(f"canary: {_tried(target, dataset, wanted)} of the training score as they did")
     return wanted
+
+
+def _tried(target: str, dataset: str, version: str) -> str:
+    """By how many claims. What is wrong with a model may break anything."""
+    try:
+        return counted(load_model(absolute(target), dataset, version).canaries, "claim")
+    except (FraudMlopsError, OSError):
+        raise
+    except Exception as error:
+        raise BundleError(
+            f"{dataset} {version} cannot be loaded: {type(error).__name__}: {error}; it is not "
+            "switched to"
+        ) from error
 
 
 def alone(target: str, dataset: str) -> AbstractContextManager[None]:

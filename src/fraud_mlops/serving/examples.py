@@ -14,10 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraud_mlops.contract import Contract
+from fraud_mlops.contract import FEATURES, Contract
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
-from fraud_mlops.serving.request import FEATURES
 
 CHANGES = 4
 """At most so many fields, and as many histories, are changed."""

@@ -8,9 +8,9 @@ empty is missing, and what the contract calls missing in a column is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,13 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from fraud_mlops.claims.schema import unsaid_columns
 from fraud_mlops.claims.values import numbers, short, text, without
-from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, FEATURES, Contract
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.serving.single_values import moment, number, word
 from fraud_mlops.serving.value_schemas import of_moment, of_number, saying
-
-FEATURES = "features"
 
 
 class _Claim(BaseModel):
@@ -55,7 +53,9 @@ class ClaimReader:
         self.entities = tuple(contract.entities)
         self.derived = tuple(entity_feature_names(contract))
         self._source = _sources(contract)
-        self.model = _model_of(self)
+        fields = _fields_of(self)
+        self._attributes, self._brought = _attributes(fields), _attributes(self.derived)
+        self.model = _made("Claim", fields, self._attributes)
         self.adapter: TypeAdapter[Any] = TypeAdapter(self.model)
         self.columns = tuple(_columns(self, model))
         missing = {column.name: self.missing(column.name) for column in self.columns}
@@ -74,13 +74,25 @@ class ClaimReader:
         """The contract's words for 'not known' in what comes under this name."""
         return self.contract.missing.get(self._source.get(name, name), ())
 
+    def given(self, claim: Any, name: str) -> Any:
+        """A field of a claim as it was read; None where there is no claim."""
+        return getattr(claim, self._attributes[name], None)
+
+    def brought(self, claim: Any) -> dict[str, float | None]:
+        """The entity features of the sender's own."""
+        features = self.given(claim, FEATURES) if self.derived else None
+        if features is None:
+            return {}
+        own, sent = self._brought, features.model_fields_set
+        return {name: getattr(features, own[name]) for name in own if own[name] in sent}
+
     def number(self, claim: Any, name: str) -> float | None:
-        value: float | None = getattr(claim, name)
+        value: float | None = self.given(claim, name)
         return None if value in self._no_numbers.get(name, ()) else value
 
     def word(self, claim: Any, name: str) -> str | None:
         """Of a category or an entity; empty ones, and the contract's words for it, are missing."""
-        value: str | None = getattr(claim, name)
+        value: str | None = self.given(claim, name)
         unknown = self._no_words.get(name)
         return None if not value or (unknown and short(value) in unknown) else value
 
@@ -110,7 +122,24 @@ def _sources(contract: Contract) -> dict[str, str]:
     return {**contract.entities, **{name: column for name, column in own.items() if column}}
 
 
-def _model_of(reader: ClaimReader) -> type[BaseModel]:
+def _attributes(names: Iterable[str]) -> dict[str, str]:
+    """Numbered: some names of columns are none that pydantic takes, as `_id` and `model_config`."""
+    own = (CLAIM_ID, EVENT_TIME)
+    return {name: name if name in own else f"field_{i}" for i, name in enumerate(names)}
+
+
+def _made(
+    called: str, fields: Mapping[str, tuple[Any, Any]], attributes: Mapping[str, str]
+) -> type[BaseModel]:
+    told = {
+        attributes[name]: (Annotated[kind, Field(alias=name)], field)
+        for name, (kind, field) in fields.items()
+    }
+    made: type[BaseModel] = create_model(called, __base__=_Claim, **told)  # type: ignore[call-overload]
+    return made
+
+
+def _fields_of(reader: ClaimReader) -> dict[str, tuple[Any, Any]]:
     contract, missing = reader.contract, reader.missing
     when = (
         "The moment of scoring, of the years 1 to 9999: ISO 8601, naive is UTC; or Unix time, of "
@@ -118,7 +147,7 @@ def _model_of(reader: ClaimReader) -> type[BaseModel]:
     )
     called = "Name of the claim; comes back as ingest reads it: without blanks, 17.0 as 17."
     ids = missing(CLAIM_ID)
-    fields: dict[str, Any] = {
+    fields: dict[str, tuple[Any, Any]] = {
         CLAIM_ID: (word(ids, short_way=not ids) | None, Field(None, description=called)),
         EVENT_TIME: (
             moment(missing(EVENT_TIME)) | None,
@@ -139,11 +168,10 @@ def _model_of(reader: ClaimReader) -> type[BaseModel]:
         fields[name] = (word(missing(name)) | None, Field(None))
     if reader.derived:
         own = {name: (number() | None, _field(of_number())) for name in reader.derived}
-        inner = create_model("EntityFeatures", __base__=_Claim, **own)  # type: ignore[call-overload]
+        inner = _made("EntityFeatures", own, _attributes(own))
         text = "Entity features of the sender's own, instead of those looked up; null is looked up."
         fields[FEATURES] = (inner | None, Field(None, description=text))
-    made: type[BaseModel] = create_model("Claim", __base__=_Claim, **fields)
-    return made
+    return fields
 
 
 def _field(told: dict[str, Any], **more: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fraud_mlops.claims.schema import unsaid_columns
-from fraud_mlops.contract import EVENT_TIME, Contract
+from fraud_mlops.contract import EVENT_TIME, FEATURES, Contract
 from fraud_mlops.features.preprocessing import Matrix
 from fraud_mlops.features.split import microseconds
 from fraud_mlops.features.windows import lookbacks
@@ -26,7 +26,7 @@ from fraud_mlops.serving.examples import Example, Tried
 from fraud_mlops.serving.histories import EntityHistories
 from fraud_mlops.serving.inputs import FastInputs
 from fraud_mlops.serving.network import FastNetwork, Passed, mean_logits, rows_of
-from fraud_mlops.serving.request import FEATURES, ClaimReader, moment_of
+from fraud_mlops.serving.request import ClaimReader, moment_of
 from fraud_mlops.serving.words import Words, joined, missing
 from fraud_mlops.serving.words import value as word_of
 
@@ -116,9 +116,7 @@ class Scorer:
         entities = {e: [reader.word(c, e) for c in claims] for e in reader.entities}
         self._look_up(values, moments, entities)
         for i, claim in enumerate(claims):
-            brought = getattr(claim, FEATURES, None)
-            for name in brought.model_fields_set if brought is not None else ():
-                value = getattr(brought, name)
+            for name, value in reader.brought(claim).items():
                 if name in self._derived and value is not None:
                     values[i, self._derived[name]] = value
         words: list[Words] = [
