@@ -9,12 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraud_mlops.claims.times import times
 from fraud_mlops.claims.values import codes, mask_of, numbers, plain, without
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.request import ClaimReader
-from fraud_mlops.serving.single_values import LONGEST_WORD
+from fraud_mlops.serving.single_values import LONGEST_WORD, moments
 
 PASSED_OVER = (LABEL, LABEL_TIME)
 """A raw partition may be sent as it is; what became of its claims is not looked at."""
@@ -62,12 +61,12 @@ def read_columns(reader: ClaimReader, batch: pa.RecordBatch, now: int) -> Column
         for row in np.flatnonzero(rows).tolist():
             errors.setdefault(row, told)
 
-    moments = times(column(EVENT_TIME))
-    bad(moments.bad, f"{EVENT_TIME} cannot be read")
+    at = moments(column(EVENT_TIME), reader.time_format)
+    bad(at.bad, f"{EVENT_TIME} cannot be read")
     own = {}
     for name in (*reader.numeric, *reader.derived):
         if name in batch.schema.names:
-            found = numbers(column(name))
+            found = numbers(column(name), reader.signs)
             values = found.values.to_numpy(zero_copy_only=False).astype(np.float64)
             bad(found.bad, f"{name} is no number")
             bad(np.isinf(values), f"{name} is infinite")
@@ -84,10 +83,10 @@ def read_columns(reader: ClaimReader, batch: pa.RecordBatch, now: int) -> Column
             found = pc.if_else(long, pa.scalar(None, pa.string()), found)
         return found
 
-    at = pc.fill_null(moments.values.cast(pa.int64()), now).to_numpy(zero_copy_only=False)
+    known = pc.fill_null(at.values.cast(pa.int64()), now).to_numpy(zero_copy_only=False)
     return Columns(
         claim_ids=words(CLAIM_ID),
-        moments=np.asarray(at, dtype=np.int64),
+        moments=np.asarray(known, dtype=np.int64),
         own=own,
         entities={e: words(e).to_pylist() for e in reader.entities},
         words={name: words(name) for name in reader.categorical},

@@ -67,10 +67,11 @@ def load_model(models_uri: str, dataset: str, version: str) -> Loaded:
 
 def scorer_of(loaded: Loaded, histories: EntityHistories) -> Scorer:
     """The loaded version, with its histories. Scores one claim, so that the first that comes does
-    not wait for what is made on first use; its moment is of those that take pandas to be read."""
+    not wait for what is made on first use; its moment takes pandas to be read, and any contract's
+    reader takes it."""
     told = loaded.manifest, loaded.contract, loaded.model
     scorer = Scorer(*told, histories, loaded.examples, loaded.common)
-    claims = [scorer.reader.read(b'{"event_time": "20240101"}')]
+    claims = [scorer.reader.read(b'{"event_time": "2024-01-01T00:00:00 UTC"}')]
     inputs = scorer.prepare(claims)
     scorer.reasons(inputs, scorer.score(inputs), [0])
     return scorer

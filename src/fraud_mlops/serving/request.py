@@ -3,7 +3,8 @@
 Names are the canonical ones of the raw zone (`provider`, not the source's `workshop_id`). Every
 field may be left out, for training has seen missing values too; a field that the contract does
 not know is a mistake. Values are read as ingest reads them, see `single_values`: words are trimmed,
-empty is missing, and what the contract calls missing in a column is.
+empty is missing, and what the contract calls missing in a column is; numbers and moments that are
+text are written as in the source.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from fraud_mlops.claims.schema import unsaid_columns
-from fraud_mlops.claims.values import numbers, short, text, without
+from fraud_mlops.claims.values import POINT, Signs, numbers, short, text, without
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, FEATURES, Contract
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.serving.single_values import moment, number, word
 from fraud_mlops.serving.value_schemas import of_moment, of_number, saying
+from fraud_mlops.sources import SyntheticSource
 
 
 class _Claim(BaseModel):
@@ -52,6 +54,7 @@ class ClaimReader:
         self.categorical = contract.categorical or ()
         self.entities = tuple(contract.entities)
         self.derived = tuple(entity_feature_names(contract))
+        self.signs, self.time_format = _signs(contract), contract.event_time.format
         self._source = _sources(contract)
         fields = _fields_of(self)
         self._attributes, self._brought = _attributes(fields), _attributes(self.derived)
@@ -114,6 +117,14 @@ def moment_of(claim: Any) -> datetime:
     return datetime.now(UTC) if moment is None else moment
 
 
+def _signs(contract: Contract) -> Signs:
+    """Of text only: numbers of Parquet have none."""
+    source = contract.source
+    if isinstance(source, SyntheticSource) or source.format == "parquet":
+        return POINT
+    return Signs(source.csv.decimal, source.csv.thousands)
+
+
 def _sources(contract: Contract) -> dict[str, str]:
     """Columns of the source that have another name here."""
     event = contract.event_time
@@ -141,33 +152,38 @@ def _made(
 
 def _fields_of(reader: ClaimReader) -> dict[str, tuple[Any, Any]]:
     contract, missing = reader.contract, reader.missing
+    signs, form = reader.signs, reader.time_format
+    usual = "ISO 8601, naive is UTC; or Unix time, of which 8 digits are a date"
     when = (
-        "The moment of scoring, of the years 1 to 9999: ISO 8601, naive is UTC; or Unix time, of "
-        "which 8 digits are a date. Now if absent."
+        "The moment of scoring, of the years 1 to 9999: "
+        f"{f'{form}; or ISO 8601 with a T, naive is UTC' if form else usual}. Now if absent."
     )
     called = "Name of the claim; comes back as ingest reads it: without blanks, 17.0 as 17."
     ids = missing(CLAIM_ID)
     fields: dict[str, tuple[Any, Any]] = {
         CLAIM_ID: (word(ids, short_way=not ids) | None, Field(None, description=called)),
         EVENT_TIME: (
-            moment(missing(EVENT_TIME)) | None,
-            _field(of_moment(missing(EVENT_TIME)), description=when),
+            moment(missing(EVENT_TIME), form) | None,
+            _field(of_moment(missing(EVENT_TIME), form), description=when),
         ),
     }
     if contract.amount:
         words, least = missing(AMOUNT), contract.quality.min_amount
         amount = "Claimed amount" + ("." if least is None else f", {least:g} or more.")
-        said = _field(of_number(words, least), description=amount)
-        fields[AMOUNT] = (number(words, least) | None, said)
+        said = _field(of_number(words, least, signs), description=amount)
+        fields[AMOUNT] = (number(words, least, signs) | None, said)
     for entity in contract.entities:
         text = f"Which {entity}; its history is looked up."
         fields[entity] = (word(missing(entity)) | None, Field(None, description=text))
     for name in contract.numeric or ():
-        fields[name] = (number(missing(name)) | None, _field(of_number(missing(name))))
+        words = missing(name)
+        told = _field(of_number(words, signs=signs))
+        fields[name] = (number(words, signs=signs) | None, told)
     for name in contract.categorical or ():
         fields[name] = (word(missing(name)) | None, Field(None))
     if reader.derived:
-        own = {name: (number() | None, _field(of_number())) for name in reader.derived}
+        kind = number(signs=signs) | None
+        own = {name: (kind, _field(of_number(signs=signs))) for name in reader.derived}
         inner = _made("EntityFeatures", own, _attributes(own))
         text = "Entity features of the sender's own, instead of those looked up; null is looked up."
         fields[FEATURES] = (inner | None, Field(None, description=text))

@@ -14,10 +14,21 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic_core import CoreSchema, core_schema
 
 from fraud_mlops.claims.times import times
-from fraud_mlops.claims.values import codes, numbers, without
+from fraud_mlops.claims.values import (
+    POINT,
+    Parsed,
+    Signs,
+    codes,
+    is_text,
+    mask_of,
+    numbers,
+    text,
+    without,
+)
 
 LONGEST_WORD = 512
 
@@ -25,6 +36,7 @@ _MOMENT = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})?$"
 )
+_FULL = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T"
 # Ingest takes \x1c to \x1f for blanks, and pydantic does not; it reads 17.0 as the code 17.
 _PLAIN_WORD = "^([^\x1c-\x1f]*([^0\x1c-\x1f]|[^.\x1c-\x1f]0)|0)$"
 
@@ -61,11 +73,12 @@ class _Way:
             return self.column(pa.array([str(value)]))
 
 
-def number(missing: Sequence[str] = (), least: float | None = None) -> Any:
-    """Type of a field. missing: the column's own words for 'not known'."""
+def number(missing: Sequence[str] = (), least: float | None = None, signs: Signs = POINT) -> Any:
+    """Type of a field. missing: the column's own words for 'not known'. signs: of numbers that come
+    as text."""
 
     def read(column: pa.Array) -> float | None:
-        values, bad = numbers(without(column, missing))
+        values, bad = numbers(without(column, missing), signs)
         value: float | None = values[0].as_py()
         if bad[0] or (value is not None and (math.isinf(value) or not _fits(value))):
             raise ValueError
@@ -81,6 +94,8 @@ def number(missing: Sequence[str] = (), least: float | None = None) -> Any:
         told += f", {least:g} or more"
         if not missing:
             schema["minimum"] = least
+    if signs.decimal != POINT.decimal:
+        told += f"; as text with {signs.decimal!r} before its fraction"
     return Annotated[Any, _Way(usual, read, told, schema)]
 
 
@@ -102,11 +117,23 @@ def word(missing: Sequence[str] = (), *, short_way: bool = True) -> Any:
     return Annotated[Any, _Way(usual if short_way else None, read, told, schema)]
 
 
-def moment(missing: Sequence[str] = ()) -> Any:
-    """Likewise; in UTC, which is meant where no zone is given."""
+def moments(column: pa.Array, form: str | None) -> Parsed:
+    """form: of the source's own. Beside it, what it does not read is read as answers have it:
+    ISO 8601 with a T."""
+    found = times(column, form)
+    if form is None or not is_text(column.type) or not found.bad.any():
+        return found
+    words = text(column)
+    full = pc.and_(pc.match_substring_regex(words, _FULL), pa.array(found.bad))
+    others = times(pc.if_else(full, words, pa.scalar(None, pa.string()))).values
+    return Parsed(pc.coalesce(found.values, others), found.bad & mask_of(pc.is_null(others)))
+
+
+def moment(missing: Sequence[str] = (), form: str | None = None) -> Any:
+    """Likewise; in UTC, which is meant where no zone is given. form: as `moments` has it."""
 
     def read(column: pa.Array) -> datetime | None:
-        values, bad = times(without(column, missing))
+        values, bad = moments(without(column, missing), form)
         if bad[0]:
             raise ValueError
         value: datetime | None = values[0].as_py()
@@ -118,9 +145,19 @@ def moment(missing: Sequence[str] = ()) -> Any:
             core_schema.no_info_after_validator_function(_in_utc, core_schema.datetime_schema()),
         ]
     )
-    told = "Input should be a moment, such as 2024-03-15T10:00:00Z, of the years 1 to 9999 in UTC"
+    own = f"{form} or " if form else ""
+    such = f"{own}such as 2024-03-15T10:00:00Z"
+    told = f"Input should be a moment, {such}, of the years 1 to 9999 in UTC"
     schema = {"type": ["string", "number"]}
-    return Annotated[Any, _Way(None if missing else usual, read, told, schema)]
+    short_way = not missing and (form is None or _leaves_full(form))
+    return Annotated[Any, _Way(usual if short_way else None, read, told, schema)]
+
+
+def _leaves_full(form: str) -> bool:
+    """Whether moments in full are read as they would be without the format, day and month too."""
+    zones = ("", "Z", "+01:00")
+    full = pa.array([f"2003-02-01T04:05:06{part}{zone}" for part in ("", ".5") for zone in zones])
+    return bool(moments(full, form).values.equals(times(full).values))
 
 
 def _in_utc(given: datetime) -> datetime:
