@@ -50,7 +50,7 @@ class Guard:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         began = scope["began"] = time.perf_counter()
@@ -59,7 +59,7 @@ class Guard:
 
         async def answer(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"].endswith("http.response.start"):
                 status = message["status"]
                 named = (b"x-request-id", request_id.encode())
                 message["headers"] = [*message.get("headers", ()), *_HEADERS, named]
@@ -67,7 +67,7 @@ class Guard:
 
         limited = _Limited(scope, receive, self._settings)
         try:
-            await self._app(scope, limited, answer)
+            await (self._app if scope["type"] == "http" else _no_websocket)(scope, limited, answer)
         except Problem as problem:  # a limit that was met before any route looked at the body
             if status:
                 raise
@@ -85,13 +85,14 @@ class Guard:
 
     def _told(self, scope: Scope, status: int, seconds: float) -> None:
         route = self._route(str(scope["path"]))
-        self._metrics.request(route, scope["method"], status, seconds)
+        method = scope.get("method", "GET")  # a WebSocket's handshake has no other
+        self._metrics.request(route, method, status, seconds)
         if log.isEnabledFor(logging.INFO) and route not in ("/healthz", "/readyz", "/metrics"):
             # Made by hand: `log.info` would look through the stack for who called it.
             line = logging.LogRecord(log.name, logging.INFO, __file__, 0, "request", None, None)
             line.fields = {
                 "request_id": scope["request_id"],
-                "method": scope["method"],
+                "method": method,
                 "route": route,
                 "status": status,
                 "ms": round(1000 * seconds, 2),
@@ -103,6 +104,10 @@ class Guard:
         if path in self._routes:
             return path
         return "/static" if path.startswith("/static/") else "other"
+
+
+async def _no_websocket(*_: object) -> None:
+    raise Problem(400, "no-websocket", "Nothing here is a WebSocket; ask without an upgrade.")
 
 
 class _Limited:
