@@ -41,7 +41,11 @@ def instrument(app: FastAPI) -> Callable[[], object]:
     provider = TracerProvider(resource=Resource.create(named))
     provider.add_span_processor(BatchSpanProcessor(Reduced(OTLPSpanExporter())))
     trace.set_tracer_provider(provider)
-    FastAPIInstrumentor.instrument_app(app, excluded_urls="healthz,readyz,metrics")
+    FastAPIInstrumentor.instrument_app(
+        app,
+        excluded_urls="healthz,readyz,metrics",
+        exclude_spans=["receive", "send"],  # a batch has hundreds of parts
+    )
     return provider.shutdown
 
 

@@ -115,6 +115,7 @@ def test_what_a_client_puts_into_paths_queries_and_headers_stays_here(
         assert server.get("/claims/CLM-Erika").status_code == 404
         assert server.get("/static/Erika").status_code == 404
     found = {span.name: attributes(span) for span, _ in spans_of(collector)}
+    assert found.keys() == {"POST /v1/score", "GET /v1/model", "GET", "GET /static"}
     assert {"http.method": "POST", "http.route": "/v1/score"}.items() <= (
         found["POST /v1/score"].items()
     )
@@ -125,6 +126,17 @@ def test_what_a_client_puts_into_paths_queries_and_headers_stays_here(
 
 def attributes(span: Span) -> dict[str, str]:
     return {one.key: one.value.string_value for one in span.attributes}
+
+
+def test_a_batch_is_one_span_however_many_parts_it_has(
+    published: Published, collector: Collector, tmp_path: Path
+) -> None:
+    body, lines = b"{}\n" * 30_000, {"Content-Type": "application/x-ndjson"}
+    with open_server(
+        published, tmp_path, process=True, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url
+    ) as server:
+        assert server.post("/v1/score/batch", data=body, headers=lines).status_code == 200
+    assert [span.name for span, _ in spans_of(collector)] == ["POST /v1/score/batch"]
 
 
 def test_an_error_is_known_by_its_kind_and_not_by_its_words() -> None:
