@@ -55,15 +55,16 @@ class Guard:
             return
         began = scope["began"] = time.perf_counter()
         request_id = scope["request_id"] = _request_id(scope)
-        status = 0
+        status, whole = 0, False
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, whole
             if message["type"].endswith("http.response.start"):
                 status = message["status"]
                 named = (b"x-request-id", request_id.encode())
                 message["headers"] = [*message.get("headers", ()), *_HEADERS, named]
             await send(message)
+            whole = _is_last(message)
 
         limited = _Limited(scope, receive, self._settings)
         try:
@@ -73,15 +74,17 @@ class Guard:
                 raise
             await problem.response(request_id)(scope, receive, answer)
         except ClientDisconnect:
-            status = status or _GONE
+            pass
         except Exception:
             log.exception("request %s failed", request_id)
             if status:
+                scope["broken_off"] = 500
                 raise
             detail = "Something went wrong here; the request id finds it in the server's log."
             await Problem(500, "internal", detail).response(request_id)(scope, receive, answer)
         finally:
-            self._told(scope, status, time.perf_counter() - began)
+            ended = status if whole else scope.get("broken_off", _GONE)
+            self._told(scope, ended, time.perf_counter() - began)
 
     def _told(self, scope: Scope, status: int, seconds: float) -> None:
         route = self._route(str(scope["path"]))
@@ -153,6 +156,11 @@ class _Limited:
         return Problem(
             413, "too-large", f"A body may have {self._most:,} bytes here.", headers=_CLOSE
         )
+
+
+def _is_last(message: Message) -> bool:
+    kind = str(message["type"]).removeprefix("websocket.")
+    return kind == "http.response.body" and not message.get("more_body", False)
 
 
 _GONE = 499  # for logs and metrics: nobody is there to be told
