@@ -127,8 +127,9 @@ class _Answer(StreamingResponse):
             async with whole:
                 await super().__call__(scope, receive, taken)
         except (TimeoutError, Problem) as error:
-            late = "it took too long in all" if whole.expired() else "it was not read in time"
-            why = error.kind if isinstance(error, Problem) else late
+            why = "it took too long in all" if whole.expired() else "it was not read in time"
+            if isinstance(error, Problem):
+                why, scope["broken_off"] = error.kind, error.status
             log.warning("request %s: its answer was broken off: %s", self._batch.name, why)
         finally:
             await self._body.aclose()

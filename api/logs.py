@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime
 
 from pydantic_core import to_json
@@ -22,12 +23,22 @@ class JsonLines(logging.Formatter):
         return to_json(told, fallback=str).decode()
 
 
+_WEBSOCKETS = re.compile(r"/websockets/(legacy/)?\w+\.py$")
+
+
+def _of_requests(record: logging.LogRecord) -> bool:
+    """Not of WebSockets, of which uvicorn tells elsewhere than of requests."""
+    return not _WEBSOCKETS.search(record.pathname) and "WebSocket" not in str(record.msg)
+
+
 def configure() -> None:
-    """Our own loggers; of uvicorn's, which are as its command line sets them, the one of requests
-    ends: its lines have whole addresses, with whatever a client has put into path or query."""
+    """Our own loggers; of uvicorn's, which are as its command line sets them, the lines of requests
+    and handshakes end: they have whole addresses, with whatever a client has put into path or
+    query."""
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()
     access.propagate = False
+    logging.getLogger("uvicorn.error").addFilter(_of_requests)
     logger = logging.getLogger("fraud")
     if logger.handlers:
         return

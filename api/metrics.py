@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter as Counted
 from collections.abc import Iterable
@@ -84,10 +85,11 @@ class Metrics:
         )
         self.state_until = Gauge(
             "fraud_entity_state_until_seconds",
-            "Event time of the newest claim in the entity state, since 1970.",
+            "Event time of the newest claim in the entity state, since 1970; NaN without a state.",
             multiprocess_mode="livemin",
             registry=registry,
         )
+        self.state_until.set(math.nan)  # 0 would be 1970, and old
         self.state_refused = Gauge(
             "fraud_entity_state_refused",
             "1 while the entity state cannot be taken up: scores are by an older one.",

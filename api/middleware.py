@@ -50,48 +50,52 @@ class Guard:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         began = scope["began"] = time.perf_counter()
         request_id = scope["request_id"] = _request_id(scope)
-        status = 0
+        status, whole = 0, False
 
         async def answer(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
+            nonlocal status, whole
+            if message["type"].endswith("http.response.start"):
                 status = message["status"]
                 named = (b"x-request-id", request_id.encode())
                 message["headers"] = [*message.get("headers", ()), *_HEADERS, named]
             await send(message)
+            whole = _is_last(message)
 
         limited = _Limited(scope, receive, self._settings)
         try:
-            await self._app(scope, limited, answer)
+            await (self._app if scope["type"] == "http" else _no_websocket)(scope, limited, answer)
         except Problem as problem:  # a limit that was met before any route looked at the body
             if status:
                 raise
             await problem.response(request_id)(scope, receive, answer)
         except ClientDisconnect:
-            status = status or _GONE
+            pass
         except Exception:
             log.exception("request %s failed", request_id)
             if status:
+                scope["broken_off"] = 500
                 raise
             detail = "Something went wrong here; the request id finds it in the server's log."
             await Problem(500, "internal", detail).response(request_id)(scope, receive, answer)
         finally:
-            self._told(scope, status, time.perf_counter() - began)
+            ended = status if whole else scope.get("broken_off", _GONE)
+            self._told(scope, ended, time.perf_counter() - began)
 
     def _told(self, scope: Scope, status: int, seconds: float) -> None:
         route = self._route(str(scope["path"]))
-        self._metrics.request(route, scope["method"], status, seconds)
+        method = scope.get("method", "GET")  # a WebSocket's handshake has no other
+        self._metrics.request(route, method, status, seconds)
         if log.isEnabledFor(logging.INFO) and route not in ("/healthz", "/readyz", "/metrics"):
             # Made by hand: `log.info` would look through the stack for who called it.
             line = logging.LogRecord(log.name, logging.INFO, __file__, 0, "request", None, None)
             line.fields = {
                 "request_id": scope["request_id"],
-                "method": scope["method"],
+                "method": method,
                 "route": route,
                 "status": status,
                 "ms": round(1000 * seconds, 2),
@@ -103,6 +107,10 @@ class Guard:
         if path in self._routes:
             return path
         return "/static" if path.startswith("/static/") else "other"
+
+
+async def _no_websocket(*_: object) -> None:
+    raise Problem(400, "no-websocket", "Nothing here is a WebSocket; ask without an upgrade.")
 
 
 class _Limited:
@@ -148,6 +156,11 @@ class _Limited:
         return Problem(
             413, "too-large", f"A body may have {self._most:,} bytes here.", headers=_CLOSE
         )
+
+
+def _is_last(message: Message) -> bool:
+    kind = str(message["type"]).removeprefix("websocket.")
+    return kind == "http.response.body" and not message.get("more_body", False)
 
 
 _GONE = 499  # for logs and metrics: nobody is there to be told

@@ -31,7 +31,8 @@ def main(options: list[str]) -> None:
     """
     from uvicorn.main import main as uvicorn
 
-    command = ["api.app:app", *options]
+    # Without WebSockets a handshake is a request as any other, which the app sees and logs.
+    command = ["api.app:app", "--ws", "none", *options]
     _take_env_file(uvicorn, command)
     or_end(lambda: check(api_settings(), settings()))
     with contextlib.ExitStack() as stack:

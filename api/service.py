@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import gc
 import logging
+import math
 from functools import cache
 from typing import Any
 
@@ -162,8 +163,8 @@ class Service:
             metrics.serves(served.role, served.scorer.version if served.scorer else None)
             metrics.refused.labels(served.role).set(1 if served.refused else 0)
             metrics.state_refused.labels(served.role).set(1 if served.state_problem else 0)
-        if champion.scorer and (facts := champion.scorer.histories.facts):
-            metrics.state_until.set(facts.until.timestamp())
+        facts = champion.scorer.histories.facts if champion.scorer else None
+        metrics.state_until.set(facts.until.timestamp() if facts else math.nan)
         if self.predictions:
             metrics.log_waiting.set(self.predictions.waiting)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import math
 import shutil
 import socket
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 import requests
-from api_kit import DATASET, Published, Server, open_server, process_server
+from api_kit import DATASET, Published, Server, open_server, process_server, thread_server
 from starlette.requests import Request
 
 from api.access import Access
@@ -195,11 +196,30 @@ def test_a_new_entity_state_is_taken_up(own: Published, server: Server) -> None:
     state = own.root / "entity_state" / DATASET / "state=latest" / "part-0.parquet"
     claim = own.claim()
     with_history = server.score(claim).json()
+    until = server.get("/readyz").json()["entity_state_until"]
+    assert state_until(server) == datetime.fromisoformat(until).timestamp()
+    until = server.get("/readyz").json()["entity_state_until"]
+    assert state_until(server) == datetime.fromisoformat(until).timestamp()
     state.unlink()
     server.until(lambda: server.get("/readyz").json()["entity_state_until"] is None)
     without = server.score(claim).json()
     assert with_history["score"] != without["score"]
     assert "no_entity_state" in {w["code"] for w in without["warnings"]}
+    server.until(lambda: math.isnan(state_until(server)))
+
+
+def test_without_a_model_no_time_is_told_of_what_entities_did(tmp_path: Path) -> None:
+    """0 would be 1970, and an alert on its age for ever."""
+    given = {"LAKEHOUSE_URI": str(tmp_path), "FRAUD_API_DATASET": DATASET, "FRAUD_API_OPEN": "1"}
+    with thread_server(tmp_path, given | {"FRAUD_API_LOG_FOLDER": str(tmp_path / "log")}) as bare:
+        assert bare.get("/readyz").status_code == 503
+        assert math.isnan(state_until(bare))
+
+
+def state_until(server: Server) -> float:
+    lines = server.get("/metrics").text.splitlines()
+    (told,) = [line for line in lines if line.startswith("fraud_entity_state_until_seconds ")]
+    return float(told.split()[1])
 
 
 def test_what_a_claim_looks_like_is_told_by_one_version(own: Published) -> None:

@@ -4,6 +4,7 @@ keeps nothing from the others."""
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import resource
 import socket
@@ -13,9 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pytest
+import requests
 from api_kit import ROOT, Published, Server, open_server
 
+from api.batch_bodies import ARROW, SLICE
 from api.service import BATCHES, BODIES
 
 LINES = {"Content-Type": "application/x-ndjson"}
@@ -59,6 +63,7 @@ def test_an_answer_that_nobody_reads_is_broken_off_and_the_next_batch_is_scored(
             assert b" 200 " in client.recv(100)
         server.until(lambda: batch(server) == (200, None))
         server.until(lambda: "was broken off: it was not read in time" in server.log.read_text())
+    server.until(lambda: server.log.read_text().count('"status":499') == BATCHES)
     assert '"trace"' not in server.log.read_text()
 
 
@@ -72,6 +77,32 @@ def test_a_body_that_trickles_in_is_refused_though_no_part_of_it_is_late(server:
                 return
             client.sendall(b"\n")
     pytest.fail("it was waited for")
+
+
+def test_an_answer_that_its_client_does_not_wait_for_is_no_whole_one(server: Server) -> None:
+    body = b"{}\n" * 20_000
+    with connected(server) as client:
+        begin(client, len(body), body, "?reasons=all")
+        assert b" 200 " in client.recv(100)
+    server.until(lambda: "/v1/score/batch" in server.log.read_text())
+    assert '"route":"/v1/score/batch","status":499' in server.log.read_text()
+    counted = 'route="/v1/score/batch",status="499"} 1.0'
+    assert counted in server.get("/metrics").text
+    assert batch(server) == (200, None)
+    server.until(lambda: '"route":"/v1/score/batch","status":200' in server.log.read_text())
+
+
+def test_an_answer_that_ends_with_its_body_has_what_is_wrong_with_that_as_its_status(
+    server: Server,
+) -> None:
+    target = io.BytesIO()
+    good, no_text = (pa.array([word] * SLICE).view(pa.string()) for word in (b"theft", b"\xff"))
+    with pa.ipc.new_stream(target, pa.schema({"peril": pa.string()})) as writer:
+        for words in (*[good] * 7, no_text):
+            writer.write_batch(pa.record_batch({"peril": words}))
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        server.post("/v1/score/batch", data=target.getvalue(), headers={"Content-Type": ARROW})
+    server.until(lambda: '"route":"/v1/score/batch","status":400' in server.log.read_text())
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -12,6 +13,12 @@ import pytest
 from api_kit import Published, open_server
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from api.spans import Reduced
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -93,6 +100,57 @@ def test_a_request_is_a_span_of_the_callers_trace(
     everything = b"".join(collector.bodies)
     for name in ("policyholder", "provider", "agent", "claim_id"):
         assert str(claim[name]).encode() not in everything
+
+
+def test_what_a_client_puts_into_paths_queries_and_headers_stays_here(
+    published: Published, collector: Collector, tmp_path: Path
+) -> None:
+    theirs = {"X-Forwarded-For": "203.0.113.77", "User-Agent": "Erika/9", "Host": "erika.example"}
+    with open_server(
+        published, tmp_path, process=True, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url
+    ) as server:
+        score = server.score(published.claim(), headers=theirs, params={"policyholder": "Erika"})
+        assert score.status_code == 422
+        assert server.get("/v1/model?token=Erika").status_code == 200
+        assert server.get("/claims/CLM-Erika").status_code == 404
+        assert server.get("/static/Erika").status_code == 404
+    found = {span.name: attributes(span) for span, _ in spans_of(collector)}
+    assert found.keys() == {"POST /v1/score", "GET /v1/model", "GET", "GET /static"}
+    assert {"http.method": "POST", "http.route": "/v1/score"}.items() <= (
+        found["POST /v1/score"].items()
+    )
+    everything = b"".join(collector.bodies)
+    for theirs_or_here in (b"Erika", b"erika", b"203.0.113.77", b"127.0.0.1", b"?"):
+        assert theirs_or_here not in everything
+
+
+def attributes(span: Span) -> dict[str, str]:
+    return {one.key: one.value.string_value for one in span.attributes}
+
+
+def test_a_batch_is_one_span_however_many_parts_it_has(
+    published: Published, collector: Collector, tmp_path: Path
+) -> None:
+    body, lines = b"{}\n" * 30_000, {"Content-Type": "application/x-ndjson"}
+    with open_server(
+        published, tmp_path, process=True, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url
+    ) as server:
+        assert server.post("/v1/score/batch", data=body, headers=lines).status_code == 200
+    assert [span.name for span, _ in spans_of(collector)] == ["POST /v1/score/batch"]
+
+
+def test_an_error_is_known_by_its_kind_and_not_by_its_words() -> None:
+    """Which may repeat what it is about."""
+    provider, kept = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(Reduced(kept)))
+    tracer = provider.get_tracer("test")
+    with suppress(ValueError), tracer.start_as_current_span("GET /") as begun:
+        begun.add_event("Erika", {"of": "Erika"})
+        raise ValueError("Erika")
+    (span,) = kept.get_finished_spans()
+    assert "Erika" not in span.to_json()
+    assert span.status.status_code is StatusCode.ERROR
+    assert [event.attributes for event in span.events] == [{"exception.type": "ValueError"}]
 
 
 @pytest.mark.parametrize(
