@@ -13,7 +13,7 @@ from pathlib import Path
 import fsspec
 import pyarrow.parquet as pq
 import pytest
-from api_kit import DATASET, ROOT, Published, champion, open_server
+from api_kit import DATASET, ROOT, Published, champion, open_server, with_other_alerts
 
 sys.path[:0] = [str(ROOT / "tests" / "stores")]
 
@@ -180,6 +180,21 @@ def test_a_version_that_was_pointed_at_before_is_not_said_to_be_served(
     assert (ran.returncode, champion(target)) == (1, first)
     assert f"{first} was pointed at already" in ran.stdout
     assert "stays" in ran.stderr
+
+
+def test_the_same_version_of_other_alerts_is_waited_for(
+    published: Published, own: Published, target: Path, remote: Remote, tmp_path: Path
+) -> None:
+    first, slow = published.versions["first"], {"FRAUD_API_POLL_SECONDS": "4"}
+    digest = with_other_alerts(own.models, first, budget=0.0502)
+    with open_server(published, tmp_path, FRAUD_MODEL_URI=str(target), **slow) as server:
+        ran = remote.deploy(target, "--from", own.models, "--server", server.url)
+        assert (ran.returncode, server.get("/readyz").json()["manifest"]) == (0, digest), ran.stderr
+        with_other_alerts(own.models, first, budget=0.06)
+        given = ("--server", server.url, "--timeout", "0.2")
+        ran = remote.deploy(target, "--from", own.models, *given)
+    assert ran.returncode == 1
+    assert f"it serves {first}, by another manifest" in ran.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import requests
-from api_kit import DATASET, Published, Server, open_server, process_server
+from api_kit import DATASET, Published, Server, open_server, process_server, with_other_alerts
 from starlette.requests import Request
 
 from api.access import Access
@@ -136,6 +136,37 @@ def test_a_bad_bundle_is_refused_and_told_and_the_old_one_serves_on(
         (bad / "weights.safetensors").write_bytes(original)
         server.until(lambda: server.version() == second)
         assert "refused" not in server.get("/readyz").json()
+
+
+def test_the_same_version_is_taken_up_anew_once_its_manifest_says_other_things(
+    own: Published, server: Server
+) -> None:
+    first = own.versions["first"]
+    before = server.get("/readyz").json()
+    digest = with_other_alerts(own.models, first, budget=0.0502)
+    server.until(lambda: server.get("/readyz").json()["manifest"] == digest)
+    assert server.score(own.claim()).json()["threshold"]["budget"] == 0.0502
+    told = server.get("/v1/model").json()
+    assert (told["version"], told["contract"]["alerts"]["budget"]) == (first, 0.0502)
+    after = server.get("/readyz").json()
+    assert before["manifest"] not in ("", digest)
+    assert (after["version"], "problem" in after, "refused" in after) == (first, False, False)
+
+
+def test_a_manifest_that_is_written_once_more_swaps_nothing(own: Published) -> None:
+    served = ServedModel(own.models, DATASET, own.lake)
+    assert served.look()
+    before = served.scorer
+    manifest = Path(own.models) / DATASET / own.versions["first"] / "manifest.json"
+    kept = manifest.read_bytes()
+    manifest.write_bytes(b"{")
+    assert not served.look()
+    assert served.refused
+    assert served.refused.version == own.versions["first"]
+    manifest.write_bytes(kept)
+    assert not served.look()
+    assert (served.problem, served.refused) == (None, None)
+    assert served.scorer is before
 
 
 def republished_with_other_scores(folder: Path, version: str) -> str:

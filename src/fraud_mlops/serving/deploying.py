@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fraud_mlops.errors import BundleError, FraudMlopsError, RegistryError
 from fraud_mlops.lakehouse.stores import absolute
-from fraud_mlops.registry.bundle import list_versions, load_bundle, write_bundle
+from fraud_mlops.registry.bundle import list_versions, load_bundle, read_manifest, write_bundle
 from fraud_mlops.registry.going_back import rollback_target
 from fraud_mlops.registry.locking import locked
 from fraud_mlops.registry.pointers import promote, read_pointer, withdraw
@@ -151,6 +151,11 @@ def points_at(target: str, dataset: str) -> str | None:
     """The version that leads there."""
     pointer = read_pointer(absolute(target), dataset, "champion")
     return pointer.version if pointer else None
+
+
+def digest_of(target: str, dataset: str, version: str) -> str:
+    """Of the manifest there: the same version may have one of other alerts."""
+    return read_manifest(absolute(target), dataset, version).digest
 
 
 def _champion(source: str, dataset: str) -> str:
