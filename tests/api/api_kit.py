@@ -306,6 +306,16 @@ def with_other_alerts(models: str, version: str, budget: float) -> str:
     return write_bundle(models, DATASET, version, bundle.files, manifest).manifest.digest
 
 
+@dataclass
+class Clock:
+    """Of the pauses; it stands still until it is moved on."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 def champion(target: Path) -> str | None:
     pointer = read_pointer(str(target), DATASET, "champion")
     return pointer.version if pointer else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -102,16 +103,23 @@ class ServedModel:
         try:
             moved, problem = look()
         except (FraudMlopsError, OSError) as error:
-            if self._noted.get(look.__name__) != str(error):
+            if self._is_news(look.__name__, error):
                 log.warning("%s: %s", self.role, error)
-            self._noted[look.__name__] = str(error)
             return False, self._shown(error)
         except Exception as error:  # a damaged bundle may break anything; the old one serves on
-            log.exception("the %s cannot be loaded", self.role)
+            if self._is_news(look.__name__, error):
+                log.exception("the %s cannot be loaded", self.role)
             return False, self._shown(error)
         if problem is None:
             self._noted.pop(look.__name__, None)
         return moved, problem
+
+    def _is_news(self, look: str, error: Exception) -> bool:
+        """Whether this look has not failed so the last time, by type, text and notes."""
+        told = "".join(traceback.format_exception_only(error))
+        news = self._noted.get(look) != told
+        self._noted[look] = told
+        return news
 
     def _follow(self) -> tuple[bool, str | None]:
         pointer = read_pointer(self.models_uri, self.dataset, self.role)
@@ -130,6 +138,7 @@ class ServedModel:
         except Exception as error:
             self.refused = Refused(version, self._shown(error), datetime.now(UTC))
             self._versions.begin(named, self.refused.reason)
+            error.add_note(f"of {self.dataset} {version}")
             raise
         self._named, self.refused, self._versions = named, None, _Pause()
         return moved, None
