@@ -23,6 +23,7 @@ from fraud_mlops.serving.deploying import (
     alone,
     bring,
     digest_of,
+    offered,
     points_at,
     standing,
     switch,
@@ -82,6 +83,7 @@ def main(
             sys.exit(code)
         if source is None:
             raise click.UsageError("--from, the registry to take from, is missing")
+        offered(source, dataset, version=version)  # else the lock would make the folder
         with alone(target, dataset):
             chosen = bring(source, target, dataset, version=version, progress=click.echo)
             code = _switched(target, dataset, chosen, server, timeout, by)

@@ -220,5 +220,15 @@ def test_wrong_usage_is_told(remote: Remote, tmp_path: Path) -> None:
     assert (ran.returncode, "--from" in ran.stderr) == (2, True)
     for wrong in (("--expected", "x"), ("--rollback", "--version", "x")):
         assert remote.deploy(tmp_path, *wrong).returncode == 2
-    ran = remote.deploy(tmp_path, "--from", str(tmp_path / "nothing"))
-    assert (ran.returncode, "has no champion" in ran.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [((), "has no champion"), (("--version", "20240301-0123456789ab"), "no such model version")],
+)
+def test_what_the_source_does_not_have_leaves_nothing_in_the_target(
+    remote: Remote, tmp_path: Path, given: tuple[str, ...], told: str
+) -> None:
+    ran = remote.deploy(tmp_path, "--from", f"{remote.uri}/mistyped", *given)
+    assert (ran.returncode, told in ran.stderr) == (1, True), ran.stderr
+    assert list(tmp_path.iterdir()) == []
