@@ -158,6 +158,11 @@ def same(one: Any, other: Any) -> bool:
     return bool(np.allclose(one, other, rtol=0, atol=1e-6))
 
 
+def same_scores(some: Any, others: Any) -> bool:
+    """To a millionth; from eight on, where float32 has no more than that, to its last two bits."""
+    return bool(np.allclose(some, others, rtol=2**-22, atol=1e-6))
+
+
 class Server:
     """A server over HTTP: in a thread of the test, or `uvicorn api.app:app` as a process."""
 
