@@ -83,6 +83,7 @@ READY: Tree = {
     "ready": True,
     "dataset": "synthetic_claims",
     "version": VERSION,
+    "manifest": "5f" * 32,
     "since": "2024-12-31T20:00:00Z",
     "entity_state_until": "2024-12-31T18:20:00Z",
 }

@@ -148,7 +148,7 @@ class Service:
         told: dict[str, Any] = {"ready": scorer is not None, "dataset": champion.dataset}
         if scorer:
             facts = scorer.histories.facts
-            told["since"] = champion.since
+            told["manifest"], told["since"] = scorer.manifest.digest, champion.since
             told["entity_state_until"] = facts.until if facts else None
         told |= _standing(champion)
         if self.shadow:

@@ -89,7 +89,7 @@ class ApiSettings(BaseSettings):
         2.0,
         alias="FRAUD_API_POLL_SECONDS",
         gt=0,
-        description="How often the champion pointer and the entity state are looked at.",
+        description="How often the champion, its manifest and the entity state are looked at.",
     )
     log_predictions: bool = Field(
         True,

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import requests
@@ -22,6 +22,8 @@ from fraud_mlops.serving.deploying import (
     Deployed,
     alone,
     bring,
+    digest_of,
+    offered,
     points_at,
     standing,
     switch,
@@ -33,6 +35,18 @@ _SIGNALLED = 128
 _NOT_TAKEN_BACK = 3
 _TAKE_BACK_SECONDS = 10.0
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+class _Wanted(NamedTuple):
+    """What a server is to serve. manifest: digest of it; None for whichever there is."""
+
+    version: str
+    manifest: str | None = None
+
+    def is_served(self, told: dict[str, Any]) -> bool:
+        served = told.get("manifest")  # servers of an earlier release tell none
+        other = None not in (self.manifest, served) and served != self.manifest
+        return told.get("version") == self.version and not other
 
 
 @click.command()
@@ -69,6 +83,7 @@ def main(
             sys.exit(code)
         if source is None:
             raise click.UsageError("--from, the registry to take from, is missing")
+        offered(source, dataset, version=version)  # else the lock would make the folder
         with alone(target, dataset):
             chosen = bring(source, target, dataset, version=version, progress=click.echo)
             code = _switched(target, dataset, chosen, server, timeout, by)
@@ -87,8 +102,9 @@ def _switched(
     """Exit code. A switch that the server does not take is taken back."""
     heard = _signals()
     serves = _served(server, dataset) if server else None
+    wanted = _Wanted(version, digest_of(target, dataset, version))
     done = switch(target, dataset, version, serves=serves, by=by, progress=_say_on)
-    refusal = _refused(server, version, timeout, heard) if server else None
+    refusal = _refused(server, wanted, timeout, heard) if server else None
     if refusal is None:
         return 0
     _say(f"{server} does not serve {version}: {refusal}")
@@ -104,8 +120,9 @@ def _rolled_back(
 ) -> int:
     """Exit code. What the server does not take stays: whoever rolls back wants the other gone."""
     heard = _signals()
+    wanted = _Wanted(str(done.previous))
     take_back(target, dataset, done, by=by, reason="rolled back", progress=_say_on)
-    refusal = _refused(server, str(done.previous), timeout, heard) if server else None
+    refusal = _refused(server, wanted, timeout, heard) if server else None
     if refusal is None:
         return 0
     _say(f"{server} does not serve {done.previous}: {refusal}\nIt is pointed at, and stays")
@@ -185,19 +202,20 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
-def _refused(server: str, version: str, timeout: float, heard: list[int]) -> str | None:
-    """Why the server does not serve the version in time; None once it does."""
+def _refused(server: str, wanted: _Wanted, timeout: float, heard: list[int]) -> str | None:
+    """Why the server does not serve what is wanted in time; None once it does."""
     until, why = time.monotonic() + timeout, "no answer"
     while time.monotonic() < until:
         if heard:
             return f"{why}, and waiting for it was broken off"
         told = _ready(server)
-        if told.get("version") == version:
+        if wanted.is_served(told):
             return None
-        refused = told.get("refused") or {}
-        if refused.get("version") == version:
+        refused, version = told.get("refused") or {}, told.get("version")
+        if refused.get("version") == wanted.version:
             return str(refused.get("reason"))
-        why = str(told.get("problem") or f"it serves {told.get('version')}")
+        other = ", by another manifest" if version == wanted.version else ""
+        why = str(told.get("problem") or f"it serves {version}{other}")
         time.sleep(_POLL)
     return f"{why} after {timeout:g} s"
 

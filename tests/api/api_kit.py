@@ -35,6 +35,7 @@ from fraud_mlops.pipeline.publishing import keep_bundle, publish
 from fraud_mlops.pipeline.scoring import publish_state, score
 from fraud_mlops.pipeline.training import train_candidate
 from fraud_mlops.pipeline.validation import validate
+from fraud_mlops.registry.bundle import load_bundle, write_bundle
 from fraud_mlops.registry.pointers import read_pointer
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +156,11 @@ def free_port() -> int:
 
 def same(one: Any, other: Any) -> bool:
     return bool(np.allclose(one, other, rtol=0, atol=1e-6))
+
+
+def same_scores(some: Any, others: Any) -> bool:
+    """To a millionth; from eight on, where float32 has no more than that, to its last two bits."""
+    return bool(np.allclose(some, others, rtol=2**-22, atol=1e-6))
 
 
 class Server:
@@ -293,6 +299,26 @@ def open_server(
     start = process_server if process else thread_server
     with start(folder, given) as running:
         yield running
+
+
+def with_other_alerts(models: str, version: str, budget: float) -> str:
+    """The same model, come out of a training for another budget. Its manifest's digest."""
+    bundle = load_bundle(models, DATASET, version)
+    contract, threshold = bundle.manifest.contract, bundle.manifest.threshold
+    alerts = {"alerts": contract["alerts"] | {"budget": budget}}
+    changed = {"contract": contract | alerts, "threshold": threshold | {"budget": budget}}
+    manifest = bundle.manifest.model_copy(update=changed)
+    return write_bundle(models, DATASET, version, bundle.files, manifest).manifest.digest
+
+
+@dataclass
+class Clock:
+    """Of the pauses; it stands still until it is moved on."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 def champion(target: Path) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from access_kit import AUDIENCE, Issuer
-from api_kit import Published, Server, keys, make_published, open_server
+from api_kit import Clock, Published, Server, keys, make_published, open_server
 
 SHARED = shutil.ignore_patterns("raw", "features", "prediction_log")
 """What a copy does not need, and what other tests have left."""
@@ -27,6 +27,13 @@ def own(published: Published, tmp_path: Path) -> Published:
     root = tmp_path / "lake"
     shutil.copytree(published.root, root, ignore=SHARED)
     return replace(published, root=root)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("fraud_mlops.serving.champion.time", clock)
+    return clock
 
 
 @pytest.fixture

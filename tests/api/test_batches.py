@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
-from api_kit import ROOT, Published, Server, as_sent, open_server
+from api_kit import ROOT, Published, Server, as_sent, open_server, same_scores
 
 from api.batch_formats import ANSWERS
 from api.service import BATCHES
@@ -83,6 +83,7 @@ def test_a_raw_partition_sent_as_it_is_scores_as_in_the_batch(
     np.testing.assert_allclose(
         found["probability"].to_numpy(), [e["probability"] for e in expected], rtol=0, atol=1e-6
     )
+    assert same_scores(found["score"].to_numpy(), [e["score"] for e in expected])
     assert found["alert"].to_pylist() == [e["alert"] for e in expected]
     assert found["reasons"].to_pylist() == [e["reasons"] for e in expected]
     assert set(found["model_version"].to_pylist()) == {published.versions["first"]}

@@ -13,7 +13,7 @@ from pathlib import Path
 import fsspec
 import pyarrow.parquet as pq
 import pytest
-from api_kit import DATASET, ROOT, Published, champion, open_server
+from api_kit import DATASET, ROOT, Published, champion, open_server, with_other_alerts
 
 sys.path[:0] = [str(ROOT / "tests" / "stores")]
 
@@ -182,6 +182,21 @@ def test_a_version_that_was_pointed_at_before_is_not_said_to_be_served(
     assert "stays" in ran.stderr
 
 
+def test_the_same_version_of_other_alerts_is_waited_for(
+    published: Published, own: Published, target: Path, remote: Remote, tmp_path: Path
+) -> None:
+    first, slow = published.versions["first"], {"FRAUD_API_POLL_SECONDS": "4"}
+    digest = with_other_alerts(own.models, first, budget=0.0502)
+    with open_server(published, tmp_path, FRAUD_MODEL_URI=str(target), **slow) as server:
+        ran = remote.deploy(target, "--from", own.models, "--server", server.url)
+        assert (ran.returncode, server.get("/readyz").json()["manifest"]) == (0, digest), ran.stderr
+        with_other_alerts(own.models, first, budget=0.06)
+        given = ("--server", server.url, "--timeout", "0.2")
+        ran = remote.deploy(target, "--from", own.models, *given)
+    assert ran.returncode == 1
+    assert f"it serves {first}, by another manifest" in ran.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_deployment_that_is_broken_off_while_it_waits_is_taken_back(
     published: Published, remote: Remote, target: Path, number: signal.Signals
@@ -205,5 +220,15 @@ def test_wrong_usage_is_told(remote: Remote, tmp_path: Path) -> None:
     assert (ran.returncode, "--from" in ran.stderr) == (2, True)
     for wrong in (("--expected", "x"), ("--rollback", "--version", "x")):
         assert remote.deploy(tmp_path, *wrong).returncode == 2
-    ran = remote.deploy(tmp_path, "--from", str(tmp_path / "nothing"))
-    assert (ran.returncode, "has no champion" in ran.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [((), "has no champion"), (("--version", "20240301-0123456789ab"), "no such model version")],
+)
+def test_what_the_source_does_not_have_leaves_nothing_in_the_target(
+    remote: Remote, tmp_path: Path, given: tuple[str, ...], told: str
+) -> None:
+    ran = remote.deploy(tmp_path, "--from", f"{remote.uri}/mistyped", *given)
+    assert (ran.returncode, told in ran.stderr) == (1, True), ran.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -9,15 +9,23 @@ import math
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import requests
-from api_kit import DATASET, Published, Server, open_server, process_server, thread_server
+from api_kit import (
+    DATASET,
+    Published,
+    Server,
+    open_server,
+    process_server,
+    thread_server,
+    with_other_alerts,
+)
 from starlette.requests import Request
 
 from api.access import Access
@@ -32,6 +40,8 @@ from fraud_mlops.serving.scorer import Scorer
 from fraud_mlops.settings import Settings, settings
 
 SWAPS = 50
+BATCH = 10_000
+"""Claims: more than are scored at a time."""
 
 
 @pytest.fixture
@@ -49,31 +59,57 @@ def move(own: Published, version: str) -> None:
     )  # fmt: skip
 
 
-def expected(own: Published, claim: dict[str, Any]) -> dict[str, float]:
-    return {
-        version: own.score_of(name, claim["claim_id"])["probability"]
-        for name, version in own.versions.items()
-    }
+class Answer(NamedTuple):
+    """To a claim, alone or as a row of a batch. header: the version that all of it is said to be
+    by, where one says so."""
+
+    status: int
+    header: str | None
+    version: str | None
+    probability: float
+    reasons: tuple[str, ...]
+
+
+def answer(told: requests.Response, row: dict[str, Any]) -> Answer:
+    return Answer(
+        told.status_code,
+        told.headers.get("X-Model-Version"),
+        row.get("model_version"),
+        row.get("probability", -1.0),
+        tuple(r if isinstance(r, str) else r["text"] for r in row.get("reasons", ())),
+    )
 
 
 class Load:
-    """Clients that score one claim for as long as they are let."""
+    """Clients that score one claim for as long as they are let, the last one as batches."""
 
     def __init__(self, server: Server, claim: dict[str, Any], clients: int = 3) -> None:
-        self.told: list[tuple[int, str, float]] = []
+        self.alone: set[Answer] = set()
+        self.rows: set[Answer] = set()
         self._stop = threading.Event()
-        self._server, self._claim = server, claim
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+        self._url, self._claim = server.url + "/v1/score", claim
+        work = [self._score_alone] * (clients - 1) + [self._score_batch]
+        self._threads = [threading.Thread(target=self._run, args=(one,)) for one in work]
 
-    def _run(self) -> None:
+    def _run(self, work: Callable[[requests.Session], None]) -> None:
         with requests.Session() as session:
             while not self._stop.is_set():
-                told = session.post(
-                    self._server.url + "/v1/score?reasons=none", json=self._claim, timeout=30
-                )
-                body = told.json()
-                probability = body.get("probability", -1.0)
-                self.told.append((told.status_code, body.get("model_version"), probability))
+                work(session)
+
+    def _score_alone(self, session: requests.Session) -> None:
+        told = session.post(self._url, json=self._claim, timeout=30)
+        self.alone.add(answer(told, told.json()))
+
+    def _score_batch(self, session: requests.Session) -> None:
+        told = session.post(
+            self._url + "/batch?reasons=all",
+            data=f"{json.dumps(self._claim)}\n" * BATCH,
+            headers={"Content-Type": "application/x-ndjson"},
+            timeout=30,
+        )
+        lines = told.text.splitlines()
+        assert len(lines) == BATCH
+        self.rows |= {answer(told, json.loads(line)) for line in lines}
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -89,20 +125,34 @@ class Load:
 def test_fifty_swaps_under_load_fail_no_request_and_mix_no_versions(
     own: Published, tmp_path: Path
 ) -> None:
-    claim = own.claim()
-    right = expected(own, claim)
-    first, second = own.versions["first"], own.versions["second"]
-    assert abs(right[first] - right[second]) > 1e-4
-    with open_server(own, tmp_path, process=True) as server, Load(server, claim) as load:
-        for turn in range(SWAPS):
-            wanted = second if turn % 2 == 0 else first
+    claim, versions = own.claim(), own.versions
+    right = {v: own.score_of(name, claim["claim_id"]) for name, v in versions.items()}
+    first, second = versions.values()
+    assert abs(right[first]["probability"] - right[second]["probability"]) > 1e-4
+    with open_server(own, tmp_path, process=True) as server:
+
+        def lead(wanted: str) -> None:
             move(own, wanted)
-            server.until(lambda wanted=wanted: server.version() == wanted)
-        assert "fraud_model_swaps 51.0" in server.get("/metrics").text
-    assert {status for status, _, _ in load.told} == {200}
-    assert {version for _, version, _ in load.told} == {first, second}
-    for _, version, probability in load.told:
-        assert probability == pytest.approx(right[version], abs=1e-6)
+            server.until(lambda: server.version() == wanted)
+
+        reasons = {}
+        for version in (second, first):
+            lead(version)
+            told = server.score(claim)
+            reasons[version] = answer(told, told.json()).reasons
+        assert reasons[first] != reasons[second]
+        with Load(server, claim) as load:
+            for turn in range(SWAPS):
+                lead(second if turn % 2 == 0 else first)
+        assert f"fraud_model_swaps {SWAPS + 3}.0" in server.get("/metrics").text
+    for answers in (load.alone, load.rows):
+        assert {one.status for one in answers} == {200}
+        assert {one.version for one in answers} == {first, second}
+        for one in answers:
+            assert one.header in (None, one.version)
+            assert one.probability == pytest.approx(right[one.version]["probability"], abs=1e-6)
+            assert one.reasons == reasons[one.version]
+    assert all(one.header for one in load.rows)
 
 
 @pytest.mark.parametrize("damage", ["weights", "missing", "canary"])
@@ -137,6 +187,37 @@ def test_a_bad_bundle_is_refused_and_told_and_the_old_one_serves_on(
         (bad / "weights.safetensors").write_bytes(original)
         server.until(lambda: server.version() == second)
         assert "refused" not in server.get("/readyz").json()
+
+
+def test_the_same_version_is_taken_up_anew_once_its_manifest_says_other_things(
+    own: Published, server: Server
+) -> None:
+    first = own.versions["first"]
+    before = server.get("/readyz").json()
+    digest = with_other_alerts(own.models, first, budget=0.0502)
+    server.until(lambda: server.get("/readyz").json()["manifest"] == digest)
+    assert server.score(own.claim()).json()["threshold"]["budget"] == 0.0502
+    told = server.get("/v1/model").json()
+    assert (told["version"], told["contract"]["alerts"]["budget"]) == (first, 0.0502)
+    after = server.get("/readyz").json()
+    assert before["manifest"] not in ("", digest)
+    assert (after["version"], "problem" in after, "refused" in after) == (first, False, False)
+
+
+def test_a_manifest_that_is_written_once_more_swaps_nothing(own: Published) -> None:
+    served = ServedModel(own.models, DATASET, own.lake)
+    assert served.look()
+    before = served.scorer
+    manifest = Path(own.models) / DATASET / own.versions["first"] / "manifest.json"
+    kept = manifest.read_bytes()
+    manifest.write_bytes(b"{")
+    assert not served.look()
+    assert served.refused
+    assert served.refused.version == own.versions["first"]
+    manifest.write_bytes(kept)
+    assert not served.look()
+    assert (served.problem, served.refused) == (None, None)
+    assert served.scorer is before
 
 
 def republished_with_other_scores(folder: Path, version: str) -> str:

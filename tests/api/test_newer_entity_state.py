@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from api_kit import DATASET, Published, open_server
+from api_kit import DATASET, Clock, Published, open_server
 
 from fraud_mlops.lakehouse.partitions import Lakehouse, Partition
 from fraud_mlops.pipeline.plan import plan_run
@@ -196,23 +195,6 @@ class Counting(Lakehouse):
     def read(self, *given: Any, **more: Any) -> pa.Table:
         self.reads += 1
         return super().read(*given, **more)
-
-
-@dataclass
-class Clock:
-    """Of the pauses; it stands still until it is moved on."""
-
-    now: float = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("fraud_mlops.serving.champion.time", clock)
-    return clock
 
 
 @pytest.mark.parametrize("damage", ["other entities", "no Parquet"])

@@ -37,8 +37,10 @@ def test_probabilities_are_those_of_torch_to_a_millionth(name: str) -> None:
     matrix, network = far_and_near(name), FastNetwork(MODELS[name])
     found = mean_logits(network.passed(matrix))
     assert found.dtype == np.float32
-    expected = MODELS[name].calibrated(MODELS[name].matrix_logits(matrix))
+    logits = MODELS[name].matrix_logits(matrix)
+    expected = MODELS[name].calibrated(logits)
     np.testing.assert_allclose(MODELS[name].calibrated(found), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found[:100], logits[:100], rtol=2**-22, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", MODELS)

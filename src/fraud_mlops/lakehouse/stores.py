@@ -220,6 +220,15 @@ def tag_of(stream: BinaryIO) -> str:
         return ""
 
 
+def tag_at(uri: str) -> str | None:
+    """Of the object that stands there now (ETag, or inode, time and size); None without one."""
+    try:
+        with open_input(uri) as stream:
+            return tag_of(stream)
+    except FileNotFoundError:
+        return None
+
+
 def list_files(uri: str) -> list[StoredFile]:
     """Every file below a folder by one listing, in order of path; none when it is not there."""
     fs, path = filesystem(uri)

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from fraud_mlops.errors import MEND, BundleError, first_mistake
-from fraud_mlops.lakehouse.stores import join, list_files, read_bytes, write_bytes
+from fraud_mlops.lakehouse.stores import join, list_files, read_bytes, tag_at, write_bytes
 
 MANIFEST = "manifest.json"
 _VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
@@ -169,6 +169,11 @@ def read_manifest(models_uri: str, dataset: str, version: str) -> Manifest:
     if manifest.digest != manifest.sealed().digest:
         raise BundleError(f"{uri}: is not the manifest that was published (digest); {MEND}")
     return manifest
+
+
+def manifest_tag(models_uri: str, dataset: str, version: str) -> str | None:
+    """Another one once a version's manifest is written anew; None without a manifest."""
+    return tag_at(join(models_uri, dataset, version, MANIFEST))
 
 
 def written(models_uri: str, dataset: str) -> dict[str, datetime]:

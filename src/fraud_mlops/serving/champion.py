@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from fraud_mlops.contract import Contract
 from fraud_mlops.errors import BundleError, ContractError, FraudMlopsError, RegistryError
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.lakehouse.stores import open_input, tag_of
+from fraud_mlops.lakehouse.stores import tag_at
+from fraud_mlops.registry.bundle import manifest_tag, read_manifest
 from fraud_mlops.registry.pointers import Role, read_pointer
 from fraud_mlops.serving.entity_state import read_entity_state, state_uri
 from fraud_mlops.serving.histories import EntityHistories
@@ -35,19 +38,26 @@ class Refused:
     at: datetime
 
 
+class _Named(NamedTuple):
+    """What is pointed at. manifest: tag of that version's, which may be written anew."""
+
+    version: str
+    manifest: str | None
+
+
 @dataclass
 class _Pause:
     """Until when what failed is left alone, and why: each time twice as long, up to a minute."""
 
-    what: str | None = None
+    what: str | _Named | None = None
     why: str | None = None
     until: float = 0.0
     wait: float = 1.0
 
-    def holds(self, what: str | None) -> bool:
+    def holds(self, what: str | _Named | None) -> bool:
         return what == self.what and time.monotonic() < self.until
 
-    def begin(self, what: str | None, why: str) -> None:
+    def begin(self, what: str | _Named | None, why: str) -> None:
         self.what, self.why, self.until = what, why, time.monotonic() + self.wait
         self.wait = min(2 * self.wait, LONGEST_WAIT)
 
@@ -71,6 +81,7 @@ class ServedModel:
     swaps: int = 0
     since: datetime | None = None
     _loaded: Loaded | None = None
+    _named: _Named | None = None
     _state_tag: str | None = None
     _noted: dict[str, str] = field(default_factory=dict)
     _versions: _Pause = field(default_factory=_Pause)
@@ -92,51 +103,68 @@ class ServedModel:
         try:
             moved, problem = look()
         except (FraudMlopsError, OSError) as error:
-            if self._noted.get(look.__name__) != str(error):
+            if self._is_news(look.__name__, error):
                 log.warning("%s: %s", self.role, error)
-            self._noted[look.__name__] = str(error)
             return False, self._shown(error)
         except Exception as error:  # a damaged bundle may break anything; the old one serves on
-            log.exception("the %s cannot be loaded", self.role)
+            if self._is_news(look.__name__, error):
+                log.exception("the %s cannot be loaded", self.role)
             return False, self._shown(error)
         if problem is None:
             self._noted.pop(look.__name__, None)
         return moved, problem
+
+    def _is_news(self, look: str, error: Exception) -> bool:
+        """Whether this look has not failed so the last time, by type, text and notes."""
+        told = "".join(traceback.format_exception_only(error))
+        news = self._noted.get(look) != told
+        self._noted[look] = told
+        return news
 
     def _follow(self) -> tuple[bool, str | None]:
         pointer = read_pointer(self.models_uri, self.dataset, self.role)
         if pointer is None:
             self.refused, self._versions = None, _Pause()
             return self._unnamed(), f"no {self.role} yet: train one, or promote a version"
-        if self.scorer is not None and self.scorer.version == pointer.version:
+        version = pointer.version
+        named = _Named(version, manifest_tag(self.models_uri, self.dataset, version))
+        if named == self._named:
             self.refused, self._versions = None, _Pause()
             return False, None
-        if self._versions.holds(pointer.version):
+        if self._versions.holds(named):
             return False, self._versions.why
-        self._swap(pointer.version)
-        return True, None
+        try:
+            moved = self._swap(version)
+        except Exception as error:
+            self.refused = Refused(version, self._shown(error), datetime.now(UTC))
+            self._versions.begin(named, self.refused.reason)
+            error.add_note(f"of {self.dataset} {version}")
+            raise
+        self._named, self.refused, self._versions = named, None, _Pause()
+        return moved, None
 
     def _unnamed(self) -> bool:
         """A challenger goes; a champion that was retired serves on."""
         if self.role == "champion" or self.scorer is None:
             return False
-        self.scorer, self._loaded = None, None
+        self.scorer, self._loaded, self._named = None, None, None
         return True
 
-    def _swap(self, version: str) -> None:
-        try:
-            loaded = load_model(self.models_uri, self.dataset, version)
-            tag = self._tag(loaded.contract)
-            scorer = scorer_of(loaded, self._histories(loaded.contract))
-        except Exception as error:
-            self.refused = Refused(version, self._shown(error), datetime.now(UTC))
-            self._versions.begin(version, self.refused.reason)
-            raise
+    def _swap(self, version: str) -> bool:
+        """False where the manifest of what is served was but written once more."""
+        served = self.scorer
+        if served is not None and served.version == version:
+            manifest = read_manifest(self.models_uri, self.dataset, version)
+            if manifest.digest == served.manifest.digest:
+                return False
+        loaded = load_model(self.models_uri, self.dataset, version)
+        tag = self._tag(loaded.contract)
+        scorer = scorer_of(loaded, self._histories(loaded.contract))
         self._loaded, self._state_tag, self._states = loaded, tag, _Pause()
         self.scorer = scorer  # one assignment: whole or not at all
         self.swaps, self.since = self.swaps + 1, datetime.now(UTC)
-        self.refused, self._versions = None, _Pause()
         log.info("%s %s is served", self.role, version)
+        return True
 
     def _renew(self) -> tuple[bool, str | None]:
         if self.scorer is None or self._loaded is None:
@@ -160,14 +188,8 @@ class ServedModel:
         return EntityHistories(contract, read_entity_state(contract, self.lakehouse))
 
     def _tag(self, contract: Contract) -> str | None:
-        """Of the entity state's object (ETag, or inode, time and size); None without one."""
-        if not contract.entities:
-            return None
-        try:
-            with open_input(state_uri(contract, self.lakehouse)) as stream:
-                return tag_of(stream)
-        except FileNotFoundError:
-            return None
+        """Of the entity state's object; None without one."""
+        return tag_at(state_uri(contract, self.lakehouse)) if contract.entities else None
 
     def _shown(self, error: Exception) -> str:
         """What anybody may read who only asks whether we are ready: what a model lacks, without

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fraud_mlops.errors import BundleError, FraudMlopsError, RegistryError
 from fraud_mlops.lakehouse.stores import absolute
-from fraud_mlops.registry.bundle import list_versions, load_bundle, write_bundle
+from fraud_mlops.registry.bundle import list_versions, load_bundle, read_manifest, write_bundle
 from fraud_mlops.registry.going_back import rollback_target
 from fraud_mlops.registry.locking import locked
 from fraud_mlops.registry.pointers import promote, read_pointer, withdraw
@@ -35,6 +35,19 @@ class Deployed(NamedTuple):
         return self.version != self.previous
 
 
+def offered(source: str, dataset: str, *, version: str | None = None) -> str:
+    """What there is to bring: `version`, or the source's champion. BundleError for a version that
+    the source does not have, RegistryError where it has no champion."""
+    if version is None:
+        pointer = read_pointer(source, dataset, "champion")
+        if pointer is None:
+            raise RegistryError(
+                f"{dataset} has no champion in {source}; promote one, or name a version"
+            )
+        version = pointer.version
+    return read_manifest(source, dataset, version).version
+
+
 def bring(
     source: str,
     target: str,
@@ -49,7 +62,7 @@ def bring(
     damaged, cannot be loaded or does not score as it did at training, RegistryError when there is
     none.
     """
-    wanted = version or _champion(source, dataset)
+    wanted = offered(source, dataset, version=version)
     progress(f"fetching {dataset} {wanted}")
     bundle = load_bundle(source, dataset, wanted)
     progress(f"verified: {len(bundle.files)} files have the hashes of the manifest")
@@ -153,10 +166,6 @@ def points_at(target: str, dataset: str) -> str | None:
     return pointer.version if pointer else None
 
 
-def _champion(source: str, dataset: str) -> str:
-    pointer = read_pointer(source, dataset, "champion")
-    if pointer is None:
-        raise RegistryError(
-            f"{dataset} has no champion in {source}; promote one, or name a version"
-        )
-    return pointer.version
+def digest_of(target: str, dataset: str, version: str) -> str:
+    """Of the manifest there: the same version may have one of other alerts."""
+    return read_manifest(absolute(target), dataset, version).digest
