@@ -3,9 +3,9 @@
     python benchmarks/bench_reasons.py [--lake LAKE [--dataset NAME]] [--claims 200] [--orders 60]
 
 Without a lakehouse, a champion of 20,000 generated claims is trained first. Half of the claims are
-those that the champion scores highest in its out-of-time window, half are drawn from it. Shapley
-values are sampled: `--orders` random orders of the features of each claim, each with its reverse,
-in which a feature's own encoding takes the average claim's place. Integrated gradients
+those that the champion scores highest in the newest out-of-time window, half are drawn from it.
+Shapley values are sampled: `--orders` random orders of the features of each claim, each with its
+reverse, in which a feature's own encoding takes the average claim's place. Integrated gradients
 (Sundararajan, Taly & Yan, ICML 2017) average the gradient over points on the line from the average
 claim. All are contributions to the same rise of the same logit; the foremost reasons are three.
 """
@@ -45,7 +45,8 @@ def main() -> None:
         lake = given.lake or trained(Path(folder), 20_000)
         scorer = Champion(lake.absolute(), given.dataset).scorer()
         print(f"{scorer.version} of {given.dataset}, {given.claims} claims\n")
-        file = max(lake.glob(f"features/{given.dataset}/*/oot.parquet"))
+        windows = lake.glob(f"features/{given.dataset}/*/oot.parquet")
+        file = max(windows, key=lambda path: path.stat().st_mtime)
         claims = some_claims(scorer.model, pq.read_table(file), given.claims)
         compare(scorer.model, scorer.model.preprocessor.transform(claims), given.orders)
 

@@ -105,6 +105,19 @@ def test_reasons_name_a_personal_column_without_its_value(
     assert [r["reasons"] for r in rows] == [[r["text"] for r in a["reasons"]] for a in answers]
 
 
+def test_each_of_many_explained_claims_has_the_reasons_that_it_has_alone(
+    published: Published, server: Server
+) -> None:
+    """More of them than are explained at a time."""
+    claims = published.recent(days=30).slice(0, 99)
+    body = arrow(raw(published, claims))
+    rows = send(server, body, ARROW, "?reasons=all").to_pylist()
+    assert len({tuple(row["reasons"]) for row in rows}) > 50
+    for row, claim in list(zip(rows, as_sent(claims, published.features), strict=True))[::7]:
+        told = server.post("/v1/score?reasons=all", json=claim).json()
+        assert row["reasons"] == [reason["text"] for reason in told["reasons"]]
+
+
 def test_json_lines_are_answered_line_by_line_as_each_claim_alone(
     published: Published, server: Server
 ) -> None:

@@ -16,6 +16,8 @@ from fraud_mlops.contract import Contract
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.registry.bundle import load_bundle
 from fraud_mlops.serving.columns import read_columns
+from fraud_mlops.serving.histories import EntityHistories
+from fraud_mlops.serving.loading import load_model, scorer_of
 from fraud_mlops.serving.request import ClaimReader
 
 LINES, ARROW = "application/x-ndjson", "application/vnd.apache.arrow.stream"
@@ -40,6 +42,30 @@ NO_NUMBERS = ["4,200", "much", "inf", "0x10", -1, "-1", "-0.5"]
 WORDS = [(" theft ", "theft"), ("\x1ctheft\x1f", "theft"), ("\xa0theft", "theft"), ("  ", None)]
 IDS = [(12, "12"), (12.0, "12"), (-0.0, "0"), (1.5, "1.5"), (1e300, "1e+300"), (True, "true"),
        ("12.0", "12"), ("\x1c", None), ("", None)]  # fmt: skip
+
+
+DIGESTED = [
+    {"amount": 4200.5, "peril": "theft", "region": None, "driver_age": 44},
+    {"amount": 4200.5, "peril": "theft", "driver_age": 44, "claim_id": "another"},
+    {"peril": "fl\u00fcchtig \U0001f697", "region": "\u0000", "channel": "a\u001f"},
+    {"amount": 0.0, "peril": " theft "},
+    {},
+]
+
+
+def test_a_claims_features_have_one_digest_however_it_comes(published: Published) -> None:
+    loaded = load_model(published.models, DATASET, published.versions["first"])
+    scorer = scorer_of(loaded, EntityHistories(loaded.contract, None))
+    claims = [{"event_time": NOON} | claim for claim in DIGESTED]
+    read = [scorer.reader.read(json.dumps(claim).encode()) for claim in claims]
+    expected = scorer.prepare(read).digests()
+    names = {name: None for claim in claims for name in claim}
+    batch = pa.RecordBatch.from_pylist([names | claim for claim in claims])
+    columns = read_columns(scorer.reader, batch, 0)
+    found = scorer.prepared(columns.moments, columns.own, columns.entities, columns.words)
+    assert found.digests() == expected
+    assert expected[0] == expected[1]
+    assert len(set(expected)) == len(expected) - 1
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch  # noqa: TID253 -- tests of what owns torch
 from toy_claims import claims, model
 
 from fraud_mlops.features.preprocessing import Matrix
-from fraud_mlops.models.reasons import Explainer, reference_logit
+from fraud_mlops.models.multipliers import multipliers
+from fraud_mlops.models.reasons import Explainer, input_of_column, reference_logit
+from fraud_mlops.serving.layers import layers_of
 from fraud_mlops.serving.network import FastNetwork, mean_logits, rows_of
 
 TABLE, LABELS = claims(1200)
@@ -51,6 +54,19 @@ def test_attributions_are_those_of_torch_and_sum_to_the_distance(name: str) -> N
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     distance = mean_logits(passed) - reference_logit(MODELS[name])
     np.testing.assert_allclose(found.sum(axis=1), distance, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mlp", "tabm", "tabm-mini"])
+def test_a_unit_that_nothing_moves_passes_on_its_gradient(name: str) -> None:
+    for member in MODELS[name].network.parts:
+        width = len(input_of_column(member.encoder))
+        place = np.random.default_rng(0).normal(size=(1, width)).astype(np.float32)
+        layers = layers_of(member.head, width)
+        entering, _ = layers.forward(place)
+        with torch.inference_mode():
+            same = torch.from_numpy(place)
+            expected = multipliers(member.head, same, same).numpy()
+        np.testing.assert_allclose(layers.multipliers(entering, entering), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", MODELS)

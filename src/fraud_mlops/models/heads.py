@@ -108,7 +108,7 @@ class TabmHead(nn.Module):
         if self.training:
             return self._fold()
         if self._kept is None:
-            # Kept as ordinary tensors, for reasons differentiate through them.
+            # As ordinary tensors: those of inference mode cannot be differentiated through.
             with torch.inference_mode(False), torch.no_grad():
                 self._kept = self._fold()
         return self._kept

@@ -71,7 +71,7 @@ def outputs(
 def _reasons(
     model: FraudModel, claims: pa.RecordBatch, alert: np.ndarray, unsaid: Collection[str]
 ) -> pa.Array:
-    """Explaining costs some thirty scorings, so that only claims for people to look at are."""
+    """Of alerts alone: they are what people look at."""
     texts: list[list[str]] = [[] for _ in range(len(alert))]
     at = np.flatnonzero(alert)
     if len(at):
