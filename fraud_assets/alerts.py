@@ -60,8 +60,11 @@ def record_alert(
 
 
 def tell(message: Notification, log: logging.Logger) -> bool:
-    """Sends it; why it was not sent stands in the log. False: it may be told again later."""
+    """Sends it; why it was not sent stands in the log, but for the end of what never was.
+
+    False: it may be told again later.
+    """
     done = notify(message, log=log)
-    if done.held_back:
+    if done.held_back and not done.of_nothing:
         log.info(f"No message was sent that {message.title}: {done.held_back}")
     return done.done

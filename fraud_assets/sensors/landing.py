@@ -1,8 +1,9 @@
 """New files in the landing zone: a run for each stretch of partitions that they touch.
 
 What has arrived `fraud_mlops.landing.arrivals` finds out. The run requests carry what asked for
-them in their run key, so that a tick which is repeated after a crash launches nothing twice. Of
-ticks that fail people are told (`landing_failing`).
+them in their run key, so that a tick which is repeated after a crash launches nothing twice. Runs
+that failed are asked for again (`landing_again`), and of ticks that fail people are told
+(`landing_failing`).
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of context and resources.
@@ -18,12 +19,14 @@ from fraud_assets.assets.landing import seen_in_passing
 from fraud_assets.dataset import Dataset
 from fraud_assets.jobs import INGEST
 from fraud_assets.run_requests import run_request, runs_of_partitions
+from fraud_assets.sensors.landing_again import failed_before, tags_of
 from fraud_assets.sensors.landing_failing import failed, unmarked, went_well
 from fraud_assets.stores import Stores
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.landing.arrivals import Arrivals, Seconds, look
 from fraud_mlops.landing.partitions import Partitions
+from fraud_mlops.words import counted
 
 SETTLE_SECONDS = 30.0
 """A file of this machine that changed more recently may still be being written."""
@@ -47,7 +50,8 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Ingests the partitions that new or changed files touch, and those of claims "
         "that were in the future when their file landed. A bad file is set aside and reported, and "
-        "the others go on. A file that is gone changes nothing.",
+        "the others go on; an ingest that failed before is asked for again. A file that is gone "
+        "changes nothing.",
     )
     def sensor(context: dg.SensorEvaluationContext, stores: Stores) -> dg.SensorResult:
         try:
@@ -59,7 +63,11 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
         except (FraudMlopsError, OSError) as error:  # all of it is done again by the next tick
             cursor = failed(dataset, context.cursor, error, context.log)
             return dg.SensorResult(skip_reason=str(error), cursor=cursor)
-        requests = requests_for(dataset, arrivals)
+        again = failed_before(context.instance, dataset, arrivals.cursor)
+        if again:
+            told = counted(len(again), "ingest")
+            context.log.info(f"Asked for again after files were looked at: {told} that failed.")
+        requests = [*requests_for(dataset, arrivals), *again]
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else arrivals.nothing,
@@ -88,11 +96,11 @@ def arrived(
 
 def requests_for(dataset: Dataset, arrivals: Arrivals) -> list[dg.RunRequest]:
     """A run for each stretch of partitions that were touched."""
-    requests = []
+    requests, seen = [], tags_of(arrivals.cursor)
     for part in runs_of_partitions(dataset, set(arrivals.touched)):
         asking = sorted({why for value in part.values() for why in arrivals.touched[value]})
         key = "\n".join([part.first, part.last, *asking])
-        requests.append(run_request(dataset, INGEST, part, key=key))
+        requests.append(run_request(dataset, INGEST, part, key=key, tags=seen))
     return requests
 
 

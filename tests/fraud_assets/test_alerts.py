@@ -97,6 +97,35 @@ def test_a_job_that_succeeds_where_it_had_failed_is_told_once(
     assert f"Link: http://dagster.example.org/runs/{run.run_id}" in told
 
 
+@pytest.mark.parametrize("somebody", ["hook", None])
+def test_a_first_run_says_of_nothing_that_it_has_recovered(
+    fail: Callable[..., dg.DagsterRun],
+    request: pytest.FixtureRequest,
+    capfd: pytest.CaptureFixture[str],
+    somebody: str | None,
+) -> None:
+    if somebody:
+        request.getfixturevalue(somebody)
+    fail(good=True)
+    assert "recovered" not in capfd.readouterr().err
+
+
+def test_an_end_that_is_held_back_stands_in_the_log(
+    hook: Webhook,
+    fail: Callable[..., dg.DagsterRun],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for partition in ("2024-01", "2024-02"):
+        fail(partition=partition)
+    monkeypatch.setenv("FRAUD_NOTIFY_PER_HOUR", "1")
+    settings.cache_clear()
+    for partition in ("2024-01", "2024-02"):
+        fail(good=True, partition=partition)
+    assert hook.titles[2:] == ["ingest_job recovered"]
+    assert "that ingest_job recovered: 1 were sent within the hour" in capfd.readouterr().err
+
+
 def test_a_room_that_is_down_leaves_the_alert_on_record(
     landed: Place, fail: Callable[..., dg.DagsterRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,19 @@ def test_a_lost_record_of_seen_files_is_told_until_the_cursor_is_reset(
     assert hook.titles == ["parcels/landing needs a look", "parcels/landing recovered"]
 
 
+@pytest.mark.parametrize("somebody", ["hook", None])
+def test_a_first_tick_says_of_nothing_that_it_has_recovered(
+    landed: Place,
+    request: pytest.FixtureRequest,
+    capfd: pytest.CaptureFixture[str],
+    somebody: str | None,
+) -> None:
+    if somebody:
+        request.getfixturevalue(somebody)
+    land(landed)
+    assert "recovered" not in capfd.readouterr().err
+
+
 def test_a_tick_that_fails_once_is_forgotten(hook: Webhook, landed: Place) -> None:
     (landed.landing / "a.csv").write_text(rows("2024-01-05"))
     first = land(landed)

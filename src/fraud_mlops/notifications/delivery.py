@@ -34,12 +34,14 @@ class Delivered:
     """sent, failed: channels, without their secrets. held_back: why it was not sent at all.
 
     needless: it was held back since people know it, or since it is none of their business.
+    of_nothing: it would have told the end of a problem of which nobody was told.
     """
 
     sent: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     held_back: str | None = None
     needless: bool = False
+    of_nothing: bool = False
 
     @property
     def done(self) -> bool:
@@ -59,7 +61,8 @@ def notify(
         given = given or settings()
         addresses = _addresses(given)
         if not addresses:
-            return Delivered(held_back="no address is set in FRAUD_NOTIFY_URLS")
+            why = "no address is set in FRAUD_NOTIFY_URLS"
+            return Delivered(held_back=why, of_nothing=message.if_any)
         mask = masker(os.environ, *(part for one in addresses for part in parts_of_address(one)))
         MaskedLog(mask).install("urllib3.connectionpool")  # it logs paths, where keys are
         return _notify(message.masked(mask), given, addresses, log, mask)
@@ -79,7 +82,8 @@ def _notify(
     told = ToldFile(given.notify_state or _state(), given.notify_repeat, given.notify_per_hour)
     decision = told.decide(message, datetime.now(UTC))
     if decision.send is None:
-        return Delivered(held_back=decision.why, needless=decision.needless)
+        of_nothing = decision.needless and message.if_any
+        return Delivered(held_back=decision.why, needless=decision.needless, of_nothing=of_nothing)
     outcome = _send_all(decision.send, addresses, given.notify_timeout, log, mask)
     if not outcome.sent:
         told.was_not_told(message, decision)

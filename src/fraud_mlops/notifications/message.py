@@ -40,6 +40,11 @@ class Notification(BaseModel):
         return self.status in BAD
 
     @property
+    def if_any(self) -> bool:
+        """The end of a problem, if there was one: who tells does not know of any."""
+        return self.status == "recovered" and self.since is None
+
+    @property
     def title(self) -> str:
         """`ingest_job failed in raw_zone`."""
         verb = {"unstable": "is unstable", "warning": "needs a look", "aborted": "was aborted"}

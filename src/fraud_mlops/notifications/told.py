@@ -177,7 +177,7 @@ def _good(told: Told, told_now: Notification, over: Mapping[str, Problem]) -> De
     known = [problem.first for problem in over.values() if problem.told]
     if known:
         return Decision(told_now.model_copy(update={"status": "recovered", "since": min(known)}))
-    if told_now.status == "recovered" and told_now.since is None:
+    if told_now.if_any:
         return Decision(None, "nobody was told of a problem", needless=True)
     return Decision(told_now)
 
