@@ -40,7 +40,8 @@ class Checks(Part):
     calibration_error: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Greatest mean distance of probability and fraud rate, out of time."""
     budget_tolerance: Annotated[float, Field(ge=0)] = 0.25
-    """Alerts may exceed the budget by this share of it; a threshold cannot know what comes."""
+    """Alerts may exceed the budget by this share of it; a threshold cannot know what comes. Beyond
+    that, more than chance does has to be."""
     performance_frauds: PositiveInt = 30
     """With fewer labelled frauds performance is not said to have decayed."""
 

@@ -1,4 +1,4 @@
-"""A champion that alerts nobody says so."""
+"""A champion that alerts nobody says so, and one that alerts too many."""
 
 from __future__ import annotations
 
@@ -46,10 +46,19 @@ def outputs(alerts: int, claims: int) -> pa.Table:
         (1, 1000, {}, True),
         (0, 1000, {"review_cost": 50.0}, True),
         (0, 100, {}, True),
+        (1, 1, {}, True),
+        (2, 3, {}, True),
+        (3, 3, {}, False),
+        (10, 100, {}, True),
+        (20, 100, {}, False),
+        (700, 10_000, {}, False),
     ],
-    ids=["nobody", "somebody", "by costs", "by chance"],
+    ids=[
+        *("nobody", "somebody", "by costs", "nobody by chance", "one", "few by chance"),
+        *("all of few", "some by chance", "too many", "a little too many of many"),
+    ],
 )
-def test_scores_without_an_alert_are_looked_at(
+def test_alerts_beyond_chance_and_scores_without_one_are_looked_at(
     tmp_path: Path, alerts: int, claims: int, given: dict[str, Any], *, passed: bool
 ) -> None:
     contract: Contract = load("synthetic_claims")
@@ -62,6 +71,8 @@ def test_scores_without_an_alert_are_looked_at(
     findings = {found.name: found for found in told(lake, raw, scores, "v").findings}
     assert findings["alert_budget"].passed == passed
     assert findings["alert_budget"].severity == "WARN"
+    told_as_chance = "by chance" in str(findings["alert_budget"].facts["reason"])
+    assert told_as_chance == (passed and alerts > 0.0625 * claims)
 
 
 def test_no_alert_by_costs_is_told_with_the_cost(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from fraud_mlops.words import counted, share_of
 
 NOTICED_ALERTS = 10
 """Where the budget allows so many, not one of them is no chance."""
+CHANCE = 0.01
+"""Too many alerts are those that a threshold within the limit would give more rarely than that."""
 
 
 def told(
@@ -86,15 +88,22 @@ def _duplicates(lakehouse: Lakehouse, scores: Sequence[Partition]) -> Finding:
 
 
 def _budget(raw: RawClaims, scores: Sequence[Partition], claims: int, alerts: int) -> Finding:
-    """Too many alerts are a fault, and none at all, unless a review costs more than it saves."""
+    """Too many alerts are a fault, and none at all, unless a review costs more than it saves.
+
+    Both only beyond chance: of the first claims of a month a single alert is a large share.
+    """
     budget, tolerance = raw.contract.alerts.budget, raw.contract.checks.budget_tolerance
-    share = alerts / claims if claims else 0.0
+    share, most = alerts / claims if claims else 0.0, budget * (1 + tolerance)
+    over = share > most
+    too_many = over and _by_chance(alerts, claims, most) < CHANCE
     by_costs = raw.contract.alerts.review_cost is not None
     some = alerts > 0 or by_costs or budget * claims < NOTICED_ALERTS
     reason = (
         f"{counted(alerts, 'alert')} on {counted(claims, 'claim')}, {share_of(share)}; the budget "
-        f"is {share_of(budget)}, and {share_of(budget * (1 + tolerance))} at most"
+        f"is {share_of(budget)}, and {share_of(most)} at most"
     )
+    if over and not too_many:
+        reason += ", which so few claims may exceed by chance"
     if not alerts and budget * claims >= NOTICED_ALERTS:
         allowed = counted(int(budget * claims), "alert")
         reason = f"not one alert on {counted(claims, 'claim')}, where the budget allows {allowed}"
@@ -103,7 +112,7 @@ def _budget(raw: RawClaims, scores: Sequence[Partition], claims: int, alerts: in
             reason += f": none is worth a review at alerts.review_cost = {cost:,.2f}"
     return Finding(
         "alert_budget",
-        passed=share <= budget * (1 + tolerance) and some,
+        passed=not too_many and some,
         severity="WARN",
         facts={
             NEWEST: newest_with_rows(scores),
@@ -113,3 +122,10 @@ def _budget(raw: RawClaims, scores: Sequence[Partition], claims: int, alerts: in
             "tolerance": tolerance,
         },
     )
+
+
+def _by_chance(alerts: int, claims: int, share: float) -> float:
+    """Probability of so many alerts, or more, where each claim has one with this probability."""
+    from scipy.special import bdtrc  # of the binomial, without the weight of scipy.stats
+
+    return float(bdtrc(alerts - 1, claims, min(share, 1.0)))
