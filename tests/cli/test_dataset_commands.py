@@ -82,6 +82,9 @@ def test_check_tells_windows_with_their_frauds_entities_and_partitions(shell, pl
     assert found["out"] == ["of", "time", "2024-04-25", "2024-08-21", "40", "40", "4", "10.00%"]
     assert found["in"] == ["no", "window", "20", "20", "2", "10.00%"]
     assert "Note: 4 frauds known in the out-of-time window: with fewer than 20" in text
+    few = "with fewer than 200 drift is not judged"
+    assert f"Note: 110 claims in the training window: {few}" in text
+    assert f"Note: 40 claims in the out-of-time window: {few}" in text
 
 
 def test_check_tells_of_an_entity_that_stands_for_nobody(shell, place) -> None:

@@ -176,15 +176,24 @@ def test_too_few_claims_are_not_judged_however_different() -> None:
     few = claims(MIN_ROWS - 1, 1, amount_factor=100.0, age_missing=1.0)
     for report in (measured(claims(5000, 0), few), measured(few, claims(5000, 0))):
         assert {f.verdict for f in report.features} == {"too few rows"}
-        assert report.verdict == "stable"
+        assert report.verdict == "not judged"
         assert report.classifier_auc is None
-        assert report.drifted_share == 0
-        assert "Too few claims" in report.reasons[0]
+        assert report.drifted_share is None
+        assert report.reasons[0].startswith("Too few claims: ")
+
+
+def test_where_every_feature_stands_apart_nothing_is_judged() -> None:
+    reference, new = claims(1000, 0), claims(1000, 1)
+    report = measured(
+        reference, new, numeric=["amount"], categorical=[], score=None, apart=["amount"]
+    )
+    assert (report.verdict, report.drifted_share) == ("not judged", None)
+    assert report.reasons[-1].endswith("amount.")
 
 
 def test_no_new_claims_at_all_leave_the_figures_open() -> None:
     report = measured(claims(500, 0), claims(0, 1))
-    assert report.verdict == "stable"
+    assert report.verdict == "not judged"
     assert report.rows_current == 0
     assert all(f.psi is None and f.missing_current is None for f in report.features)
     assert DriftReport.model_validate_json(report.model_dump_json()) == report

@@ -19,9 +19,10 @@ from fraud_mlops.pipeline.closing import closing_words
 from fraud_mlops.pipeline.metrics import METRICS
 from fraud_mlops.pipeline.monitoring import monitor
 from fraud_mlops.pipeline.outputs import OUTPUTS
-from fraud_mlops.pipeline.reference import read_reference
+from fraud_mlops.pipeline.reference import drift_from, read_reference
 from fraud_mlops.pipeline.scoring import score
 from fraud_mlops.pipeline.validation import Validated
+from fraud_mlops.reporting.metrics import told
 
 
 def test_every_claim_since_the_oot_window_is_scored_once_and_again_alike(first: Run) -> None:
@@ -70,6 +71,25 @@ def test_metrics_carry_the_verdicts_on_drift_and_the_limits_they_were_found_by(f
         assert found.get((*window, "all", "verdict")) == (
             DRIFT_VERDICTS[report.verdict] if judged else None
         )
+
+
+def test_too_few_claims_to_judge_drift_are_no_stable_ones(first: Run) -> None:
+    scores = first.score()
+    monitored = monitor(first.plan, first.features, first.leader, scores)
+    yardstick = first.leader.yardstick
+    assert yardstick is not None
+    few = read_window(first.features, "oot")[:5]
+    report = drift_from(yardstick, first.features, first.leader.model, few, window="after_oot")
+    monitored = replace(monitored, drift=(report,))
+    words = closing_words(first.plan, first.ingested, first.validated, scores, monitored, "")
+    assert "later claims" in words
+    assert ": not judged: Too few claims: " in words
+    assert "stable" not in words
+    findings = told(first.lake, first.features.contract, monitored).findings
+    found = {f.name: f for f in findings}["drift"]
+    assert found.passed
+    assert found.facts["verdicts"] == {"after_oot": "not judged"}
+    assert found.facts["drifted_share"] is None
 
 
 def test_scores_that_may_be_chance_are_told(first: Run) -> None:

@@ -26,6 +26,7 @@ from fraud_mlops.features.split import (
 from fraud_mlops.lakehouse.periods import partition_value
 from fraud_mlops.lakehouse.ranges import partition_of
 from fraud_mlops.moments import TICK
+from fraud_mlops.monitoring.drift import MIN_ROWS
 from fraud_mlops.span import begin_with, span_of
 from fraud_mlops.words import counted
 
@@ -103,6 +104,7 @@ def windows_of(contract: Contract, as_of: datetime, table: pa.Table) -> Windows:
     if not found.refusals:
         found.notes += _few_frauds(found.counted[-1])
         found.notes += _no_alerts(contract, found.counted[1])
+        found.notes += _few_claims(found.counted)
     beyond = len(claims.times) - sum(counted.claims for counted in found.counted)
     if beyond:
         found.counted.append(_beside(claims, split, beyond))
@@ -139,6 +141,16 @@ def _few_frauds(oot: Counted) -> list[str]:
     return [
         f"{counted(oot.frauds, 'fraud')} known in the out-of-time window: with fewer than "
         f"{MIN_FRAUDS} no challenger replaces a champion"
+    ]
+
+
+def _few_claims(windows: list[Counted]) -> list[str]:
+    short = {"train": "the training window", "oot": "the out-of-time window"}
+    return [
+        f"{counted(window.claims, 'claim')} in {short[window.name]}: with fewer than {MIN_ROWS} "
+        "drift is not judged"
+        for window in windows
+        if window.name in short and window.claims < MIN_ROWS
     ]
 
 

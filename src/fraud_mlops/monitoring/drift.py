@@ -21,7 +21,12 @@ from fraud_mlops.monitoring.distances import (
     share_moved,
     stability,
 )
-from fraud_mlops.monitoring.drift_report import DriftReport, FeatureDrift, Verdict
+from fraud_mlops.monitoring.drift_report import (
+    DRIFT_VERDICTS,
+    DriftReport,
+    FeatureDrift,
+    Verdict,
+)
 from fraud_mlops.monitoring.pairs import Pair, categories, numbers, require_columns, sample
 
 MIN_ROWS = 200
@@ -64,8 +69,8 @@ def measure_drift(
     beyond chance. From `limits.psi_warn` on it warns. KS and JS are told, not judged. The whole
     drifts when the score does, when `limits.share_alert` of the features do, or when the
     classifier reaches `limits.classifier_alert`; it warns when any feature drifts or warns. With
-    fewer than MIN_ROWS claims on either side it is stable, and the reasons say that nothing
-    could be judged.
+    fewer than MIN_ROWS claims on either side, or all features apart and no score, it is not
+    judged.
 
     Raises FraudMlopsError for a column that is not in both tables.
     """
@@ -185,8 +190,8 @@ class _Judge:
         self, features: Sequence[FeatureDrift], score: FeatureDrift | None, auc: float | None
     ) -> tuple[Verdict, tuple[str, ...]]:
         if not self.enough:
-            return "stable", (
-                f"Too few claims to judge: {self.n:,} of training and {self.m:,} new ones, where "
+            return "not judged", (
+                f"Too few claims: {self.n:,} of training and {self.m:,} new ones, where "
                 f"{MIN_ROWS} of each are needed.",
             )
         limits, share = self.limits, _share(features)
@@ -206,9 +211,12 @@ class _Judge:
         moved = [f"The score moves: {_words(score)}."] if score and score.verdict == "warn" else []
         for verdict, verb in (("drift", "Drifted"), ("warn", "Moving")):
             moved += _listed(verb, [f for f in features if f.verdict == verdict])
-        calm = [] if alarms or moved else ["Nothing moves beyond what chance and limits allow."]
-        told = (*alarms, *moved, *calm, *_outside(features))
-        return "drift" if alarms else "warn" if moved else "stable", told
+        if alarms or moved:
+            return "drift" if alarms else "warn", (*alarms, *moved, *_outside(features))
+        if score is None and not _judged(features):
+            return "not judged", ("There is nothing to judge by.", *_outside(features))
+        calm = "Nothing moves beyond what chance and limits allow."
+        return "stable", (calm, *_outside(features))
 
     def _told_apart(self, auc: float) -> bool:
         noise = domain_auc_noise(self.n, self.m, FALSE_ALARMS)
@@ -243,6 +251,10 @@ def _words(feature: FeatureDrift) -> str:
     return f"{words}, missing {before:.0%} -> {now:.0%}" if abs(now - before) >= 0.01 else words
 
 
-def _share(features: Sequence[FeatureDrift]) -> float:
-    judged = [f for f in features if f.verdict != "not whole"]
-    return sum(f.verdict == "drift" for f in judged) / max(len(judged), 1)
+def _judged(features: Sequence[FeatureDrift]) -> list[FeatureDrift]:
+    return [f for f in features if f.verdict in DRIFT_VERDICTS]
+
+
+def _share(features: Sequence[FeatureDrift]) -> float | None:
+    judged = _judged(features)
+    return sum(f.verdict == "drift" for f in judged) / len(judged) if judged else None

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-Verdict = Literal["stable", "warn", "drift"]
+Verdict = Literal["stable", "warn", "drift", "not judged"]
 DRIFT_VERDICTS = {"stable": 0, "warn": 1, "drift": 2}
-"""Verdicts as the metrics zone has them, where values are numbers."""
+"""Verdicts as the metrics zone has them, where values are numbers; what is not judged has none."""
 
 
 class _Report(BaseModel):
@@ -43,8 +43,8 @@ class DriftReport(_Report):
 
     window: name of the new claims' window. score: drift of the model's score, if given.
     classifier_auc: ROC-AUC of a classifier that tells training claims from new ones; None with
-    too few claims. drifted_share: of the features that are judged. reasons: for the verdict, in
-    sentences.
+    too few claims. drifted_share: of the features that are judged; None without any. reasons: for
+    the verdict, in sentences.
     """
 
     window: str
@@ -53,7 +53,7 @@ class DriftReport(_Report):
     features: tuple[FeatureDrift, ...]
     score: FeatureDrift | None
     classifier_auc: FiniteFloat | None
-    drifted_share: FiniteFloat
+    drifted_share: FiniteFloat | None
     verdict: Verdict
     reasons: tuple[str, ...]
 

@@ -182,10 +182,9 @@ def _slice_rows(part: Slice) -> list[_Row]:
 def _drift_rows(report: DriftReport, limits: Drift) -> Iterator[_Row]:
     window = f"drift_{report.window}"
     found: Sequence[FeatureDrift] = (*report.features, *([report.score] if report.score else []))
-    judged = any(feature.verdict in DRIFT_VERDICTS for feature in found)
     yield from _row(window, "all", "classifier_auc", report.classifier_auc)
     yield from _row(window, "all", "drifted_share", report.drifted_share)
-    yield from _row(window, "all", "verdict", DRIFT_VERDICTS[report.verdict] if judged else None)
+    yield from _row(window, "all", "verdict", DRIFT_VERDICTS.get(report.verdict))
     yield from _fields(window, "all", limits, ("psi_warn", "psi_alert"))
     names = ("psi", "psi_noise", "ks", "js", "missing_reference", "missing_current")
     for feature in found:

@@ -75,6 +75,7 @@ def _drift(monitored: Monitored) -> Finding:
     measured = bool(reports) or bool(monitored.outcomes.drift)
     measured |= not monitored.outcomes.performance
     aucs = [r.classifier_auc for r in reports if r.classifier_auc is not None]
+    shares = [r.drifted_share for r in reports if r.drifted_share is not None]
     reasons = [f"{r.window}: {reason}" for r in reports for reason in r.reasons]
     if not measured:
         reasons = [f"model {monitored.version} carries no claims of its training to compare with"]
@@ -88,7 +89,7 @@ def _drift(monitored: Monitored) -> Finding:
             "reasons": reasons,
             "reason": "; ".join(reasons[:3]) or None,
             "classifier_auc": max(aucs, default=None),
-            "drifted_share": max((r.drifted_share for r in reports), default=None),
+            "drifted_share": max(shares, default=None),
         },
     )
 
