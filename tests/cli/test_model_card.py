@@ -49,6 +49,19 @@ def test_a_whole_manifest_has_slices_decision_and_data() -> None:
         assert words in card, words
 
 
+def test_every_column_that_the_model_learns_from_is_an_input() -> None:
+    whole = Manifest.model_validate_json(EXAMPLE.read_text())
+    numeric = [*whole.contract["numeric"]]
+    assert whole.contract["amount"]
+    assert f"- Numeric columns: {', '.join(['amount', *numeric])}.\n" in model_card(whole)
+    alone = whole.contract | {"amount": "claimed", "numeric": []}
+    card = model_card(whole.model_copy(update={"contract": alone}))
+    assert "- Numeric columns: amount.\n" in card
+    without = whole.contract | {"amount": None}
+    card = model_card(whole.model_copy(update={"contract": without}))
+    assert f"- Numeric columns: {', '.join(numeric)}.\n" in card
+
+
 def test_every_figure_is_the_manifests() -> None:
     found = json.loads(EXAMPLE.read_text())
     card = model_card(Manifest.model_validate(found))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from fraud_mlops.contract import AMOUNT
 from fraud_mlops.registry.bundle import Manifest
 from fraud_mlops.registry.pointers import Pointer
 
@@ -72,11 +73,12 @@ def _details(manifest: Manifest, pointer: Pointer | None) -> str:
 def _factors(manifest: Manifest) -> str:
     contract = manifest.contract
     entities = ", ".join(contract.get("entities") or {}) or "none"
+    amount = (AMOUNT,) if contract.get("amount") else ()
     numeric, categorical = contract.get("numeric") or (), contract.get("categorical") or ()
     windows = ", ".join(str(days) for days in contract.get("windows") or ())
     return (
         "## Inputs\n\n"
-        f"- Numeric columns: {_listed(numeric)}.\n"
+        f"- Numeric columns: {_listed((*amount, *numeric))}.\n"
         f"- Categories: {_listed(categorical)}.\n"
         f"- Histories of {entities}, {windows} days back, each strictly before the claim and with "
         f"no label before it was known (delay {contract.get('label', {}).get('delay')})."
