@@ -94,6 +94,25 @@ def test_verdicts_are_words(ran) -> None:
     assert lines == [[f"feature={word}", "verdict", word] for word in ("stable", "warn", "drift")]
 
 
+def test_drift_is_one_line_a_partition_and_its_limits_stand_with_the_features(ran) -> None:
+    limits = [("drift_partition", "all", name, value, None, None)
+              for name, value in (("psi_warn", 0.1), ("psi_alert", 0.25))]  # fmt: skip
+    judged = [("drift_partition", "all", name, value, None, None)
+              for name, value in (("classifier_auc", 0.734), ("drifted_share", 0.125),
+                                  ("verdict", 1.0))]  # fmt: skip
+    ran.add_metrics(7, "v", *judged, *limits)
+    ran.add_metrics(8, "w", *limits)  # of too few claims
+    shown = ("metrics", "--dataset", "motor", "--window", "drift_partition")
+    text = ran.says(*shown)
+    lines = [line.split() for line in text.splitlines() if line.strip().startswith("2024-")]
+    assert lines == [
+        ["2024-07", "warn", "0.125", "0.734", "v"],
+        ["2024-08", "not", "judged", "w"],
+    ]
+    assert "psi_warn" not in text
+    assert "psi_warn" in ran.says(*shown, "--slices")
+
+
 def test_metrics_by_partition_are_one_line_each(ran) -> None:
     text = ran.says("metrics", "--dataset", "motor", "--window", "partition")
     lines = [line.split() for line in text.splitlines() if line.strip().startswith("2024-")]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fraud_mlops.lakehouse.partitions import Partition
 
 
+_OF_DRIFT = ("verdict", "drifted_share", "classifier_auc")
+
 _partition_option = click.option("--partition", help="Only this one, e.g. 2024-05.")
 
 
@@ -77,7 +79,9 @@ def top_claims(
 @output_option()
 @_partition_option
 @click.option("--window", help="Only this one, e.g. oot, drift_oot, partition.")
-@click.option("--slices", is_flag=True, help="Slices and single features too.")
+@click.option(
+    "--slices", is_flag=True, help="Slices and single features too, and the limits these have."
+)
 def metrics(
     dataset: str, output_uri: str, partition: str | None, window: str | None, slices: bool
 ) -> None:
@@ -98,6 +102,8 @@ def metrics(
         rows = table.filter(pc.equal(table["window"], name)).to_pylist()
         if name == "partition":
             _show_by_partition(rows)
+        elif name.startswith("drift_") and not slices:
+            _show_drift(name, rows)
         else:
             _show_window(name, rows)
 
@@ -120,28 +126,46 @@ def _show_window(name: str, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _value(metric: str, value: float | None) -> str:
-    """A verdict in the word that the pipeline has for its number."""
+    """A verdict in the word that the pipeline has for its number; without one, not judged."""
     from fraud_mlops.monitoring.drift_report import DRIFT_VERDICTS
 
     if metric == "verdict":
+        if value is None:
+            return "not judged"
         for word, verdict in DRIFT_VERDICTS.items():
             if value == verdict:
                 return word
     return number(value)
 
 
+def _show_drift(window: str, rows: Sequence[dict[str, Any]]) -> None:
+    """One line a partition. The contract's limits of PSI stand with the features they are for."""
+    models = {row["partition"]: row["model_version"] for row in rows}
+    lines = [
+        (value, *(_value(name, found.get(name)) for name in _OF_DRIFT), models[value])
+        for value, found in _by_partition(rows).items()
+    ]
+    shown = [name.replace("_", " ") for name in _OF_DRIFT]
+    columns = ["partition", *shown, "model"]
+    show_table(columns, lines, title=f"Window {window}", right=shown[1:])
+
+
 def _show_by_partition(rows: Sequence[dict[str, Any]]) -> None:
     """One line a partition, on the labels known by the time of the run."""
     names = list(dict.fromkeys(row["metric"] for row in rows))
-    by_partition: dict[str, dict[str, float]] = {}
-    for row in rows:
-        by_partition.setdefault(row["partition"], {})[row["metric"]] = row["value"]
     lines = [
         (value, *(_value(name, found.get(name)) for name in names))
-        for value, found in by_partition.items()
+        for value, found in _by_partition(rows).items()
     ]
     shown = [name.replace("_", " ") for name in names]
     show_table(["partition", *shown], lines, title="By partition", right=shown)
+
+
+def _by_partition(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        found.setdefault(row["partition"], {})[row["metric"]] = row["value"]
+    return found
 
 
 def partitions_of(
