@@ -34,7 +34,8 @@ def data(report: IngestReport, periods: Periods) -> None:
         ["in quarantine", f"{report.quarantined:,}"],
         ["from, to", span(report).removeprefix(" from ") or "no claims"],
         ["fraud rate of labelled claims", rate],
-        ["labels not known yet", f"{report.immature_labels:,}"],
+        ["labels not known yet", f"{report.labels_not_known:,}"],
+        ["of these, held back until their time", f"{report.immature_labels:,}"],
         ["labels added by later records", f"{report.labels_added:,}"],
         ["quarantine file", report.quarantine_uri or "none"],
     ]

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from run_kit import DATASET
 
+from fraud_mlops.catalog import load
 from fraud_mlops.claims import IngestReport
+from fraud_mlops.cli.preview import preview
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.pipeline.ingesting import ingest, periods
 from fraud_mlops.pipeline.plan import RunPlan, plan_run
@@ -53,6 +55,28 @@ def test_a_claim_twice_in_what_was_written_is_found(plan: RunPlan) -> None:
     found = findings(plan, doubled)["no_duplicate_claims"]
     assert not found.passed
     assert found.facts["claims_twice"] == ingested.kept
+
+
+@pytest.mark.parametrize(
+    ("delay", "told"),
+    [
+        ("7d", "9 labels not known yet"),
+        ("9000d", "60 labels not known yet, of which 51 held back until their time"),
+    ],
+)
+def test_labels_not_known_yet_are_all_that_are_blank_as_check_counts_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], delay: str, told: str
+) -> None:
+    rows = [f"c{n},2024-01-{n % 28 + 1:02},{'' if n < 9 else n % 2},{n}" for n in range(60)]
+    (tmp_path / "claims.csv").write_text("\n".join(["id,at,fraud,age", *rows]) + "\n")
+    contract = tmp_path / "motor.yaml"
+    contract.write_text(
+        "{name: motor, source: {uri: claims.csv}, claim_id: id, event_time: {column: at}, "
+        f"label: {{column: fraud, delay: {delay}}}, numeric: [age], categorical: []}}"
+    )
+    ingested = ingest(plan_run(str(contract), run="Test/1", output_uri=str(tmp_path / "lake")))
+    assert f", 0 in quarantine, {told}\n" in capsys.readouterr().out
+    assert ingested.labels_not_known == preview(load(contract), None, 1, print).not_known
 
 
 @pytest.mark.parametrize(("bad_share", "passed"), [(0.025, True), (0.026, False)])

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from fraud_mlops.contract import Contract
+from fraud_mlops.contract import LABEL, Contract
 from fraud_mlops.lakehouse.partitions import Partition
 
 
@@ -41,7 +41,7 @@ class Summary(NamedTuple):
 
 class IngestReport(_Model):
     """read == kept + quarantined + labels_added; `immature_labels` of the kept are blank as of
-    `as_of`."""
+    `as_of`, and the others of `labels_not_known` in the source."""
 
     contract: Contract
     """Resolved: every feature column is named."""
@@ -67,6 +67,12 @@ class IngestReport(_Model):
     """None when the partitions that were asked for have no claim."""
     last_event: datetime | None
     columns: tuple[ColumnProfile, ...]
+
+    @property
+    def labels_not_known(self) -> int:
+        """Of the claims kept, those without a label, for whichever reason."""
+        missing = {column.name: column.missing for column in self.columns}
+        return round(missing[LABEL] * self.kept)
 
     @property
     def truths(self) -> dict[str, str]:

@@ -47,11 +47,17 @@ def ingest(plan: RunPlan) -> IngestReport:
     )
     print(
         f"{counted(report.kept, 'claim')}{span(report)}, {report.quarantined:,} in quarantine, "
-        f"{counted(report.immature_labels, 'label')} not known yet{_added(report)}"
+        f"{counted(report.labels_not_known, 'label')} not known yet{_held_back(report)}"
+        f"{_added(report)}"
     )
     for warning in report.warnings:
         print(f"note: {warning}")
     return report
+
+
+def _held_back(report: IngestReport) -> str:
+    held = report.immature_labels
+    return f", of which {held:,} held back until their time" if held else ""
 
 
 def _added(report: IngestReport) -> str:
