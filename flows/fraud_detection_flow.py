@@ -139,7 +139,7 @@ class FraudDetectionFlow(TrainingSteps, SampleSize):
         from fraud_mlops.pipeline.publishing import publish
         from fraud_mlops.reporting.model_artifact import Training
 
-        publish(self.plan, self.validated)
+        leading = publish(self.plan, self.validated)
         flow_reports.model_artifact(
             Training(
                 self.plan,
@@ -148,6 +148,7 @@ class FraudDetectionFlow(TrainingSteps, SampleSize):
                 self.refit_log,
                 self.validated,
                 self.manifest,
+                leading,
             )
         )
         self.next(self.end)

@@ -89,7 +89,7 @@ class TrainingFlow(TrainingSteps):
             self.validated,
             dagster_run_id=flow_task.dagster_run_id(),
         )
-        publish(self.plan, self.validated)
+        leading = publish(self.plan, self.validated)
         flow_reports.model_artifact(
             Training(
                 self.plan,
@@ -98,6 +98,7 @@ class TrainingFlow(TrainingSteps):
                 self.refit_log,
                 self.validated,
                 self.manifest,
+                leading,
             )
         )
         self.next(self.end)

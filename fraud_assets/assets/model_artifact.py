@@ -17,7 +17,9 @@ from fraud_assets.stores import Stores
 _DESCRIPTION = """A bundle of safetensors and JSON, chosen among candidates, judged out of time.
 
 A challenger that does not beat the champion ends in `hold`, and the run is green: losing is no
-failure. The champion is a pointer; `fraud-mlops models rollback` moves it back."""
+failure. The data version names the model that leads, so that a training which leaves it changes
+nothing downstream; `model_version` is the one that was made. The champion is a pointer;
+`fraud-mlops models rollback` moves it back."""
 
 _CHECKS = {
     "oot_window_untouched": "The latest claim, and the latest label, that the model has learnt "

@@ -4,25 +4,33 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 
+from dagster_metaflow.data_versions import DATA_VERSION_TAG
 from fraud_assets.assets.specs import SERVING, asset_spec, observable
 from fraud_assets.dataset import MODEL_ARTIFACT, PREDICTION_LOG, SERVED_MODEL, Dataset
 from fraud_assets.stores import Stores
 from fraud_mlops.errors import FraudMlopsError
+from fraud_mlops.registry.pointers import read_pointer
 from fraud_mlops.reporting.served import log_facts, served_metrics
+from fraud_mlops.serving.logged import latest_answer
+
+Measured = tuple[str, dict[str, float]]
+"""The newest partition of which answers were measured, and its figures."""
 
 _SERVED = """The champion, as the scoring API has loaded it.
 
 The API looks at the champion pointer and loads a new one by itself; nothing is materialized
-here. It shows what a training reaches in the end, and whom a rollback concerns."""
+here. An observation says which version the latest answer of the prediction log is of, and which
+one leads by now; `store_checks_job` makes one."""
 
 
-def served_model(dataset: Dataset) -> dg.AssetSpec:
+def served_model(dataset: Dataset) -> dg.AssetsDefinition:
     """The model behind the API."""
-    return asset_spec(
+    spec = asset_spec(
         dataset,
         SERVED_MODEL,
         group=SERVING,
@@ -31,12 +39,31 @@ def served_model(dataset: Dataset) -> dg.AssetSpec:
         deps=[dataset.key(MODEL_ARTIFACT)],
     )
 
+    def observe(stores: Stores) -> Iterator[dg.ObserveResult]:
+        with _in_words():
+            yield _served(dataset, stores)
+
+    return observable(f"{dataset.name}__observe_served_model", spec, observe)
+
+
+def _served(dataset: Dataset, stores: Stores) -> dg.ObserveResult:
+    pointer = read_pointer(stores.models, dataset.name, "champion")
+    at, version = latest_answer(stores.lakehouse, dataset.name) or (None, "none")
+    told = {
+        "model_version": version,
+        "answered_at": at.isoformat(timespec="seconds") if at else "never",
+        "champion": pointer.version if pointer else "none",
+    }
+    key = dataset.key(SERVED_MODEL)
+    return dg.ObserveResult(asset_key=key, data_version=dg.DataVersion(version), metadata=told)
+
 
 _LOGGED = """Every score that the API has given: version, decision, a hash of the features.
 
 Servers write it as they score, `prediction_log/<dataset>/day=<day>/*.parquet`; nothing is
 materialized here. An observation says how far it goes, and what the last measuring made of it:
-`metrics` sets served scores beside those of training and of the batch, and beside labels."""
+`metrics` sets served scores beside those of training and of the batch, and beside labels.
+`store_checks_job` makes one."""
 
 
 def prediction_log(dataset: Dataset) -> dg.AssetsDefinition:
@@ -51,18 +78,14 @@ def prediction_log(dataset: Dataset) -> dg.AssetsDefinition:
     )
 
     def observe(stores: Stores) -> Iterator[dg.ObserveResult]:
-        yield _observed(dataset, stores)
+        with _in_words():
+            yield _logged(dataset, stores, served_metrics(stores.lakehouse, dataset.name))
 
     return observable(f"{dataset.name}__observe_predictions", spec, observe)
 
 
-def _observed(dataset: Dataset, stores: Stores) -> dg.ObserveResult:
-    """Raises Failure for a lakehouse that cannot be read."""
-    try:
-        facts, content = log_facts(stores.lakehouse, dataset.name)
-        measured = served_metrics(stores.lakehouse, dataset.name)
-    except FraudMlopsError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+def _logged(dataset: Dataset, stores: Stores, measured: Measured | None) -> dg.ObserveResult:
+    facts, content = log_facts(stores.lakehouse, dataset.name)
     partition, figures = measured or (None, {})
     told: dict[str, Any] = {f"served_{name}": value for name, value in figures.items()}
     if partition is not None:
@@ -77,3 +100,28 @@ def _observed(dataset: Dataset, stores: Stores) -> dg.ObserveResult:
             **told,
         },
     )
+
+
+def seen_in_passing(
+    dataset: Dataset, stores: Stores, measured: Measured | None
+) -> list[dg.AssetObservation]:
+    """Both, by whoever looks over the stores. measured: of `served_metrics`."""
+    seen = (_served(dataset, stores), _logged(dataset, stores, measured))
+    return [
+        dg.AssetObservation(
+            dataset.key(name),
+            metadata=one.metadata,
+            tags={DATA_VERSION_TAG: one.data_version.value},
+        )
+        for name, one in zip((SERVED_MODEL, PREDICTION_LOG), seen, strict=True)
+        if one.data_version
+    ]
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """A store that cannot be read fails the step, without a trace."""
+    try:
+        yield
+    except FraudMlopsError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None

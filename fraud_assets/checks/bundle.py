@@ -58,7 +58,7 @@ def _recent(dataset: Dataset) -> dg.AssetChecksDefinition:
             passed=age <= limit,
             severity=dg.AssetCheckSeverity.WARN,
             description=f"{pointer.version} knows labels as of {manifest.labels_as_of:%F}, more "
-            f"than {limit.days} days ago. Train again: training_job."
+            f"than {limit.days} days ago. Train again: {dataset.titled('training_job')}."
             if age > limit
             else None,
             metadata={

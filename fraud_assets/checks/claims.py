@@ -39,7 +39,7 @@ def rows_agree(dataset: Dataset) -> dg.AssetChecksDefinition:
         odd = {p: counts for p, counts in odd.items() if counts[0] != counts[1]}
         return dg.AssetCheckResult(
             passed=not odd,
-            description=_told(odd),
+            description=_told(odd, dataset.titled("scoring_job")),
             metadata={
                 "partitions": len(looked_at),
                 "claims": sum(claims.get(p, 0) for p in looked_at),
@@ -125,9 +125,9 @@ def _partitions_of_run(context: dg.AssetCheckExecutionContext) -> list[str] | No
     return list(op.partition_keys) if op.has_partition_key or op.has_partition_key_range else None
 
 
-def _told(odd: dict[str, tuple[int, int]]) -> str | None:
+def _told(odd: dict[str, tuple[int, int]], job: str) -> str | None:
     if not odd:
         return None
     shown = [f"{p}: {c:,} claims, {s:,} scores" for p, (c, s) in list(odd.items())[:_SHOWN]]
     more = f", and {len(odd) - _SHOWN} partitions more" if len(odd) > _SHOWN else ""
-    return f"{'; '.join(shown)}{more}. Score them again: scoring_job."
+    return f"{'; '.join(shown)}{more}. Score them again: {job}."

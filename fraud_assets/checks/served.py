@@ -4,6 +4,7 @@
 
 import dagster as dg
 
+from fraud_assets.assets.serving import seen_in_passing
 from fraud_assets.checks.verdicts import warned
 from fraud_assets.dataset import METRICS, PREDICTION_LOG, Dataset
 from fraud_assets.stores import Stores
@@ -13,7 +14,10 @@ from fraud_mlops.reporting.served import complaints, served_metrics
 
 
 def served_as_expected(dataset: Dataset) -> dg.AssetChecksDefinition:
-    """Warns: a person looks; nothing is stopped by it."""
+    """Warns: a person looks; nothing is stopped by it.
+
+    What it sees of the log and of the served model it notes: nobody else does by itself.
+    """
 
     @dg.asset_check(
         asset=dataset.key(PREDICTION_LOG),
@@ -22,9 +26,11 @@ def served_as_expected(dataset: Dataset) -> dg.AssetChecksDefinition:
         description="Scores that the API gave are distributed as in training and as the batch's, "
         "and those of the same claims are the same. Of the newest partition that was measured.",
     )
-    def check(stores: Stores) -> dg.AssetCheckResult:
+    def check(context: dg.AssetCheckExecutionContext, stores: Stores) -> dg.AssetCheckResult:
         try:
             found = served_metrics(stores.lakehouse, dataset.name)
+            for seen in seen_in_passing(dataset, stores, found):
+                context.op_execution_context.log_event(seen)
         except FraudMlopsError as error:
             return warned(str(error))
         if found is None:

@@ -37,7 +37,12 @@ def parity(dataset: Dataset) -> dg.AssetChecksDefinition:
         asked = op.partition_keys if op.has_partition_key or op.has_partition_key_range else None
         try:
             found = compare(
-                stores.lakehouse, warehouse.open(), dataset.name, asked, say=context.log.info
+                stores.lakehouse,
+                warehouse.open(),
+                dataset.name,
+                asked,
+                say=context.log.info,
+                sync_by=dataset.titled("warehouse_sync_job"),
             )
         except FraudMlopsError as error:
             return dg.AssetCheckResult(

@@ -131,15 +131,18 @@ def test_metrics_hold_scores_against_the_model_that_made_them(copy: Place) -> No
     first = copy.champion()
     assert copy.run(*LATEST, "--assets", "ml_outputs", flow=SCORING).code == 0
     lazy = "- {name: lazy, family: logistic, params: {epochs: 1, learning_rate: 1.0e-6}}\n"
-    assert copy.run("--seed", "7", candidates=lazy, flow=TRAINING).code == 0
+    held = copy.run("--seed", "7", "--launch-id", "held", candidates=lazy, flow=TRAINING)
+    assert held.code == 0, held.output
+    told = copy.reports("TrainingFlow", "held")["model_artifact"].partitions[None]
+    assert told["data_version"] == first != told["model_version"]
     models = str(copy.root / "models")
     challenger = read_pointer(models, DATASET, "challenger")
     assert challenger is not None
     promote(models, DATASET, challenger.version, expected=first, by="a person", reason="a trial")
     ended = copy.run(*LATEST, "--assets", "metrics", "--launch-id", "m", flow=SCORING)
     assert ended.code == 0, ended.output
-    told = copy.reports("ScoringFlow", "m")["metrics"]
-    assert {facts["model_version"] for facts in told.partitions.values()} == {first}
+    measured = copy.reports("ScoringFlow", "m")["metrics"].partitions
+    assert {facts["model_version"] for facts in measured.values()} == {first}
 
 
 def test_partitions_that_taught_the_model_are_told_apart(copy: Place) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 from assets_kit import Place
 
+from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.pipeline.metrics import METRICS
 from fraud_mlops.serving.prediction_log import ZONE
 from fraud_mlops.serving.records import SCHEMA
@@ -44,9 +46,50 @@ def observed(place: Place) -> dict[str, Any]:
     result = every_asset.execute_in_process(
         instance=place.instance, asset_selection=[place.dataset.key("prediction_log")]
     )
-    (event,) = result.get_asset_observation_events()
+    step = f"{place.dataset.name}__observe_predictions"
+    (event,) = [e for e in result.get_asset_observation_events() if e.step_key == step]
     observation = event.asset_observation_data.asset_observation
     return {name: value.value for name, value in observation.metadata.items()}
+
+
+def seen(place: Place) -> dict[str, dict[str, Any]]:
+    """What a look over the stores tells of each asset that others make."""
+    result = place.run("store_checks_job", good=None)
+    found = [
+        e.asset_observation_data.asset_observation for e in result.get_asset_observation_events()
+    ]
+    return {
+        o.asset_key.path[-1]: {name: value.value for name, value in o.metadata.items()}
+        for o in found
+    }
+
+
+def answer(place: Place, day: str, version: str, role: str = "champion") -> None:
+    """A file of the log with one answer."""
+    at = datetime.fromisoformat(f"{day}T12:00+00:00")
+    row = {
+        "request_id": "r", "event_time": at, "scored_at": at, "role": role, "score": 0.1,
+        "model_version": version, "probability": 0.5, "alert": False, "features_sha256": "f",
+        "reasons": [], "client": "c",
+    }  # fmt: skip
+    uri = place.stores.lakehouse.uri(ZONE, place.dataset.name, f"day={day}", f"{version}.parquet")
+    with ContentWriter(uri, SCHEMA, {}) as writer:
+        writer.write(pa.RecordBatch.from_pylist([row], schema=SCHEMA))
+
+
+def test_a_look_over_the_stores_sees_what_is_served_and_what_was_answered(
+    generated: Place,
+) -> None:
+    assert seen(generated)["served_model"] == {
+        "model_version": "none", "answered_at": "never", "champion": "none",
+    }  # fmt: skip
+    answer(generated, "2024-11-02", "old")
+    answer(generated, "2024-11-05", "new")
+    answer(generated, "2024-11-06", "looks-on", role="challenger")
+    told = seen(generated)
+    assert told["served_model"]["model_version"] == "new"
+    assert told["served_model"]["answered_at"] == "2024-11-05T12:00:00+00:00"
+    assert told["prediction_log"]["last_day"] == "2024-11-06"
 
 
 def test_without_an_answer_there_is_nothing_to_complain_of(generated: Place) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from assets_kit import LANDED, Place, rows
+from assets_kit import GENERATED, LANDED, Place, rows
 
 from fraud_assets.checks.claims import newest_due
 from fraud_assets.checks.landing import newest_file
+from fraud_assets.dataset import Dataset
 from fraud_mlops.landing.listing import landed_files
 from fraud_mlops.registry.bundle import Manifest, bundle_version, write_bundle
 from fraud_mlops.registry.going_back import rollback
@@ -18,7 +20,7 @@ from fraud_mlops.sources import FileSource
 
 
 def evaluate(place: Place) -> dict[str, dg.AssetCheckEvaluation]:
-    result = place.run("store_checks_job", good=None)
+    result = place.run(place.dataset.titled("store_checks_job"), good=None)
     return {
         f"{found.asset_key.path[-1]}:{found.check_name}": found
         for found in result.get_asset_check_evaluations()
@@ -116,6 +118,24 @@ def test_a_rollback_does_not_hide_that_the_champion_is_old(landed: Place) -> Non
     assert old.severity is dg.AssetCheckSeverity.WARN
     assert old.metadata["age_days"].value == 60
     assert f"{before} knows labels as of" in old.description
+
+
+class SecondOfTwo(Place):
+    @property
+    def dataset(self) -> Dataset:
+        return self.datasets[1]
+
+
+def test_checks_of_a_second_dataset_name_its_own_jobs(tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        place = SecondOfTwo(tmp_path, [GENERATED, LANDED], instance)
+        place.put("ml_outputs", "2024-12", "z")
+        trained(place, days_ago=90)
+        found = evaluate(place)
+    agree = found["ml_outputs:rows_agree_with_raw_zone"].description or ""
+    assert agree.endswith("Score them again: parcels__scoring_job.")
+    old = found["model_artifact:champion_is_recent"].description or ""
+    assert old.endswith("Train again: parcels__training_job.")
 
 
 def test_a_partition_is_due_a_day_after_it_is_over(landed: Place) -> None:

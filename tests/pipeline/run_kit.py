@@ -19,6 +19,7 @@ from fraud_mlops.pipeline.scoring import score
 from fraud_mlops.pipeline.training import train_candidate
 from fraud_mlops.pipeline.validation import Validated, validate
 from fraud_mlops.registry.bundle import Manifest
+from fraud_mlops.reporting.model_artifact import Training
 
 DATASET = "synthetic_claims"
 EPOCHS = {"good": 8, "poor": 1}
@@ -64,9 +65,12 @@ class Run:
         made = self.features, self.choice, self.log, self.validated
         return keep_bundle(self.plan, self.ingested, *made)
 
-    def publish(self) -> None:
-        self.keep()
-        publish(self.plan, self.validated)
+    def publish(self) -> Training:
+        """What is known of the model then."""
+        kept = self.keep()
+        leading = publish(self.plan, self.validated)
+        made = self.features, self.choice, self.log, self.validated
+        return Training(self.plan, *made, kept, leading)
 
     @property
     def lake(self) -> Lakehouse:

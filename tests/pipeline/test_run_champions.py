@@ -30,6 +30,7 @@ from fraud_mlops.registry.bundle import load_bundle
 from fraud_mlops.registry.going_back import rollback
 from fraud_mlops.registry.lineage import resolved_version
 from fraud_mlops.registry.pointers import promote, read_pointer, withdraw
+from fraud_mlops.reporting.model_artifact import told
 
 
 @pytest.fixture
@@ -54,6 +55,25 @@ def test_a_champion_stays_until_a_better_one_comes(lake: Callable[[str, str], Ru
     assert challenger.version == poor.validated.version
     beside = [row for row in poor.choice.leaderboard.rows if row.status == "incumbent"]
     assert [row.name for row in beside] == [good.validated.version]
+
+
+def test_a_training_tells_which_model_leads_and_not_which_it_has_made(
+    lake: Callable[[str, str], Run],
+) -> None:
+    """By the data version Dagster knows whether the champion has moved."""
+    good = lake("1", "good")
+    (first,) = told(good.publish()).published
+    poor = lake("2", "poor")
+    (second,) = told(poor.publish()).published
+    assert first.data_version == second.data_version == good.validated.version
+    assert second.facts["champion"] == good.validated.version
+    assert second.facts["model_version"] == poor.validated.version
+    promote(
+        poor.plan.model_uri, DATASET, poor.validated.version,
+        expected=good.validated.version, by="ada", reason="a trial",
+    )  # fmt: skip
+    (again,) = told(poor.publish()).published
+    assert again.data_version == poor.validated.version, "somebody moved it meanwhile"
 
 
 def test_the_champion_come_out_once_more_is_told_as_the_same_model(

@@ -20,17 +20,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(planned(tmp_path_factory.mktemp("lake"), "1", "good"))
 
 
+def trained(run: Run, refitted: TrainingLog) -> Training:
+    kept = run.keep()
+    made = run.features, run.choice, refitted, run.validated
+    return Training(run.plan, *made, kept, kept.version)
+
+
 def untouched(run: Run, refitted: TrainingLog) -> Finding:
-    found = told(
-        Training(run.plan, run.features, run.choice, refitted, run.validated, run.keep())
-    ).findings
+    found = told(trained(run, refitted)).findings
     return next(finding for finding in found if finding.name == "oot_window_untouched")
 
 
 def test_what_a_training_warns_of_is_told_in_words_with_the_model_it_is_of(run: Run) -> None:
-    made = Training(run.plan, run.features, run.choice, run.log, run.validated, run.keep())
+    made = trained(run, run.log)
     facts = {finding.name: finding.facts for finding in told(made).findings}
-    model = f"out of time of {made.manifest.version}, which "
+    model = f"out of time of {made.manifest.version}, which leads; "
     assert model in facts["calibration"]["reason"]
     assert facts["calibration"]["reason"].startswith("calibration error 0.")
     assert model in facts["oot_average_precision"]["reason"]

@@ -37,12 +37,12 @@ ODD: dict[str, tuple[str, Callable[[Lake], object], str]] = {
     "without a column": (
         MONTHS[1],
         lambda lake: lake.put(MONTHS[1], ROWS, without="low"),
-        "has no column low of type double; write the partition again",
+        "has no column low of type double; measure the partition again",
     ),
     "with a column of another type": (
         MONTHS[1],
         with_a_text_for_a_value,
-        "has no column value of type double; write the partition again",
+        "has no column value of type double; measure the partition again",
     ),
     "of no period": (
         "months=2024-02",

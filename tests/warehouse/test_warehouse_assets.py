@@ -21,7 +21,7 @@ from fraud_mlops.warehouse.engine import Warehouse
 from fraud_mlops.warehouse.options import SnowflakeOptions
 
 sys.path.append(str(Path(__file__).parents[1] / "fraud_assets"))
-from assets_kit import GENERATED, Place
+from assets_kit import GENERATED, LANDED, Place
 
 DATASET = "small_claims"
 
@@ -106,7 +106,7 @@ def test_partitions_without_metrics_are_told_by_name_without_a_trace(place: Plac
     result = synced(place, "2024-03", MONTHS[0], good=False)
     [failed] = result.get_step_failure_events()
     message = failed.step_failure_data.user_failure_data.description
-    assert "\n  2024-03: there are no metrics of it; score it first: scoring_job" in message
+    assert "\n  2024-03: there are no metrics of it; score it first" in message
     assert list(latest(result)) == [MONTHS[0]], "which has some, and is synced"
 
 
@@ -156,6 +156,19 @@ def test_a_table_that_somebody_has_changed_is_an_error_and_what_is_not_synced_a_
     broken = parity(place.run("store_checks_job", good=None))
     assert broken.severity is dg.AssetCheckSeverity.ERROR
     assert "--force" in (broken.description or "")
+
+
+def test_a_check_of_a_second_dataset_names_its_own_job(
+    tmp_path: Path, environment: Callable[..., None]
+) -> None:
+    environment()
+    with dg.DagsterInstance.ephemeral() as instance:
+        place = Place(tmp_path, [LANDED, GENERATED], instance)
+        Lake(Path(place.stores.root)).put(MONTHS[0], kpis(100, 10, 8, 4), dataset=DATASET)
+        behind = parity(place.run(f"{DATASET}__store_checks_job", good=None))
+        job = f"{DATASET}__warehouse_sync_job"
+        assert (behind.description or "").endswith(f"not synced yet: {job}")
+        assert place.defs.resolve_job_def(job)
 
 
 def test_columns_that_have_drifted_are_told_by_the_check_in_words(place: Place) -> None:

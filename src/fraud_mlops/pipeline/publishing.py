@@ -19,7 +19,7 @@ from fraud_mlops.pipeline.leading import lost
 from fraud_mlops.pipeline.plan import RunPlan
 from fraud_mlops.pipeline.validation import Validated
 from fraud_mlops.registry.bundle import Manifest, write_bundle
-from fraud_mlops.registry.pointers import promote, set_challenger
+from fraud_mlops.registry.pointers import promote, read_pointer, set_challenger
 
 _LIBRARIES = (
     "fraud-mlops",
@@ -53,8 +53,10 @@ def keep_bundle(
     return found.manifest
 
 
-def publish(plan: RunPlan, validated: Validated) -> None:
+def publish(plan: RunPlan, validated: Validated) -> str | None:
     """Moves one pointer to the bundle that is kept: champion after a win, else challenger.
+
+    Returns the version that leads then; None where the champion has been withdrawn meanwhile.
 
     A retry finds the pointer where it would put it. Raises RegistryError when somebody else has
     moved the champion since the run began.
@@ -63,9 +65,10 @@ def publish(plan: RunPlan, validated: Validated) -> None:
     move = {"by": plan.run, "reason": validated.gate.reason}
     if not validated.promoted:
         set_challenger(*place, **move)
-        return
+        champion = read_pointer(plan.model_uri, plan.contract.name, "champion")
+        return champion.version if champion else None
     try:
-        promote(*place, expected=plan.champion, **move)
+        return promote(*place, expected=plan.champion, **move).version
     except RegistryError as error:
         raise lost(plan, error) from None
 

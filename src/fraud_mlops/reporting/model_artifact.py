@@ -18,7 +18,10 @@ from fraud_mlops.reporting.told import SAMPLE_ROWS, Facts, Finding, Published, T
 
 @dataclass(frozen=True)
 class Training:
-    """Everything a run knows of the model it has published."""
+    """Everything a run knows of the model it has published.
+
+    leading: the version that leads now, which may be another; None where none does.
+    """
 
     plan: RunPlan
     features: FeatureSet
@@ -26,6 +29,7 @@ class Training:
     refitted: TrainingLog
     validated: Validated
     manifest: Manifest
+    leading: str | None
 
 
 def told(run: Training) -> Told:
@@ -33,8 +37,10 @@ def told(run: Training) -> Told:
     recall, _ = curves(run.choice)
     prevalence = float(run.choice.labels.mean())
     facts = _metrics(run.validated) | _place(run) | _experiment(run)
+    # What is downstream is made with the model that leads: a challenger changes nothing there.
+    version = run.leading or run.manifest.version
     return Told(
-        published=(Published(data_version=run.manifest.version, facts=facts),),
+        published=(Published(data_version=version, facts=facts),),
         findings=(
             _untouched(run),
             _label_maturity(run.validated),
@@ -75,6 +81,7 @@ def _place(run: Training) -> Facts:
         "reason": gate.reason,
         "promoted": run.validated.promoted,
         "champion_before": run.plan.champion,
+        "champion": run.leading,
         "raw_partitions": len(manifest.data_versions),
     }
 
@@ -163,8 +170,7 @@ def _label_maturity(validated: Validated) -> Finding:
 def _named(run: Training) -> str:
     """A model that does not lead harms nobody yet, and whoever hears of it should know."""
     version = run.manifest.version
-    leads = run.validated.promoted or version == run.plan.champion
-    return f"{version}, which {'leads' if leads else 'does not lead'}"
+    return f"{version}, which {'leads' if version == run.leading else 'does not lead'}"
 
 
 def _average_precision(run: Training) -> Finding:

@@ -1,4 +1,5 @@
-"""Predictions of the log by the claims' own time, a period at a time, in memory of one period."""
+"""Predictions of the log by the claims' own time, a period at a time, in memory of one period; and
+the latest of them."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.errors import LakehouseError, StoreError
+from fraud_mlops.lakehouse.local_files import StoredFile
 from fraud_mlops.lakehouse.parquet import open_parquet
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import again, list_files
@@ -26,6 +28,8 @@ COLUMNS = (
 )
 _WANTED = pa.schema([SCHEMA.field(name) for name in COLUMNS])
 _READERS = 8
+_NEWEST = 16
+"""Files of a day among which its latest answer is: servers write side by side."""
 _Read = TypeVar("_Read")
 
 
@@ -88,6 +92,33 @@ class LoggedScores:
         except UnreadableError:
             self.unreadable.add(uri.removeprefix(f"{self._folder}/"))
             return None
+
+
+def latest_answer(lakehouse: Lakehouse, dataset: str) -> tuple[datetime, str] | None:
+    """When a champion last answered, and which; None while none has."""
+    folder = lakehouse.uri(ZONE, dataset)
+    days: dict[str, list[StoredFile]] = {}
+    for file in list_files(folder):
+        if file.path.endswith(".parquet"):
+            days.setdefault(file.path.partition("/")[0], []).append(file)
+    for day in sorted(days, reverse=True):
+        newest = sorted(days[day], key=lambda file: file.changed)[-_NEWEST:]
+        found = [last for f in newest if (last := _last(f"{folder}/{f.path}"))]
+        if found:
+            return max(found)
+    return None
+
+
+def _last(uri: str) -> tuple[datetime, str] | None:
+    try:
+        answers = readable(uri, partial(_decided, uri))
+    except (FileNotFoundError, UnreadableError):
+        return None
+    if not answers.num_rows:
+        return None
+    times = answers.column("scored_at")
+    latest = pc.max(times)
+    return latest.as_py(), answers["model_version"][pc.index(times, latest).as_py()].as_py()
 
 
 class UnreadableError(LakehouseError):

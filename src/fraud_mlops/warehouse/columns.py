@@ -110,8 +110,7 @@ def _require_columns(partition: Partition, table: pa.Table) -> None:
     wrong = [f"{name} of type {kind}" for name, kind in _TYPES.items() if found.get(name) != kind]
     if wrong:
         raise ContentError(
-            f"{partition.uri}: has no column {', '.join(wrong)}; write the partition again: "
-            "metrics_sync_job"
+            f"{partition.uri}: has no column {', '.join(wrong)}; measure the partition again"
         )
 
 
@@ -119,22 +118,19 @@ def _require_whose(partition: Partition, table: pa.Table) -> None:
     found = {*zip(table["dataset"].to_pylist(), table["partition"].to_pylist(), strict=True)}
     if found - {(partition.dataset, partition.value)}:
         odd = ", ".join(sorted(f"{d} {p}" for d, p in found))
-        raise ContentError(
-            f"{partition.uri}: holds rows of {odd}; write the partition again: metrics_sync_job"
-        )
+        raise ContentError(f"{partition.uri}: holds rows of {odd}; measure the partition again")
 
 
 def _require_keys(partition: Partition, keys: Sequence[tuple[str | None, ...]]) -> None:
     if any(part is None for key in keys for part in key):
         raise ContentError(
-            f"{partition.uri}: a row has no {', '.join(_SOURCE)}; write the partition again: "
-            "metrics_sync_job"
+            f"{partition.uri}: a row has no {', '.join(_SOURCE)}; measure the partition again"
         )
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
         raise ContentError(
             f"{partition.uri}: holds {counted(len(twice), 'key')} twice, such as "
-            f"{', '.join(map(str, twice[0]))}; write the partition again: metrics_sync_job"
+            f"{', '.join(map(str, twice[0]))}; measure the partition again"
         )
 
 

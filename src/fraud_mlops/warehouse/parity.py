@@ -15,6 +15,8 @@ from fraud_mlops.warehouse.views import told_of_views
 from fraud_mlops.warehouse.zone import metrics_of
 from fraud_mlops.words import counted
 
+_SCRIPT = "scripts/sync_metrics_to_snowflake.py"
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -50,12 +52,14 @@ def compare(
     partitions: Collection[str] | None = None,
     *,
     say: Say = quiet,
+    sync_by: str = _SCRIPT,
 ) -> Parity:
     """Reads both sides through, and changes neither.
 
     partitions: values; all that the zone has when left out, and then partitions that only the
     warehouse has are differences too, as are those that are damaged. say: is told whom it waits
-    for. Raises WarehouseError for columns that have drifted.
+    for. sync_by: what a person syncs by, for words. Raises WarehouseError for columns that have
+    drifted.
     """
     there, damaged = metrics_of(lakehouse, dataset)
     chosen = sorted({*there, *damaged} if partitions is None else partitions)
@@ -79,7 +83,7 @@ def compare(
             given, found = given + one.given[0], found + one.found[0]
             sums.append((value, one.given[1]))
             if one.given != one.found:
-                differences.append(one.difference(partition, known.get(value)))
+                differences.append(one.difference(partition, known.get(value), sync_by))
     if partitions is None:
         differences += [
             Difference(value, f"{_rows_of(mark)} that the lakehouse has no more; sync --prune")
@@ -123,17 +127,17 @@ class _Both:
     given: tuple[int, str]
     found: tuple[int, str]
 
-    def difference(self, partition: Partition, mark: Mark | None) -> Difference:
+    def difference(self, partition: Partition, mark: Mark | None, sync_by: str) -> Difference:
         rows, there = self.given[0], self.found[0]
         how = f"{counted(there, 'row')}, {rows:,} in the lakehouse"
         if there == rows:
             how = f"as many rows ({rows:,}), other values"
         if mark is None or mark.data_version != partition.data_version:
-            return Difference(partition.value, f"{how}; not synced yet: warehouse_sync_job")
+            return Difference(partition.value, f"{how}; not synced yet: {sync_by}")
         return Difference(
             partition.value,
             f"{how}, although it counts as synced: somebody has changed the table; sync it by "
-            "scripts/sync_metrics_to_snowflake.py --force",
+            f"{_SCRIPT} --force",
             broken=True,
         )
 

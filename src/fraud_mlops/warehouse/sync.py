@@ -31,7 +31,7 @@ from fraud_mlops.words import counted
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _SHOWN = 10
-_NO_METRICS = "there are no metrics of it; score it first: scoring_job"
+_NO_METRICS = "there are no metrics of it; score it first"
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ class _Run:
             raise LakehouseError(
                 f"{self.lakehouse.uri(ZONE, self.dataset)}: there are no metrics"
                 + (asked if chosen else "")
-                + "; score them first: scoring_job"
+                + "; score them first"
             )
         return chosen
 
