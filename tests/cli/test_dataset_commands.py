@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from fraud_mlops.claims import staging
+from fraud_mlops import catalog
+from fraud_mlops.claims import ingest, staging
+from fraud_mlops.landing.aside import set_aside
+from fraud_mlops.landing.listing import landed_file
 from fraud_mlops.settings import settings
 
 CONTRACT = """\
@@ -269,6 +272,29 @@ def test_check_writes_nothing(shell, place, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     shell.says("check", path)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_check_leaves_out_what_is_set_aside_as_a_run_does(shell, place, tmp_path: Path) -> None:
+    path = place(contract=CONTRACT.replace("claims.csv", '"*.csv"'))
+    odd = tmp_path / "odd.csv"
+    odd.write_text("id,at,fraud\nx1,2023-01-01,N\n")
+    told = f"{odd}: its columns differ"
+    assert told in shell.fails("check", path)
+    file = landed_file(str(odd))
+    assert file is not None
+    set_aside(shell.lake, catalog.load(path), str(odd), file, told)
+    text = shell.says("check", path)
+    assert "All 200 rows" in text
+    assert f"Note: set aside, not read: {told}" in text
+    assert told in shell.fails("check", path, "--output-uri", str(tmp_path / "another"))
+
+
+def test_check_reads_columns_as_the_raw_zone_has_them(shell, place) -> None:
+    """What has come to look like dates stays the category that it is there, as in a run."""
+    contract = catalog.load(place([row(i, policy=f"p{i % 20}") for i in range(200)]))
+    ingest(contract, shell.lake, launch_id="1", as_of=datetime.now(UTC), sample_size=None)
+    path = place([row(i, policy=f"2020-01-{1 + i % 28:02}") for i in range(200)])
+    assert table(shell.says("check", path))["policy"][1] == "categorical"
 
 
 def test_check_shows_bad_rows_where_they_stand_and_lets_few_pass(shell, place) -> None:

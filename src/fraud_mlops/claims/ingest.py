@@ -79,7 +79,7 @@ def ingest(
     file = f"{launch_id}.parquet"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claims-")))
-        origin = _origin(
+        origin = origin_of(
             contract, lakehouse, as_of, hindsight, sample_size, seed, folder, partitions
         )
         contract = origin.contract
@@ -130,7 +130,7 @@ def _utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.replace(tzinfo=UTC)
 
 
-def _origin(
+def origin_of(
     contract: Contract,
     lakehouse: Lakehouse,
     as_of: datetime,
@@ -140,6 +140,8 @@ def _origin(
     folder: Path,
     partitions: PartitionRange | None,
 ) -> Origin:
+    """The claims that an ingest into this lakehouse reads: without the files that are set aside,
+    with columns that the contract does not name read as the zone has them."""
     given = contract
     before = None if contract.resolved else known_beside(contract, lakehouse, partitions)
     if partitions is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fraud_mlops.cli.datasets import source_of
+from fraud_mlops.cli.options import output_option
 from fraud_mlops.cli.printing import minute, say, show_table
 from fraud_mlops.words import counted
 
@@ -20,6 +21,7 @@ _SPAN = "%Y-%m-%d"
 
 @click.command()
 @click.argument("dataset")
+@output_option()
 @click.option(
     "--rows",
     type=click.IntRange(1),
@@ -32,20 +34,22 @@ _SPAN = "%Y-%m-%d"
     type=click.IntRange(1),
     help="Rows to show of each reason to refuse them.",
 )
-def check(dataset: str, rows: int | None, examples: int) -> None:
+def check(dataset: str, output_uri: str, rows: int | None, examples: int) -> None:
     """Read a contract and its source as a run would, and say what comes of it.
 
     DATASET is a name, or the path of a contract. What is read as what, how many claims, frauds and
     entities there are, in which windows, which rows would go to quarantine and why, and what a run
-    would refuse. Nothing is written. The exit code is 1 when the contract or the source cannot be
-    used, and when a run would refuse them.
+    would refuse. Files that this lakehouse has set aside (`fraud-mlops aside`) are left out, as a
+    run leaves them out, and told. Nothing is written. The exit code is 1 when the contract or the
+    source cannot be used, and when a run would refuse them.
     """
     from fraud_mlops import catalog
     from fraud_mlops.cli.preview import preview
+    from fraud_mlops.lakehouse.partitions import Lakehouse
 
     contract = catalog.load(dataset)
     say(f"{contract.name} version {contract.version}: {source_of(contract)}")
-    seen = preview(contract, rows, examples, _tell_progress)
+    seen = preview(contract, Lakehouse(output_uri), rows, examples, _tell_progress)
     _show_columns(seen)
     _say_rows(seen)
     _show_entities(seen)

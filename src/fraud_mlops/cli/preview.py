@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 from fraud_mlops.claims.canonical import Converted
 from fraud_mlops.claims.faults import hints
 from fraud_mlops.claims.files import Chunk
+from fraud_mlops.claims.ingest import origin_of
 from fraud_mlops.claims.intake import Intake
 from fraud_mlops.claims.leaks import leaks
-from fraud_mlops.claims.origins import FileOrigin, Origin, SyntheticOrigin
+from fraud_mlops.claims.origins import Origin
 from fraud_mlops.claims.quarantine import Quarantine
 from fraud_mlops.claims.report import Summary
 from fraud_mlops.claims.schema import masked_in_source, raw_schema, require_seasonal
@@ -31,6 +32,7 @@ from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME
 from fraud_mlops.errors import ContractError
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.fields import in_words
+from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.sources import SyntheticSource
 
 # No one person, garage or broker of many has so large a share of the claims.
@@ -98,9 +100,13 @@ class Preview:
 
 
 def preview(
-    contract: Contract, rows: int | None, each: int, progress: Callable[[str], None]
+    contract: Contract,
+    lakehouse: Lakehouse,
+    rows: int | None,
+    each: int,
+    progress: Callable[[str], None],
 ) -> Preview:
-    """Reads the source as an ingest of now would, and publishes nothing.
+    """Reads the source as an ingest of now into the lakehouse would, and publishes nothing.
 
     rows: to be read from the start; all when None. each: rows wanted of every reason. Memory is
     flat but for some 50 bytes a claim. Raises SourceError and ContractError as an ingest would.
@@ -109,11 +115,7 @@ def preview(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-")))
         source = contract.source
         as_of = source.end if isinstance(source, SyntheticSource) else datetime.now(UTC)
-        origin: Origin = (
-            SyntheticOrigin(contract, as_of, None, None, folder)
-            if isinstance(source, SyntheticSource)
-            else FileOrigin(contract, as_of, None)
-        )
+        origin = origin_of(contract, lakehouse, as_of, False, None, None, folder, None)
         head = _Head(origin, rows)
         contract = origin.contract
         require_seasonal(contract)
