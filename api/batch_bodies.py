@@ -30,6 +30,7 @@ from api.thrift import TooMuchError
 from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.errors import ContractError
 from fraud_mlops.serving.columns import check_columns
+from fraud_mlops.serving.naming import Names
 from fraud_mlops.serving.scorer import Explain, Scorer
 from fraud_mlops.serving.single_values import LONGEST_WORD
 
@@ -84,13 +85,14 @@ def claims_in(batch: Batch, media: str) -> Iterator[tuple[pa.RecordBatch, dict[i
 def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]:
     """Claims of some lines as columns, and what is wrong with those that are none."""
     _check_rows(batch, sum(1 for _ in _lines(batch)))
+    names = Names(batch.scorer.reader)
     claims: list[Any] = []
     errors: dict[int, str] = {}
     for line in _lines(batch):
         try:
             claims.append(batch.scorer.reader.read(line))
         except ValidationError as error:
-            errors[len(claims)] = _in_words(error)
+            errors[len(claims)] = _in_words(names, error)
             claims.append(_named(batch, line))
         if len(claims) == SLICE:
             yield _columns(batch, claims), errors
@@ -129,8 +131,8 @@ def _named(batch: Batch, line: bytes) -> Any:
         return None
 
 
-def _in_words(error: ValidationError) -> str:
-    problem = invalid_claim(error)
+def _in_words(names: Names, error: ValidationError) -> str:
+    problem = invalid_claim(names, error)
     told = "; ".join(f"{e['pointer']}: {e['detail']}" for e in problem.errors)
     return told or problem.detail
 

@@ -7,9 +7,11 @@ from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import to_json
+from pydantic_core import ErrorDetails, to_json
 from starlette.requests import Request
 from starlette.responses import Response
+
+from fraud_mlops.serving.naming import Names
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
@@ -53,11 +55,11 @@ class Problem(Exception):  # noqa: N818 - the RFC's word for it
         )
 
 
-def invalid_claim(error: ValidationError, *, line: int | None = None) -> Problem:
+def invalid_claim(names: Names, error: ValidationError, *, line: int | None = None) -> Problem:
     """What pydantic found, each with its JSON pointer; never the value itself."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     errors = [
-        {"pointer": pointer(mistake["loc"]), "detail": mistake["msg"]}
+        {"pointer": pointer(mistake["loc"]), "detail": _said(names, mistake)}
         for mistake in found[:MOST_ERRORS]
     ]
     where = "" if line is None else f"line {line}: "
@@ -66,6 +68,14 @@ def invalid_claim(error: ValidationError, *, line: int | None = None) -> Problem
     more = f", of which {MOST_ERRORS} are listed" if len(found) > MOST_ERRORS else ""
     detail = f"{where}{len(found)} field(s) of the claim are wrong{more}; see /v1/model/schema."
     return Problem(422, "invalid-claim", detail, errors=errors)
+
+
+def _said(names: Names, mistake: ErrorDetails) -> str:
+    if mistake["type"] != "extra_forbidden":
+        return mistake["msg"]
+    *outer, name = mistake["loc"]
+    told = names.advice(str(name), inside=bool(outer))
+    return f"No such field: {told}" if told else "No such field"
 
 
 def pointer(loc: Sequence[int | str]) -> str:

@@ -20,6 +20,7 @@ from api.problems import Problem, invalid_claim, request_id
 from api.service import Service
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.features.split import microseconds
+from fraud_mlops.serving.naming import Names
 from fraud_mlops.serving.records import CHAMPION, WHAT_IF, Looked, now, records
 from fraud_mlops.serving.request import moment_of
 from fraud_mlops.serving.scorer import Explain, Scorer, Scores
@@ -47,7 +48,7 @@ def _read(
     try:
         claim = scorer.reader.read(body)
     except ValidationError as error:
-        raise invalid_claim(error) from None
+        raise invalid_claim(Names(scorer.reader), error) from None
     moment = moment_of(claim)
     if claim.event_time is None:
         claim = claim.model_copy(update={"event_time": moment})

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from fraud_mlops.contract import Contract
 from fraud_mlops.errors import ContractError
 from fraud_mlops.settings import settings
 from fraud_mlops.sources import FileSource
+from fraud_mlops.words import closest
 
 _REPOSITORY_DATASETS = Path(__file__).parents[2] / "datasets"
 _PACKAGED_DATASETS = Path(__file__).parent / "_datasets"
@@ -188,12 +191,31 @@ def _explain(path: Path | str, tree: yaml.Node | None, error: ValidationError) -
         loc = mistake["loc"]
         line, column = position(tree, loc)
         field = _field(tree, loc, absent=mistake["type"] == "missing") or "contract"
-        lines.append(f"  line {line}, column {column}: {field}: {_said(mistake['msg'])}")
+        lines.append(f"  line {line}, column {column}: {field}: {_said(mistake)}")
     return "\n".join(lines)
 
 
-def _said(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _said(mistake: ErrorDetails) -> str:
+    if mistake["type"] != "extra_forbidden":
+        return mistake["msg"].removeprefix("Value error, ")
+    *outer, name = mistake["loc"]
+    near = closest(str(name), _fields_of(outer))
+    return "there is no such field" + (f" (did you mean {near!r}?)" if near else "")
+
+
+def _fields_of(loc: Sequence[Any]) -> set[str]:
+    """Those that a contract has there; of all kinds where there are several."""
+    models: list[type[BaseModel]] = [Contract]
+    for part in loc:
+        if held := [m.model_fields[part] for m in models if part in m.model_fields]:
+            models = [model for field in held for model in _models_in(field.annotation)]
+    return {name for model in models for name in model.model_fields}
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
 
 
 def _field(node: yaml.Node | None, loc: tuple[Any, ...], *, absent: bool) -> str:

@@ -12,10 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from api_kit import DATASET, Published, Server, open_server, process_server, same, same_scores
+from pydantic import ValidationError
 
+from api.problems import invalid_claim
+from fraud_mlops.contract import Contract
+from fraud_mlops.errors import ContractError
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.registry.bundle import load_bundle
-from fraud_mlops.serving.columns import read_columns
+from fraud_mlops.serving.columns import check_columns, read_columns
+from fraud_mlops.serving.naming import Names
 from fraud_mlops.serving.request import ClaimReader
 
 MISTAKES = [
@@ -142,6 +147,42 @@ def test_a_wrong_field_is_named_by_its_path_and_its_value_is_not_repeated(
     assert any(error["pointer"].startswith(pointer) for error in problem["errors"])
     for value in wrong.values():
         assert not isinstance(value, str) or value not in told.text
+
+
+def test_a_field_of_another_name_is_told_by_its_own(published: Published) -> None:
+    """A claim comes by the names of the raw zone; who sends it knows those of the source."""
+    told = published.features.contract.model_dump(mode="json")
+    told |= {"entities": {"provider": "garage", "repairer": "garage"}, "ignore": ["notes"]}
+    told |= {"amount": "claimed_amount", "label": told["label"] | {"column": "fraud_found"}}
+    files = load_bundle(published.models, DATASET, published.versions["first"]).files
+    reader = ClaimReader(Contract.model_validate(told), FraudModel.from_files(files))
+    sent = {
+        "claimed_amount": "it is called `amount` here",
+        "garage": "it is called `provider` and `repairer` here",
+        "Peril": "did you mean `peril`?",
+        "provider_claims_30d": "it goes into `features`",
+        "fraud_found": "no model looks at it: leave it out",
+        "notes": "no model looks at it: leave it out",
+        "xyz": "",
+    }
+    body = {**dict.fromkeys(sent, 1), "features": {"provider_30d": 1}}
+    with pytest.raises(ValidationError) as caught:
+        reader.read(json.dumps(body).encode())
+    found = {e["pointer"]: e["detail"] for e in invalid_claim(Names(reader), caught.value).errors}
+    assert found.pop("#/features/provider_30d").startswith("No such field: did you mean `provider_")
+    told = {
+        name: f"No such field: {advice}" if advice else "No such field"
+        for name, advice in sent.items()
+    }
+    assert found == {f"#/{name}": detail for name, detail in told.items()}
+    told_of = [Names(reader).advice(name) for name in ("Perils", "x" * 1000)]
+    assert told_of == ["did you mean `peril`?", ""]
+    names = Names(reader)  # a batch may have another one in every line
+    assert sum(bool(names.advice(f"peril{i}")) for i in range(1000)) == 8
+    assert names.advice("garage")
+    with pytest.raises(ContractError) as refused:
+        check_columns(reader, ["amount", "garage", "xyz"])
+    assert "garage (it is called `provider` and `repairer` here), xyz; see" in str(refused.value)
 
 
 @pytest.mark.parametrize(

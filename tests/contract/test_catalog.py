@@ -185,6 +185,28 @@ def test_every_mistake_is_told_at_once_with_line_column_and_field(tmp_path: Path
     assert "write 30d" in told
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("amout: paid", "amout: there is no such field (did you mean 'amount'?)"),
+        ("Amount: paid", "Amount: there is no such field (did you mean 'amount'?)"),
+        ("source: {ury: motor.csv}", "source.ury: there is no such field (did you mean 'uri'?)"),
+        ("source: {uri: a.csv, csv: {seperator: ;}}", "(did you mean 'separator'?)"),
+        ("split: {training: 0.6}", "split.training: there is no such field (did you mean 'train'?"),
+        ("split: {train: {start: 2024-01-01, ende: 2025-01-01}}", "(did you mean 'end'?)"),
+        ("colour: red", "line 5, column 1: colour: there is no such field"),
+    ],
+)
+def test_a_field_that_there_is_not_is_told_with_the_closest_there_is(
+    tmp_path: Path, wrong: str, told: str
+) -> None:
+    field = wrong.partition(":")[0]
+    rest = [line for line in MOTOR.splitlines() if not line.startswith(f"{field}:")]
+    found = mistakes(tmp_path / "a.yaml", "\n".join([*rest, wrong]) + "\n")
+    assert told in found
+    assert field != "colour" or "did you mean" not in found
+
+
 def test_a_rule_over_several_fields_is_told_where_they_begin(tmp_path: Path) -> None:
     told = mistakes(tmp_path / "a.yaml", MOTOR + "amount: fraud\n")
     assert "column 'fraud' is both label and amount" in told

@@ -7,23 +7,16 @@ import csv
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 from fraud_mlops.claims.csv_lines import lines_of
 from fraud_mlops.claims.files import SourceFile
 from fraud_mlops.errors import SourceError
 from fraud_mlops.sources import CsvOptions
+from fraud_mlops.words import closest
 
 SEPARATORS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'", ":": "':'"}
 _EXCEL = re.compile(r"sep=(.)", re.IGNORECASE)
 _STRANGE = re.compile(r"[\udc80-\udcff]")
-
-
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` most likely stands for, whatever the case."""
-    by_fold = {other.strip().casefold(): other for other in known}
-    hits = get_close_matches(name.strip().casefold(), by_fold, n=1, cutoff=0.6)
-    return by_fold[hits[0]] if hits else None
 
 
 def missing_columns(

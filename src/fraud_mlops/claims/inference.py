@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fraud_mlops.claims.diagnosis import closest
 from fraud_mlops.claims.files import Chunk
 from fraud_mlops.claims.kinds import Kind, kind_of
 from fraud_mlops.claims.reading import Source, open_source
@@ -17,6 +16,7 @@ from fraud_mlops.claims.values import Signs, is_number, text, without
 from fraud_mlops.contract import FEATURES, MODEL_SCORE, RESERVED, Contract
 from fraud_mlops.errors import SourceError
 from fraud_mlops.sources import SyntheticSource
+from fraud_mlops.words import closest
 
 # Rows looked at, evenly spread over the source; enough to tell a code from a measure.
 _ROWS = 200_000

@@ -10,13 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fraud_mlops.claims.values import codes, mask_of, numbers, plain, without
-from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, LABEL, LABEL_TIME
+from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME
 from fraud_mlops.errors import ContractError
-from fraud_mlops.serving.request import ClaimReader
+from fraud_mlops.serving.naming import Names
+from fraud_mlops.serving.request import PASSED_OVER, ClaimReader
 from fraud_mlops.serving.single_values import LONGEST_WORD, moments
-
-PASSED_OVER = (LABEL, LABEL_TIME)
-"""A raw partition may be sent as it is; what became of its claims is not looked at."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,16 @@ def check_columns(reader: ClaimReader, names: list[str]) -> None:
     """Raises ContractError for columns that the contract does not know, or that come twice."""
     known = {column.name for column in reader.columns} | {*reader.derived, *PASSED_OVER}
     if unknown := sorted({name for name in names if name not in known}):
-        raise ContractError(f"no such columns: {', '.join(unknown[:20])}; see /v1/model/schema")
+        meant = Names(reader)
+        told = ", ".join(_with_advice(meant, name) for name in unknown[:20])
+        raise ContractError(f"no such columns: {told}; see /v1/model/schema")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ContractError(f"columns come twice: {', '.join(twice[:20])}")
+
+
+def _with_advice(names: Names, name: str) -> str:
+    told = names.advice(name)
+    return f"{name} ({told})" if told else name
 
 
 def read_columns(reader: ClaimReader, batch: pa.RecordBatch, now: int) -> Columns:

@@ -19,12 +19,23 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from fraud_mlops.claims.schema import unsaid_columns
 from fraud_mlops.claims.values import POINT, Signs, numbers, short, text, without
-from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, FEATURES, Contract
+from fraud_mlops.contract import (
+    AMOUNT,
+    CLAIM_ID,
+    EVENT_TIME,
+    FEATURES,
+    LABEL,
+    LABEL_TIME,
+    Contract,
+)
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.serving.single_values import moment, number, word
 from fraud_mlops.serving.value_schemas import of_moment, of_number, saying
 from fraud_mlops.sources import SyntheticSource
+
+PASSED_OVER = (LABEL, LABEL_TIME)
+"""Of a batch: a raw partition may be sent as it is; what became of its claims is not looked at."""
 
 
 class _Claim(BaseModel):
@@ -55,7 +66,7 @@ class ClaimReader:
         self.entities = tuple(contract.entities)
         self.derived = tuple(entity_feature_names(contract))
         self.signs, self.time_format = _signs(contract), contract.event_time.format
-        self._source = _sources(contract)
+        self.sources = _sources(contract)
         fields = _fields_of(self)
         self._attributes, self._brought = _attributes(fields), _attributes(self.derived)
         self.model = _made("Claim", fields, self._attributes)
@@ -75,7 +86,7 @@ class ClaimReader:
 
     def missing(self, name: str) -> Sequence[str]:
         """The contract's words for 'not known' in what comes under this name."""
-        return self.contract.missing.get(self._source.get(name, name), ())
+        return self.contract.missing.get(self.sources.get(name, name), ())
 
     def given(self, claim: Any, name: str) -> Any:
         """A field of a claim as it was read; None where there is no claim."""
