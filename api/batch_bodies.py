@@ -90,7 +90,7 @@ def _from_lines(batch: Batch) -> Iterator[tuple[pa.RecordBatch, dict[int, str]]]
     errors: dict[int, str] = {}
     for line in _lines(batch):
         try:
-            claims.append(batch.scorer.reader.read(line))
+            claims.append(batch.scorer.reader.read_row(line))
         except ValidationError as error:
             errors[len(claims)] = _in_words(names, error)
             claims.append(_named(batch, line))

@@ -15,7 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
-from api_kit import ROOT, Published, Server, as_sent, open_server, same_scores
+from api_kit import (
+    ROOT,
+    Published,
+    Server,
+    as_sent,
+    json_value,
+    open_server,
+    same_scores,
+)
 
 from api.batch_formats import ANSWERS
 from api.service import BATCHES
@@ -45,6 +53,10 @@ def parquet(table: pa.Table) -> bytes:
     return target.getvalue()
 
 
+def lines(table: pa.Table) -> bytes:
+    return "\n".join(json.dumps(row, default=json_value) for row in table.to_pylist()).encode()
+
+
 def arrow_file(table: pa.Table) -> bytes:
     target = io.BytesIO()
     with pa.ipc.new_file(target, table.schema) as writer:
@@ -69,13 +81,13 @@ def send(server: Server, body: bytes, media: str, query: str = "", **headers: st
         return stream.read_all()
 
 
-@pytest.mark.parametrize("media", [ARROW, PARQUET])
+@pytest.mark.parametrize("media", [ARROW, PARQUET, LINES])
 def test_a_raw_partition_sent_as_it_is_scores_as_in_the_batch(
     published: Published, server: Server, media: str
 ) -> None:
     claims = published.recent(days=30)
     table = raw(published, claims)
-    found = send(server, (arrow if media == ARROW else parquet)(table), media)
+    found = send(server, {ARROW: arrow, PARQUET: parquet, LINES: lines}[media](table), media)
     by_id = {row["claim_id"]: row for row in published.scores["first"].to_pylist()}
     expected = [by_id[name] for name in table["claim_id"].to_pylist()]
     assert found["row"].to_pylist() == list(range(len(expected)))

@@ -71,6 +71,7 @@ class ClaimReader:
         self._attributes, self._brought = _attributes(fields), _attributes(self.derived)
         self.model = _made("Claim", fields, self._attributes)
         self.adapter: TypeAdapter[Any] = TypeAdapter(self.model)
+        self._rows: TypeAdapter[Any] = TypeAdapter(_row_of(self.model))
         self.columns = tuple(_columns(self, model))
         missing = {column.name: self.missing(column.name) for column in self.columns}
         self._no_words = {name: frozenset(map(short, w)) for name, w in missing.items() if w}
@@ -79,6 +80,10 @@ class ClaimReader:
     def read(self, body: bytes) -> Any:
         """A claim from JSON. Raises pydantic.ValidationError, which names what is wrong where."""
         return self.adapter.validate_json(body)
+
+    def read_row(self, body: bytes) -> Any:
+        """Likewise, of a batch: with what is passed over."""
+        return self._rows.validate_json(body)
 
     def read_known(self, body: bytes) -> Any:
         """Likewise, without the fields that the contract does not know."""
@@ -199,6 +204,12 @@ def _fields_of(reader: ClaimReader) -> dict[str, tuple[Any, Any]]:
         text = "Entity features of the sender's own, instead of those looked up; null is looked up."
         fields[FEATURES] = (inner | None, Field(None, description=text))
     return fields
+
+
+def _row_of(model: type[BaseModel]) -> type[BaseModel]:
+    also: dict[str, Any] = dict.fromkeys(PASSED_OVER, (Any, None))
+    made: type[BaseModel] = create_model("Row", __base__=model, **also)
+    return made
 
 
 def _field(told: dict[str, Any], **more: Any) -> Any:
