@@ -16,8 +16,8 @@ from fraud_mlops.errors import StoreError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.maintenance import predictions
 from fraud_mlops.maintenance.predictions import tidy_predictions
-from fraud_mlops.serving.logged import LoggedScores, readable
-from fraud_mlops.serving.prediction_log import ZONE, PredictionLog, read_predictions
+from fraud_mlops.serving.logged import LoggedScores, read_predictions, readable
+from fraud_mlops.serving.prediction_log import ZONE, PredictionLog
 from fraud_mlops.serving.records import SCHEMA
 
 NAME = "claims"

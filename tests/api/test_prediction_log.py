@@ -18,11 +18,11 @@ from api_kit import DATASET, Published, Server, as_sent, open_server
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.registry.pointers import set_challenger, withdraw
+from fraud_mlops.serving.logged import read_predictions
 from fraud_mlops.serving.prediction_log import (
     PredictionLog,
     flush,
     pause,
-    read_predictions,
 )
 from fraud_mlops.serving.records import SCHEMA
 from fraud_mlops.serving.shadow import in_share

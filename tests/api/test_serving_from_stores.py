@@ -18,7 +18,7 @@ from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import upload
 from fraud_mlops.registry.pointers import promote
 from fraud_mlops.serving.champion import ServedModel
-from fraud_mlops.serving.prediction_log import read_predictions
+from fraud_mlops.serving.logged import read_predictions
 from fraud_mlops.settings import settings
 
 

@@ -15,7 +15,7 @@ import requests
 from api_kit import DATASET, ROOT, Published, Server, open_server, process_server
 
 from fraud_mlops.registry.pointers import promote
-from fraud_mlops.serving.prediction_log import read_predictions
+from fraud_mlops.serving.logged import read_predictions
 
 WORKERS = 2
 

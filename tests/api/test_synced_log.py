@@ -13,7 +13,8 @@ from api_kit import DATASET
 from test_write_ahead import a_record
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.serving.prediction_log import PredictionLog, read_predictions
+from fraud_mlops.serving.logged import read_predictions
+from fraud_mlops.serving.prediction_log import PredictionLog
 from fraud_mlops.serving.waiting_files import waiting_folder
 
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from limited import no_file_larger_than
 
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.serving.prediction_log import PredictionLog, flush, read_predictions
+from fraud_mlops.serving.logged import read_predictions
+from fraud_mlops.serving.prediction_log import PredictionLog, flush
 from fraud_mlops.serving.records import SCHEMA
 from fraud_mlops.serving.waiting_files import left_behind, waiting_folder
 from fraud_mlops.serving.write_ahead import as_frame, as_lines, read_entries

@@ -26,7 +26,7 @@ from fraud_mlops.registry.pointers import (
     set_challenger,
 )
 from fraud_mlops.serving.entity_state import read_entity_state
-from fraud_mlops.serving.prediction_log import read_predictions
+from fraud_mlops.serving.logged import read_predictions
 
 THEIRS = {f"C{month}-{i}" for month in MONTHS for i in (7, 27)}
 

@@ -20,6 +20,7 @@ from fraud_mlops.cli.lake import lake
 from fraud_mlops.cli.leaving import leave
 from fraud_mlops.cli.model_card import model_card
 from fraud_mlops.cli.models import models
+from fraud_mlops.cli.predictions import predictions
 from fraud_mlops.cli.quarantine import quarantine
 from fraud_mlops.cli.summary import summary
 from fraud_mlops.cli.zones import metrics, scores
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 _COMMANDS = (
-    *(doctor, datasets, check, summary, scores, metrics, quarantine, aside),
+    *(doctor, datasets, check, summary, scores, metrics, predictions, quarantine, aside),
     *(models, model_card, lake, erase),
 )
 for command in _COMMANDS:

@@ -1,5 +1,5 @@
-"""Predictions of the log by the claims' own time, a period at a time, in memory of one period; and
-the latest of them."""
+"""Predictions of the log: of some days, or by the claims' own time in memory of one period; and the
+latest of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.lakehouse.local_files import StoredFile
 from fraud_mlops.lakehouse.parquet import open_parquet
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.lakehouse.stores import again, list_files
+from fraud_mlops.lakehouse.stores import again, list_children, list_files
 from fraud_mlops.serving.prediction_log import ZONE, once
 from fraud_mlops.serving.records import CHAMPION, SCHEMA
 
@@ -30,7 +30,45 @@ _WANTED = pa.schema([SCHEMA.field(name) for name in COLUMNS])
 _READERS = 8
 _NEWEST = 16
 """Files of a day among which its latest answer is: servers write side by side."""
+_DAY = "day="
 _Read = TypeVar("_Read")
+
+
+def logged_days(lakehouse: Lakehouse, dataset: str) -> list[str]:
+    """Those on which anything was answered, in order: `2026-01-31`."""
+    folders = list_children(lakehouse.uri(ZONE, dataset))
+    return sorted(name.removeprefix(_DAY) for name in folders if name.startswith(_DAY))
+
+
+def read_predictions(
+    lakehouse: Lakehouse, dataset: str, days: tuple[str, str] | None = None
+) -> pa.Table:
+    """Logged predictions in order of when they were made; days: first and last, both included.
+
+    All of them in memory; `LoggedScores` has few columns, a period at a time. Raises
+    UnreadableError for a file that is none of the log's.
+    """
+    try:
+        return _predictions(lakehouse, dataset, days)
+    except FileNotFoundError:  # compacted meanwhile: the same records stand elsewhere
+        return _predictions(lakehouse, dataset, days)
+
+
+def _predictions(lakehouse: Lakehouse, dataset: str, days: tuple[str, str] | None) -> pa.Table:
+    tables = []
+    for day in logged_days(lakehouse, dataset):
+        if days is None or days[0] <= day <= days[1]:
+            folder = lakehouse.uri(ZONE, dataset, f"{_DAY}{day}")
+            files = [
+                f"{folder}/{f.path}" for f in list_files(folder) if f.path.endswith(".parquet")
+            ]
+            tables += [readable(uri, partial(_whole, uri)) for uri in files]
+    return once(pa.concat_tables(tables)) if tables else SCHEMA.empty_table()
+
+
+def _whole(uri: str) -> pa.Table:
+    with open_parquet(uri) as (parquet, _):
+        return parquet.read().replace_schema_metadata()
 
 
 class _File(NamedTuple):

@@ -29,12 +29,10 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fraud_mlops.lakehouse.content import ContentWriter
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.periods import by_partition
-from fraud_mlops.lakehouse.stores import list_files, open_input
 from fraud_mlops.serving.records import SCHEMA, Record
 from fraud_mlops.serving.syncing import Syncing
 from fraud_mlops.serving.waiting_files import (
@@ -214,22 +212,6 @@ def flush(lakehouse: Lakehouse, dataset: str, path: Path) -> int:
     else:
         path.unlink(missing_ok=True)
     return sum(part.num_rows for parts in days.values() for part in parts)
-
-
-def read_predictions(
-    lakehouse: Lakehouse, dataset: str, days: tuple[str, str] | None = None
-) -> pa.Table:
-    """Logged predictions in order of when they were made; days: first and last, both included.
-
-    All of them in memory; `serving.logged` reads few columns, a period at a time.
-    """
-    folder, tables = lakehouse.uri(ZONE, dataset), []
-    for file in list_files(folder):
-        day = file.path.partition("/")[0].removeprefix("day=")
-        if file.path.endswith(".parquet") and (days is None or days[0] <= day <= days[1]):
-            with open_input(f"{folder}/{file.path}") as stream:
-                tables.append(pq.read_table(stream).replace_schema_metadata())
-    return once(pa.concat_tables(tables)) if tables else SCHEMA.empty_table()
 
 
 def once(predictions: pa.Table) -> pa.Table:
