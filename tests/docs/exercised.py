@@ -21,7 +21,7 @@ RUN_HERE = (
     r"python -m api\.keys add",
     r"python scripts/(validate_powerbi|sync_metrics_to_snowflake)\.py( --check)?$",
     r"\.venv/bin/python -c \"import duckdb",
-    r"export (COMPOSE_FILE|LAKEHOUSE_URI|DATABRICKS_\w+|SNOWFLAKE_\w+|METAFLOW_\w+)=",
+    r"export (COMPOSE_FILE|LAKEHOUSE_URI|DATABRICKS_\w+|SNOWFLAKE_\w+|METAFLOW_\w+|FRAUD_\w+)=",
 )
 """Lines that `test_shell_blocks.py` runs; those that set variables are read by it."""
 
