@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from api_kit import DATASET, Published, open_server, same
 
-from fraud_mlops.registry.pointers import set_challenger
+from fraud_mlops.registry.pointers import set_challenger, withdraw
 from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.records import SCHEMA, Looked, Record
 from fraud_mlops.serving.shadow import WAITING, Shadow, shadow_record
@@ -83,6 +84,20 @@ def test_fields_of_the_champions_contract_alone_are_nothing_to_the_challenger(
     place = SCHEMA.get_field_index("score")
     scores = [shadow_record(model.scorer, looked(each))[place] for each in (claim, more)]
     assert same(*scores)
+
+
+def test_that_there_is_no_challenger_is_no_problem(
+    own: Published, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "fraud.serving")
+    second = own.versions["second"]
+    withdraw(own.models, DATASET, second, by="test", reason="test", role="challenger")
+    served = ServedModel(own.models, DATASET, own.lake, role="challenger")
+    served.look()
+    assert (served.scorer, served.problem) == (None, None)
+    set_challenger(own.models, DATASET, second, by="test", reason="test")
+    served.look()
+    assert caplog.messages == [f"challenger {second} looks on"]
 
 
 def test_why_no_challenger_looks_on_is_told(own: Published, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ class ServedModel:
         pointer = read_pointer(self.models_uri, self.dataset, self.role)
         if pointer is None:
             self.refused, self._versions = None, _Pause()
-            return self._unnamed(), f"no {self.role} yet: train one, or promote a version"
+            return self._unnamed(), self._none_yet()
         version = pointer.version
         named = _Named(version, manifest_tag(self.models_uri, self.dataset, version))
         if named == self._named:
@@ -142,6 +142,12 @@ class ServedModel:
             raise
         self._named, self.refused, self._versions = named, None, _Pause()
         return moved, None
+
+    def _none_yet(self) -> str | None:
+        """A champion is lacked; a challenger need not be there."""
+        if self.role == "challenger":
+            return None
+        return "no champion yet: train one, or promote a version"
 
     def _unnamed(self) -> bool:
         """A challenger goes; a champion that was retired serves on."""
@@ -163,7 +169,8 @@ class ServedModel:
         self._loaded, self._state_tag, self._states = loaded, tag, _Pause()
         self.scorer = scorer  # one assignment: whole or not at all
         self.swaps, self.since = self.swaps + 1, datetime.now(UTC)
-        log.info("%s %s is served", self.role, version)
+        does = "is served" if self.role == "champion" else "looks on"
+        log.info("%s %s %s", self.role, version, does)
         return True
 
     def _renew(self) -> tuple[bool, str | None]:
