@@ -155,9 +155,12 @@ def test_history_tells_who_moved_what_and_why(ran, versions) -> None:
     models(ran, "promote", versions[1], "--by", "ada", "--reason", "field test")
     lines = models(ran, "history").splitlines()
     shown = [line for line in lines if "20240301-" in line]
-    assert len(shown) == len(history(str(ran.models), "motor")) == 3
-    assert "field test" in shown[-1]
-    assert "ada" in shown[-1]
+    assert len(shown) == len(history(str(ran.models), "motor")) == 4
+    withdrawn, promoted = shown[-2:]
+    assert f"{versions[1]} (withdrawn)" in withdrawn
+    assert "it is the champion" in withdrawn
+    assert "field test" in promoted
+    assert "ada" in promoted
 
 
 def test_a_registry_elsewhere_is_named_with_an_option(ran, versions, tmp_path) -> None:

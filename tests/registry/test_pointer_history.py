@@ -99,6 +99,23 @@ def test_the_history_is_only_ever_added_to(registry: Registry) -> None:
     assert [(m.version, m.previous) for m in moves] == [(a, None), (b, a), (a, b)]
 
 
+def test_a_challenger_that_leads_from_now_on_is_said_to_challenge_no_more(
+    registry: Registry,
+) -> None:
+    a, b = map(registry.add, "ab")
+    registry.promote(a)
+    registry.challenge(b)
+    standing = (registry.folder / "challenger.json").read_bytes()
+    registry.promote(b)
+    last = [move for move in history(registry.uri, DATASET) if move.role == "challenger"][-1]
+    assert (last.version, last.withdrawn, last.reason) == (b, True, "it is the champion")
+    (registry.folder / "challenger.json").write_bytes(standing)  # killed before it was gone
+    registry.promote(b)
+    assert registry.challenger is None
+    assert registry.moves("challenger") == [b, b]
+    assert registry.rollback() == a
+
+
 def test_a_clock_that_was_set_back_does_not_turn_the_history_round(registry: Registry) -> None:
     a, b = map(registry.add, "ab")
     registry.promote(a)

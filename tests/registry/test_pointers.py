@@ -106,14 +106,14 @@ def test_a_challenger_stands_until_it_leads_or_is_replaced(any_registry: Registr
     assert any_registry.challenger == c
     any_registry.promote(c)
     assert any_registry.challenger is None
-    assert any_registry.moves("challenger") == [b, c]
+    assert any_registry.moves("challenger") == [b, c, c]
     any_registry.challenge(b)
     with pytest.raises(RegistryError, match="moved the challenger"):
         withdraw(any_registry.uri, DATASET, c, role="challenger", **ME)
     withdraw(any_registry.uri, DATASET, b, role="challenger", **ME)
     assert any_registry.challenger is None
     assert any_registry.champion == c
-    assert any_registry.moves("challenger") == [b, c, b, b]
+    assert any_registry.moves("challenger") == [b, c, c, b, b]
 
 
 def test_the_champion_trained_once_more_challenges_nobody(registry: Registry) -> None:

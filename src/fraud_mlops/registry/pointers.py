@@ -100,7 +100,7 @@ def promote(
                 raise _moved(dataset, "champion") from None
         challenger = read_pointer(models_uri, dataset, "challenger")
         if challenger and challenger.version == version:
-            _clear(models_uri, dataset, challenger)
+            _clear(models_uri, dataset, challenger, current)
         return current
 
 
@@ -209,8 +209,12 @@ def _move(
     return pointer
 
 
-def _clear(models_uri: str, dataset: str, challenger: Pointer) -> None:
+def _clear(models_uri: str, dataset: str, challenger: Pointer, champion: Pointer) -> None:
+    """The challenger leads, and challenges nobody. Done once more it is the same record."""
     _record(models_uri, dataset, challenger)
+    since = max(champion.since, challenger.since + TICK)
+    told = {"since": since, "by": champion.by, "reason": "it is the champion", "withdrawn": True}
+    _record(models_uri, dataset, challenger.model_copy(update=told))
     delete(join(models_uri, dataset, "challenger.json"))
 
 
