@@ -256,6 +256,16 @@ def test_a_summary_before_the_first_run_says_how_to_start_one(shell) -> None:
     assert "flows/fraud_detection_flow.py run --dataset motor" in text
 
 
+def test_a_command_to_go_on_with_names_the_dataset_as_it_was_named(ran, source, tmp_path) -> None:
+    """A contract that lies elsewhere is not found by its name."""
+    path, empty = str(source(0.5)), ("--output-uri", str(tmp_path / "empty"))
+    first = f"fraud_detection_flow.py run --dataset {path} --output-uri"
+    assert first in ran.fails("summary", "--dataset", path, *empty)
+    assert first in ran.fails("metrics", "--dataset", path, *empty)
+    assert first in ran.says("models", "list", "--dataset", path, *empty)
+    assert f"fraud-mlops metrics --dataset {path}\n" in ran.says("summary", "--dataset", path)
+
+
 def test_a_dataset_may_be_named_by_its_contract(ran, source) -> None:
     assert "C5-029" in ran.says("scores", "--dataset", str(source(0.5)))
     assert "no such contract file" in ran.fails("scores", "--dataset", "other/motor.yaml")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from fraud_mlops.cli.lake import Age, dry_run_option
-from fraud_mlops.cli.options import dataset_option, model_option, output_option, user
+from fraud_mlops.cli.options import dataset_option, model_option, output_option, same_options, user
 from fraud_mlops.cli.printing import interval, minute, number, say, show_table
-from fraud_mlops.command_options import FIRST_RUN, options
+from fraud_mlops.command_options import FIRST_RUN
 from fraud_mlops.words import counted
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def list_models(dataset: str, output_uri: str, model_uri: str) -> None:
         if version not in found_versions:
             rows.append((version, role, "gone: nothing of it is here", "", "", "", ""))
     if not rows:
-        told = options(dataset, root=output_uri, models=model_uri)
+        told = same_options(dataset, root=output_uri, models=model_uri)
         say(f"No model of {dataset} in {model_uri} yet. Train one: {FIRST_RUN} {told}")
         return
     figures = ["OOT average precision", "95 % interval"]
@@ -229,7 +229,7 @@ def _say_moved(dataset: str, model_uri: str, before: str | None, now: str) -> No
 
 
 def _say_back(dataset: str, model_uri: str, version: str) -> None:
-    told = options(dataset, models=model_uri)
+    told = same_options(dataset, models=model_uri)
     say(f"Back again: fraud-mlops models promote {version} {told}")
 
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import click
 
+from fraud_mlops.command_options import options
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _OUTPUT = "fraud_mlops.output_uri"
 CONTRACT = "fraud_mlops.contract"
 """In the context's meta: name of the dataset whose contract was given by its path."""
+_GIVEN = "fraud_mlops.dataset_given"
 
 
 def dataset_option() -> Decorator:
@@ -61,9 +64,18 @@ def _model_uri(context: click.Context, _option: click.Parameter, given: str | No
 
 def _dataset(context: click.Context, _option: click.Parameter, given: str) -> str:
     name = dataset_name(given)
+    context.meta[_GIVEN] = given
     if name != given:
         context.meta[CONTRACT] = name
     return name
+
+
+def same_options(dataset: str, *, root: str | None = None, models: str | None = None) -> str:
+    """`options` of the command to go on with: the dataset as this command was given it, since a
+    contract outside the datasets folder is not found by its name."""
+    context = click.get_current_context(silent=True)
+    given = context.meta.get(_GIVEN, dataset) if context else dataset
+    return options(given, root=root, models=models)
 
 
 def dataset_name(text: str) -> str:

@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from fraud_mlops.cli.options import dataset_option, output_option
+from fraud_mlops.cli.options import dataset_option, output_option, same_options
 from fraud_mlops.cli.printing import minute, say, show_table
-from fraud_mlops.command_options import options
 
 _LAUNCHES = 20
 """As many are opened and listed."""
@@ -39,7 +38,7 @@ def quarantine(dataset: str, output_uri: str, launch_id: str | None, top: int) -
         say(f"No row of {dataset} is in quarantine ({folder}).")
         return
     if launch_id is None:
-        _show_launches(options(dataset, root=output_uri), folder, launches)
+        _show_launches(same_options(dataset, root=output_uri), folder, launches)
         return
     if launch_id not in launches:
         known = ", ".join(list(launches)[-5:])

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fraud_mlops.cli.models import show_metrics
-from fraud_mlops.cli.options import dataset_option, model_option, output_option
+from fraud_mlops.cli.options import dataset_option, model_option, output_option, same_options
 from fraud_mlops.cli.printing import say, show_table
 from fraud_mlops.cli.zones import top_claims
-from fraud_mlops.command_options import FIRST_RUN, options
+from fraud_mlops.command_options import FIRST_RUN
 
 if TYPE_CHECKING:
     from fraud_mlops.lakehouse.partitions import Partition
@@ -30,15 +30,15 @@ def summary(dataset: str, output_uri: str, model_uri: str, top: int) -> None:
     """
     from fraud_mlops.errors import LakehouseError
 
-    again = f"{FIRST_RUN} {options(dataset, root=output_uri, models=model_uri)}"
+    again = f"{FIRST_RUN} {same_options(dataset, root=output_uri, models=model_uri)}"
     _champion(dataset, model_uri, again)
     found, wrong = _zones(dataset, output_uri)
     wrong += _alerts(output_uri, found["ml_outputs"], top)
     say("Next:")
-    of_lake = options(dataset, root=output_uri)
+    of_lake = same_options(dataset, root=output_uri)
     say(f"  fraud-mlops scores {of_lake} --alerts --top 20")
     say(f"  fraud-mlops metrics {of_lake}")
-    say(f"  fraud-mlops models show {options(dataset, models=model_uri)}")
+    say(f"  fraud-mlops models show {same_options(dataset, models=model_uri)}")
     if wrong:
         raise LakehouseError("\n".join(wrong))
 

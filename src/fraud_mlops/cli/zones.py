@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fraud_mlops.cli.options import dataset_option, output_option
+from fraud_mlops.cli.options import dataset_option, output_option, same_options
 from fraud_mlops.cli.printing import interval, minute, number, say, show_table
-from fraud_mlops.command_options import FIRST_RUN, options
+from fraud_mlops.command_options import FIRST_RUN
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -184,7 +184,7 @@ def partitions_of(
             raise error
     if not found:
         names = ", ".join(list_children(lakehouse.uri(zone)))
-        told = options(dataset, root=output_uri)
+        told = same_options(dataset, root=output_uri)
         raise LakehouseError(
             f"{lakehouse.uri(zone)}: holds nothing of {dataset!r}"
             + (f", only of {names}. " if names else " nor of any other dataset. ")
