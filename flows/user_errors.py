@@ -52,7 +52,8 @@ def _advised(error: FraudMlopsError, step_name: str) -> str:
     """What is mended in the contract reaches no run that has read it: `start` pins it."""
     if step_name == "start" or not isinstance(error, _OF_CONTRACTS):
         return str(error)
-    return f"{error}\nAfter a change of the contract begin a new run: a resumed one keeps the old."
+    new = "After a change of the contract begin a new run, in place of resuming this one"
+    return f"{error}\n{new}, which keeps the old."
 
 
 def main(flow: type) -> None:

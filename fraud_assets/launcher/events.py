@@ -29,6 +29,7 @@ _NUMBERS = 5
 _FEW = 3
 _SILENCE_SECONDS = 30.0
 _ROWS = "dagster/row_count"
+_CAUSE = "Cause: "  # as dagster_metaflow tells of a Metaflow run
 _TIMING = ("seconds_since_launch", "bytes")
 
 
@@ -257,9 +258,13 @@ def _reason(event: Mapping[str, Any]) -> str:
 
 
 def _brief(message: str) -> str:
-    """The first line, which says what failed, and the last, which is what it said at last."""
+    """The first line, which says what failed, and the one with the cause; without one the last,
+    which is what it said at last."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return " ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or "no reason was given"
+    if not lines:
+        return "no reason was given"
+    cause = next((line for line in lines if line.startswith(_CAUSE)), lines[-1])
+    return " ".join(dict.fromkeys([lines[0], cause]))
 
 
 def _told_first(numbers: Mapping[str, str]) -> list[tuple[str, str]]:

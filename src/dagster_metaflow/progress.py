@@ -21,6 +21,9 @@ _CLONES = re.compile(
 # Lines that come back from AWS Batch have the job's id in front.
 _TELLS = re.compile(rf"(?:\[[^\]\s]+\] )?{re.escape(TOLD)}(?P<told>.*)")
 _CAUSE = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Failure|Interrupt|Exit)\b")
+_TOLD_BY_METAFLOW = re.compile(r"^<flow \S+ step \S+> failed:$")
+"""In front of an exception of Metaflow's own, by which a flow ends with a message for people: next
+are a headline, and what it says."""
 _KEPT_LINES = 40
 _TOLD_LINES = 15
 _LONGEST = 2_000
@@ -109,8 +112,14 @@ class Progress:
         return "\n".join(self._words()[-_TOLD_LINES:]).strip()
 
     def cause(self) -> str | None:
-        """The line with the exception among them, which a reader wants before all frames."""
-        return next((line for line in reversed(self._words()) if _CAUSE.match(line)), None)
+        """The line with the exception among them, which a reader wants before all frames; of a
+        message that a flow ends with the first, which what to do comes after."""
+        words = self._words()
+        found = next((line for line in reversed(words) if _CAUSE.match(line)), None)
+        if found is None:
+            told = [n for n, line in enumerate(words[:-2]) if _TOLD_BY_METAFLOW.match(line)]
+            found = words[told[-1] + 2] if told else None
+        return found
 
     def _words(self) -> list[str]:
         return list(self._tail.get(self.failed_task or "", deque()) or self._last)

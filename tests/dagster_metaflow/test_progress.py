@@ -71,6 +71,19 @@ def test_the_exception_is_told_apart_from_the_frames_around_it() -> None:
     assert Progress([]).cause() is None
 
 
+def test_of_a_message_that_a_flow_ends_with_the_first_line_is_the_cause() -> None:
+    progress = Progress(["ingest"])
+    words = [
+        "<flow IngestFlow step ingest> failed:",
+        "The run cannot go on:",
+        "mine: 1 of 4 rows break the contract.",
+        "Mend the source or the contract.",
+        "",
+    ]
+    read(progress, *[line("ingest/2", text) for text in words], line("ingest/2", "Task failed."))
+    assert progress.cause() == "mine: 1 of 4 rows break the contract."
+
+
 def test_a_task_that_ran_well_when_retried_has_not_failed() -> None:
     progress = Progress(["start"])
     read(

@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from dagster_metaflow.backends.protocol import RunState, RunStatus
+from dagster_metaflow.failing import failure
+from dagster_metaflow.ledger import LaunchRecord
+from dagster_metaflow.progress import Progress
 from fraud_assets.launcher.events import Story
 from fraud_assets.launcher.junit import write_junit
 
@@ -72,6 +76,30 @@ def test_partitions_without_rows_are_told_all_the_same() -> None:
     assert said == []
     story.add([ended(1000)])
     assert said[0].endswith("[2024-01 ... 2024-05]  5 partitions materialized")
+
+
+def test_why_a_run_failed_is_the_cause_and_not_what_was_said_last() -> None:
+    """As dagster_metaflow tells of a flow that ended with a message for people."""
+    log = Progress(["ingest"])
+    words = [
+        "<flow IngestFlow step ingest> failed:",
+        "The run cannot go on:",
+        "mine: 1 of 4 rows break the contract.",
+        "After a change of the contract begin a new run.",
+        "Task failed.",
+    ]
+    for text in words:
+        list(log.read(f"2024-01-01 00:00:00.000 [7/ingest/2 (pid 1)] {text}"))
+    record = LaunchRecord.model_construct(flow="IngestFlow", launch_id="1", run_ids=("7",))
+    ended = RunStatus(RunState.FAILED, "7", "exit status 1")
+    told = failure(record, ended, log, {"log": "/a/log"}, None)
+    story = Story(tell=lambda _: None)
+    failed = {"__typename": "ExecutionStepFailureEvent", "timestamp": "1000", "stepKey": "raw_zone"}
+    story.add([failed | {"failureMetadata": {"description": told.description}, "error": None}])
+    assert story.why == (
+        "raw_zone: IngestFlow failed in IngestFlow/7/ingest/2 (exit status 1). "
+        "Cause: mine: 1 of 4 rows break the contract."
+    )
 
 
 def test_a_check_that_a_retried_task_has_mended_counts_as_passed(tmp_path: Path) -> None:
