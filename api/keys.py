@@ -139,7 +139,9 @@ def main() -> None:
 @main.command()
 @click.option("--file", "path", type=click.Path(path_type=Path), required=True)
 @click.option("--id", "name", required=True, help="Who it is for; stands in the prediction log.")
-@click.option("--scopes", default="score", help="score, metrics, admin; with commas.")
+@click.option(
+    "--scopes", default="score", show_default=True, help="score, metrics, admin; with commas."
+)
 @click.option("--not-after", help="When it expires, ISO 8601 with a zone.")
 def add(path: Path, name: str, scopes: str, not_after: str | None) -> None:
     """Make a key, and show it once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 import time
@@ -16,6 +17,8 @@ from filelock import FileLock
 from limited import no_file_opens
 
 from api.keys import KeyRing, add, main, read_keys
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_keys_are_kept_as_hashes_only(key_file: Path, score_key: str, closed: Server) -> None:
@@ -38,6 +41,16 @@ def test_a_key_is_replaced_while_the_server_runs(
     time.sleep(1.2)
     assert closed.score(claim, key=score_key).status_code == 200
     key_file.write_bytes(kept)
+
+
+def test_the_key_file_of_the_docs_is_not_committed_by_mistake() -> None:
+    [named] = set(re.findall(r"--file (\S+)", (ROOT / "docs" / "api.md").read_text()))
+    assert {f"/{named}", f"/{named}.lock"} <= {*(ROOT / ".gitignore").read_text().split()}
+
+
+def test_the_scope_of_a_key_that_is_given_none_is_told() -> None:
+    told = CliRunner().invoke(main, ["add", "--help"]).output
+    assert "[default: score]" in " ".join(told.split())
 
 
 def test_a_key_file_that_could_not_be_read_once_is_read_again(tmp_path: Path) -> None:
