@@ -52,6 +52,12 @@ def test_every_page_of_the_menu_is_there_and_every_page_is_in_the_menu(site: Pat
     assert made - set(pages()) == set()
 
 
+def test_the_first_page_leads_to_every_page() -> None:
+    """README calls it all pages."""
+    linked = set(re.findall(r"\]\(([\w./-]+\.md)\)", (ROOT / "docs" / "index.md").read_text()))
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} - linked == {"index.md"}
+
+
 def test_links_and_pictures_lead_somewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
         if page.name == "404.html":
