@@ -56,10 +56,18 @@ function shown(value) {
 }
 
 async function load() {
-  const told = await (await call("/v1/model/schema")).json();
+  let answer;
+  try {
+    answer = await call("/v1/model/schema");
+  } catch (error) {
+    if ($("main").hidden) $("model").textContent = ""; // what is wrong stands below
+    throw error;
+  }
+  const told = await answer.json();
   ({ columns, derived } = told);
   common = new Map(Object.entries(told.common));
   $("sign-in").hidden = true;
+  $("main").hidden = false;
   $("model").textContent = `${words(told.dataset)}, model ${told.model_version}`;
   $("fields").replaceChildren(...columns.map((column) => field(column, idOf(column.name))));
   $("examples").replaceChildren(...told.examples.map(exampleButton));
@@ -304,7 +312,7 @@ function reasons(found) {
     const bar = element("div", { className: "bar" });
     bar.style.width = `${(100 * reason.contribution) / most}%`;
     bar.setAttribute("aria-hidden", "true");
-    return element("li", {}, `${reason.text} by ${reason.contribution.toFixed(2)}`, bar);
+    return element("li", {}, `${reason.text} (+${reason.contribution.toFixed(2)})`, bar);
   });
   return element("ol", { className: "reasons" }, ...items);
 }
@@ -329,7 +337,8 @@ function changesShown(changes, told) {
     element("td", { className: "number" }, percent(change.probability)),
     element("td", { className: change.band }, change.alert ? "alert" : "no alert")));
   return [element("p", {}, intro),
-    element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)),
+    element("div", { className: "wide" },
+      element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))),
     tried];
 }
 

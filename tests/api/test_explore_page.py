@@ -94,6 +94,25 @@ def test_a_pasted_claim_is_scored_explained_and_turned(
     page.screenshot(path=folder / "explore.png", full_page=True)
 
 
+def test_no_word_of_the_table_is_broken_on_a_telephone(page: Page, published: Published) -> None:
+    page.set_viewport_size({"width": 400, "height": 800})
+    open_at(page, published)
+    paste(page, json.dumps(alerted(published)))
+    page.get_by_role("button", name="Score", exact=True).click()
+    result = page.get_by_role("region", name="Result")
+    expect(result.locator("tbody tr").first).to_be_visible()
+    words = """cells => cells.flatMap(cell => {
+      const [text, range] = [cell.firstChild, document.createRange()];
+      return [...text.data.matchAll(/\\S+/g)].filter(word => {
+        range.setStart(text, word.index);
+        range.setEnd(text, word.index + word[0].length);
+        return range.getClientRects().length > 1;
+      }).map(word => word[0]);
+    })"""
+    assert result.locator("th, td").evaluate_all(words) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
 def nearly_alerted(server: Server) -> tuple[dict[str, Any], str]:
     """A claim that one common value would have alerted, which it lacks in a field; which field."""
     told = server.get("/v1/model/schema").json()["examples"]
@@ -327,8 +346,15 @@ def test_with_keys_the_page_asks_for_one(
     with open_server(published, tmp_path, **environment) as closed:
         page = browser.new_page(base_url=closed.url)
         page.goto("/")
+        page.get_by_label("API key or token").fill("fk_wrong")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.get_by_role("alert")).to_contain_text("not known")
+        expect(page.get_by_text("Looking for the model")).to_be_hidden()
+        expect(page.get_by_role("button", name="Score", exact=True)).to_be_hidden()
+        expect(page.get_by_text("Examples, made up")).to_be_hidden()
         page.get_by_label("API key or token").fill(key)
         page.get_by_role("button", name="Use it").click()
         expect(page.get_by_text(published.versions["first"])).to_be_visible()
         expect(page.get_by_label("API key or token")).to_be_hidden()
+        expect(page.get_by_role("button", name="Score", exact=True)).to_be_visible()
         page.close()

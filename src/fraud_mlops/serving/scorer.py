@@ -274,7 +274,9 @@ class Scorer:
         known = facts.knows_until
         late = moments > microseconds(known) + _STALE
         if late.any():
-            detail = f"Histories know of claims until {known:%F %H:%M} UTC; score to renew."
+            detail = (
+                f"Histories know of claims until {known:%F %H:%M} UTC; a scoring run renews them."
+            )
             yield late & ~early, "stale_entity_state", EVENT_TIME, detail
 
 
