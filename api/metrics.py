@@ -85,11 +85,12 @@ class Metrics:
         )
         self.state_until = Gauge(
             "fraud_entity_state_until_seconds",
-            "Event time of the newest claim in the entity state, since 1970; NaN without a state.",
+            "Event time of the newest claim in the entity state, since 1970; +Inf without one.",
             multiprocess_mode="livemin",
             registry=registry,
         )
-        self.state_until.set(math.nan)  # 0 would be 1970, and old
+        # 0 would be 1970, and old; NaN would hide what other workers have.
+        self.state_until.set(math.inf)
         self.state_refused = Gauge(
             "fraud_entity_state_refused",
             "1 while the entity state cannot be taken up: scores are by an older one.",

@@ -75,6 +75,9 @@ class Guard:
             await problem.response(request_id)(scope, receive, answer)
         except ClientDisconnect:
             pass
+        except asyncio.CancelledError:  # the server ends, and waits no longer
+            scope["broken_off"] = 503
+            raise
         except Exception:
             log.exception("request %s failed", request_id)
             if status:

@@ -164,7 +164,7 @@ class Service:
             metrics.refused.labels(served.role).set(1 if served.refused else 0)
             metrics.state_refused.labels(served.role).set(1 if served.state_problem else 0)
         facts = champion.scorer.histories.facts if champion.scorer else None
-        metrics.state_until.set(facts.until.timestamp() if facts else math.nan)
+        metrics.state_until.set(facts.until.timestamp() if facts else math.inf)
         if self.predictions:
             metrics.log_waiting.set(self.predictions.waiting)
 

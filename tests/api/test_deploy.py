@@ -185,12 +185,14 @@ def test_a_version_that_was_pointed_at_before_is_not_said_to_be_served(
 def test_the_same_version_of_other_alerts_is_waited_for(
     published: Published, own: Published, target: Path, remote: Remote, tmp_path: Path
 ) -> None:
-    first, slow = published.versions["first"], {"FRAUD_API_POLL_SECONDS": "4"}
+    first, models = published.versions["first"], {"FRAUD_MODEL_URI": str(target)}
     digest = with_other_alerts(own.models, first, budget=0.0502)
-    with open_server(published, tmp_path, FRAUD_MODEL_URI=str(target), **slow) as server:
+    with open_server(published, tmp_path, **models) as server:
         ran = remote.deploy(target, "--from", own.models, "--server", server.url)
         assert (ran.returncode, server.get("/readyz").json()["manifest"]) == (0, digest), ran.stderr
-        with_other_alerts(own.models, first, budget=0.06)
+    with_other_alerts(own.models, first, budget=0.06)
+    models["FRAUD_API_POLL_SECONDS"] = "3600"
+    with open_server(published, tmp_path, **models) as server:
         given = ("--server", server.url, "--timeout", "0.2")
         ran = remote.deploy(target, "--from", own.models, *given)
     assert ran.returncode == 1

@@ -286,7 +286,7 @@ def test_a_new_entity_state_is_taken_up(own: Published, server: Server) -> None:
     without = server.score(claim).json()
     assert with_history["score"] != without["score"]
     assert "no_entity_state" in {w["code"] for w in without["warnings"]}
-    server.until(lambda: math.isnan(state_until(server)))
+    server.until(lambda: math.isinf(state_until(server)))
 
 
 def test_without_a_model_no_time_is_told_of_what_entities_did(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_without_a_model_no_time_is_told_of_what_entities_did(tmp_path: Path) ->
     given = {"LAKEHOUSE_URI": str(tmp_path), "FRAUD_API_DATASET": DATASET, "FRAUD_API_OPEN": "1"}
     with thread_server(tmp_path, given | {"FRAUD_API_LOG_FOLDER": str(tmp_path / "log")}) as bare:
         assert bare.get("/readyz").status_code == 503
-        assert math.isnan(state_until(bare))
+        assert math.isinf(state_until(bare))
 
 
 def state_until(server: Server) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -58,3 +59,25 @@ def test_what_nobody_has_thought_of_is_logged_once_for_each_version_and_each_tim
     assert not served.look()
     point_at(broken[1])
     assert told(looks=1) == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder", "told"),
+    [
+        ("syntetic", "models", f"; it has models of {DATASET} (FRAUD_API_DATASET)"),
+        (DATASET, "elsewhere", ", where there is nothing: is it the one that training writes to?"),
+        (DATASET, "models", ": its versions are there, and none leads"),
+    ],
+)
+def test_the_log_says_once_where_no_champion_was_found(
+    own: Published, caplog: pytest.LogCaptureFixture, dataset: str, folder: str, told: str
+) -> None:
+    models = str(Path(own.models).with_name(folder))
+    if told.endswith("none leads"):
+        (Path(own.models) / DATASET / "champion.json").unlink()
+    served = ServedModel(models, dataset, own.lake)
+    for _ in range(3):
+        assert not served.look()
+    assert served.problem == "no champion yet: train one, or promote a version"
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [f"no champion of {dataset} in {models}{told}"]

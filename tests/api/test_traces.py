@@ -120,8 +120,9 @@ def test_what_a_client_puts_into_paths_queries_and_headers_stays_here(
         found["POST /v1/score"].items()
     )
     everything = b"".join(collector.bodies)
-    for theirs_or_here in (b"Erika", b"erika", b"203.0.113.77", b"127.0.0.1", b"?"):
+    for theirs_or_here in (b"Erika", b"erika", b"203.0.113.77", b"127.0.0.1"):
         assert theirs_or_here not in everything
+    assert "?" not in str(found)  # ids are random bytes, and may hold one
 
 
 def attributes(span: Span) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from fraud_mlops.contract import Contract
 from fraud_mlops.errors import BundleError, ContractError, FraudMlopsError, RegistryError
 from fraud_mlops.lakehouse.partitions import Lakehouse
-from fraud_mlops.lakehouse.stores import tag_at
+from fraud_mlops.lakehouse.stores import list_children, tag_at
 from fraud_mlops.registry.bundle import manifest_tag, read_manifest
 from fraud_mlops.registry.pointers import Role, read_pointer
 from fraud_mlops.serving.entity_state import read_entity_state, state_uri
@@ -147,7 +147,20 @@ class ServedModel:
         """A champion is lacked; a challenger need not be there."""
         if self.role == "challenger":
             return None
+        if "none yet" not in self._noted:
+            self._noted["none yet"] = told = self._where_none_is()
+            log.warning(told)
         return "no champion yet: train one, or promote a version"
+
+    def _where_none_is(self) -> str:
+        """For the log alone: /readyz, which anybody reads, tells no address."""
+        told = f"no champion of {self.dataset} in {self.models_uri}"
+        there = list_children(self.models_uri)
+        if self.dataset in there:
+            return f"{told}: its versions are there, and none leads"
+        if not there:
+            return f"{told}, where there is nothing: is it the one that training writes to?"
+        return f"{told}; it has models of {', '.join(there[:10])} (FRAUD_API_DATASET)"
 
     def _unnamed(self) -> bool:
         """A challenger goes; a champion that was retired serves on."""
