@@ -22,7 +22,7 @@ from fraud_mlops.lakehouse.stores import (
     delete,
     list_children,
     list_files,
-    open_input,
+    tag_at,
     tag_of,
 )
 from fraud_mlops.serving.logged import UnreadableError, readable
@@ -98,7 +98,7 @@ def _joined(lakehouse: Lakehouse, dataset: str, day: str, files: list[str]) -> i
     with ContentWriter(target, SCHEMA, {"dataset": dataset}) as writer:
         for batch in table.to_batches():
             writer.write(batch)
-    if any(_tag(uri) != tag for uri, (_, tag) in zip(files, read, strict=True)):
+    if any(tag_at(uri) != tag for uri, (_, tag) in zip(files, read, strict=True)):
         delete(target)
         return None
     for uri in files:
@@ -109,11 +109,3 @@ def _joined(lakehouse: Lakehouse, dataset: str, day: str, files: list[str]) -> i
 def _read(uri: str) -> tuple[pa.Table, str]:
     with open_parquet(uri) as (parquet, stream):
         return parquet.read().replace_schema_metadata().cast(SCHEMA), tag_of(stream)
-
-
-def _tag(uri: str) -> str | None:
-    try:
-        with open_input(uri) as stream:
-            return tag_of(stream)
-    except FileNotFoundError:
-        return None
