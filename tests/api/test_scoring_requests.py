@@ -160,6 +160,8 @@ def test_a_field_of_another_name_is_told_by_its_own(published: Published) -> Non
         "claimed_amount": "it is called `amount` here",
         "garage": "it is called `provider` and `repairer` here",
         "Peril": "did you mean `peril`?",
+        "Garage": "did you mean `garage`? It is called `provider` and `repairer` here",
+        "provider_claim_30d": "did you mean `provider_claims_30d`? It goes into `features`",
         "provider_claims_30d": "it goes into `features`",
         "fraud_found": "no model looks at it: leave it out",
         "notes": "no model looks at it: leave it out",
@@ -181,8 +183,11 @@ def test_a_field_of_another_name_is_told_by_its_own(published: Published) -> Non
     assert sum(bool(names.advice(f"peril{i}")) for i in range(1000)) == 8
     assert names.advice("garage")
     with pytest.raises(ContractError) as refused:
-        check_columns(reader, ["amount", "garage", "xyz"])
-    assert "garage (it is called `provider` and `repairer` here), xyz; see" in str(refused.value)
+        check_columns(reader, ["amount", "garage", "provider_claim_30d", "xyz"])
+    assert (
+        "garage (it is called `provider` and `repairer` here), "
+        "provider_claim_30d (did you mean `provider_claims_30d`?), xyz; see" in str(refused.value)
+    )
 
 
 @pytest.mark.parametrize(

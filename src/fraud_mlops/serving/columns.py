@@ -34,7 +34,7 @@ def check_columns(reader: ClaimReader, names: list[str]) -> None:
     """Raises ContractError for columns that the contract does not know, or that come twice."""
     known = {column.name for column in reader.columns} | {*reader.derived, *PASSED_OVER}
     if unknown := sorted({name for name in names if name not in known}):
-        meant = Names(reader)
+        meant = Names(reader, table=True)
         told = ", ".join(_with_advice(meant, name) for name in unknown[:20])
         raise ContractError(f"no such columns: {told}; see /v1/model/schema")
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -12,12 +12,15 @@ millisecond, and a batch may have another name in every line."""
 
 
 class Names:
-    """Of one request."""
+    """Of one request. table: of columns, among which those of `features` stand too."""
 
-    def __init__(self, reader: ClaimReader) -> None:
-        self._fields = tuple(column.name for column in reader.columns)
+    def __init__(self, reader: ClaimReader, *, table: bool = False) -> None:
         self._derived = reader.derived
-        self._elsewhere = _elsewhere(reader)
+        own = [column.name for column in reader.columns]
+        fields = {*own, *reader.derived} if table else set(own)
+        self._elsewhere = {n: told for n, told in _elsewhere(reader).items() if n not in fields}
+        # Of two that differ in case only, the claim's own field is meant.
+        self._known = (*self._elsewhere, *sorted(fields))
         self._near: dict[tuple[str, bool], str] = {}
 
     def advice(self, name: str, *, inside: bool = False) -> str:
@@ -27,8 +30,12 @@ class Names:
         known = self._near.get((name, inside))
         if known is not None or len(name) > _LONGEST or len(self._near) >= _MOST:
             return known or ""
-        near = closest(name, self._derived if inside else self._fields)
-        return self._near.setdefault((name, inside), f"did you mean `{near}`?" if near else "")
+        near = closest(name, self._derived if inside else self._known)
+        return self._near.setdefault((name, inside), self._meant(near, inside) if near else "")
+
+    def _meant(self, near: str, inside: bool) -> str:
+        told = "" if inside else self._elsewhere.get(near, "")
+        return f"did you mean `{near}`?" + (f" {told[0].upper()}{told[1:]}" if told else "")
 
 
 def _elsewhere(reader: ClaimReader) -> dict[str, str]:
