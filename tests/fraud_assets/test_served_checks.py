@@ -85,6 +85,8 @@ def test_a_look_over_the_stores_sees_what_is_served_and_what_was_answered(
     }  # fmt: skip
     answer(generated, "2024-11-02", "old")
     answer(generated, "2024-11-05", "new")
+    for n in range(20):  # later than the day's last decision, and more than are looked at at once
+        answer(generated, "2024-11-05", f"tried-{n}", role="what_if")
     answer(generated, "2024-11-06", "looks-on", role="challenger")
     told = seen(generated)
     assert told["served_model"]["model_version"] == "new"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -29,7 +30,7 @@ COLUMNS = (
 _WANTED = pa.schema([SCHEMA.field(name) for name in COLUMNS])
 _READERS = 8
 _NEWEST = 16
-"""Files of a day among which its latest answer is: servers write side by side."""
+"""Files of a day with an answer among which its latest is: servers write side by side."""
 _DAY = "day="
 _Read = TypeVar("_Read")
 
@@ -140,9 +141,9 @@ def latest_answer(lakehouse: Lakehouse, dataset: str) -> tuple[datetime, str] | 
         if file.path.endswith(".parquet"):
             days.setdefault(file.path.partition("/")[0], []).append(file)
     for day in sorted(days, reverse=True):
-        newest = sorted(days[day], key=lambda file: file.changed)[-_NEWEST:]
-        found = [last for f in newest if (last := _last(f"{folder}/{f.path}"))]
-        if found:
+        newest = sorted(days[day], key=lambda file: file.changed, reverse=True)
+        answers = filter(None, (_last(f"{folder}/{file.path}") for file in newest))
+        if found := list(islice(answers, _NEWEST)):
             return max(found)
     return None
 
