@@ -102,3 +102,23 @@ def test_bad_rows_are_told_in_words_with_what_they_are_and_the_newest_month(plan
         "5% nothing is published; "
         "not a number: 28; no event time: 3"
     )
+
+
+def test_a_claim_that_comes_twice_is_held_back_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first three have their label, which is to be held back as well, in a later record."""
+    rows = [f"c{n},2024-01-{n % 28 + 1:02},{n % 2},{n}" for n in range(60)]
+    first = [f"c{n},2024-01-{n + 1:02},,{n}" for n in range(3)]
+    text = ["id,at,fraud,age", *first, *rows, rows[-1]]
+    (tmp_path / "claims.csv").write_text("\n".join(text) + "\n")
+    contract = tmp_path / "motor.yaml"
+    contract.write_text(
+        "{name: motor, source: {uri: claims.csv}, claim_id: id, event_time: {column: at}, "
+        "label: {column: fraud, delay: 9000d}, numeric: [age], categorical: []}"
+    )
+    ingest(plan_run(str(contract), run="Test/1", output_uri=str(tmp_path / "lake")))
+    told = "1 in quarantine, 60 labels not known yet, of which 60 held back until their time"
+    assert f"60 claims from 2024-01-01 to 2024-01-28, {told}, 3 labels added\n" in (
+        capsys.readouterr().out
+    )

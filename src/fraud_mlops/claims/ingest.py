@@ -109,7 +109,7 @@ def ingest(
         bad_share=bad_share,
         reasons=dict(quarantine.reasons.most_common()),
         quarantine_uri=uri,
-        immature_labels=intake.immature,
+        immature_labels=summary.immature_labels,
         labels_added=intake.labels_added,
         fraud_rate=summary.fraud_rate,
         sample=origin.sample,

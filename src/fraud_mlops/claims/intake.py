@@ -33,8 +33,7 @@ class Intake:
     them, and are told in any case.
 
     source_rows: rows seen. read: those of the wanted partitions, and those without a time;
-    timeless: the latter. immature: labels that were blanked because they were not known yet.
-    labels_added: records that only brought the label of an earlier one.
+    timeless: the latter. labels_added: records that only brought the label of an earlier one.
     """
 
     def __init__(
@@ -55,7 +54,6 @@ class Intake:
         self.source_rows = 0
         self.read = 0
         self.timeless = 0
-        self.immature = 0
         self.labels_added = 0
 
     def read_all(self) -> None:
@@ -85,13 +83,12 @@ class Intake:
         if bad.any() or chunk.unreadable:
             self._quarantine.add(chunk, faults)
         kept = ~bad if wanted is None else wanted & ~bad
-        self.immature += int((converted.immature & kept).sum())
         if kept.all():
-            self._staging.add(converted.claims, converted.told, positions)
+            self._staging.add(converted.claims, converted.told, converted.immature, positions)
         else:
             keep = pa.array(kept)
             claims, told = converted.claims.filter(keep), converted.told.filter(keep)
-            self._staging.add(claims, told, positions[kept])
+            self._staging.add(claims, told, converted.immature[kept], positions[kept])
 
     def _count(self, converted: Converted, wanted: Mask | None, timed: Mask) -> None:
         rows, unreadable = len(converted.chunk), len(converted.chunk.unreadable)

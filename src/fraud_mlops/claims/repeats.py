@@ -18,8 +18,10 @@ from fraud_mlops.contract import CLAIM_ID, LABEL, LABEL_TIME
 POSITION = "position"
 OTHER = "other"
 TOLD = "told"
+HELD = "held"
 """Columns of `staged` beside the claim's own: where a record stands in the source, whether it is
-only there to say that its id is taken, and its label as the source has it, known yet or not."""
+only there to say that its id is taken, its label as the source has it, known yet or not, and
+whether that is held back until its time; `claims` has the last."""
 
 _APART = (CLAIM_ID, LABEL, LABEL_TIME)
 """In these a later record may differ from the claim, or cannot."""
@@ -74,7 +76,8 @@ def _compare(connection: Any, schema: pa.Schema) -> None:
     connection.execute(f"""
         CREATE TEMP TABLE compared AS
         WITH records AS (
-            SELECT {POSITION}, {label}, {label_time}, {TOLD}, hash({", ".join(own)}) AS content
+            SELECT {POSITION}, {label}, {label_time}, {TOLD}, {HELD},
+                hash({", ".join(own)}) AS content
             FROM staged
         )
         SELECT r.* EXCLUDE content, again.first, f.{TOLD} AS had,
@@ -115,7 +118,8 @@ def _write(connection: Any, schema: pa.Schema, settled: Path) -> None:
         COPY (
             SELECT s.* EXCLUDE ({POSITION}, {OTHER}, {TOLD}) REPLACE (
                 coalesce(added.{label}, s.{label}) AS {label},
-                coalesce(added.{label_time}, s.{label_time}) AS {label_time}
+                coalesce(added.{label_time}, s.{label_time}) AS {label_time},
+                s.{HELD} OR coalesce(added.{HELD}, false) AS {HELD}
             )
             FROM staged s LEFT JOIN added ON added.first = s.{POSITION}
             ANTI JOIN again ON again.{POSITION} = s.{POSITION}

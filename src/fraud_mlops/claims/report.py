@@ -30,12 +30,14 @@ class ColumnProfile(_Model):
 
 
 class Summary(NamedTuple):
-    """Of all kept claims; times are UTC without saying so."""
+    """Of all kept claims; times are UTC without saying so. immature_labels: blank until their
+    time."""
 
     rows: int
     first_event: datetime | None
     last_event: datetime | None
     fraud_rate: float | None
+    immature_labels: int
     columns: tuple[ColumnProfile, ...]
 
 

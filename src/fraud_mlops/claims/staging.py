@@ -17,9 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fraud_mlops.claims.repeats import OTHER, POSITION, TOLD, Repeats, settle
+from fraud_mlops.claims.repeats import HELD, OTHER, POSITION, TOLD, Repeats, settle
 from fraud_mlops.claims.report import ColumnProfile, Summary
 from fraud_mlops.claims.times import UTC_TIME
+from fraud_mlops.claims.values import Mask
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME, LABEL
 from fraud_mlops.errors import SettingsError
 from fraud_mlops.settings import settings
@@ -44,7 +45,7 @@ class Staging:
         self._stored = pa.schema(
             [pa.field(f"c{i}", _stored(f.type)) for i, f in enumerate(schema)]
             + [pa.field(POSITION, pa.int64()), pa.field(OTHER, pa.bool_())]
-            + [pa.field(TOLD, pa.int8())]
+            + [pa.field(TOLD, pa.int8()), pa.field(HELD, pa.bool_())]
         )
         text = [f.name for f in self._stored if pa.types.is_string(f.type)]
         self._writer = pq.ParquetWriter(
@@ -66,13 +67,21 @@ class Staging:
         if self._connection is not None:
             self._connection.close()
 
-    def add(self, claims: pa.RecordBatch, told: pa.Array, positions: npt.NDArray[np.int64]) -> None:
-        """told: labels as the source has them, known yet or not. positions: where each row stands
-        in the source, to find it there again."""
+    def add(
+        self,
+        claims: pa.RecordBatch,
+        told: pa.Array,
+        held: Mask,
+        positions: npt.NDArray[np.int64],
+    ) -> None:
+        """told: labels as the source has them, known yet or not. held: those of them that are
+        blank until their time. positions: where each row stands in the source, to find it there
+        again."""
         if not claims.num_rows:
             return
         arrays = [a.cast(f.type) for a, f in zip(claims.columns, self._stored, strict=False)]
         arrays += [pa.array(positions), pa.repeat(False, len(positions)), told]
+        arrays += [pa.array(held)]
         self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._stored))
         self.rows += claims.num_rows
 
@@ -166,6 +175,7 @@ class Staging:
             f"max({self._column(EVENT_TIME)})",
         ]
         measures.append(f"avg({self._column(LABEL)})")
+        measures.append(f"count(*) FILTER ({HELD} AND {self._column(LABEL)} IS NULL)")
         for i, field in enumerate(self._schema):
             measures.append(f"count(c{i})")
             if pa.types.is_floating(field.type):
@@ -177,10 +187,9 @@ class Staging:
         with self._within_limit():
             found = self._open().execute(f"SELECT {', '.join(measures)} FROM claims").fetchall()
         row = iter(found[0])
-        rows, first, last, fraud_rate = (next(row) for _ in range(4))
-        return Summary(
-            rows, first, last, fraud_rate, tuple(self._profile(f, rows, row) for f in self._schema)
-        )
+        rows, first, last, fraud_rate, held = (next(row) for _ in range(5))
+        columns = tuple(self._profile(f, rows, row) for f in self._schema)
+        return Summary(rows, first, last, fraud_rate, held, columns)
 
     def _profile(self, field: pa.Field, rows: int, row: Iterator[Any]) -> ColumnProfile:
         known = next(row)
