@@ -297,6 +297,26 @@ def test_check_reads_columns_as_the_raw_zone_has_them(shell, place) -> None:
     assert table(shell.says("check", path))["policy"][1] == "categorical"
 
 
+@pytest.mark.parametrize(
+    ("now", "refused"),
+    [
+        ("partition: week\n", "claims are kept by month"),
+        ("source: {uri: theirs.csv}\n", "and the contract has another source"),
+    ],
+)
+def test_check_fails_where_the_lakehouse_keeps_the_claims_otherwise(
+    shell, place, tmp_path: Path, now: str, refused: str
+) -> None:
+    """By partitions of another size, or of another source, which an ingest refuses to replace."""
+    contract = catalog.load(place())
+    ingest(contract, shell.lake, launch_id="1", as_of=datetime.now(UTC), sample_size=None)
+    (tmp_path / "theirs.csv").write_bytes((tmp_path / "claims.csv").read_bytes())
+    kept = CONTRACT.replace("source: {uri: claims.csv}\n", "") if "source" in now else CONTRACT
+    path = place(contract=kept + now)
+    assert refused in shell.fails("check", path)
+    shell.says("check", path, "--output-uri", str(tmp_path / "another"))
+
+
 def test_check_shows_bad_rows_where_they_stand_and_lets_few_pass(shell, place) -> None:
     rows = [row(i) for i in range(200)]
     rows[7] = row(7, fraud="perhaps")

@@ -23,6 +23,7 @@ from fraud_mlops.claims.intake import Intake
 from fraud_mlops.claims.leaks import leaks
 from fraud_mlops.claims.origins import Origin
 from fraud_mlops.claims.quarantine import Quarantine
+from fraud_mlops.claims.raw_zone import require_one_period, require_same_source
 from fraud_mlops.claims.report import Summary
 from fraud_mlops.claims.schema import masked_in_source, raw_schema, require_seasonal
 from fraud_mlops.claims.staging import Staging
@@ -109,8 +110,10 @@ def preview(
     """Reads the source as an ingest of now into the lakehouse would, and publishes nothing.
 
     rows: to be read from the start; all when None. each: rows wanted of every reason. Memory is
-    flat but for some 50 bytes a claim. Raises SourceError and ContractError as an ingest would.
+    flat but for some 50 bytes a claim. Raises SourceError, ContractError and LakehouseError as an
+    ingest would.
     """
+    require_one_period(contract, lakehouse)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-")))
         source = contract.source
@@ -118,6 +121,7 @@ def preview(
         origin = origin_of(contract, lakehouse, as_of, False, None, None, folder, None)
         head = _Head(origin, rows)
         contract = origin.contract
+        require_same_source(contract, lakehouse)
         require_seasonal(contract)
         masked = masked_in_source(contract, origin.names)
         bad_rows = folder / "bad.parquet"
