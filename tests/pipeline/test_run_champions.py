@@ -76,6 +76,19 @@ def test_a_training_tells_which_model_leads_and_not_which_it_has_made(
     assert again.data_version == poor.validated.version, "somebody moved it meanwhile"
 
 
+def test_a_champion_withdrawn_during_a_training_that_holds_does_not_have_its_model_told(
+    lake: Callable[[str, str], Run],
+) -> None:
+    good = lake("1", "good")
+    good.publish()
+    poor = lake("2", "poor")
+    led = good.validated.version
+    withdraw(poor.plan.model_uri, DATASET, led, by="ada", reason="not to be trusted")
+    (published,) = told(poor.publish()).published
+    assert published.facts["champion"] is None
+    assert published.data_version == led
+
+
 def test_the_champion_come_out_once_more_is_told_as_the_same_model(
     lake: Callable[[str, str], Run],
 ) -> None:

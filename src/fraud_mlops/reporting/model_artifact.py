@@ -37,8 +37,9 @@ def told(run: Training) -> Told:
     recall, _ = curves(run.choice)
     prevalence = float(run.choice.labels.mean())
     facts = _metrics(run.validated) | _place(run) | _experiment(run)
-    # What is downstream is made with the model that leads: a challenger changes nothing there.
-    version = run.leading or run.manifest.version
+    # What is downstream is made with the model that leads: a challenger changes nothing there, also
+    # where the champion was withdrawn meanwhile.
+    version = run.leading or run.plan.champion or run.manifest.version
     return Told(
         published=(Published(data_version=version, facts=facts),),
         findings=(
