@@ -20,6 +20,8 @@ from fraud_mlops.serving.logged import latest_answer
 
 Measured = tuple[str, dict[str, float]]
 """The newest partition of which answers were measured, and its figures."""
+Seen = tuple[str, dict[str, Any]]
+"""The data version of an asset, and what is told of it."""
 
 _SERVED = """The champion, as the scoring API has loaded it.
 
@@ -41,12 +43,15 @@ def served_model(dataset: Dataset) -> dg.AssetsDefinition:
 
     def observe(stores: Stores) -> Iterator[dg.ObserveResult]:
         with _in_words():
-            yield _served(dataset, stores)
+            version, told = _served(dataset, stores)
+        yield dg.ObserveResult(
+            asset_key=dataset.key(SERVED_MODEL), data_version=dg.DataVersion(version), metadata=told
+        )
 
     return observable(f"{dataset.name}__observe_served_model", spec, observe)
 
 
-def _served(dataset: Dataset, stores: Stores) -> dg.ObserveResult:
+def _served(dataset: Dataset, stores: Stores) -> Seen:
     pointer = read_pointer(stores.models, dataset.name, "champion")
     at, version = latest_answer(stores.lakehouse, dataset.name) or (None, "none")
     told = {
@@ -54,8 +59,7 @@ def _served(dataset: Dataset, stores: Stores) -> dg.ObserveResult:
         "answered_at": at.isoformat(timespec="seconds") if at else "never",
         "champion": pointer.version if pointer else "none",
     }
-    key = dataset.key(SERVED_MODEL)
-    return dg.ObserveResult(asset_key=key, data_version=dg.DataVersion(version), metadata=told)
+    return version, told
 
 
 _LOGGED = """Every score that the API has given: version, decision, a hash of the features.
@@ -79,27 +83,26 @@ def prediction_log(dataset: Dataset) -> dg.AssetsDefinition:
 
     def observe(stores: Stores) -> Iterator[dg.ObserveResult]:
         with _in_words():
-            yield _logged(dataset, stores, served_metrics(stores.lakehouse, dataset.name))
+            measured = served_metrics(stores.lakehouse, dataset.name)
+            version, told = _logged(dataset, stores, measured)
+        yield dg.ObserveResult(
+            asset_key=dataset.key(PREDICTION_LOG),
+            data_version=dg.DataVersion(version),
+            metadata=told,
+        )
 
     return observable(f"{dataset.name}__observe_predictions", spec, observe)
 
 
-def _logged(dataset: Dataset, stores: Stores, measured: Measured | None) -> dg.ObserveResult:
+def _logged(dataset: Dataset, stores: Stores, measured: Measured | None) -> Seen:
     facts, content = log_facts(stores.lakehouse, dataset.name)
     partition, figures = measured or (None, {})
     told: dict[str, Any] = {f"served_{name}": value for name, value in figures.items()}
     if partition is not None:
         told["served_partition"] = partition
     version = hashlib.sha256(content.encode()).hexdigest()[:32]
-    return dg.ObserveResult(
-        asset_key=dataset.key(PREDICTION_LOG),
-        data_version=dg.DataVersion(version),
-        metadata={
-            "dagster/uri": stores.lakehouse.uri(PREDICTION_LOG, dataset.name),
-            **facts,
-            **told,
-        },
-    )
+    uri = stores.lakehouse.uri(PREDICTION_LOG, dataset.name)
+    return version, {"dagster/uri": uri, **facts, **told}
 
 
 def seen_in_passing(
@@ -110,11 +113,10 @@ def seen_in_passing(
     return [
         dg.AssetObservation(
             dataset.key(name),
-            metadata=one.metadata,
-            tags={DATA_VERSION_TAG: one.data_version.value},
+            metadata=told,
+            tags={DATA_VERSION_TAG: version},
         )
-        for name, one in zip((SERVED_MODEL, PREDICTION_LOG), seen, strict=True)
-        if one.data_version
+        for name, (version, told) in zip((SERVED_MODEL, PREDICTION_LOG), seen, strict=True)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -117,6 +118,18 @@ def test_other_scores_than_the_batchs_and_a_moved_distribution_warn(generated: P
     assert found.severity is dg.AssetCheckSeverity.WARN
     assert "unlike those of training: PSI 0.90" in (found.description or "")
     assert "80% of the claims" in (found.description or "")
+
+
+def test_a_damaged_pointer_hides_no_moved_distribution(generated: Place) -> None:
+    measured(generated, "2024-11", {**FINE, **MOVED})
+    pointer = Path(generated.stores.models, generated.dataset.name, "champion.json")
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text("{")
+    found = check(generated)
+    assert not found.passed
+    assert "unlike those of training: PSI 0.90" in (found.description or "")
+    assert pointer.name in (found.description or "")
+    assert found.metadata["partition"].value == "2024-11"
 
 
 def test_what_few_answers_may_show_by_chance_is_not_judged(generated: Place) -> None:
