@@ -2,7 +2,8 @@
 
 An ingest reads all files of its source, also one that landed after the tick that asked for it, or
 was half written then. If that one is bad the run fails, and the files that it was asked for, which
-have been seen, would be read by nobody. A tag of the run says which record of files seen there was.
+have been seen, would be read by nobody. A tag of the run says which record of files seen there was,
+another how often it was asked for again.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from fraud_assets.run_requests import RANGE_END, RANGE_START, run_request
 from fraud_mlops.lakehouse.ranges import PartitionRange
 from fraud_mlops.landing.cursor import Cursor
 
-_SEEN = "fraud/files_seen"
+_SEEN, _AGAIN = "fraud/files_seen", "fraud/asked_again"
 _PARTITION, _WILL_RETRY = "dagster/partition", "dagster/will_retry"
-_LOOKED_BACK = 100
-"""Failed runs that are looked at, the last ones."""
+_LOOKED_BACK = 200
+"""Runs that are looked at, the last ones, in one query: a tick is every half a minute."""
+_AT_MOST = 3
+"""Times that a run is asked for again: by then it fails for good, whatever lands."""
 
 
 def tags_of(cursor: str | None) -> dict[str, str]:
@@ -35,30 +38,44 @@ def failed_before(
 
     cursor: of this tick. What fails again with the same files is left as it is.
     """
-    seen = tags_of(cursor)
-    return [
-        run_request(dataset, INGEST, part, key=f"again\n{run.run_id}", tags=seen)
-        for part, run in _last_failed(instance, dataset)
-        if run.tags.get(_SEEN, seen[_SEEN]) != seen[_SEEN]
-    ]
+    seen, requests = tags_of(cursor), []
+    for part, record in _last_failed(instance, dataset):
+        run = record.dagster_run
+        times = int(run.tags.get(_AGAIN, "0"))
+        if run.tags.get(_SEEN, seen[_SEEN]) == seen[_SEEN] or times >= _AT_MOST:
+            continue
+        tags = seen | {_AGAIN: str(times + 1)}
+        key = f"again\n{run.run_id}"
+        requests.append(run_request(dataset, INGEST, part, key=key, tags=tags))
+    return requests
 
 
 def _last_failed(
     instance: dg.DagsterInstance, dataset: Dataset
-) -> Iterator[tuple[PartitionRange, dg.DagsterRun]]:
-    """Of each stretch of partitions the last run, where that has failed for good."""
-    job, failure = dataset.titled(INGEST), dg.DagsterRunStatus.FAILURE
-    failed = instance.get_runs(dg.RunsFilter(job_name=job, statuses=[failure]), limit=_LOOKED_BACK)
-    stretches = {frozenset(_partitions(run.tags).items()) for run in failed if _SEEN in run.tags}
-    if not stretches:
+) -> Iterator[tuple[PartitionRange, dg.RunRecord]]:
+    """Of each stretch of partitions that a tick asked for the last run, where that has failed for
+    good."""
+    job = dg.RunsFilter(job_name=dataset.titled(INGEST))
+    runs: dict[frozenset[tuple[str, str]], list[dg.RunRecord]] = {}
+    for record in instance.get_run_records(job, limit=_LOOKED_BACK):  # the newest first
+        runs.setdefault(frozenset(_partitions(record.dagster_run.tags).items()), []).append(record)
+    asked = {
+        stretch: records[0]
+        for stretch, records in runs.items()
+        if _has_failed(records[0].dagster_run)
+        and any(_SEEN in record.dagster_run.tags for record in records)
+    }
+    if not asked:
         return
     names = set(dataset.partitions.get_partition_keys())
-    for tags in map(dict, sorted(stretches, key=sorted)):
-        (run,) = instance.get_runs(dg.RunsFilter(job_name=job, tags=tags), limit=1)
-        retried = run.tags.get(_WILL_RETRY) == "true"
+    for tags in map(dict, sorted(asked, key=sorted)):
         # The contract may have other partitions by now.
-        if run.status == failure and not retried and names.issuperset(tags.values()):
-            yield _stretch(dataset, tags), run
+        if names.issuperset(tags.values()):
+            yield _stretch(dataset, tags), asked[frozenset(tags.items())]
+
+
+def _has_failed(run: dg.DagsterRun) -> bool:
+    return run.status == dg.DagsterRunStatus.FAILURE and run.tags.get(_WILL_RETRY) != "true"
 
 
 def _partitions(tags: Mapping[str, str]) -> dict[str, str]:

@@ -133,3 +133,15 @@ def test_what_somebody_has_run_again_is_not_asked_for(landed: Place) -> None:
     land(landed, "b.csv", rows("2024-07-01", start=5))
     assert run(landed, request)
     assert asked(landed.tick(SENSOR, first.cursor)) == ["2024-07"]
+
+
+def test_what_fails_for_good_is_asked_for_again_three_times(landed: Place) -> None:
+    ticked, _ = failed(landed, "2024-01-05")
+    for file in range(5):
+        land(landed, f"c{file}.csv", rows("2024-07-01", start=10 + file))
+        ticked = landed.tick(SENSOR, ticked.cursor)
+        again = [one for one in ticked.run_requests if one.partition_key == "2024-01"]
+        assert len(again) == (1 if file < 3 else 0)
+        for record in (landed.folder / "lake/_landing/parcels/aside").iterdir():
+            record.unlink()  # so that the run reads the bad file, too
+        assert not any(run(landed, request) for request in again)
