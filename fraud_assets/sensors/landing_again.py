@@ -37,12 +37,13 @@ def failed_before(
     """The same partitions once more, of each run that failed and that nobody ran again.
 
     cursor: of this tick. What fails again with the same files is left as it is.
+    A run that the sensor did not ask for says nothing of files.
     """
     seen, requests = tags_of(cursor), []
     for part, record in _last_failed(instance, dataset):
         run = record.dagster_run
         times = int(run.tags.get(_AGAIN, "0"))
-        if run.tags.get(_SEEN, seen[_SEEN]) == seen[_SEEN] or times >= _AT_MOST:
+        if run.tags.get(_SEEN, "") == seen[_SEEN] or times >= _AT_MOST:
             continue
         tags = seen | {_AGAIN: str(times + 1)}
         key = f"again\n{run.run_id}"

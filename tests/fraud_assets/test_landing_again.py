@@ -29,9 +29,12 @@ def land(place: Place, name: str, text: str) -> None:
     (place.landing / name).write_text(text)
 
 
-def run(place: Place, request: dg.RunRequest, **more: str) -> bool:
-    """What the sensor has asked for, as Dagster runs it, without a flow. Whether it went well."""
-    tags = {**request.tags, **more}
+def run(place: Place, request: dg.RunRequest, *without: str, **more: str) -> bool:
+    """What the sensor has asked for, as Dagster runs it, without a flow. Whether it went well.
+
+    without: tags that somebody's own run has not.
+    """
+    tags = {tag: value for tag, value in request.tags.items() if tag not in without} | more
     if request.partition_key:
         tags["dagster/partition"] = request.partition_key
     first = request.partition_key or tags[RANGE_START]
@@ -133,6 +136,14 @@ def test_what_somebody_has_run_again_is_not_asked_for(landed: Place) -> None:
     land(landed, "b.csv", rows("2024-07-01", start=5))
     assert run(landed, request)
     assert asked(landed.tick(SENSOR, first.cursor)) == ["2024-07"]
+
+
+def test_a_failed_run_of_somebodys_own_does_not_end_the_asking(landed: Place) -> None:
+    first, request = failed(landed, "2024-01-05")
+    assert not run(landed, request, "fraud/files_seen")
+    second = landed.tick(SENSOR, first.cursor)
+    assert asked(second) == ["2024-01"]
+    assert second.run_requests[0].run_key != request.run_key
 
 
 def test_what_fails_for_good_is_asked_for_again_three_times(landed: Place) -> None:
