@@ -63,7 +63,7 @@ def landing_sensor(dataset: Dataset) -> dg.SensorDefinition:
         except (FraudMlopsError, OSError) as error:  # all of it is done again by the next tick
             cursor = failed(dataset, context.cursor, error, context.log)
             return dg.SensorResult(skip_reason=str(error), cursor=cursor)
-        again = failed_before(context.instance, dataset, arrivals.cursor)
+        again = failed_before(context.instance, dataset, arrivals.cursor, arrivals.touched)
         if again:
             told = counted(len(again), "ingest")
             context.log.info(f"Asked for again after files were looked at: {told} that failed.")

@@ -8,7 +8,7 @@ another how often it was asked for again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 import dagster as dg
 
@@ -32,18 +32,20 @@ def tags_of(cursor: str | None) -> dict[str, str]:
 
 
 def failed_before(
-    instance: dg.DagsterInstance, dataset: Dataset, cursor: str | None
+    instance: dg.DagsterInstance, dataset: Dataset, cursor: str | None, touched: Container[str]
 ) -> list[dg.RunRequest]:
     """The same partitions once more, of each run that failed and that nobody ran again.
 
-    cursor: of this tick. What fails again with the same files is left as it is.
-    A run that the sensor did not ask for says nothing of files.
+    cursor: of this tick. touched: partitions that it asks for anyway. What fails again with the
+    same files is left as it is. A run that the sensor did not ask for says nothing of files.
     """
     seen, requests = tags_of(cursor), []
     for part, record in _last_failed(instance, dataset):
         run = record.dagster_run
         times = int(run.tags.get(_AGAIN, "0"))
         if run.tags.get(_SEEN, "") == seen[_SEEN] or times >= _AT_MOST:
+            continue
+        if all(value in touched for value in part.values()):
             continue
         tags = seen | {_AGAIN: str(times + 1)}
         key = f"again\n{run.run_id}"

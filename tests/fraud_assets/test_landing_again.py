@@ -146,6 +146,12 @@ def test_a_failed_run_of_somebodys_own_does_not_end_the_asking(landed: Place) ->
     assert second.run_requests[0].run_key != request.run_key
 
 
+def test_partitions_that_a_tick_asks_for_anyway_are_asked_for_once(landed: Place) -> None:
+    first, _ = failed(landed, "2024-01-05")
+    land(landed, "b.csv", rows("2024-01-07", start=5))
+    assert asked(landed.tick(SENSOR, first.cursor)) == ["2024-01"]
+
+
 def test_what_fails_for_good_is_asked_for_again_three_times(landed: Place) -> None:
     ticked, _ = failed(landed, "2024-01-05")
     for file in range(5):
