@@ -12,7 +12,7 @@ from collections.abc import Container, Iterator, Mapping
 
 import dagster as dg
 
-from fraud_assets.dataset import Dataset
+from fraud_assets.dataset import RAW_ZONE, Dataset
 from fraud_assets.jobs import INGEST
 from fraud_assets.run_requests import RANGE_END, RANGE_START, run_request
 from fraud_mlops.lakehouse.ranges import PartitionRange
@@ -24,6 +24,8 @@ _LOOKED_BACK = 200
 """Runs that are looked at, the last ones, in one query: a tick is every half a minute."""
 _AT_MOST = 3
 """Times that a run is asked for again: by then it fails for good, whatever lands."""
+_MADE_SINCE = 10_000
+"""Materializations since a run failed that are looked at."""
 
 
 def tags_of(cursor: str | None) -> dict[str, str]:
@@ -47,9 +49,10 @@ def failed_before(
             continue
         if all(value in touched for value in part.values()):
             continue
-        tags = seen | {_AGAIN: str(times + 1)}
-        key = f"again\n{run.run_id}"
-        requests.append(run_request(dataset, INGEST, part, key=key, tags=tags))
+        if not _made_since(instance, dataset, part, record):
+            tags = seen | {_AGAIN: str(times + 1)}
+            key = f"again\n{run.run_id}"
+            requests.append(run_request(dataset, INGEST, part, key=key, tags=tags))
     return requests
 
 
@@ -79,6 +82,20 @@ def _last_failed(
 
 def _has_failed(run: dg.DagsterRun) -> bool:
     return run.status == dg.DagsterRunStatus.FAILURE and run.tags.get(_WILL_RETRY) != "true"
+
+
+def _made_since(
+    instance: dg.DagsterInstance, dataset: Dataset, part: PartitionRange, failed: dg.RunRecord
+) -> bool:
+    """All of it by other runs: another job's, or other stretches of the same partitions."""
+    values = part.values()
+    wanted = dg.AssetRecordsFilter(
+        asset_key=dataset.key(RAW_ZONE),
+        asset_partitions=list(values),
+        after_timestamp=failed.end_time or failed.update_timestamp.timestamp(),
+    )
+    made = instance.fetch_materializations(wanted, limit=_MADE_SINCE).records
+    return {record.partition_key for record in made}.issuperset(values)
 
 
 def _partitions(tags: Mapping[str, str]) -> dict[str, str]:

@@ -146,6 +146,24 @@ def test_a_failed_run_of_somebodys_own_does_not_end_the_asking(landed: Place) ->
     assert second.run_requests[0].run_key != request.run_key
 
 
+@pytest.mark.parametrize("days", [("2024-01-05",), ("2024-01-05", "2024-02-05")])
+def test_what_another_job_has_made_since_is_not_asked_for(
+    landed: Place, days: tuple[str, ...]
+) -> None:
+    months = [day[:7] for day in days]
+    landed.report("raw_zone", "before", *months)
+    first, _ = failed(landed, *days)
+    landed.report("raw_zone", "healed", *months)
+    assert asked(landed.tick(SENSOR, first.cursor)) == []
+
+
+def test_what_another_job_has_made_in_part_is_asked_for(landed: Place) -> None:
+    landed.report("raw_zone", "before", "2024-01", "2024-02")
+    first, _ = failed(landed, "2024-01-05", "2024-02-05")
+    landed.report("raw_zone", "healed", "2024-01")
+    assert asked(landed.tick(SENSOR, first.cursor)) == ["2024-01..2024-02"]
+
+
 def test_partitions_that_a_tick_asks_for_anyway_are_asked_for_once(landed: Place) -> None:
     first, _ = failed(landed, "2024-01-05")
     land(landed, "b.csv", rows("2024-01-07", start=5))
