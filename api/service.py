@@ -150,9 +150,9 @@ class Service:
             facts = scorer.histories.facts
             told["manifest"], told["since"] = scorer.manifest.digest, champion.since
             told["entity_state_until"] = facts.until if facts else None
-        told |= _standing(champion)
+        told |= _standing(champion, scorer)
         if self.shadow:
-            told["challenger"] = _standing(self.challenger)
+            told["challenger"] = _standing(self.challenger, self.challenger.scorer)
         return told
 
     def _measure(self) -> None:
@@ -169,11 +169,12 @@ class Service:
             metrics.log_waiting.set(self.predictions.waiting)
 
 
-def _standing(served: ServedModel) -> dict[str, Any]:
-    """Which version is served in a role, and what is wrong."""
+def _standing(served: ServedModel, scorer: Scorer | None) -> dict[str, Any]:
+    """Which version is served in a role, and what is wrong. scorer: of the role, read but once: a
+    swap may come at any moment."""
     told: dict[str, Any] = {}
-    if served.scorer:
-        told["version"] = served.scorer.version
+    if scorer:
+        told["version"] = scorer.version
     if refused := served.refused:
         told["refused"] = {"version": refused.version, "reason": refused.reason, "at": refused.at}
     if problem := served.problem or served.state_problem:

@@ -33,6 +33,7 @@ from api.metrics import Metrics
 from api.models import schema
 from api.service import Service
 from api.settings import ApiSettings
+from fraud_mlops.registry.bundle import load_bundle
 from fraud_mlops.registry.pointers import promote, read_pointer, withdraw
 from fraud_mlops.serving.champion import ServedModel
 from fraud_mlops.serving.entity_state import publish_entity_state
@@ -222,7 +223,7 @@ def test_a_manifest_that_is_written_once_more_swaps_nothing(own: Published) -> N
 
 def republished_with_other_scores(folder: Path, version: str) -> str:
     """A whole bundle, with hashes in order, whose model is not the one that scored its sample."""
-    from fraud_mlops.registry.bundle import bundle_version, load_bundle, write_bundle
+    from fraud_mlops.registry.bundle import bundle_version, write_bundle
 
     bundle = load_bundle(str(folder.parent), DATASET, version)
     other = load_bundle(
@@ -391,3 +392,32 @@ def test_a_damaged_pointer_leaves_the_old_model_in_place(own: Published, server:
     assert server.score(own.claim()).status_code == 200
     pointer.write_bytes(kept)
     server.until(lambda: "problem" not in server.get("/readyz").json())
+
+
+def test_readiness_is_told_of_one_version(own: Published) -> None:
+    """Though another comes while it is told: no version beside the other's manifest."""
+    given = {"LAKEHOUSE_URI": str(own.root), "FRAUD_API_DATASET": DATASET, "FRAUD_API_OPEN": "1"}
+    settings = ApiSettings(**given)
+    service = Service(settings, Metrics(), Settings(**given), Access(settings))
+    service.champion = SwappedWhenRead(own.models, DATASET, own.lake)
+    service.look()
+    first = service.champion.scorer
+    move(own, own.versions["second"])
+    service.look()
+    service.champion.other = first
+    told = service.readiness()
+    assert service.champion.scorer is first
+    manifest = load_bundle(own.models, DATASET, own.versions["second"]).manifest
+    assert (told["version"], told["manifest"]) == (manifest.version, manifest.digest)
+
+
+class SwappedWhenRead(ServedModel):
+    """`other` comes as soon as what is served has been read once."""
+
+    other: Scorer | None = None
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name == "scorer" and self.other:
+            self.scorer, self.other = self.other, None
+        return found
