@@ -18,12 +18,14 @@ import requests
 
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.lakehouse.stores import absolute
+from fraud_mlops.registry.bundle import Bundle
 from fraud_mlops.serving.deploying import (
     Deployed,
     alone,
-    bring,
     digest_of,
+    fetch,
     offered,
+    place,
     points_at,
     standing,
     switch,
@@ -85,8 +87,8 @@ def main(
             raise click.UsageError("--from, the registry to take from, is missing")
         offered(source, dataset, version=version)  # else the lock would make the folder
         with alone(target, dataset):
-            chosen = bring(source, target, dataset, version=version, progress=click.echo)
-            code = _switched(target, dataset, chosen, server, timeout, by)
+            fetched = fetch(source, dataset, version=version, progress=click.echo)
+            code = _switched(target, fetched, server, timeout, by)
         sys.exit(code)
     except FraudMlopsError as error:
         _say(str(error))
@@ -96,14 +98,14 @@ def main(
     sys.exit(1)
 
 
-def _switched(
-    target: str, dataset: str, version: str, server: str | None, timeout: float, by: str
-) -> int:
-    """Exit code. A switch that the server does not take is taken back."""
+def _switched(target: str, fetched: Bundle, server: str | None, timeout: float, by: str) -> int:
+    """Exit code. What the server does not take is taken back."""
+    dataset, version = fetched.manifest.dataset, fetched.manifest.version
     heard = _signals()
     serves = _served(server, dataset) if server else None
+    before = place(target, fetched)
     wanted = _Wanted(version, digest_of(target, dataset, version))
-    done = switch(target, dataset, version, serves=serves, by=by, progress=_say_on)
+    done = switch(target, dataset, version, serves=serves, before=before, by=by, progress=_say_on)
     refusal = _refused(server, wanted, timeout, heard) if server else None
     if refusal is None:
         return 0
@@ -141,13 +143,22 @@ def _taken_back(target: str, dataset: str, done: Deployed, by: str, reason: str)
             if time.monotonic() < until:
                 time.sleep(_POLL)
                 continue
-            _say(
-                f"NOT TAKEN BACK: {dataset} still points at {done.version}, and a server that is "
-                f"started now has no model: {error}\nOnce that is mended: "
-                f"{_by_hand(target, dataset, done)}"
-            )
+            _say(_not_taken_back(target, dataset, done, error))
             return False
         return True
+
+
+def _not_taken_back(target: str, dataset: str, done: Deployed, error: Exception) -> str:
+    if done.manifest is not None:
+        return (
+            f"NOT TAKEN BACK: {dataset} {done.version} keeps the manifest that was brought: {error}"
+            "\nOnce that is mended, deploy it from where it came from before"
+        )
+    return (
+        f"NOT TAKEN BACK: {dataset} still points at {done.version}, and a server that is "
+        f"started now has no model: {error}\nOnce that is mended: "
+        f"{_by_hand(target, dataset, done)}"
+    )
 
 
 def _by_hand(target: str, dataset: str, done: Deployed) -> str:

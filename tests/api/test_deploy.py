@@ -24,9 +24,12 @@ from fraud_mlops.registry.bundle import (  # noqa: E402
     bundle_version,
     load_bundle,
     write_bundle,
+    write_manifest,
 )
 from fraud_mlops.registry.pointers import history, promote  # noqa: E402
 
+LACKING = {"numeric": ["driver_age"]}
+"""Of a contract, fewer features than the model was trained on."""
 NOBODY = ("--server", "http://127.0.0.1:9", "--timeout", "1")
 
 
@@ -197,6 +200,43 @@ def test_the_same_version_of_other_alerts_is_waited_for(
         ran = remote.deploy(target, "--from", own.models, *given)
     assert ran.returncode == 1
     assert f"it serves {first}, by another manifest" in ran.stderr
+    assert f"taken back: {first} has the manifest that it had before" in ran.stdout
+    assert load_bundle(str(target), DATASET, first).manifest.digest == digest
+
+
+def test_the_same_version_is_taken_back_too_when_its_deployment_is_broken_off(
+    own: Published, remote: Remote, target: Path
+) -> None:
+    first = own.versions["first"]
+    manifest = target / DATASET / first / "manifest.json"
+    before = manifest.read_bytes()
+    with_other_alerts(own.models, first, budget=0.06)
+    given = ("--from", own.models, "--server", "http://127.0.0.1:9")
+    with remote.start(target, *given) as process:
+        assert process.stdout is not None
+        while "pointed at already" not in process.stdout.readline():
+            assert process.poll() is None
+        assert manifest.read_bytes() != before
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, champion(target)) == (128 + signal.SIGTERM, first), errors
+    assert manifest.read_bytes() == before
+
+
+def test_a_manifest_that_fails_its_canaries_does_not_reach_the_servers(
+    own: Published, remote: Remote, target: Path
+) -> None:
+    first = own.versions["first"]
+    manifest = target / DATASET / first / "manifest.json"
+    before = manifest.read_bytes()
+    with_other_alerts(own.models, first, budget=0.06)
+    bundle = load_bundle(own.models, DATASET, first)
+    wrong = bundle.manifest.model_copy(update={"contract": bundle.manifest.contract | LACKING})
+    write_manifest(own.models, wrong.sealed())
+    ran = remote.deploy(target, "--from", own.models)
+    assert (ran.returncode, champion(target)) == (1, first)
+    assert "needs features that its contract does not give" in ran.stderr
+    assert manifest.read_bytes() == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

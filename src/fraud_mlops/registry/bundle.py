@@ -139,9 +139,15 @@ def write_bundle(
         there = [file.changed for file in list_files(folder) if file.path == MANIFEST]
         if there and there[0] > (datetime.now(UTC) - _YOUNG).timestamp():
             return Bundle(manifest, dict(files))
-    text = json.dumps(manifest.told(), indent=1, sort_keys=True, allow_nan=False)
-    write_bytes(join(folder, MANIFEST), text.encode() + b"\n")
+    write_manifest(models_uri, manifest)
     return Bundle(manifest, dict(files))
+
+
+def write_manifest(models_uri: str, manifest: Manifest) -> None:
+    """Of a version whose files are there: what it says of itself from now on."""
+    text = json.dumps(manifest.told(), indent=1, sort_keys=True, allow_nan=False)
+    folder = _folder(models_uri, manifest.dataset, manifest.version)
+    write_bytes(join(folder, MANIFEST), text.encode() + b"\n")
 
 
 def load_bundle(models_uri: str, dataset: str, version: str) -> Bundle:

@@ -1,22 +1,31 @@
 """A model version from a remote registry to one that servers on this machine read.
 
-Fetched and verified first, then tried, then pointed at: at any moment the local registry serves
-the old version whole or the new one whole.
+Fetched and verified first, then tried, then written and pointed at: at any moment the local
+registry serves the old version whole or the new one whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from fraud_mlops.errors import BundleError, FraudMlopsError, RegistryError
 from fraud_mlops.lakehouse.stores import absolute
-from fraud_mlops.registry.bundle import list_versions, load_bundle, read_manifest, write_bundle
+from fraud_mlops.registry.bundle import (
+    Bundle,
+    Manifest,
+    list_versions,
+    load_bundle,
+    read_manifest,
+    write_bundle,
+    write_manifest,
+)
 from fraud_mlops.registry.going_back import rollback_target
 from fraud_mlops.registry.locking import locked
 from fraud_mlops.registry.pointers import promote, read_pointer, withdraw
-from fraud_mlops.serving.loading import load_model
+from fraud_mlops.serving.loading import proved
 from fraud_mlops.words import counted
 
 _DEPLOYING_SECONDS = 5
@@ -24,15 +33,17 @@ _REASON = "deployed from the registry"
 
 
 class Deployed(NamedTuple):
-    """previous: version that was served before; None for the first."""
+    """previous: version that was served before; None for the first. manifest: of the same version
+    as it was, where it says other things now."""
 
     version: str
     previous: str | None
+    manifest: Manifest | None = None
 
     @property
     def moved(self) -> bool:
         """Whether there is something to go back to."""
-        return self.version != self.previous
+        return self.version != self.previous or self.manifest is not None
 
 
 def offered(source: str, dataset: str, *, version: str | None = None) -> str:
@@ -48,39 +59,37 @@ def offered(source: str, dataset: str, *, version: str | None = None) -> str:
     return read_manifest(source, dataset, version).version
 
 
-def bring(
+def fetch(
     source: str,
-    target: str,
     dataset: str,
     *,
     version: str | None = None,
     progress: Callable[[str], object] = print,
-) -> str:
-    """Fetches `version`, or the source's champion, and tries it. Its name.
+) -> Bundle:
+    """`version`, or the source's champion, verified and tried.
 
-    source, target: roots of registries, on any store. Raises BundleError for a version that is
-    damaged, cannot be loaded or does not score as it did at training, RegistryError when there is
-    none.
+    source: root of a registry, on any store. Raises BundleError for a version that is damaged,
+    cannot be loaded or does not score as it did at training, RegistryError when there is none.
     """
     wanted = offered(source, dataset, version=version)
     progress(f"fetching {dataset} {wanted}")
     bundle = load_bundle(source, dataset, wanted)
     progress(f"verified: {len(bundle.files)} files have the hashes of the manifest")
-    write_bundle(absolute(target), dataset, wanted, bundle.files, bundle.manifest)
-    progress(f"canary: {_tried(target, dataset, wanted)} of the training score as they did")
-    return wanted
+    progress(f"canary: {_tried(bundle)} of the training score as they did")
+    return bundle
 
 
-def _tried(target: str, dataset: str, version: str) -> str:
+def _tried(bundle: Bundle) -> str:
     """By how many claims. What is wrong with a model may break anything."""
+    told = bundle.manifest
     try:
-        return counted(load_model(absolute(target), dataset, version).canaries, "claim")
+        return counted(proved(bundle).canaries, "claim")
     except (FraudMlopsError, OSError):
         raise
     except Exception as error:
         raise BundleError(
-            f"{dataset} {version} cannot be loaded: {type(error).__name__}: {error}; it is not "
-            "switched to"
+            f"{told.dataset} {told.version} cannot be loaded: {type(error).__name__}: {error}; "
+            "it is not switched to"
         ) from error
 
 
@@ -92,28 +101,43 @@ def alone(target: str, dataset: str) -> AbstractContextManager[None]:
     )
 
 
+def place(target: str, bundle: Bundle) -> Manifest | None:
+    """Writes a version that was fetched. The manifest that it had there, where that says other
+    things: servers take up the new one though nothing is switched. BundleError where what was
+    written does not read as it was sent."""
+    target, told = absolute(target), bundle.manifest
+    before = None
+    with contextlib.suppress(BundleError):
+        before = read_manifest(target, told.dataset, told.version)
+    write_bundle(target, told.dataset, told.version, bundle.files, told)
+    now = load_bundle(target, told.dataset, told.version).manifest
+    return before if before and before.digest != now.digest else None
+
+
 def switch(
     target: str,
     dataset: str,
     version: str,
     *,
     serves: str | None = None,
+    before: Manifest | None = None,
     by: str,
     progress: Callable[[str], object] = print,
 ) -> Deployed:
-    """Points at a version that was brought. RegistryError when somebody else moves the target's
+    """Points at a version that was placed. RegistryError when somebody else moves the target's
     champion meanwhile; it then is as they left it.
 
     serves: what the server serves, where it says so: a deployment that was killed has left a
     pointer at what nobody took. It counts for nothing where the pointer is somebody else's, who
-    may have moved it just now, and where the registry has no such version.
+    may have moved it just now, and where the registry has no such version. before: as `place` has
+    it.
     """
     target = absolute(target)
     pointer = read_pointer(target, dataset, "champion")
     led = pointer.version if pointer else None
     left = pointer is not None and pointer.reason == _REASON
     taken = serves if left and serves in list_versions(target, dataset) else led
-    done = Deployed(version, taken)
+    done = Deployed(version, taken, before if version == taken else None)
     if led == version:
         progress(f"{version} was pointed at already")
         return done
@@ -149,9 +173,13 @@ def take_back(
     reason: str,
     progress: Callable[[str], object] = print,
 ) -> None:
-    """Points at what was pointed at before, and be it nothing. RegistryError when somebody else has
-    moved the champion since."""
+    """Points at what was pointed at before, and be it nothing; the same version gets the manifest
+    that it had. RegistryError when somebody else has moved the champion since."""
     target = absolute(target)
+    if done.manifest is not None:
+        write_manifest(target, done.manifest)
+        progress(f"taken back: {done.version} has the manifest that it had before")
+        return
     if done.previous is None:
         withdraw(target, dataset, done.version, by=by, reason=reason)
         progress(f"taken back: {dataset} has no champion, as before")

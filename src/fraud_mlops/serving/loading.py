@@ -14,7 +14,7 @@ from fraud_mlops.errors import BundleError, first_mistake
 from fraud_mlops.features.windows import entity_feature_names
 from fraud_mlops.models.fraud_model import FraudModel
 from fraud_mlops.pipeline.reference import read_reference
-from fraud_mlops.registry.bundle import Manifest, load_bundle
+from fraud_mlops.registry.bundle import Bundle, Manifest, load_bundle
 from fraud_mlops.serving.examples import Example, Tried, common_values, examples_of
 from fraud_mlops.serving.histories import EntityHistories
 from fraud_mlops.serving.scorer import FEW_ROWS, Inputs, Scorer
@@ -48,15 +48,17 @@ def load_contract(manifest: Manifest) -> Contract:
 
 
 def load_model(models_uri: str, dataset: str, version: str) -> Loaded:
-    """A version whose files have the hashes of its manifest, whose features are those of its
-    contract, and that scores the claims it carries as it did when it was made.
+    """A version whose files have the hashes of its manifest, and that is proved. Raises BundleError
+    with what is wrong."""
+    return proved(load_bundle(models_uri, dataset, version))
 
-    Raises BundleError with what is wrong.
-    """
-    bundle = load_bundle(models_uri, dataset, version)
+
+def proved(bundle: Bundle) -> Loaded:
+    """One whose features are those of its contract, and that scores the claims it carries as it did
+    when it was made. Raises BundleError with what is wrong."""
     contract = load_contract(bundle.manifest)
     model = FraudModel.from_files(bundle.files)
-    _check_features(version, contract, model)
+    _check_features(bundle.manifest.version, contract, model)
     reference = read_reference(bundle.files)
     scorer = Scorer(bundle.manifest, contract, model, EntityHistories(contract, None))
     canaries = _check_canaries(scorer, reference)
