@@ -103,6 +103,7 @@ SCHEMA: Tree = {
     "dataset": "synthetic_claims",
     "model_version": VERSION,
     "schema": {"type": "object", "properties": {"amount": {"type": ["number", "null"]}}},
+    "signs": {"decimal": ".", "thousands": None},
     "columns": [
         {"name": "amount", "kind": "number", "typical": 1980.0, "values": [], "personal": False}
     ],

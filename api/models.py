@@ -30,6 +30,7 @@ def _schema(scorer: Scorer) -> dict[str, Any]:
         "dataset": reader.contract.name,
         "model_version": scorer.version,
         "schema": reader.schema(),
+        "signs": reader.signs._asdict(),
         "columns": [column._asdict() for column in reader.columns],
         "derived": reader.derived,
         "common": scorer.common,
@@ -42,7 +43,8 @@ _SCHEMAS = Kept(_schema)
 
 @requires("score")
 async def schema(request: Request) -> Response:
-    """JSON schema of a claim, what is typical and common of its columns, and claims to try."""
+    """JSON schema of a claim, the signs of numbers that are text, what is typical and common of its
+    columns, and claims to try."""
     service: Service = request.app.state.service
     return Response(_SCHEMAS.of(service.scorer()), media_type="application/json")
 

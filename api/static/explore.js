@@ -4,6 +4,8 @@ const $ = (id) => document.getElementById(id);
 const KEY = "fraud-key";
 const MOST_CHANGES = 6;
 let columns = [];
+let numeric = new Set(); // names of numbers
+let signs = { decimal: ".", thousands: null }; // of numbers that are text, to the server
 let derived = [];
 let common = new Map(); // of each feature the values that are tried, beside the usual one
 let brought = []; // those of `derived` that the claim has values of its own for
@@ -45,14 +47,20 @@ async function attempt(action) {
   }
 }
 
-const plain = (value) => String(value).replace(/^(-?\d+)\.0+$/, "$1");
+// A number, not a text that may be one, as its field has it: by the signs of texts.
+const written = (number) =>
+  String(number).replace(/^(-?\d+)\.0+$/, "$1").replace(".", signs.decimal);
+const inField = (value) => (typeof value === "number" ? written(value) : value);
 const words = (name) => name.replaceAll("_", " ");
 const percent = (p) => (p < 0.1 ? (100 * p).toFixed(2) : (100 * p).toFixed(1)) + " %";
 
 function shown(value) {
   if (value === null || value === undefined || value === "") return "missing";
   if (typeof value !== "number") return String(value);
-  return value.toLocaleString("en", { maximumSignificantDigits: Math.abs(value) >= 1000 ? 6 : 3 });
+  const digits = { maximumSignificantDigits: Math.abs(value) >= 1000 ? 6 : 3 };
+  const english = value.toLocaleString("en", digits);
+  if (signs.decimal === ".") return english;
+  return english.replace(/[.,]/g, (sign) => (sign === "." ? signs.decimal : signs.thousands ?? ""));
 }
 
 async function load() {
@@ -64,7 +72,8 @@ async function load() {
     throw error;
   }
   const told = await answer.json();
-  ({ columns, derived } = told);
+  ({ columns, derived, signs } = told);
+  numeric = new Set([...columns.filter((c) => c.kind === "number").map((c) => c.name), ...derived]);
   common = new Map(Object.entries(told.common));
   $("sign-in").hidden = true;
   $("main").hidden = false;
@@ -105,8 +114,11 @@ function field(column, id) {
 // whole ones, which may have more digits than a number here can hold, and 1e999, for it to judge.
 // Browsers that do not tell how one was written give the number.
 function parsed(text) {
-  const asRead = (_, value, context) =>
-    typeof value === "number" ? asWord(value, context?.source ?? String(value)) : value;
+  const asRead = (name, value, context) => {
+    if (typeof value !== "number") return value;
+    const word = asWord(value, context?.source ?? String(value));
+    return numeric.has(name) ? written(word) : word;
+  };
   try {
     return JSON.parse(text, asRead);
   } catch (error) {
@@ -140,10 +152,7 @@ function fill(claim) {
   const histories = features ?? {};
   check(histories, derived, "features");
   checkSingle({ ...own, ...histories });
-  for (const { name, kind } of columns) {
-    const value = own[name] ?? "";
-    $(idOf(name)).value = kind === "number" ? plain(value) : value;
-  }
+  for (const { name } of columns) $(idOf(name)).value = inField(own[name] ?? "");
   bring(histories);
   forget();
 }
@@ -168,7 +177,7 @@ function bring(histories) {
   const fields = brought.map((name) =>
     field({ name, kind: "number", typical: null, values: [] }, historyId(name)));
   $("brought").replaceChildren(...fields);
-  for (const name of brought) $(historyId(name)).value = plain(histories[name]);
+  for (const name of brought) $(historyId(name)).value = inField(histories[name]);
   $("histories").hidden = !brought.length;
 }
 
@@ -178,14 +187,16 @@ function read() {
   return Object.keys(features).length ? { ...claim, features } : claim;
 }
 
-// What is no number that JSON has goes as it is written, and is refused with its field's name.
+// What is no number that JSON has goes as it is written, for the server to read by its signs, or
+// to refuse with its field's name; so do all where a point is not what it is in JSON.
 function valuesOf(fields, idOf) {
   const found = {};
   for (const { name, kind } of fields) {
     const text = $(idOf(name)).value.trim();
     if (!text) continue;
     const number = Number(text);
-    found[name] = kind === "number" && Number.isFinite(number) ? number : text;
+    const same = kind === "number" && signs.decimal === "." && Number.isFinite(number);
+    found[name] = same ? number : text;
   }
   return found;
 }
@@ -225,7 +236,8 @@ async function whatIf({ claim_id: _, ...claim }, told) {
   const fields = new Set(columns.map((c) => c.name));
   const own = columns.flatMap((c) => alternatives(c.name, valueOf(claim, c.name), c.typical));
   const brought = claim.features ?? {};
-  const histories = new Map(Object.entries(brought).map(([name, value]) => [name, { value }]));
+  const histories = new Map(
+    Object.keys(brought).map((name) => [name, { value: valueOf(brought, name) }]));
   for (const r of told.reasons) if (!fields.has(r.feature)) histories.set(r.feature, r);
   const looked = [...histories].flatMap(([name, h]) => alternatives(name, h.value, h.typical));
   const changes = [...own, ...looked];
@@ -244,7 +256,14 @@ async function whatIf({ claim_id: _, ...claim }, told) {
     .filter((change) => change.error === undefined);
 }
 
-const valueOf = (claim, name) => (Object.hasOwn(claim, name) ? claim[name] : null);
+// To be compared and shown: a number that the server has read from text is one here too.
+function valueOf(claim, name) {
+  const value = Object.hasOwn(claim, name) ? claim[name] : null;
+  if (typeof value !== "string" || !numeric.has(name)) return value;
+  const groups = { ".": /\./g, ",": /,/g, " ": /\s/g, "'": /['\u2019]/g }[signs.thousands];
+  const number = Number((groups ? value.replace(groups, "") : value).replace(signs.decimal, "."));
+  return Number.isFinite(number) ? number : value;
+}
 
 function alternatives(name, from, typical) {
   const tried = new Set([typical ?? null, ...(common.get(name) ?? [])]);

@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from api_kit import Published, Server, keys, open_server, same
+from api_kit import DATASET, Published, Server, keys, open_server, same
 from playwright.sync_api import Browser, Page, Request, expect
 from pydantic import TypeAdapter
 
+from fraud_mlops.registry.bundle import load_bundle, write_manifest
 from fraud_mlops.serving.single_values import word
 
 ENDS = ("typical", "high-scoring")
@@ -240,6 +241,66 @@ def test_numbers_reach_the_server_as_they_were_written(page: Page, published: Pu
         assert refused.value.status == 422
         expect(page.get_by_role("alert")).to_contain_text("amount: Input should be a valid number")
         page.get_by_label("amount", exact=True).fill("-1e400")
+
+
+MEAN = "provider_amount_mean_7d"
+
+
+@pytest.fixture
+def german(own: Published, tmp_path: Path) -> Iterator[Server]:
+    """Of a source that writes 1.234,5."""
+    manifest = load_bundle(own.models, DATASET, own.versions["first"]).manifest
+    csv = {"decimal": ",", "thousands": "."}
+    source = {"kind": "file", "uri": "claims.csv", "csv": csv}
+    write_manifest(
+        own.models,
+        manifest.model_copy(update={"contract": manifest.contract | {"source": source}}).sealed(),
+    )
+    with open_server(own, tmp_path) as running:
+        yield running
+
+
+def test_numbers_are_read_by_the_signs_of_the_source_as_the_api_reads_them(
+    browser: Browser, german: Server, own: Published
+) -> None:
+    """The text 1.234 is 1234, pasted or typed; the JSON number 1.234 is shown as 1,234."""
+    page = browser.new_page(base_url=german.url)
+    open_at(page, own)
+    amount = page.get_by_label("amount", exact=True)
+    expect(amount).to_have_attribute("placeholder", re.compile(r"^usually \d\.\d{3}"))
+    for value, shown in (
+        ("1.234", "1.234"),
+        ("1.000", "1.000"),
+        ("1.234,5", "1.234,5"),
+        (1.234, "1,234"),
+        (1234.0, "1234"),
+    ):
+        claim = {"amount": value, "features": {MEAN: value}}
+        expected = german.score(claim, params={"what_if": "true"}).json()["score"]
+        paste(page, json.dumps(claim))
+        expect(amount).to_have_value(shown)
+        expect(page.get_by_label(MEAN.replace("_", " "))).to_have_value(shown)
+        assert same(shown_score(page)["score"], expected), value
+    page.get_by_role("button", name="Clear").click()
+    amount.fill("1.234")
+    expected = german.score({"amount": 1234}, params={"what_if": "true"}).json()["score"]
+    assert same(shown_score(page)["score"], expected)
+    page.close()
+
+
+def test_what_is_usual_already_is_not_tried_in_a_source_of_other_signs(
+    browser: Browser, german: Server, own: Published
+) -> None:
+    page = browser.new_page(base_url=german.url)
+    open_at(page, own)
+    page.get_by_role("button", name="Typical claim").click()
+    with page.expect_request("**/v1/score/batch*") as asked:
+        page.get_by_role("button", name="Score", exact=True).click()
+    told = german.get("/v1/model/schema").json()
+    usual = {c["name"]: c["typical"] for c in told["columns"] if c["kind"] == "number"}
+    tried = [json.loads(line) for line in (asked.value.post_data or "").splitlines()]
+    assert [claim for claim in tried if any(claim[name] == usual[name] for name in usual)] == []
+    page.close()
 
 
 @pytest.mark.parametrize(
