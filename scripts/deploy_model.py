@@ -18,7 +18,7 @@ import requests
 
 from fraud_mlops.errors import FraudMlopsError
 from fraud_mlops.lakehouse.stores import absolute
-from fraud_mlops.registry.bundle import Bundle
+from fraud_mlops.registry.bundle import Bundle, write_manifest
 from fraud_mlops.serving.deploying import (
     Deployed,
     alone,
@@ -104,8 +104,15 @@ def _switched(target: str, fetched: Bundle, server: str | None, timeout: float, 
     heard = _signals()
     serves = _served(server, dataset) if server else None
     before = place(target, fetched)
-    wanted = _Wanted(version, digest_of(target, dataset, version))
-    done = switch(target, dataset, version, serves=serves, before=before, by=by, progress=_say_on)
+    try:
+        wanted = _Wanted(version, digest_of(target, dataset, version))
+        done = switch(
+            target, dataset, version, serves=serves, before=before, by=by, progress=_say_on
+        )
+    except (FraudMlopsError, OSError):  # nobody waits for the server any more
+        if before is not None:
+            write_manifest(absolute(target), before)
+        raise
     refusal = _refused(server, wanted, timeout, heard) if server else None
     if refusal is None:
         return 0

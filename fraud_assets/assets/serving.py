@@ -107,17 +107,15 @@ def _logged(dataset: Dataset, stores: Stores, measured: Measured | None) -> Seen
 
 def seen_in_passing(
     dataset: Dataset, stores: Stores, measured: Measured | None
-) -> list[dg.AssetObservation]:
-    """Both, by whoever looks over the stores. measured: of `served_metrics`."""
-    seen = (_served(dataset, stores), _logged(dataset, stores, measured))
-    return [
-        dg.AssetObservation(
-            dataset.key(name),
-            metadata=told,
-            tags={DATA_VERSION_TAG: version},
-        )
-        for name, (version, told) in zip((SERVED_MODEL, PREDICTION_LOG), seen, strict=True)
-    ]
+) -> Iterator[dg.AssetObservation]:
+    """Both, one after the other, by whoever looks over the stores. measured: of
+    `served_metrics`."""
+    version, told = _logged(dataset, stores, measured)
+    tags = {DATA_VERSION_TAG: version}
+    yield dg.AssetObservation(dataset.key(PREDICTION_LOG), metadata=told, tags=tags)
+    version, told = _served(dataset, stores)
+    tags = {DATA_VERSION_TAG: version}
+    yield dg.AssetObservation(dataset.key(SERVED_MODEL), metadata=told, tags=tags)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ another how often it was asked for again.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import takewhile
 
 import dagster as dg
 
@@ -39,13 +40,13 @@ def failed_before(
     """The same partitions once more, of each run that failed and that nobody ran again.
 
     cursor: of this tick. touched: partitions that it asks for anyway. What fails again with the
-    same files is left as it is. A run that the sensor did not ask for says nothing of files.
+    same files is left as it is, and so is what a person or a schedule has run, whatever came of it.
     """
     seen, requests = tags_of(cursor), []
     for part, record in _last_failed(instance, dataset):
         run = record.dagster_run
         times = int(run.tags.get(_AGAIN, "0"))
-        if run.tags.get(_SEEN, "") == seen[_SEEN] or times >= _AT_MOST:
+        if run.tags[_SEEN] == seen[_SEEN] or times >= _AT_MOST:
             continue
         if all(value in touched for value in part.values()):
             continue
@@ -59,18 +60,13 @@ def failed_before(
 def _last_failed(
     instance: dg.DagsterInstance, dataset: Dataset
 ) -> Iterator[tuple[PartitionRange, dg.RunRecord]]:
-    """Of each stretch of partitions that a tick asked for the last run, where that has failed for
-    good."""
+    """Of each stretch of partitions the last run that a tick asked for, where it and all since have
+    failed for good."""
     job = dg.RunsFilter(job_name=dataset.titled(INGEST))
     runs: dict[frozenset[tuple[str, str]], list[dg.RunRecord]] = {}
     for record in instance.get_run_records(job, limit=_LOOKED_BACK):  # the newest first
         runs.setdefault(frozenset(_partitions(record.dagster_run.tags).items()), []).append(record)
-    asked = {
-        stretch: records[0]
-        for stretch, records in runs.items()
-        if _has_failed(records[0].dagster_run)
-        and any(_SEEN in record.dagster_run.tags for record in records)
-    }
+    asked = {stretch: last for stretch, found in runs.items() if (last := _asked(found))}
     if not asked:
         return
     names = set(dataset.partitions.get_partition_keys())
@@ -78,6 +74,12 @@ def _last_failed(
         # The contract may have other partitions by now.
         if names.issuperset(tags.values()):
             yield _stretch(dataset, tags), asked[frozenset(tags.items())]
+
+
+def _asked(records: Sequence[dg.RunRecord]) -> dg.RunRecord | None:
+    """records: of one stretch, the newest first; what failed before one that did not is healed."""
+    failed = takewhile(lambda record: _has_failed(record.dagster_run), records)
+    return next((record for record in failed if _SEEN in record.dagster_run.tags), None)
 
 
 def _has_failed(run: dg.DagsterRun) -> bool:

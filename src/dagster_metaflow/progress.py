@@ -21,9 +21,10 @@ _CLONES = re.compile(
 # Lines that come back from AWS Batch have the job's id in front.
 _TELLS = re.compile(rf"(?:\[[^\]\s]+\] )?{re.escape(TOLD)}(?P<told>.*)")
 _CAUSE = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Failure|Interrupt|Exit)\b")
-_TOLD_BY_METAFLOW = re.compile(r"^<flow \S+ step \S+> failed:$")
-"""In front of an exception of Metaflow's own, by which a flow ends with a message for people: next
-are a headline, and what it says."""
+_TOLD_BY_METAFLOW = re.compile(r"^<flow \S+ step .+> failed:$")
+_NOT_FOR_PEOPLE = "Internal error"
+"""Next are a headline, and what it says: of an exception of Metaflow's own, by which a flow ends
+with a message for people, the message, and of any other its trace."""
 _KEPT_LINES = 40
 _TOLD_LINES = 15
 _LONGEST = 2_000
@@ -118,8 +119,15 @@ class Progress:
         found = next((line for line in reversed(words) if _CAUSE.match(line)), None)
         if found is None:
             told = [n for n, line in enumerate(words[:-2]) if _TOLD_BY_METAFLOW.match(line)]
-            found = words[told[-1] + 2] if told else None
+            found = _message(words[told[-1] + 1 :]) if told else None
         return found
 
     def _words(self) -> list[str]:
         return list(self._tail.get(self.failed_task or "", deque()) or self._last)
+
+
+def _message(lines: Sequence[str]) -> str | None:
+    headline, *said = lines
+    if headline == _NOT_FOR_PEOPLE:
+        return next((line for line in reversed(said) if line.strip()), None)
+    return said[0]

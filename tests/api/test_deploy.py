@@ -239,6 +239,18 @@ def test_a_manifest_that_fails_its_canaries_does_not_reach_the_servers(
     assert manifest.read_bytes() == before
 
 
+def test_a_manifest_that_cannot_be_served_gives_way_to_the_one_that_is_brought(
+    own: Published, remote: Remote, target: Path
+) -> None:
+    first = own.versions["first"]
+    good = load_bundle(own.models, DATASET, first).manifest
+    lacking = good.model_copy(update={"contract": good.contract | LACKING})
+    write_manifest(str(target), lacking.sealed())
+    ran = remote.deploy(target, "--from", own.models)
+    assert (ran.returncode, champion(target)) == (0, first)
+    assert load_bundle(str(target), DATASET, first).manifest.digest == good.digest
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_deployment_that_is_broken_off_while_it_waits_is_taken_back(
     published: Published, remote: Remote, target: Path, number: signal.Signals

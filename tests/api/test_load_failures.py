@@ -65,14 +65,15 @@ def test_what_nobody_has_thought_of_is_logged_once_for_each_version_and_each_tim
     ("dataset", "folder", "told"),
     [
         ("syntetic", "models", f"; it has models of {DATASET} (FRAUD_API_DATASET)"),
-        (DATASET, "elsewhere", ", where there is nothing: is it the one that training writes to?"),
+        (DATASET, "elsewhere", ", where no model is: is it the one that training writes to?"),
+        (DATASET, ".", ", where no model is: is it the one that training writes to?"),
         (DATASET, "models", ": its versions are there, and none leads"),
     ],
 )
 def test_the_log_says_once_where_no_champion_was_found(
     own: Published, caplog: pytest.LogCaptureFixture, dataset: str, folder: str, told: str
 ) -> None:
-    models = str(Path(own.models).with_name(folder))
+    models = str(Path(own.models).parent / folder)
     if told.endswith("none leads"):
         (Path(own.models) / DATASET / "champion.json").unlink()
     served = ServedModel(models, dataset, own.lake)

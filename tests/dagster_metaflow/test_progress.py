@@ -84,6 +84,20 @@ def test_of_a_message_that_a_flow_ends_with_the_first_line_is_the_cause() -> Non
     assert progress.cause() == "mine: 1 of 4 rows break the contract."
 
 
+def test_of_an_exception_without_a_telling_name_the_last_line_is_the_cause() -> None:
+    progress = Progress(["train"])
+    words = [
+        "<flow TrainingFlow step train[0] (input: tabm-1)> failed:",
+        "Internal error",
+        "Traceback (most recent call last):",
+        '  File "flow.py", line 3, in train',
+        "pool.BrokenProcessPool: a worker was killed",
+        "",
+    ]
+    read(progress, *[line("train/2", text) for text in words], line("train/2", "Task failed."))
+    assert progress.cause() == "pool.BrokenProcessPool: a worker was killed"
+
+
 def test_a_task_that_ran_well_when_retried_has_not_failed() -> None:
     progress = Progress(["start"])
     read(

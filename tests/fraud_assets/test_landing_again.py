@@ -138,6 +138,16 @@ def test_what_somebody_has_run_again_is_not_asked_for(landed: Place) -> None:
     assert asked(landed.tick(SENSOR, first.cursor)) == ["2024-07"]
 
 
+def test_a_failed_run_of_somebodys_own_is_theirs_to_run_again(landed: Place) -> None:
+    land(landed, "a.csv", rows("2024-01-05"))
+    first = landed.tick(SENSOR)
+    (request,) = first.run_requests
+    assert run(landed, request)
+    land(landed, "b.csv", BAD)
+    assert not run(landed, request, "fraud/files_seen")
+    assert asked(landed.tick(SENSOR, first.cursor)) == []
+
+
 def test_a_failed_run_of_somebodys_own_does_not_end_the_asking(landed: Place) -> None:
     first, request = failed(landed, "2024-01-05")
     assert not run(landed, request, "fraud/files_seen")

@@ -15,13 +15,15 @@ from fraud_mlops.contract import Contract
 from fraud_mlops.errors import BundleError, ContractError, FraudMlopsError, RegistryError
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import list_children, tag_at
-from fraud_mlops.registry.bundle import manifest_tag, read_manifest
+from fraud_mlops.registry.bundle import list_versions, manifest_tag, read_manifest
 from fraud_mlops.registry.pointers import Role, read_pointer
 from fraud_mlops.serving.entity_state import read_entity_state, state_uri
 from fraud_mlops.serving.histories import EntityHistories
 from fraud_mlops.serving.loading import Loaded, load_model, scorer_of
 from fraud_mlops.serving.scorer import Scorer
 
+_LISTED = 20
+"""Folders that are looked at for models where none leads."""
 LONGEST_WAIT = 60.0
 _ADDRESS = re.compile(r"\b[a-z0-9+]+://[^\s,;)]+")
 _OF_MODELS = (BundleError, ContractError, RegistryError)
@@ -155,12 +157,13 @@ class ServedModel:
     def _where_none_is(self) -> str:
         """For the log alone: /readyz, which anybody reads, tells no address."""
         told = f"no champion of {self.dataset} in {self.models_uri}"
-        there = list_children(self.models_uri)
+        root = self.models_uri
+        there = [name for name in list_children(root)[:_LISTED] if list_versions(root, name)]
         if self.dataset in there:
             return f"{told}: its versions are there, and none leads"
         if not there:
-            return f"{told}, where there is nothing: is it the one that training writes to?"
-        return f"{told}; it has models of {', '.join(there[:10])} (FRAUD_API_DATASET)"
+            return f"{told}, where no model is: is it the one that training writes to?"
+        return f"{told}; it has models of {', '.join(there)} (FRAUD_API_DATASET)"
 
     def _unnamed(self) -> bool:
         """A challenger goes; a champion that was retired serves on."""

@@ -110,8 +110,20 @@ def place(target: str, bundle: Bundle) -> Manifest | None:
     with contextlib.suppress(BundleError):
         before = read_manifest(target, told.dataset, told.version)
     write_bundle(target, told.dataset, told.version, bundle.files, told)
-    now = load_bundle(target, told.dataset, told.version).manifest
-    return before if before and before.digest != now.digest else None
+    now = load_bundle(target, told.dataset, told.version)
+    if now.manifest.digest != told.digest and not _holds(now):
+        write_manifest(target, told)
+        now = load_bundle(target, told.dataset, told.version)
+    return before if before and before.digest != now.manifest.digest else None
+
+
+def _holds(bundle: Bundle) -> bool:
+    """A manifest that stood there is kept where it is of the same alerts, if it can be served."""
+    try:
+        _tried(bundle)
+    except BundleError:
+        return False
+    return True
 
 
 def switch(
