@@ -179,7 +179,7 @@ def by_hand(scene: Marked) -> None:
     contract = scene.lake / f"{DATASET}.yaml"
     scene.python("check", *shell, "check", contract)
     scene.python("metrics", *shell, "metrics", "--dataset", "motor")
-    for name in ("quarantine", "scores"):
+    for name in ("quarantine", "scores", "predictions"):
         scene.python(name, *shell, name, "--dataset", DATASET)
     scene.python("models", *shell, "models", "list", "--dataset", DATASET)
     scene.python("lake", *shell, "lake", "list")

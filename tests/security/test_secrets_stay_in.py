@@ -39,7 +39,8 @@ def test_every_way_in_was_gone(scene: Marked) -> None:
         **{"sync": 0, "sync set up by half": 1, "doctor": 0, "wrong settings": 1},
         **{"api 0": 200, "api 1": 401, "api 2": 422, "api 3": 400, "api 4": 200, "api 5": 200},
         **{"api 6": 404, "publish": 0, "run log": 0, "check": 0, "metrics": 0, "quarantine": 0},
-        **{"scores": 0, "models": 0, "lake": 0, "gate": 0, "deploy": 0, "erase": 0},
+        **{"scores": 0, "predictions": 0, "models": 0, "lake": 0, "gate": 0, "deploy": 0},
+        **{"erase": 0},
     }
     assert scene.codes.keys() == expected.keys()
     other = {name: code for name, code in scene.codes.items() if code != expected[name]}

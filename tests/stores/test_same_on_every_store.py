@@ -148,8 +148,8 @@ def test_models_are_published_loaded_promoted_and_rolled_back(root: str) -> None
     set_challenger(models, DATASET, b, by="Flow/3", reason="hold")
     withdraw(models, DATASET, b, role="challenger", **MOVED)
     assert [(m.role, m.version) for m in history(models, DATASET)] == [
-        ("champion", a), ("challenger", b), ("champion", b), ("champion", a), ("challenger", b),
-        ("challenger", b),
+        ("champion", a), ("challenger", b), ("challenger", b), ("champion", b), ("champion", a),
+        ("challenger", b), ("challenger", b),
     ]  # fmt: skip
 
     write_bytes(f"{models}/{DATASET}/{b}/weights.safetensors", b"tampered with")
