@@ -9,12 +9,12 @@
 #   ... --rollback --server http://127.0.0.1:8080        wait until it is served; what is rolled back to stays
 #   ... --rollback --expected 20240301-0123456789ab      that one only, not what somebody else has put there
 #
-# One deployment into a folder at a time. Gone back to is what was pointed at, with the manifest that it had; where a deployment has left the
-# pointer, what the server said that it serves.
+# One deployment into a folder at a time. Gone back to is what was pointed at, with the manifest that it had;
+# where a deployment has left the pointer, what the server said that it serves.
 #
 # Exits with 0 (deployed), 1 (refused; what was served still is), 2 (wrong usage), 3 (refused, and the pointer
-# or the manifest could not be put back: the message has what to do), 129, 130 or 143 (broken off by the end of the terminal,
-# Ctrl-C or SIGTERM while the server was waited for; what was served still is).
+# or the manifest could not be put back: the message has what to do), 129, 130 or 143 (broken off by the end of
+# the terminal, Ctrl-C or SIGTERM while the server was waited for; what was served still is).
 # With --rollback: 0 (rolled back), 1 (refused, and nothing was changed; or, as the message then says, the server
 # does not take what is rolled back to: it is pointed at, and stays), 2, and 129, 130 or 143 (broken off while the
 # server was waited for; it is pointed at, and stays).

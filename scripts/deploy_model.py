@@ -22,7 +22,6 @@ from fraud_mlops.registry.bundle import Bundle, write_manifest
 from fraud_mlops.serving.deploying import (
     Deployed,
     alone,
-    digest_of,
     fetch,
     offered,
     place,
@@ -103,9 +102,8 @@ def _switched(target: str, fetched: Bundle, server: str | None, timeout: float, 
     dataset, version = fetched.manifest.dataset, fetched.manifest.version
     heard = _signals()
     serves = _served(server, dataset) if server else None
-    before = place(target, fetched)
+    digest, before = place(target, fetched)
     try:
-        wanted = _Wanted(version, digest_of(target, dataset, version))
         done = switch(
             target, dataset, version, serves=serves, before=before, by=by, progress=_say_on
         )
@@ -113,7 +111,7 @@ def _switched(target: str, fetched: Bundle, server: str | None, timeout: float, 
         if before is not None:
             write_manifest(absolute(target), before)
         raise
-    refusal = _refused(server, wanted, timeout, heard) if server else None
+    refusal = _refused(server, _Wanted(version, digest), timeout, heard) if server else None
     if refusal is None:
         return 0
     _say(f"{server} does not serve {version}: {refusal}")

@@ -110,12 +110,13 @@ def seen_in_passing(
 ) -> Iterator[dg.AssetObservation]:
     """Both, one after the other, by whoever looks over the stores. measured: of
     `served_metrics`."""
-    version, told = _logged(dataset, stores, measured)
-    tags = {DATA_VERSION_TAG: version}
-    yield dg.AssetObservation(dataset.key(PREDICTION_LOG), metadata=told, tags=tags)
-    version, told = _served(dataset, stores)
-    tags = {DATA_VERSION_TAG: version}
-    yield dg.AssetObservation(dataset.key(SERVED_MODEL), metadata=told, tags=tags)
+    yield _observation(dataset.key(PREDICTION_LOG), _logged(dataset, stores, measured))
+    yield _observation(dataset.key(SERVED_MODEL), _served(dataset, stores))
+
+
+def _observation(key: dg.AssetKey, seen: Seen) -> dg.AssetObservation:
+    version, told = seen
+    return dg.AssetObservation(key, metadata=told, tags={DATA_VERSION_TAG: version})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.lakehouse.content import DATA_VERSION
-from fraud_mlops.lakehouse.stores import filesystem, is_local, open_input
+from fraud_mlops.lakehouse.stores import filesystem, is_local, list_files, open_input
 
 _SPAN = 64 << 20
 """Bytes of row groups, as they are in memory, that are fetched at a time from another store."""
@@ -22,6 +22,11 @@ Condition = tuple[str, str, Any]
 
 
 WRITE_AGAIN = "Write the partition again (docs/stores.md, A damaged partition)."
+
+
+def parquet_files(folder: str) -> list[str]:
+    """Addresses of those below a folder, in order of path; none when it is not there."""
+    return [f"{folder}/{f.path}" for f in list_files(folder) if f.path.endswith(".parquet")]
 
 
 @contextmanager

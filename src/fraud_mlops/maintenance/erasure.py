@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from fraud_mlops.claims.raw_zone import TRUTH_ZONE
 from fraud_mlops.contract import AMOUNT, CLAIM_ID, EVENT_TIME, Contract
 from fraud_mlops.errors import LakehouseError, SettingsError, StoreError
-from fraud_mlops.lakehouse.parquet import open_parquet
+from fraud_mlops.lakehouse.parquet import open_parquet, parquet_files
 from fraud_mlops.lakehouse.partitions import Lakehouse, Listed, Partition
 from fraud_mlops.lakehouse.stores import atomic_writer, delete, list_files, tag_of
 from fraud_mlops.maintenance.erased import Erased, one_by_one
@@ -260,8 +260,7 @@ def erase_truth(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Iterator[
             _without(ids, uri)
         return rows
 
-    uris = [f"{folder}/{f.path}" for f in list_files(folder) if f.path.endswith(".parquet")]
-    return one_by_one(TRUTH_ZONE, uris, erase)
+    return one_by_one(TRUTH_ZONE, parquet_files(folder), erase)
 
 
 def _without(ids: pa.Array, uri: str) -> None:

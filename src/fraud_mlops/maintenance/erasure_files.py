@@ -15,7 +15,7 @@ from fraud_mlops.claims.values import code, codes
 from fraud_mlops.contract import CLAIM_ID
 from fraud_mlops.errors import SourceError
 from fraud_mlops.lakehouse.content import ContentWriter
-from fraud_mlops.lakehouse.parquet import open_parquet, user_metadata
+from fraud_mlops.lakehouse.parquet import open_parquet, parquet_files, user_metadata
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import (
     again,
@@ -79,7 +79,7 @@ def erase_predictions(lakehouse: Lakehouse, person: Person, *, dry: bool) -> Ite
     ids = pa.array(sorted(person.claim_ids), pa.string())
     if not len(ids):
         return
-    uris = [f"{folder}/{f.path}" for f in list_files(folder) if f.path.endswith(".parquet")]
+    uris = parquet_files(folder)
 
     def count(uri: str) -> int:
         with open_parquet(uri) as (parquet, _):

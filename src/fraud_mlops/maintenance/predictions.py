@@ -16,16 +16,15 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from fraud_mlops.lakehouse.content import ContentWriter
-from fraud_mlops.lakehouse.parquet import open_parquet
+from fraud_mlops.lakehouse.parquet import open_parquet, parquet_files
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import (
     delete,
-    list_children,
     list_files,
     tag_at,
     tag_of,
 )
-from fraud_mlops.serving.logged import UnreadableError, readable
+from fraud_mlops.serving.logged import UnreadableError, logged_days, readable
 from fraud_mlops.serving.prediction_log import ZONE, once
 from fraud_mlops.serving.records import SCHEMA
 
@@ -67,22 +66,20 @@ def compact_predictions(
     does one that cannot be read.
     """
     for day, uri in _days(lakehouse, dataset, before):
-        files = [f"{uri}/{f.path}" for f in list_files(uri) if f.path.endswith(".parquet")]
+        files = parquet_files(uri)
         if len(files) > 1 and (rows := _joined(lakehouse, dataset, day, files)) is not None:
             yield Tidied(day, len(files), rows)
 
 
 def _days(lakehouse: Lakehouse, dataset: str, before: datetime) -> Iterator[tuple[str, str]]:
     """Days that ended before, and their folders; what is no day is nobody's business here."""
-    folder = lakehouse.uri(ZONE, dataset)
-    for name in list_children(folder):
-        day = name.removeprefix("day=")
+    for day in logged_days(lakehouse, dataset):
         try:
             begins = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError:
             continue
-        if name != day and begins + timedelta(days=1) <= before:
-            yield day, f"{folder}/{name}"
+        if begins + timedelta(days=1) <= before:
+            yield day, lakehouse.uri(ZONE, dataset, f"day={day}")
 
 
 def _joined(lakehouse: Lakehouse, dataset: str, day: str, files: list[str]) -> int | None:

@@ -101,10 +101,18 @@ def alone(target: str, dataset: str) -> AbstractContextManager[None]:
     )
 
 
-def place(target: str, bundle: Bundle) -> Manifest | None:
-    """Writes a version that was fetched. The manifest that it had there, where that says other
-    things: servers take up the new one though nothing is switched. BundleError where what was
-    written does not read as it was sent."""
+class Placed(NamedTuple):
+    """digest: of the manifest that stands in the target now: the same version may have one of other
+    alerts. before: the one that it had there, where that says other things: servers take up the new
+    one though nothing is switched."""
+
+    digest: str
+    before: Manifest | None
+
+
+def place(target: str, bundle: Bundle) -> Placed:
+    """Writes a version that was fetched. BundleError where what was written does not read as it was
+    sent."""
     target, told = absolute(target), bundle.manifest
     before = None
     with contextlib.suppress(BundleError):
@@ -114,7 +122,8 @@ def place(target: str, bundle: Bundle) -> Manifest | None:
     if now.manifest.digest != told.digest and not _holds(now):
         write_manifest(target, told)
         now = load_bundle(target, told.dataset, told.version)
-    return before if before and before.digest != now.manifest.digest else None
+    digest = now.manifest.digest
+    return Placed(digest, before if before and before.digest != digest else None)
 
 
 def _holds(bundle: Bundle) -> bool:
@@ -141,7 +150,7 @@ def switch(
 
     serves: what the server serves, where it says so: a deployment that was killed has left a
     pointer at what nobody took. It counts for nothing where the pointer is somebody else's, who
-    may have moved it just now, and where the registry has no such version. before: as `place` has
+    may have moved it just now, and where the registry has no such version. before: as `Placed` has
     it.
     """
     target = absolute(target)
@@ -204,8 +213,3 @@ def points_at(target: str, dataset: str) -> str | None:
     """The version that leads there."""
     pointer = read_pointer(absolute(target), dataset, "champion")
     return pointer.version if pointer else None
-
-
-def digest_of(target: str, dataset: str, version: str) -> str:
-    """Of the manifest there: the same version may have one of other alerts."""
-    return read_manifest(absolute(target), dataset, version).digest

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from fraud_mlops.contract import CLAIM_ID, EVENT_TIME
 from fraud_mlops.errors import LakehouseError, StoreError
 from fraud_mlops.lakehouse.local_files import StoredFile
-from fraud_mlops.lakehouse.parquet import open_parquet
+from fraud_mlops.lakehouse.parquet import open_parquet, parquet_files
 from fraud_mlops.lakehouse.partitions import Lakehouse
 from fraud_mlops.lakehouse.stores import again, list_children, list_files
 from fraud_mlops.serving.prediction_log import ZONE, once
@@ -59,10 +59,7 @@ def _predictions(lakehouse: Lakehouse, dataset: str, days: tuple[str, str] | Non
     tables = []
     for day in logged_days(lakehouse, dataset):
         if days is None or days[0] <= day <= days[1]:
-            folder = lakehouse.uri(ZONE, dataset, f"{_DAY}{day}")
-            files = [
-                f"{folder}/{f.path}" for f in list_files(folder) if f.path.endswith(".parquet")
-            ]
+            files = parquet_files(lakehouse.uri(ZONE, dataset, f"{_DAY}{day}"))
             tables += [readable(uri, partial(_whole, uri)) for uri in files]
     return once(pa.concat_tables(tables)) if tables else SCHEMA.empty_table()
 
@@ -114,9 +111,8 @@ class LoggedScores:
         return once(pa.concat_tables(tables)) if tables else _WANTED.empty_table()
 
     def _list(self) -> list[_File]:
-        found = [f.path for f in list_files(self._folder) if f.path.endswith(".parquet")]
         with ThreadPoolExecutor(_READERS) as pool:
-            spans = list(pool.map(self._spanned, [f"{self._folder}/{path}" for path in found]))
+            spans = list(pool.map(self._spanned, parquet_files(self._folder)))
         return [file for file in spans if file is not None]
 
     def _spanned(self, uri: str) -> _File | None:
